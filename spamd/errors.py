@@ -1,0 +1,124 @@
+"""The errors a person may meet. Each has a headline and a hint that says what to do. Imports nothing.
+
+SpamdError
+├── ConfigError           the person's settings are wrong
+├── CredentialError       no secret, a locked or missing keyring
+├── MailboxError          talking to the mail server or mail folder failed
+│   ├── ConnectionLost    network, TLS, time-out, server gone: try again later
+│   ├── SignInError       the server refused the sign-in
+│   │   └── SignInExpired   an OAuth grant is gone: the person must sign in again
+│   ├── ServerBusy        [LIMIT], [INUSE], [UNAVAILABLE]: back off
+│   ├── FolderMissing     the folder is not there ([TRYCREATE], [NONEXISTENT])
+│   ├── FolderRefused     no right to do this there ([NOPERM], read-only)
+│   ├── QuotaExceeded     [OVERQUOTA]
+│   └── ProtocolFault     the server answered something that cannot be understood
+├── StoreError            the database
+│   ├── StoreBusy         locked by another program
+│   ├── StoreFull         no space left
+│   └── StoreDamaged      corrupt, or written by a newer version
+├── ModelError            a model file that is damaged, foreign or of another schema
+│   └── SchemaMismatch    made for other features
+├── TrainingError         the trainer failed, or is not installed
+├── NotRunning            the daemon is not running
+├── AlreadyRunning        another daemon has this home
+└── RequestError          what was asked for cannot be done (unknown name, bad value)
+"""
+
+
+class SpamdError(Exception):
+    """Something a person can act on.
+
+    title: one line, what happened. hint: what to do about it, or "".
+    """
+
+    def __init__(self, title: str, hint: str = "") -> None:
+        super().__init__(title, hint)
+        self.title = title
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.title} {self.hint}".strip()
+
+
+class ConfigError(SpamdError):
+    """The person's settings are wrong."""
+
+
+class CredentialError(SpamdError):
+    """There is no secret, or it cannot be reached."""
+
+
+class MailboxError(SpamdError):
+    """Talking to the mail server or mail folder failed."""
+
+
+class ConnectionLost(MailboxError):
+    """Network, TLS, time-out, or the server went away. Trying again later may help."""
+
+
+class SignInError(MailboxError):
+    """The server refused the sign-in. Trying again with the same secret does not help."""
+
+
+class SignInExpired(SignInError):
+    """The OAuth grant is gone (invalid_grant): the person must sign in again."""
+
+
+class ServerBusy(MailboxError):
+    """The server asks to come back later: [LIMIT], [INUSE], [UNAVAILABLE]."""
+
+
+class FolderMissing(MailboxError):
+    """The folder is not there."""
+
+
+class FolderRefused(MailboxError):
+    """The server does not allow this in this folder."""
+
+
+class QuotaExceeded(MailboxError):
+    """The mailbox is full."""
+
+
+class ProtocolFault(MailboxError):
+    """The server's answer cannot be understood."""
+
+
+class StoreError(SpamdError):
+    """The database cannot be used."""
+
+
+class StoreBusy(StoreError):
+    """The database is locked by another program."""
+
+
+class StoreFull(StoreError):
+    """There is no space left on the disk."""
+
+
+class StoreDamaged(StoreError):
+    """The database is corrupt, or a newer version wrote it."""
+
+
+class ModelError(SpamdError):
+    """A model file is damaged or foreign."""
+
+
+class SchemaMismatch(ModelError):
+    """The model was made for other features than this version computes."""
+
+
+class TrainingError(SpamdError):
+    """The trainer failed, or is not installed."""
+
+
+class NotRunning(SpamdError):
+    """The daemon is not running."""
+
+
+class AlreadyRunning(SpamdError):
+    """Another daemon serves this home."""
+
+
+class RequestError(SpamdError):
+    """What was asked for cannot be done."""

@@ -1,0 +1,143 @@
+"""What the story needs of a mailbox, whatever kind it is. IMAP, Maildir and the tests' memory mailbox implement it.
+
+One object is one connection and belongs to one thread. Every method may raise spamd.errors.MailboxError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from spamd.domain import Arrival, FetchedMail, FolderName, FolderStatus, Identity, MessageRef, MoveKind, MoveRecord, Uid
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    name: FolderName
+    raw: bytes
+    separator: str
+    role: str = ""  # "inbox", "junk", "trash", "sent", "drafts", "archive", "all", ""
+    selectable: bool = True
+    read_only: bool = False  # shared or refused
+
+
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """What the server really can do."""
+
+    move: bool
+    uidplus: bool
+    condstore: bool
+    idle: bool
+    server_ids: bool  # EMAILID, X-GM-MSGID or X-GUID
+    keywords: bool  # PERMANENTFLAGS \\*
+    quirk: str  # row of mailbox/quirks.py: "dovecot", "gmail", ...
+
+
+class MailSession(Protocol):
+    """One connection to one mailbox."""
+
+    @property
+    def abilities(self) -> Abilities: ...
+
+    def folders(self) -> Sequence[Folder]:
+        """Every folder, with its role found by SPECIAL-USE, XLIST or name."""
+        ...
+
+    def junk_folder(self) -> FolderName | None:
+        """The account's Junk: the person's setting, else the folder with that role; None where there is none."""
+        ...
+
+    def status(self, folder: FolderName) -> FolderStatus:
+        """Cheap: one STATUS. FolderMissing if it is not there."""
+        ...
+
+    def statuses(self, folders: Sequence[FolderName]) -> Sequence[FolderStatus]:
+        """STATUS of several folders in as few round trips as the server allows; missing ones are left out."""
+        ...
+
+    def arrivals(self, folder: FolderName, first: Uid, last: Uid | None = None) -> Iterator[Arrival]:
+        """Mails with first <= uid (<= last), by UID, without their text. Never sets \\Seen."""
+        ...
+
+    def locate(self, refs: Sequence[MessageRef]) -> Sequence[Arrival]:
+        """Of these (one folder, one UIDVALIDITY) the ones still there."""
+        ...
+
+    def fetch(self, refs: Sequence[MessageRef], limit: int = 65536) -> Iterator[FetchedMail]:
+        """The first `limit` bytes of each that is still there, in batches bounded by size. Never sets \\Seen."""
+        ...
+
+    def changed_flags(self, folder: FolderName, since: int | None) -> dict[Uid, frozenset[str]]:
+        """Flags of mails changed since a mod-sequence; without CONDSTORE: those with a junk keyword, either way."""
+        ...
+
+    def uids(self, folder: FolderName) -> Sequence[Uid]:
+        """All UIDs of a folder in ascending order (compressed on the wire where the server can)."""
+        ...
+
+    def find(self, folder: FolderName, identity: Identity, message_id: str) -> Sequence[Arrival]:
+        """Mails of that identity in a folder; message_id narrows the search where there is no server id."""
+        ...
+
+    def add_keyword(self, ref: MessageRef, keyword: str, remove: Sequence[str] = ()) -> bool:
+        """Silent STORE; False where the server does not keep keywords."""
+        ...
+
+    def headers(self, folder: FolderName, uids: Sequence[Uid], names: Sequence[str]) -> dict[Uid, bytes]:
+        """Chosen header fields (BODY.PEEK[HEADER.FIELDS])."""
+        ...
+
+    def bytes_received(self) -> int:
+        """On this connection so far."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class FolderWatch(Protocol):
+    """An IDLE (or polling) thread's view: says that something changed, never what."""
+
+    def wait(self, timeout: float) -> bool:
+        """True when the folder changed; False after `timeout` seconds of quiet. Raises ConnectionLost."""
+        ...
+
+    def wake(self) -> None:
+        """From another thread: make wait() return at once (stop, sleep, network change)."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class MoveJournal(Protocol):
+    """Where the mover writes before it acts. Implemented by the store; each call commits."""
+
+    def intent(self, record: MoveRecord) -> MoveRecord:
+        """Stored, with its id."""
+        ...
+
+    def advance(self, record: MoveRecord) -> None:
+        """Write the record's new state (by id)."""
+        ...
+
+    def open_moves(self, account: str) -> Sequence[MoveRecord]: ...
+
+    def claimed_uids(self, account: str, folder: FolderName, uid_validity: int) -> frozenset[int]:
+        """Target UIDs that belong to other journal rows."""
+        ...
+
+
+class Mover(Protocol):
+    """Journaled moves on one session."""
+
+    def move(self, mails: Iterable[tuple[MoveRecord, MessageRef]]) -> Sequence[MoveRecord]:
+        """Intents (already journaled) are carried out; returns the records with their final state."""
+        ...
+
+    def recover(self) -> Sequence[MoveRecord]:
+        """Bring every open intent of the account to an end; nothing lost, nothing doubled."""
+        ...
+
+
+__all__ = ["Abilities", "Folder", "FolderWatch", "MailSession", "MoveJournal", "MoveKind", "Mover"]
