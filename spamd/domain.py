@@ -1,4 +1,7 @@
-"""The words: values that travel between rooms. No behaviour beyond trivial properties; times are Unix seconds (float)."""
+"""The words: values that travel between rooms. No behaviour beyond trivial properties.
+
+Times are Unix seconds (float).
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ FolderName = NewType("FolderName", str)  # decoded for people; sessions map it t
 Uid = NewType("Uid", int)
 UidValidity = NewType("UidValidity", int)
 Identity = NewType("Identity", str)
-"""What names one mail across folders: "emailid:…", "gmail:…", "guid:…", or "hash:…" (header, size, INTERNALDATE)."""
+"""What names one mail across folders: "emailid:…", "gmail:…", "guid:…", or "hash:…" (header, size, date)."""
 ModelId = NewType("ModelId", str)  # "base-<10 hex>" or "personal-<10 hex>"
 
 
@@ -52,7 +55,7 @@ class TlsMode(enum.StrEnum):
 
 
 class AuthMethod(enum.StrEnum):
-    PASSWORD = "password"  # noqa: S105
+    PASSWORD = "password"
     OAUTH = "oauth"
 
 
@@ -274,7 +277,7 @@ class EventRecord:
 
 @dataclass(frozen=True, slots=True)
 class ListEntry:
-    """The person's own rule: always keep or always junk. value: address "a@b.example" or domain "b.example"."""
+    """The person's own rule: always keep or always junk. value: address a@b.example or domain b.example."""
 
     value: str
     label: Label
@@ -286,7 +289,7 @@ class ListEntry:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """How far the model may be trusted on one account. Thresholds are probabilities; None: may not be used."""
+    """How far the model may be trusted on one account. Thresholds are probabilities; None: not to be used."""
 
     mode: Mode  # what evidence alone allows
     junk_threshold: float | None

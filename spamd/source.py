@@ -1,4 +1,4 @@
-"""What the story needs of a mailbox, whatever kind it is. IMAP, Maildir and the tests' memory mailbox implement it.
+"""What the story needs of a mailbox, whatever its kind. IMAP, Maildir and the tests' memory mailbox implement it.
 
 One object is one connection and belongs to one thread. Every method may raise spamd.errors.MailboxError.
 """
@@ -9,7 +9,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from spamd.domain import Arrival, FetchedMail, FolderName, FolderStatus, Identity, MessageRef, MoveKind, MoveRecord, Uid
+from spamd.domain import (
+    Arrival,
+    FetchedMail,
+    FolderName,
+    FolderStatus,
+    Identity,
+    MessageRef,
+    MoveKind,
+    MoveRecord,
+    Uid,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +56,7 @@ class MailSession(Protocol):
         ...
 
     def junk_folder(self) -> FolderName | None:
-        """The account's Junk: the person's setting, else the folder with that role; None where there is none."""
+        """The account's Junk: the person's setting, else the folder with that role, else None."""
         ...
 
     def status(self, folder: FolderName) -> FolderStatus:
@@ -66,11 +76,11 @@ class MailSession(Protocol):
         ...
 
     def fetch(self, refs: Sequence[MessageRef], limit: int = 65536) -> Iterator[FetchedMail]:
-        """The first `limit` bytes of each that is still there, in batches bounded by size. Never sets \\Seen."""
+        """The first `limit` bytes of each still there, in batches bounded by size. Never sets \\Seen."""
         ...
 
     def changed_flags(self, folder: FolderName, since: int | None) -> dict[Uid, frozenset[str]]:
-        """Flags of mails changed since a mod-sequence; without CONDSTORE: those with a junk keyword, either way."""
+        """Flags of mails changed since a mod-sequence; without CONDSTORE: those with a junk keyword."""
         ...
 
     def uids(self, folder: FolderName) -> Sequence[Uid]:
