@@ -22,6 +22,7 @@ SpamdError
 ├── NotRunning            the daemon is not running
 ├── AlreadyRunning        another daemon has this home
 └── RequestError          what was asked for cannot be done (unknown name, bad value)
+    └── NotFound            there is no such thing
 """
 
 
@@ -122,3 +123,7 @@ class AlreadyRunning(SpamdError):
 
 class RequestError(SpamdError):
     """What was asked for cannot be done."""
+
+
+class NotFound(RequestError):
+    """There is no such account, mail, model or label."""

@@ -1,0 +1,345 @@
+"""What a person can be told: the values that `control` answers with and that travel to pages, API, CLI, tray and add-on.
+
+Only data, so that the client (tray, command line) can read answers without loading the store or the model.
+Times are Unix seconds. Nothing here holds a secret.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+
+from spamd.domain import (
+    Account,
+    AccountName,
+    EventRecord,
+    Evidence,
+    FolderName,
+    Identity,
+    Judgement,
+    Label,
+    LabelRecord,
+    Mode,
+    ModelCard,
+    ModelId,
+    MoveKind,
+    MoveState,
+    Reason,
+    Verdict,
+)
+
+
+class AccountPhase(enum.StrEnum):
+    """What an account's worker is doing."""
+
+    STARTING = "starting"
+    CONNECTING = "connecting"
+    WATCHING = "watching"
+    READING = "reading"  # first reading of existing folders
+    PAUSED = "paused"
+    BRAKE = "brake"  # too many moves at once: waits for the person
+    SIGN_IN = "sign-in"  # the server refused: needs the person
+    OFFLINE = "offline"  # will try again by itself
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class AccountState:
+    """What the daemon knows of one account now."""
+
+    name: AccountName
+    phase: AccountPhase
+    detail: str = ""  # one sentence for the person
+    last_contact: float | None = None
+    junk_folder: FolderName | None = None
+    mode: Mode = Mode.LEARNING  # in force: the person's word, else evidence
+    evidence: Evidence | None = None
+    paused_until: float | None = None  # None while paused: until resumed
+    folders: tuple[FolderName, ...] = ()
+    quirk: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A long piece of work under way (or just ended)."""
+
+    kind: str  # "train" or "first-reading"
+    account: AccountName | None
+    done: int
+    total: int  # 0: not known yet
+    text: str
+    started_at: float
+    finished: bool = False
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AccountCheck:
+    """What trying an account found."""
+
+    ok: bool
+    text: str  # what happened, for the person
+    hint: str = ""
+    folders: tuple[FolderName, ...] = ()
+    junk_folder: FolderName | None = None
+    abilities: tuple[str, ...] = ()  # "move", "idle", …
+    inbox_messages: int = 0
+    junk_messages: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """How the person signs in with the provider (OAuth)."""
+
+    account: AccountName
+    url: str  # to open in the browser
+    code: str = ""  # to type there, for the device flow
+    expires_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServerGuess:
+    """A mail server that may serve an address."""
+
+    account: Account  # everything but the secret
+    source: str  # "table", "provider", "guess"
+    note: str = ""  # e.g. "needs an app password"
+
+
+@dataclass(frozen=True, slots=True)
+class AccountView:
+    account: Account
+    state: AccountState
+    judged: dict[str, int] = field(default_factory=dict)  # last 30 days: verdict -> n, "moved", "corrected"
+    headline: str = ""  # mode and evidence in a sentence
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    version: str
+    now: float
+    started_at: float
+    accounts: tuple[AccountView, ...]
+    today: dict[str, int]  # verdict -> n, "moved", "corrected"
+    review_waiting: int
+    model: ModelCard | None
+    progress: tuple[Progress, ...]
+    needs_person: tuple[EventRecord, ...]
+    paused: bool  # every account is paused
+    headline: str  # one sentence: how things are
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewItem:
+    judgement: Judgement
+    cause: str  # "unsure", "would-move", "held"
+    question: str  # one sentence
+    suggestion: Label | None = None
+    label_id: int | None = None  # the held label, where cause is "held"
+    source: str = ""  # where the held label came from
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What an answer did."""
+
+    judgement: Judgement
+    label: LabelRecord
+    move: str  # "junk", "back", "none"
+    text: str
+    next_id: int | None = None  # the next one waiting for review
+
+
+@dataclass(frozen=True, slots=True)
+class LinkView:
+    host: str
+    shown: str
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """One mail: the score and what made it."""
+
+    judgement: Judgement | None  # None: a mail only tried
+    verdict: Verdict
+    probability: float
+    junk_threshold: float | None
+    unsure_threshold: float | None
+    model_id: ModelId
+    explanation: str  # the decision, one sentence
+    reasons: tuple[Reason, ...]
+    base_logit: float
+    personal_logit: float
+    links: tuple[LinkView, ...] = ()
+    tricks: tuple[str, ...] = ()
+    visible_text: str = ""
+    hidden_text: str = ""
+    raw_text: str = ""
+    raw_cut: bool = False
+    defects: tuple[str, ...] = ()
+    missing: str = ""  # why the mail itself could not be read, or ""
+    copy_of: Label | None = None
+    subject: str = ""
+    sender: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SimilarMail:
+    judgement: Judgement
+    likeness: float  # 0..1
+    cause: str  # "copy", "words", "sender", "link"
+
+
+@dataclass(frozen=True, slots=True)
+class DayCount:
+    day: str  # ISO date, local
+    keep: int = 0
+    unsure: int = 0
+    junk: int = 0
+    moved: int = 0
+    corrected: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationBin:
+    low: float
+    high: float
+    mean: float  # mean probability given
+    spam_share: float  # share that was spam by the person's word
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class PromiseCheck:
+    """False positives against the promise, one account."""
+
+    account: AccountName
+    promise: float
+    ham: int  # good mails with the person's word, scored before learned
+    buried: int  # of these moved to Junk by us
+    share: float | None
+    upper: float | None  # 95 % upper bound of the share (Clopper-Pearson)
+
+
+@dataclass(frozen=True, slots=True)
+class HostCount:
+    host: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class NightView:
+    """One training, as its card tells it."""
+
+    model_id: ModelId
+    at: float
+    ham: int
+    spam: int
+    figures: dict[str, float]
+    reasons: tuple[str, ...]
+    promoted: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Trends:
+    days: int
+    daily: tuple[DayCount, ...]
+    promises: tuple[PromiseCheck, ...]
+    calibration: tuple[CalibrationBin, ...]
+    hosts: tuple[HostCount, ...]
+    nights: tuple[NightView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    current: ModelCard | None
+    cards: tuple[ModelCard, ...]  # newest first; the shipped one last
+    shipped: ModelId | None
+    can_train: bool
+    training_hint: str
+    progress: Progress | None
+    labels_waiting: int  # labels the current model has not seen
+    history: tuple[EventRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UndoItem:
+    move_id: int
+    account: AccountName
+    judgement_id: int | None
+    at: float
+    kind: MoveKind
+    state: MoveState
+    sender: str
+    subject: str
+    source: FolderName
+    target: FolderName
+    model_id: ModelId
+
+
+@dataclass(frozen=True, slots=True)
+class UndoPlan:
+    """What an undo will do (dry run), or was started."""
+
+    dry_run: bool
+    count: int
+    items: tuple[UndoItem, ...]  # the newest 200
+    skipped: int  # moves that are already undone, or still under way
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class SettingView:
+    name: str
+    kind: str  # "bool", "int", "float", "str", "choice"
+    value: str
+    default: str
+    help: str
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    added: int
+    skipped: int
+    text: str
+
+
+class Level(enum.StrEnum):
+    OK = "ok"
+    WARN = "warn"
+    BAD = "bad"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing the doctor looked at."""
+
+    area: str  # "account", "keyring", "model", "training", "store", "clock", …
+    level: Level
+    text: str
+    hint: str = ""
+    account: AccountName | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Identified:
+    """For the add-on: what is known of a mail by its Message-ID."""
+
+    judgement: Judgement | None
+    identity: Identity | None
+    account: AccountName | None
+
+
+@dataclass(frozen=True, slots=True)
+class Wiped:
+    what: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A request was carried out (or begun)."""
+
+    text: str
