@@ -330,3 +330,4 @@ class ModelCard:
     junk_threshold: float = 0.99  # shipped: used before there is evidence
     known_until: float = 0.0  # labels up to this time are in the weights
     notes: str = ""
+    files: dict[str, str] = field(default_factory=dict)  # other files of the bundle -> sha256
