@@ -1,4 +1,4 @@
-"""What the story needs of a mailbox, whatever its kind. IMAP, Maildir and the tests' memory mailbox implement it.
+"""What the story needs of a mailbox of any kind: IMAP, Maildir and the tests' memory mailbox implement it.
 
 One object is one connection and belongs to one thread. Every method may raise spamd.errors.MailboxError.
 """
