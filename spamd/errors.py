@@ -19,6 +19,7 @@ SpamdError
 ├── ModelError            a model file that is damaged, foreign or of another schema
 │   └── SchemaMismatch    made for other features
 ├── TrainingError         the trainer failed, or is not installed
+├── AutostartError        an entry in the session's autostart cannot be written or read
 ├── NotRunning            the daemon is not running
 ├── AlreadyRunning        another daemon has this home
 └── RequestError          what was asked for cannot be done (unknown name, bad value)
@@ -111,6 +112,10 @@ class SchemaMismatch(ModelError):
 
 class TrainingError(SpamdError):
     """The trainer failed, or is not installed."""
+
+
+class AutostartError(SpamdError):
+    """An entry in the session's autostart cannot be written, or is somebody else's."""
 
 
 class NotRunning(SpamdError):

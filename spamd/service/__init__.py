@@ -1,0 +1,99 @@
+"""Start with the session: systemd, XDG autostart, launchd, Task Scheduler behind three functions."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from spamd.paths import Paths
+from spamd.service.launchd import Launchd
+from spamd.service.plan import DAEMON, TRAY, AutostartStatus, Part, Plan, command, environment
+from spamd.service.systemd import Systemd
+from spamd.service.task_scheduler import TaskScheduler
+from spamd.service.xdg_autostart import XdgAutostart
+
+__all__ = ["AutostartStatus", "Part", "Plan", "entries", "install", "plan_for", "status", "uninstall"]
+
+
+class Entry(Protocol):
+    """One program's place in one kind of autostart."""
+
+    kind: str
+    file: Path
+
+    def install(self, plan: Plan, *, start: bool = True) -> tuple[str, ...]: ...
+    def uninstall(self) -> tuple[str, ...]: ...
+    def status(self, plan: Plan) -> Part: ...
+
+
+def entries(
+    paths: Paths,
+    *,
+    platform: str = sys.platform,
+    environ: Mapping[str, str] = os.environ,
+    home: Path | None = None,
+) -> tuple[Entry, Entry]:
+    """Where daemon and tray are entered on this computer. The only place that looks at the platform."""
+    home = home or Path.home()
+    if platform == "darwin":
+        return Launchd("daemon", home), Launchd("tray", home)
+    if platform == "win32":
+        return TaskScheduler("daemon", paths.data), TaskScheduler("tray", paths.data)
+    tray = XdgAutostart("tray", environ, home)
+    systemd = Systemd(environ, home)
+    # Once installed it stays the place to look, also from a shell that does not reach the user manager.
+    if Systemd.available(environ) or systemd.file.exists():
+        return systemd, tray
+    return XdgAutostart("daemon", environ, home), tray
+
+
+def plan_for(
+    paths: Paths, *, tray: bool = True, mail: Sequence[Path] = (), environ: Mapping[str, str] = os.environ
+) -> Plan:
+    """mail: folders of Maildir and mbox accounts, which the daemon must be able to write to."""
+    folders = dict.fromkeys((paths.config, paths.data, paths.state, paths.cache, paths.log, paths.runtime))
+    return Plan(
+        daemon=command(DAEMON, ["run"], module="spamd"),
+        tray=command(TRAY, module="spamd.tray") if tray else None,
+        folders=tuple(folders),
+        mail=tuple(mail),
+        environment=environment(environ),
+    )
+
+
+def install(
+    paths: Paths, *, tray: bool = True, start: bool = True, mail: Sequence[Path] = ()
+) -> AutostartStatus:
+    """Enter daemon (and tray) in the session's autostart; again after a change brings the entries up to date.
+
+    AutostartError where a file cannot be written or is somebody else's; what a session manager refused
+    is in notes.
+    """
+    plan = plan_for(paths, tray=tray, mail=mail)
+    daemon_entry, tray_entry = entries(paths)
+    notes = (*daemon_entry.install(plan, start=start), *tray_entry.install(plan, start=start))
+    return _status(plan, daemon_entry, tray_entry, notes)
+
+
+def uninstall(paths: Paths) -> AutostartStatus:
+    """Stop the daemon that was started so, and take away the entries that we wrote; nothing else."""
+    plan = plan_for(paths)
+    daemon_entry, tray_entry = entries(paths)
+    notes = (*tray_entry.uninstall(), *daemon_entry.uninstall())
+    return _status(plan, daemon_entry, tray_entry, notes)
+
+
+def status(paths: Paths, *, mail: Sequence[Path] = ()) -> AutostartStatus:
+    daemon_entry, tray_entry = entries(paths)
+    return _status(plan_for(paths, mail=mail), daemon_entry, tray_entry, ())
+
+
+def _status(plan: Plan, daemon_entry: Entry, tray_entry: Entry, notes: tuple[str, ...]) -> AutostartStatus:
+    parts = (daemon_entry.status(plan), tray_entry.status(plan))
+    stale = [part.name for part in parts if part.installed and not part.current]
+    if stale and plan.tray is not None:
+        notes = (*notes, f"Out of date: {' and '.join(stale)}. Run `spamdctl service install` again.")
+    return AutostartStatus(daemon_entry.kind, parts, notes)

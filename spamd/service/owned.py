@@ -1,0 +1,68 @@
+"""Files of ours in folders that are not ours: written whole or not at all, and never somebody else's."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+
+from spamd.errors import AutostartError
+
+MARK = "Written by spamd-desktop"
+
+
+def is_ours(path: Path) -> bool:
+    try:
+        raw = path.read_bytes()
+    except OSError:
+        return False
+    return MARK.encode() in raw or MARK.encode("utf-16-le") in raw
+
+
+def write(path: Path, content: bytes, *, mode: int = 0o644) -> None:
+    """Put `content` there in one step. AutostartError where a file of somebody else's is in the way."""
+    if path.is_symlink() or (path.exists() and not is_ours(path)):
+        raise AutostartError(
+            f"{path} is there already and was not written by spamd.", "Move it away, then try again."
+        )
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(mode)
+        Path(temporary).replace(path)
+        temporary = None
+    except OSError as error:
+        raise AutostartError(
+            f"{path} could not be written: {error.strerror or error}.",
+            "Free some space or see to the folder's rights, then try again.",
+        ) from error
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                Path(temporary).unlink()
+
+
+def remove(path: Path) -> bool:
+    """Take our file away; False where there is none of ours."""
+    if path.is_symlink() or not is_ours(path):
+        return False
+    try:
+        path.unlink()
+    except OSError as error:
+        raise AutostartError(
+            f"{path} could not be removed: {error.strerror or error}.", "Remove it by hand."
+        ) from error
+    return True
+
+
+def says(path: Path, content: bytes) -> bool:
+    try:
+        return path.read_bytes() == content
+    except OSError:
+        return False
