@@ -1,0 +1,343 @@
+"""What the person did, read off what lies where: sightings before and after, and our own journal -> labels.
+
+Arrival-driven: a new UID in a folder is compared with where that mail (by identity) was known before. No
+VANISHED is needed; one STATUS per folder says whether anything came. The rules, in the order they are
+applied to each arrival:
+
+- our own journal has a move to that folder for that mail: it is ours, no label;
+- the mail is not known elsewhere: in the inbox it is new; in Junk a server filter put it there (or it was
+  moved while nobody watched): no label;
+- it is known elsewhere: *pending*, until the old UID is gone. A copy is not a move. One arrival pairs with
+  one departure, so that mail that exists twice counts right;
+- the old UID is gone and the new one alive: from the inbox (or any kept folder) to Junk is spam; from Junk
+  to the inbox or any other kept folder is ham. Trash is never a label in either direction: people delete
+  wanted mail;
+- a folder whose UIDVALIDITY changed says nothing in that pass about mail that was known in itself.
+
+Identities are not equally good. X-GUID and X-GM-MSGID name one delivery. EMAILID may be a hash of the content
+(Cyrus), and so is our own fallback: a byte-identical twin has the same one. There a pair must also share
+INTERNALDATE (kept by MOVE and COPY, new for every delivery), and a twin that stays behind when Junk is
+emptied is not a rescue.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from spamd.domain import (
+    FolderName,
+    FolderStatus,
+    Identity,
+    Label,
+    LabelSource,
+    MessageRef,
+    MoveRecord,
+    MoveState,
+    Sighting,
+)
+
+FLOOD = 200
+"""More labels than this in one pass are no person's corrections."""
+SUDDENLY = 20
+"""A folder that loses all of at least this many mails to another at once is asked about."""
+PENDING_LIFE = 7 * 86400.0
+"""A copy whose original is still there after a week is a copy (seconds)."""
+GONE_LATELY = 900.0
+"""STATUS of two folders is not one moment: a departure seen a pass earlier still pairs (seconds)."""
+DRAG_WEIGHT = 1.0
+KEYWORD_WEIGHT = 0.7
+HINT_WEIGHT = 0.3
+
+
+class Place(enum.StrEnum):
+    """What a folder means for corrections."""
+
+    INBOX = "inbox"
+    JUNK = "junk"  # the junk folder and everything below it
+    UNSURE = "unsure"  # the person's folder for doubtful mail
+    TRASH = "trash"
+    KEPT = "kept"  # archive and any other folder
+    OTHER = "other"  # sent, drafts, outbox, "all mail": says nothing
+
+
+_MEANING: Mapping[tuple[Place, Place], Label] = {
+    (Place.INBOX, Place.JUNK): Label.SPAM,
+    (Place.KEPT, Place.JUNK): Label.SPAM,
+    (Place.UNSURE, Place.JUNK): Label.SPAM,
+    (Place.JUNK, Place.INBOX): Label.HAM,
+    (Place.JUNK, Place.KEPT): Label.HAM,
+    (Place.UNSURE, Place.INBOX): Label.HAM,
+    (Place.UNSURE, Place.KEPT): Label.HAM,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A second copy was seen; the first was still there."""
+
+    identity: Identity
+    old: MessageRef
+    new: MessageRef
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class KeywordChange:
+    """A mail already known, whose keywords are others now."""
+
+    sighting: Sighting  # with the keywords as last known, our own stamps included
+    now: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    identity: Identity
+    label: Label
+    source: LabelSource
+    weight: float
+    ref: MessageRef  # where the mail is now
+    old: MessageRef | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What one pass found. held: why the corrections must be asked about instead of believed; "" if not."""
+
+    corrections: tuple[Correction, ...] = ()
+    pending: tuple[Pending, ...] = ()
+    ours: tuple[Sighting, ...] = ()  # arrivals that our own moves explain
+    new: tuple[Sighting, ...] = ()  # in the inbox, not known: to be judged
+    filed: tuple[Sighting, ...] = ()  # in Junk, not known: a server filter, or moved while nobody watched
+    departed: tuple[MessageRef, ...] = ()  # known to be gone
+    held: str = ""
+
+
+def keyword_label(keywords: Collection[str]) -> Label | None:
+    """$Junk, Junk, JUNK -> spam; $NotJunk, NotJunk, NonJunk, ... -> ham; both or neither -> None."""
+    plain = {keyword.lower().lstrip("$\\").replace("-", "").replace("_", "") for keyword in keywords}
+    junk, good = "junk" in plain, bool(plain & {"notjunk", "nonjunk", "nojunk"})
+    if junk == good:
+        return None
+    return Label.SPAM if junk else Label.HAM
+
+
+def names_one_delivery(identity: Identity) -> bool:
+    """Can two mails with the same bytes share this identity? Not where the server counts deliveries."""
+    return identity.startswith(("guid:", "gmail:"))
+
+
+def compare(
+    arrivals: Sequence[Sighting],
+    *,
+    places: Mapping[FolderName, Place],
+    known: Mapping[Identity, Sequence[Sighting]],
+    alive: Collection[MessageRef],
+    own: Sequence[MoveRecord] = (),
+    pending: Sequence[Pending] = (),
+    reset: Collection[FolderName] = (),
+    consumed: Collection[MessageRef] = (),
+    keywords: Sequence[KeywordChange] = (),
+    statuses: Mapping[FolderName, FolderStatus] | None = None,
+    now: float,
+    flood: int = FLOOD,
+) -> Findings:
+    """One pass over what changed. Pure.
+
+    arrivals: mails at references not known before. known: all earlier sightings of their identities (and of
+    the pending ones'), gone or not. alive: of the earlier and the pending references those that are there
+    now. own: journal rows that may explain arrivals. reset: folders whose UIDVALIDITY is new. consumed:
+    departures that earlier passes have paired. statuses: the folders as they are now.
+    """
+    pairing = _Pairing(places, known, set(alive), set(reset), set(consumed), statuses or {}, now)
+    ours, rest = _split_own(arrivals, own)
+    still: list[Pending] = []
+    corrections: list[Correction] = []
+    for wait in pending:
+        resolved = pairing.resolve(wait)
+        if isinstance(resolved, Correction):
+            corrections.append(resolved)
+        elif resolved is not None:
+            still.append(resolved)
+    new: list[Sighting] = []
+    filed: list[Sighting] = []
+    for arrival in rest:
+        outcome = pairing.arrival(arrival)
+        if isinstance(outcome, Correction):
+            corrections.append(outcome)
+        elif isinstance(outcome, Pending):
+            still.append(outcome)
+        elif outcome is _UNKNOWN:
+            place = places.get(arrival.ref.folder, Place.KEPT)
+            if place is Place.INBOX:
+                new.append(arrival)
+            elif place is Place.JUNK:
+                filed.append(arrival)
+    spoken = {correction.identity for correction in corrections}
+    corrections += [found for change in keywords if (found := _by_keyword(change, spoken)) is not None]
+    return Findings(
+        corrections=tuple(corrections),
+        pending=tuple(still),
+        ours=tuple(ours),
+        new=tuple(new),
+        filed=tuple(filed),
+        departed=tuple(pairing.departed),
+        held=_too_much(corrections, statuses or {}, flood),
+    )
+
+
+class _Unknown(enum.Enum):
+    UNKNOWN = enum.auto()
+
+
+_UNKNOWN = _Unknown.UNKNOWN
+
+
+class _Pairing:
+    """Which departure belongs to which arrival; every departure is used once."""
+
+    def __init__(
+        self,
+        places: Mapping[FolderName, Place],
+        known: Mapping[Identity, Sequence[Sighting]],
+        alive: set[MessageRef],
+        reset: set[FolderName],
+        consumed: set[MessageRef],
+        statuses: Mapping[FolderName, FolderStatus],
+        now: float,
+    ) -> None:
+        self._places = places
+        self._known = known
+        self._alive = alive
+        self._reset = reset
+        self._used = consumed
+        self._statuses = statuses
+        self._now = now
+        self.departed: list[MessageRef] = []
+
+    def arrival(self, arrival: Sighting) -> Correction | Pending | _Unknown | None:
+        """None: a known mail about which nothing is to be said."""
+        earlier = [s for s in self._known.get(arrival.identity, ()) if s.ref != arrival.ref]
+        candidates = [s for s in earlier if self._same_delivery(s, arrival)]
+        if not candidates:
+            # A twin of known mail is new mail: it was delivered on its own.
+            return None if earlier and arrival.ref.folder in self._reset else _UNKNOWN
+        elsewhere = [s for s in candidates if s.ref.folder != arrival.ref.folder]
+        if arrival.ref.folder in self._reset and any(s.ref.folder == arrival.ref.folder for s in candidates):
+            return None  # the folder was made anew with the mail it had
+        gone = [s for s in elsewhere if self._is_gone(s) and s.ref not in self._used]
+        recently = [s for s in gone if s.gone_at is None or s.gone_at > self._now - GONE_LATELY]
+        if recently:
+            old = max(recently, key=lambda s: (s.gone_at is None, s.seen_at))
+            return self._moved(old, arrival.ref)
+        there = [s for s in elsewhere if s.ref in self._alive]
+        if there:
+            old = max(there, key=lambda s: s.seen_at)
+            return Pending(arrival.identity, old.ref, arrival.ref, self._now)
+        return None
+
+    def resolve(self, wait: Pending) -> Correction | Pending | None:
+        if wait.old.folder in self._reset or wait.new.folder in self._reset:
+            return None
+        if wait.new not in self._alive or wait.old in self._used:
+            return None
+        if wait.old in self._alive:
+            return wait if self._now - wait.since < PENDING_LIFE else None
+        if not names_one_delivery(wait.identity) and self._emptied(wait.old.folder):
+            self.departed.append(wait.old)
+            return None
+        old = next((s for s in self._known.get(wait.identity, ()) if s.ref == wait.old), None)
+        if old is None:
+            return None
+        return self._moved(old, wait.new)
+
+    def _moved(self, old: Sighting, new: MessageRef) -> Correction | None:
+        self._used.add(old.ref)
+        self.departed.append(old.ref)
+        if old.ref.folder in self._reset:
+            return None
+        origin = self._places.get(old.ref.folder, Place.KEPT)
+        target = self._places.get(new.folder, Place.KEPT)
+        label = _MEANING.get((origin, target))
+        if label is None:
+            return None
+        note = f"{origin.value} to {target.value}"
+        return Correction(old.identity, label, LabelSource.DRAG, DRAG_WEIGHT, new, old.ref, note)
+
+    def _is_gone(self, sighting: Sighting) -> bool:
+        return sighting.gone_at is not None or sighting.ref not in self._alive
+
+    def _same_delivery(self, old: Sighting, new: Sighting) -> bool:
+        if names_one_delivery(new.identity) or not old.internal_date or not new.internal_date:
+            return True
+        return abs(old.internal_date - new.internal_date) < 1.0
+
+    def _emptied(self, folder: FolderName) -> bool:
+        status = self._statuses.get(folder)
+        return self._places.get(folder) is Place.JUNK and status is not None and status.messages == 0
+
+
+def _split_own(
+    arrivals: Sequence[Sighting], own: Sequence[MoveRecord]
+) -> tuple[list[Sighting], list[Sighting]]:
+    """Arrivals that our journal explains, and the others. A row without a target UID explains one arrival."""
+    exact = {
+        (record.target, record.target_uid_validity, record.target_uid)
+        for record in own
+        if record.target_uid is not None
+    }
+    loose: defaultdict[tuple[FolderName, Identity], list[MoveRecord]] = defaultdict(list)
+    for record in own:
+        if record.target_uid is None and record.state not in (MoveState.ABANDONED, MoveState.FAILED):
+            loose[record.target, record.identity].append(record)
+    ours: list[Sighting] = []
+    rest: list[Sighting] = []
+    for arrival in arrivals:
+        ref = arrival.ref
+        rows = loose.get((ref.folder, arrival.identity))
+        if (ref.folder, ref.uid_validity, ref.uid) in exact:
+            ours.append(arrival)
+        elif rows and (rows[0].target_uid_next is None or ref.uid >= rows[0].target_uid_next):
+            rows.pop(0)
+            ours.append(arrival)
+        else:
+            rest.append(arrival)
+    return ours, rest
+
+
+def _by_keyword(change: KeywordChange, spoken: Collection[Identity]) -> Correction | None:
+    """A newly set keyword. Where we had stamped the mail it is the person's.
+
+    Else another filter may have set it.
+    """
+    before, now = keyword_label(change.sighting.keywords), keyword_label(change.now)
+    if now is None or now is before or change.sighting.identity in spoken:
+        return None
+    stamped = before is not None
+    return Correction(
+        change.sighting.identity,
+        now,
+        LabelSource.KEYWORD if stamped else LabelSource.HINT,
+        KEYWORD_WEIGHT if stamped else HINT_WEIGHT,
+        change.sighting.ref,
+        note="keyword",
+    )
+
+
+def _too_much(
+    corrections: Sequence[Correction], statuses: Mapping[FolderName, FolderStatus], flood: int
+) -> str:
+    if len(corrections) > flood:
+        return f"{len(corrections)} mails changed place or keyword at once; was that you, or a program?"
+    origins: defaultdict[FolderName, int] = defaultdict(int)
+    for correction in corrections:
+        if correction.old is not None:
+            origins[correction.old.folder] += 1
+    for folder, number in origins.items():
+        status = statuses.get(folder)
+        if number >= SUDDENLY and status is not None and status.messages == 0:
+            return f"All {number} mails left the folder {folder} at once; was that you, or a program?"
+    return ""
