@@ -1,0 +1,5 @@
+"""`python -m spamd` is `spamdctl`."""
+
+from spamd.cli import main
+
+main()

@@ -1,0 +1,270 @@
+"""`account`: the mailboxes. Works on config.toml and the secret store; a running daemon notices by itself."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from typing import Any
+
+import click
+
+from spamd import paths, settings
+from spamd.cli.output import confirm, json_option, plain, print_json, table, yes_option
+from spamd.domain import Account, AccountName, AuthMethod, FolderName, Mode, SourceKind, TlsMode
+from spamd.errors import CredentialError, NotRunning, RequestError
+
+
+@click.group()
+def account() -> None:
+    """The mailboxes spamd looks after."""
+
+
+def known(name: str) -> Account:
+    """The account of that name. RequestError, with the names there are."""
+    all_of_them = settings.load(paths.find().config_file)
+    found = all_of_them.account(name)
+    if found is None:
+        names = ", ".join(one.name for one in all_of_them.accounts)
+        raise RequestError(
+            f"There is no account {name!r}.",
+            f"There is: {names}." if names else "Add one with `spamdctl setup`.",
+        )
+    return found
+
+
+def read_password(*, stdin: bool, command: str, user: str) -> str:
+    """The password, from where the person said. CredentialError if there is none."""
+    if stdin:
+        secret = sys.stdin.readline().rstrip("\r\n")
+    elif command:
+        from spamd.credentials import run_password_command
+
+        secret = run_password_command(command)
+    elif sys.stdin.isatty():
+        secret = getpass.getpass(f"Password of {user}: ")
+    else:
+        raise CredentialError(
+            "There is no terminal to ask for the password.", "Use --password-stdin or --password-command."
+        )
+    if not secret:
+        raise CredentialError("The password is empty.", "Nothing was changed.")
+    return secret
+
+
+@account.command()
+@click.argument("name")
+@click.option("--host", default="", help="IMAP server.")
+@click.option("--port", default=0, type=click.IntRange(0, 65535), help="Default: 993, or 143 with starttls.")
+@click.option("--user", default="", help="Name to sign in with.")
+@click.option(
+    "--tls",
+    type=click.Choice([one.value for one in TlsMode]),
+    default="implicit",
+    show_default=True,
+    help="none only for this computer.",
+)
+@click.option("--ca", "ca_file", default="", metavar="FILE", help="Certificate authority of the server.")
+@click.option("--maildir", default="", metavar="FOLDER", help="A local Maildir instead of a server.")
+@click.option("--mbox", default="", metavar="FILE", help="A local mbox file instead of a server.")
+@click.option("--junk", default="", help="The Junk folder; found by itself unless given.")
+@click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+@click.option("--password-command", default="", metavar="COMMAND", help="A program that prints the password.")
+@click.option("--oauth", default="", metavar="PROVIDER", help="Sign in with google, microsoft, ...")
+@click.option("--mode", type=click.Choice([one.value for one in Mode]), default=None, help="Your word.")
+@click.option("--no-test", is_flag=True, help="Do not sign in now.")
+def add(name: str, **given: Any) -> None:
+    """Add an account. It begins by watching only; nothing is moved until there is evidence (or your word)."""
+    here = paths.find()
+    here.make()
+    now = settings.load(here.config_file)
+    if now.account(name):
+        raise RequestError(f"There is already an account {name!r}.", "Choose another name, or remove it.")
+    local = given["maildir"] or given["mbox"]
+    if not local and not (given["host"] and given["user"]):
+        raise RequestError(
+            "--host and --user are needed (or --maildir, --mbox).",
+            "`spamdctl setup` finds the server for your address.",
+        )
+    made = Account(
+        name=AccountName(name),
+        kind=SourceKind.MAILDIR
+        if given["maildir"]
+        else SourceKind.MBOX
+        if given["mbox"]
+        else SourceKind.IMAP,
+        host=given["host"],
+        port=given["port"],
+        user=given["user"],
+        tls=TlsMode(given["tls"]),
+        ca_file=given["ca_file"],
+        auth=AuthMethod.OAUTH if given["oauth"] else AuthMethod.PASSWORD,
+        oauth_provider=given["oauth"],
+        password_command=given["password_command"] if now.secrets == "command" else "",
+        path=local,
+        junk=FolderName(given["junk"]) if given["junk"] else None,
+        mode=Mode(given["mode"]) if given["mode"] else None,
+    )
+    settings.check_account_name(made.name)
+    settings.check_account(made)
+    secret = None
+    if made.kind is SourceKind.IMAP and made.auth is AuthMethod.PASSWORD and not made.password_command:
+        secret = read_password(
+            stdin=given["password_stdin"], command=given["password_command"], user=made.user
+        )
+    elif made.auth is AuthMethod.OAUTH:
+        from spamd.cli.setup import sign_in_with_provider
+
+        secret = sign_in_with_provider(made)
+    if not given["no_test"]:
+        click.echo(describe_check(made, secret))
+    store_secret(made.name, secret)
+    settings.add_account(here.config_file, made)
+    click.echo(f"Added {name}.")
+    if not daemon_runs():
+        click.echo("Start the filter with `spamdctl run`, or with your session: `spamdctl service install`.")
+
+
+def store_secret(name: AccountName, secret: str | None) -> None:
+    if secret is None:
+        return
+    from spamd.credentials import Secrets
+
+    here = paths.find()
+    Secrets.choose(settings.load(here.config_file), here).set(name, secret)
+
+
+def daemon_runs() -> bool:
+    from spamd.client import Client
+
+    try:
+        Client.connect(paths.find()).close()
+    except NotRunning:
+        return False
+    return True
+
+
+def describe_check(made: Account, secret: str | None) -> str:
+    """Sign in, look, sign out; what was found in a sentence. Raises MailboxError."""
+    from spamd import opening
+
+    here = paths.find()
+    with opening.checking(made, here, settings.load(here.config_file), secret=secret) as session:
+        inbox = session.status(FolderName("INBOX")).messages
+        junk = session.junk_folder()
+        held = f"{session.status(junk).messages} in {junk}" if junk else "no Junk folder yet"
+        return f"Signed in. {inbox} mails in INBOX, {held}."
+
+
+@account.command("list")
+@json_option
+def list_(as_json: bool) -> None:
+    """Show the accounts."""
+    found = settings.load(paths.find().config_file).accounts
+    if as_json:
+        print_json(list(found))
+        return
+    table(
+        ("account", "where", "user", "mode", "paused"),
+        [
+            (
+                one.name,
+                one.path or f"{one.host}:{one.port or (993 if one.tls is TlsMode.IMPLICIT else 143)}",
+                one.user,
+                one.mode or "by evidence",
+                "yes" if one.paused else "",
+            )
+            for one in found
+        ],
+        empty="No account yet. Add one with `spamdctl setup`.",
+    )
+
+
+@account.command()
+@click.argument("name")
+def test(name: str) -> None:
+    """Sign in, look for Junk, sign out. Changes nothing."""
+    click.echo(describe_check(known(name), None))
+
+
+@account.command()
+@click.argument("name")
+@yes_option
+def remove(name: str, yes: bool) -> None:
+    """Forget an account, its password and what was kept of it. The mailbox itself is not touched."""
+    known(name)
+    confirm(f"Forget account {name}? The mail itself stays where it is.", yes=yes)
+    from spamd.credentials import Secrets
+
+    here = paths.find()
+    chosen = Secrets.choose(settings.load(here.config_file), here)
+    settings.remove_account(here.config_file, name)
+    try:
+        chosen.delete(AccountName(name))
+    except CredentialError as exc:
+        click.echo(f"Its password could not be removed: {exc}", err=True)
+    if here.database.exists():
+        from spamd.store.database import Store
+
+        with Store(here.database) as store:
+            store.wipe(f"account:{name}")
+    click.echo(f"Removed {name}.")
+
+
+@account.command()
+@click.argument("name")
+@click.argument("mode", type=click.Choice([*(one.value for one in Mode), "evidence"]))
+def mode(name: str, mode: str) -> None:
+    """Say what may be done: learning (watch), suggesting (list), filtering (move), or as the evidence allows."""
+    known(name)
+    settings.update_account(paths.find().config_file, name, mode=None if mode == "evidence" else Mode(mode))
+    click.echo(f"{name}: {mode}.")
+
+
+@account.command("set")
+@click.argument("name")
+@click.argument("pairs", nargs=-1, required=True, metavar="KEY=VALUE...")
+def set_(name: str, pairs: tuple[str, ...]) -> None:
+    """Change settings of an account: junk=Spam, wait_seconds=10, stamp=yes, ... Empty: back to the default."""
+    known(name)
+    changes: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise RequestError(f"{pair!r} is not KEY=VALUE.", "Such as wait_seconds=10.")
+        changes[key] = settings.account_value_from_text(key, value) if value else None
+    settings.update_account(paths.find().config_file, name, **changes)
+    click.echo(f"{name}: " + ", ".join(plain(pair) for pair in pairs))
+
+
+@account.command()
+@click.argument("name")
+@click.option("--password-stdin", is_flag=True, help="Read it from standard input.")
+def password(name: str, password_stdin: bool) -> None:
+    """Store a new password, after trying it."""
+    one = known(name)
+    secret = read_password(stdin=password_stdin, command="", user=one.user)
+    click.echo(describe_check(one, secret))
+    store_secret(one.name, secret)
+    click.echo("Stored.")
+
+
+@account.command()
+@click.argument("name")
+def read(name: str) -> None:
+    """Learn from the folders you already have (Junk as junk; kept and answered mail as good)."""
+    from spamd.client import Client
+
+    known(name)
+    with Client.connect(paths.find()) as client:
+        click.echo(client.start_first_reading(AccountName(name)).text)
+
+
+@account.command("go-on")
+@click.argument("name")
+def go_on(name: str) -> None:
+    """Release the brake: you have looked at what was to be moved, and it is right."""
+    from spamd.client import Client
+
+    known(name)
+    with Client.connect(paths.find()) as client:
+        click.echo(client.go_on(AccountName(name)).text)

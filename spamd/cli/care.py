@@ -1,0 +1,202 @@
+"""Looking after the program: settings, doctor, logs, backup, wiping."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from collections import deque
+from pathlib import Path
+
+import click
+
+from spamd import paths, settings
+from spamd.answers import Level
+from spamd.cli.output import confirm, console, json_option, plain, print_json, table, yes_option
+from spamd.errors import NotRunning, RequestError, SpamdError
+
+
+@click.group("settings", invoke_without_command=True)
+@json_option
+@click.pass_context
+def settings_group(context: click.Context, as_json: bool) -> None:
+    """Show all settings, or change one: `spamdctl settings set display snippet`."""
+    if context.invoked_subcommand is None:
+        now = settings.load(paths.find().config_file)
+        rows = [(one.name, getattr(now, one.name), one.default, one.help) for one in settings.OPTIONS]
+        if as_json:
+            print_json({name: value for name, value, _default, _help in rows})
+        else:
+            table(("setting", "value", "default", "what"), rows, empty="")
+        for warning in now.warnings:
+            click.echo(warning, err=True)
+
+
+@settings_group.command("set")
+@click.argument("name")
+@click.argument("value")
+def set_(name: str, value: str) -> None:
+    """Change one setting; a running filter takes it up at once."""
+    here = paths.find()
+    here.make()
+    wanted = settings.from_text(name, value)
+    if name == "secrets":
+        _move_secrets(str(wanted))
+    settings.save(here.config_file, {name: wanted})
+    click.echo(f"{name} = {plain(value)}")
+
+
+@settings_group.command("unset")
+@click.argument("name")
+def unset(name: str) -> None:
+    """Take a setting back to its default."""
+    settings.save(paths.find().config_file, {name: None})
+    click.echo(f"{name} is at its default.")
+
+
+def _move_secrets(kind: str) -> None:
+    """Passwords move along with the choice of where they are; nothing is left in two places."""
+    import dataclasses
+
+    from spamd.credentials import Secrets
+
+    here = paths.find()
+    now = settings.load(here.config_file)
+    if kind == now.secrets or kind not in ("keyring", "file"):
+        return
+    old = Secrets.choose(now, here)
+    new = Secrets.choose(dataclasses.replace(now, secrets=kind), here)
+    for account in now.accounts:
+        try:
+            secret = old.get(account.name)
+        except SpamdError:
+            continue  # nothing there to move
+        new.set(account.name, secret)
+        old.delete(account.name)
+
+
+@click.command()
+@json_option
+def doctor(as_json: bool) -> int:
+    """Look at everything that can be wrong. Exit code 1 where something needs you."""
+    from spamd.cli.doctor import examine
+
+    findings = list(examine(paths.find()))
+    if as_json:
+        print_json(findings)
+    else:
+        marks = {Level.OK: ("ok  ", "green"), Level.WARN: ("note", "yellow"), Level.BAD: ("BAD ", "red")}
+        for one in findings:
+            mark, colour = marks[one.level]
+            click.echo(f"{click.style(mark, fg=colour)} {plain(one.text)}")
+            if one.hint and one.level is not Level.OK:
+                click.echo(f"     {plain(one.hint)}")
+    return 1 if any(one.level is Level.BAD for one in findings) else 0
+
+
+@click.command()
+@click.option("-n", "--lines", default=50, show_default=True, type=click.IntRange(1, 100_000))
+@click.option("-f", "--follow", is_flag=True, help="Go on showing new lines until Ctrl-C.")
+def logs(lines: int, follow: bool) -> None:
+    """Show the log. It never holds subjects, addresses or text of mail."""
+    file = paths.find().log_file
+    try:
+        stream = file.open(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        raise RequestError("There is no log yet.", f"It will be at {file} once the filter has run.") from None
+    with stream:
+        for line in deque(stream, maxlen=lines):
+            click.echo(line.rstrip("\n"))
+        if follow:
+            import threading
+
+            from spamd.file_watch import Watcher
+
+            changed = threading.Event()
+            with Watcher({file: changed.set}):
+                while True:
+                    changed.wait()
+                    changed.clear()
+                    for line in stream:
+                        click.echo(line.rstrip("\n"))
+
+
+def _passphrase(*, stdin: bool, twice: bool) -> str:
+    if stdin:
+        given = sys.stdin.readline().rstrip("\r\n")
+    elif sys.stdin.isatty():
+        given = getpass.getpass("Passphrase of the backup: ")
+        if twice and getpass.getpass("Once more: ") != given:
+            raise RequestError("The two were not the same.", "Nothing was written.")
+    else:
+        raise RequestError("There is no terminal to ask for the passphrase.", "Use --passphrase-stdin.")
+    if twice and len(given) < 8:
+        raise RequestError("The passphrase is too short.", "Take at least eight characters.")
+    return given
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--passphrase-stdin", is_flag=True, help="Read the passphrase from standard input.")
+@click.option("--force", is_flag=True, help="Overwrite the file.")
+def backup(file: Path, passphrase_stdin: bool, force: bool) -> None:
+    """Save labels, lists, models and settings in one encrypted file. Passwords are not in it."""
+    from spamd import backup as room
+
+    if file.exists() and not force:
+        raise RequestError(f"{file} is there already.", "Choose another name, or add --force.")
+    made = room.save(paths.find(), file, _passphrase(stdin=passphrase_stdin, twice=True))
+    click.echo(made.text)
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--passphrase-stdin", is_flag=True, help="Read the passphrase from standard input.")
+@yes_option
+def restore(file: Path, passphrase_stdin: bool, yes: bool) -> None:
+    """Bring a backup back. What is here now is kept aside, and named."""
+    from spamd import backup as room
+
+    if running():
+        raise RequestError("The filter is running.", "Stop it first: `spamdctl stop`.")
+    confirm("Replace labels, lists, models and settings by those of the backup?", yes=yes)
+    click.echo(room.restore(paths.find(), file, _passphrase(stdin=passphrase_stdin, twice=False)).text)
+
+
+def running() -> bool:
+    from spamd.client import Client
+
+    try:
+        Client.connect(paths.find()).close()
+    except NotRunning:
+        return False
+    return True
+
+
+@click.command()
+@click.argument("what", metavar="display|account:NAME|all")
+@yes_option
+def wipe(what: str, yes: bool) -> None:
+    """Wipe what is kept for display (senders, subjects), all of an account, or everything that was learned."""
+    from spamd.client import Client
+
+    kind = what.partition(":")[0]
+    if kind not in ("display", "account", "all") or (kind == "account") != (":" in what):
+        raise RequestError(f"{what!r} cannot be wiped.", "Say display, account:NAME or all.")
+    confirm(f"Wipe {what}? This cannot be taken back. Mail itself is not touched.", yes=yes)
+    here = paths.find()
+    if running():
+        with Client.connect(here) as client:
+            click.echo(client.wipe(what).text)
+        return
+    if not here.database.exists():
+        click.echo("There is nothing to wipe.")
+        return
+    from spamd.store.database import Store
+
+    with Store(here.database) as store:
+        store.wipe(what)
+    if kind == "all":
+        from spamd.model.bundle import Bundles
+
+        Bundles(here.personal_models, paths.shipped_model()).wipe()
+    console().print("Wiped.")
