@@ -1,6 +1,7 @@
 """The command line. `main` is the one place where an error becomes a message and an exit code.
 
-0 done · 1 could not be done (title and hint on stderr) · 2 wrong usage, or done in part · 3 our fault · 130 Ctrl-C.
+0 done · 1 could not be done (title and hint on stderr) · 2 wrong usage, or done in part · 3 our fault ·
+130 Ctrl-C.
 """
 
 from __future__ import annotations
