@@ -214,7 +214,7 @@ def remove(name: str, yes: bool) -> None:
 @click.argument("name")
 @click.argument("mode", type=click.Choice([*(one.value for one in Mode), "evidence"]))
 def mode(name: str, mode: str) -> None:
-    """Say what may be done: learning (watch), suggesting (list), filtering (move), or as the evidence allows."""
+    """Say what may be done: learning (watch), suggesting (list), filtering (move), or as evidence allows."""
     known(name)
     settings.update_account(paths.find().config_file, name, mode=None if mode == "evidence" else Mode(mode))
     click.echo(f"{name}: {mode}.")
@@ -224,7 +224,7 @@ def mode(name: str, mode: str) -> None:
 @click.argument("name")
 @click.argument("pairs", nargs=-1, required=True, metavar="KEY=VALUE...")
 def set_(name: str, pairs: tuple[str, ...]) -> None:
-    """Change settings of an account: junk=Spam, wait_seconds=10, stamp=yes, ... Empty: back to the default."""
+    """Change settings of an account: junk=Spam, wait_seconds=10, stamp=yes... Empty: the default."""
     known(name)
     changes: dict[str, Any] = {}
     for pair in pairs:

@@ -176,7 +176,7 @@ def running() -> bool:
 @click.argument("what", metavar="display|account:NAME|all")
 @yes_option
 def wipe(what: str, yes: bool) -> None:
-    """Wipe what is kept for display (senders, subjects), all of an account, or everything that was learned."""
+    """Wipe what is kept for display (senders, subjects), all of an account, or all that was learned."""
     from spamd.client import Client
 
     kind = what.partition(":")[0]

@@ -1,4 +1,4 @@
-"""The program itself: run and stop it, start it with the session, the Thunderbird add-on, shell completion."""
+"""The program itself: run and stop it, start it with the session, the add-on, completion."""
 
 from __future__ import annotations
 
