@@ -331,3 +331,16 @@ class ModelCard:
     known_until: float = 0.0  # labels up to this time are in the weights
     notes: str = ""
     files: dict[str, str] = field(default_factory=dict)  # other files of the bundle -> sha256
+
+
+@dataclass(frozen=True, slots=True)
+class DayCount:
+    """What happened on one day (ISO date, this computer's time zone)."""
+
+    day: str
+    keep: int = 0
+    unsure: int = 0
+    junk: int = 0
+    moved: int = 0
+    false_positives: int = 0  # verdict junk, the person said ham
+    missed: int = 0  # verdict keep, the person said spam

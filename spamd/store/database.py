@@ -1,0 +1,122 @@
+"""The store: one SQLite file, one writer, many readers; questions and answers are domain values.
+
+Each family of tables has its file (judgements, labels, moves, folders, notes); here is what concerns all.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+from spamd.domain import AccountName
+from spamd.errors import RequestError, StoreBusy
+from spamd.store.connection import Clock
+from spamd.store.folders import Folders
+from spamd.store.judgements import Display, Judgements, blank
+from spamd.store.labels import Labels
+from spamd.store.moves import Moves
+from spamd.store.notes import Notes
+
+DAY = 86400.0
+TREND_DAYS = 400  # judgements without text and label are kept this long: a year's picture
+_ACCOUNT_TABLES = ("judgement", "vector", "sighting", "cursor", "label", "move", "event", "contact")
+_ALL_TABLES = (*_ACCOUNT_TABLES, "list_entry", "state")
+
+
+class Store(Judgements, Labels, Moves, Folders, Notes):
+    """The database, open. A context manager; thread-safe. Raises StoreError and its kinds."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        clock: Clock = time.time,
+        display: Display | None = None,
+        read_only: bool = False,
+    ) -> None:
+        """display: how much of a mail may be kept; None leaves what was chosen before (at first: headers)."""
+        super().__init__(path, clock=clock, read_only=read_only)
+        try:
+            if display is not None:
+                self.set_display(display)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # ---- forgetting
+
+    def prune(self, now: float, keep_days: int) -> int:
+        """What is older than keep_days and serves nothing any more; the number of rows changed or removed.
+
+        Text kept for display, vectors nobody labelled, mails gone from their folder, events. Labels,
+        journal and the score of labelled mail stay: rescued mail is never filed again, and evidence needs them.
+        """
+        old, ancient = now - keep_days * DAY, now - max(keep_days, TREND_DAYS) * DAY
+        with self._write() as db:
+            changed = blank(db, "at < ?", (old,))
+            for sql, values in (
+                (
+                    "DELETE FROM vector WHERE at < ? AND NOT EXISTS (SELECT 1 FROM label"
+                    " WHERE label.account = vector.account AND label.identity = vector.identity)",
+                    (old,),
+                ),
+                ("DELETE FROM sighting WHERE gone_at < ?", (old,)),
+                ("DELETE FROM event WHERE at < ? AND needs_person = 0", (old,)),
+                (
+                    "DELETE FROM judgement WHERE at < ? AND NOT EXISTS (SELECT 1 FROM label"
+                    " WHERE label.account = judgement.account AND label.identity = judgement.identity)",
+                    (ancient,),
+                ),
+            ):
+                changed += db.execute(sql, values).rowcount
+            if changed:
+                # FTS5 only marks removed words; merged into one segment they are gone.
+                db.execute("INSERT INTO judgement_text (judgement_text) VALUES ('optimize')")
+        return changed
+
+    def wipe(self, what: Literal["text", "account", "all"], account: AccountName | None = None) -> None:
+        """Remove for good: nothing of it is left in the file, its log, or the copies made before a migration.
+
+        text: what is kept for display. account: everything of one account. all: everything.
+        """
+        with self._write() as db:
+            if what == "text":
+                blank(db, "1 = 1", ())
+            elif what == "account":
+                if account is None:
+                    raise RequestError("Which account is to be wiped?")
+                for table in _ACCOUNT_TABLES:
+                    db.execute(f"DELETE FROM {table} WHERE account = ?", (account,))
+            else:
+                display = self.state("display")
+                for table in _ALL_TABLES:
+                    db.execute(f"DELETE FROM {table}")
+                if display is not None:
+                    db.execute("INSERT INTO state (key, value) VALUES ('display', ?)", (display,))
+        self.clean()
+
+    def clean(self) -> None:
+        """Write the file anew without what was deleted. StoreBusy if another program reads old pages."""
+        with self._lock:
+            with self._write() as db:
+                db.execute("INSERT INTO judgement_text (judgement_text) VALUES ('rebuild')")
+            for copy in self.path.parent.glob(self.copies_prefix().name + "*"):
+                copy.unlink(missing_ok=True)
+            with self._outside_transaction() as db:
+                db.execute("VACUUM")
+                row = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if row is not None and row[0]:
+            raise StoreBusy(
+                "The wiped data may still lie in the database's log.",
+                "Close other programs, then wipe again.",
+            )

@@ -1,0 +1,402 @@
+"""Verdicts and what may be shown of the mail: recording, paging, searching, counting. And feature vectors."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import sqlite3
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+from spamd.domain import (
+    AccountName,
+    DayCount,
+    Decision,
+    FolderName,
+    Identity,
+    Judgement,
+    Label,
+    ModelId,
+    MoveRecord,
+    Score,
+    Sighting,
+    Verdict,
+)
+from spamd.store.connection import Connections, Row
+from spamd.store.folders import insert_sighting
+from spamd.store.labels import shown_label
+from spamd.store.moves import insert_move
+
+Display = Literal["nothing", "headers", "snippet"]
+DISPLAYS: tuple[Display, ...] = ("nothing", "headers", "snippet")
+SUBJECT_LIMIT = 500  # characters kept for display
+SNIPPET_LIMIT = 300
+SENDER_LIMIT = 320  # RFC 5321 4.5.3.1: 64 + 1 + 255
+
+_NEWEST_FIRST = "ORDER BY at DESC, id DESC LIMIT ?"
+
+
+class Judgements(Connections):
+    """Table judgement, its full text, and table vector."""
+
+    # ---- writing
+
+    def record_judgement(
+        self,
+        judgement: Judgement,
+        *,
+        vector: bytes | None,
+        intents: Sequence[MoveRecord] = (),
+        sighting: Sighting | None = None,
+    ) -> tuple[Judgement, list[MoveRecord]]:
+        """Judgement, vector, sighting and intents in one transaction; all of them or none.
+
+        A mail has one judgement: judged again, it keeps its number, its first score and its mark. An intent
+        for a mail that was already moved once is left out of what is returned.
+        """
+        with self._write() as db:
+            row = db.execute(_RECORD, self._values(db, judgement)).fetchone()
+            if vector is not None:
+                _put_vector(db, judgement.account, judgement.identity, vector, judgement.at)
+            if sighting is not None:
+                insert_sighting(db, sighting)
+            # One after the other: two intents for one mail must not both pass.
+            stored = [stored for intent in intents if (stored := insert_move(db, intent, self.clock()))]
+            return _judgement(row), stored
+
+    def _values(self, db: sqlite3.Connection, judgement: Judgement) -> dict[str, object]:
+        score, decision = judgement.score, judgement.decision
+        shown = trimmed(judgement, display_of(db))
+        return {
+            "account": judgement.account,
+            "identity": judgement.identity,
+            "at": judgement.at,
+            "probability": score.probability,
+            "logit": score.logit,
+            "base_logit": score.base_logit,
+            "model_id": score.model_id,
+            "copy_of": score.copy_of,
+            "verdict": decision.verdict,
+            "move": decision.move,
+            "reason": decision.reason,
+            "explanation": decision.explanation,
+            "folder": judgement.folder,
+            "sender": shown.sender,
+            "subject": shown.subject,
+            "snippet": shown.snippet,
+            "sender_domain": shown.sender_domain,
+            "link_hosts": "\n".join(shown.link_hosts),
+            "moved": judgement.moved,
+            "label": shown_label(db, judgement.account, judgement.identity),
+        }
+
+    def set_mark(self, judgement_id: int, moved: bool) -> None:
+        """Whether our move of this mail holds. `advance` sets it by itself."""
+        with self._write() as db:
+            db.execute("UPDATE judgement SET moved = ? WHERE id = ?", (moved, judgement_id))
+
+    def set_display(self, display: Display) -> int:
+        """How much is kept for display. Choosing less wipes what is there: rows changed."""
+        with self._write() as db:
+            before = display_of(db)
+            if before == display:
+                return 0
+            db.execute("INSERT OR REPLACE INTO state (key, value) VALUES ('display', ?)", (display,))
+            if DISPLAYS.index(display) > DISPLAYS.index(before):
+                return 0
+            if display == "headers":
+                changed = db.execute("UPDATE judgement SET snippet = '' WHERE snippet != ''").rowcount
+            else:
+                changed = blank(db, "1 = 1", ())
+        self.clean()
+        return changed
+
+    @property
+    def display(self) -> Display:
+        with self._read() as db:
+            return display_of(db)
+
+    def clean(self) -> None:
+        raise NotImplementedError  # database.py
+
+    # ---- asking
+
+    def judgement(self, judgement_id: int) -> Judgement | None:
+        row = self._one("SELECT * FROM judgement WHERE id = ?", (judgement_id,))
+        return _judgement(row) if row else None
+
+    def judgement_of(self, account: AccountName, identity: Identity) -> Judgement | None:
+        row = self._one("SELECT * FROM judgement WHERE account = ? AND identity = ?", (account, identity))
+        return _judgement(row) if row else None
+
+    def judgement_by_message_id(self, message_id: str) -> list[Judgement]:
+        """Judgements of mails seen with this Message-ID (header, without angle brackets), newest first."""
+        rows = self._all(
+            "SELECT DISTINCT judgement.* FROM sighting JOIN judgement USING (account, identity)"
+            " WHERE sighting.message_id = ? AND sighting.message_id != '' ORDER BY at DESC, id DESC LIMIT 20",
+            (message_id,),
+        )
+        return [_judgement(row) for row in rows]
+
+    def judgements(
+        self,
+        *,
+        account: AccountName | None = None,
+        verdict: Verdict | None = None,
+        since: float | None = None,
+        until: float | None = None,
+        before_id: int | None = None,
+        limit: int = 50,
+        labelled: bool | None = None,
+    ) -> list[Judgement]:
+        """One page, newest first. since <= at < until; before_id: the last number of the page before."""
+        with self._read() as db:
+            where, values = _conditions(account, verdict, labelled)
+            if since is not None:
+                where.append("at >= ?")
+                values.append(since)
+            if until is not None:
+                where.append("at < ?")
+                values.append(until)
+            if before_id is not None:
+                last = db.execute("SELECT at FROM judgement WHERE id = ?", (before_id,)).fetchone()
+                if last is None:  # gone meanwhile: numbers rise with time
+                    where.append("id < ?")
+                    values.append(before_id)
+                else:
+                    where.append("(at, id) < (?, ?)")
+                    values += [last["at"], before_id]
+            sql = f"SELECT * FROM judgement WHERE {' AND '.join(where)} {_NEWEST_FIRST}"
+            return [_judgement(row) for row in db.execute(sql, (*values, limit))]
+
+    def search(
+        self, text: str, limit: int = 50, before_id: int | None = None, account: AccountName | None = None
+    ) -> list[Judgement]:
+        """Judgements whose sender, subject or snippet has all these words (or words that begin so)."""
+        query = full_text_query(text)
+        if not query:
+            return []
+        before = before_id if before_id is not None else 2**62
+        rows = self._all(
+            "SELECT judgement.* FROM judgement_text JOIN judgement ON judgement.id = judgement_text.rowid"
+            " WHERE judgement_text MATCH ? AND judgement_text.rowid < ? AND (? IS NULL OR account = ?)"
+            " ORDER BY judgement_text.rowid DESC LIMIT ?",
+            (query, before, account, account, limit),
+        )
+        return [_judgement(row) for row in rows]
+
+    def evidence_points(self, account: AccountName) -> list[tuple[float, Label, float, float]]:
+        """(probability, label, when labelled, weight) of each labelled mail, as scored before learning it."""
+        rows = self._all(
+            "SELECT first_probability, label.label, label.at, label.weight FROM label"
+            " JOIN judgement USING (account, identity)"
+            " WHERE label.account = ? AND label.current = 1 AND label.held = 0 AND label.at >= first_at"
+            " ORDER BY label.at",
+            (account,),
+        )
+        return [(row[0], Label(row[1]), row[2], row[3]) for row in rows]
+
+    def counts(self, account: AccountName | None, since: float) -> dict[str, int]:
+        """Judgements since then by verdict, and "moved" and "corrected" (the person said the opposite)."""
+        where, values = _conditions(account, None, None)
+        row = self._one(
+            f"SELECT {_SUMS} FROM judgement WHERE {' AND '.join(where)} AND at >= ?", (*values, since)
+        )
+        sums = {name: int(row[name] or 0) for name in _SUM_NAMES} if row else dict.fromkeys(_SUM_NAMES, 0)
+        sums["corrected"] = sums["false_positives"] + sums["missed"]
+        return sums
+
+    def daily_counts(
+        self, since: float, *, account: AccountName | None = None, until: float | None = None
+    ) -> list[DayCount]:
+        """One row per day of this computer's time zone, oldest first, also without mail; 400 at most."""
+        end = self.clock() if until is None else until
+        where, values = _conditions(account, None, None)
+        sql = f"SELECT {_SUMS} FROM judgement WHERE {' AND '.join(where)} AND at >= ? AND at < ?"
+        first = datetime.datetime.fromtimestamp(since).date()  # noqa: DTZ006 the person's days
+        days = []
+        with self._read() as db:
+            last = datetime.datetime.fromtimestamp(end).date()  # noqa: DTZ006
+            first = max(first, last - datetime.timedelta(days=399))
+            for offset in range((last - first).days + 1):
+                day = first + datetime.timedelta(days=offset)
+                span = (_midnight(day), _midnight(day + datetime.timedelta(days=1)))
+                row = db.execute(sql, (*values, *span)).fetchone()
+                days.append(DayCount(day.isoformat(), **{name: int(row[name] or 0) for name in _SUM_NAMES}))
+        return days
+
+    def link_hosts(
+        self, since: float, *, verdict: Verdict = Verdict.JUNK, limit: int = 20
+    ) -> list[tuple[str, int]]:
+        """The hosts most linked to, with the number of mails."""
+        rows = self._all(
+            "SELECT link_hosts FROM judgement WHERE verdict = ? AND at >= ? ORDER BY at DESC LIMIT 5000",
+            (verdict, since),
+        )
+        counted: dict[str, int] = {}
+        for row in rows:
+            for host in set(filter(None, row[0].split("\n"))):
+                counted[host] = counted.get(host, 0) + 1
+        return sorted(counted.items(), key=lambda pair: (-pair[1], pair[0]))[:limit]
+
+    # ---- vectors
+
+    def put_vector(self, account: AccountName, identity: Identity, vector: bytes) -> None:
+        with self._write() as db:
+            _put_vector(db, account, identity, vector, self.clock())
+
+    def vector_of(self, account: AccountName, identity: Identity) -> bytes | None:
+        row = self._one("SELECT data FROM vector WHERE account = ? AND identity = ?", (account, identity))
+        return bytes(row[0]) if row else None
+
+    def vectors(
+        self, account: AccountName, *, since: float = 0.0, limit: int = 5000
+    ) -> Iterator[tuple[Identity, bytes]]:
+        """The newest vectors, newest first: to look for similar mail."""
+        with self._read() as db:
+            for row in db.execute(
+                "SELECT identity, data FROM vector WHERE account = ? AND at >= ? ORDER BY at DESC LIMIT ?",
+                (account, since, limit),
+            ):
+                yield Identity(row[0]), bytes(row[1])
+
+
+_COLUMNS = [
+    "account",
+    "identity",
+    "at",
+    "probability",
+    "logit",
+    "base_logit",
+    "model_id",
+    "copy_of",
+    "verdict",
+    "move",
+    "reason",
+    "explanation",
+    "folder",
+    "sender",
+    "subject",
+    "snippet",
+    "sender_domain",
+    "link_hosts",
+    "moved",
+    "label",
+]
+_KEPT = frozenset({"account", "identity", "moved"})
+_RECORD = (
+    f"INSERT INTO judgement ({', '.join(_COLUMNS)}, first_probability, first_at)"
+    f" VALUES ({', '.join(':' + name for name in _COLUMNS)}, :probability, :at)"
+    " ON CONFLICT (account, identity) DO UPDATE SET "
+    + ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS if name not in _KEPT)
+    + " RETURNING *"
+)
+_SUMS = """
+    sum(verdict = 'keep') AS keep, sum(verdict = 'unsure') AS unsure, sum(verdict = 'junk') AS junk,
+    sum(moved) AS moved, sum(verdict = 'junk' AND label IS 'ham') AS false_positives,
+    sum(verdict = 'keep' AND label IS 'spam') AS missed
+"""
+_SUM_NAMES = ("keep", "unsure", "junk", "moved", "false_positives", "missed")
+
+
+def _midnight(day: datetime.date) -> float:
+    return datetime.datetime.combine(day, datetime.time()).timestamp()
+
+
+def _conditions(
+    account: AccountName | None, verdict: Verdict | None, labelled: bool | None
+) -> tuple[list[str], list[object]]:
+    where, values = ["1 = 1"], list[object]()
+    if account is not None:
+        where.append("account = ?")
+        values.append(account)
+    if verdict is not None:
+        where.append("verdict = ?")
+        values.append(verdict)
+    if labelled is not None:
+        where.append("label IS NOT NULL" if labelled else "label IS NULL")
+    return where, values
+
+
+def display_of(db: sqlite3.Connection) -> Display:
+    row = db.execute("SELECT value FROM state WHERE key = 'display'").fetchone()
+    return next((one for one in DISPLAYS if row and one == row[0]), "headers")
+
+
+def trimmed(judgement: Judgement, display: Display) -> Judgement:
+    """Without what may not be kept, and the rest at a length that can be shown."""
+    if display == "nothing":
+        return dataclasses.replace(
+            judgement, sender="", subject="", snippet="", sender_domain="", link_hosts=()
+        )
+    return dataclasses.replace(
+        judgement,
+        sender=_clean(judgement.sender, SENDER_LIMIT),
+        subject=_clean(judgement.subject, SUBJECT_LIMIT),
+        snippet=_clean(judgement.snippet, SNIPPET_LIMIT) if display == "snippet" else "",
+        sender_domain=_clean(judgement.sender_domain, 255),
+        link_hosts=tuple(_clean(host, 255).replace("\n", "") for host in judgement.link_hosts[:20]),
+    )
+
+
+def _clean(text: str, limit: int) -> str:
+    # Lone surrogates come from broken headers and are no UTF-8; NUL ends a text for SQLite's functions.
+    return text[:limit].replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+
+
+def blank(db: sqlite3.Connection, where: str, values: Sequence[object]) -> int:
+    """Forget what is kept for display: rows changed."""
+    return db.execute(
+        "UPDATE judgement SET sender = '', subject = '', snippet = '', sender_domain = '', link_hosts = ''"
+        " WHERE (sender != '' OR subject != '' OR snippet != '' OR sender_domain != '' OR link_hosts != '')"
+        f" AND {where}",
+        values,
+    ).rowcount
+
+
+def full_text_query(text: str) -> str:
+    """An FTS5 query for whatever was typed: each word quoted (nothing in it is an operator), as a prefix."""
+    words = []
+    for word in text.replace("\x00", " ").encode("utf-8", "replace").decode("utf-8").split()[:20]:
+        if any(one.isalnum() for one in word):
+            escaped = word[:100].replace('"', '""')
+            words.append(f'"{escaped}"*')
+    return " ".join(words)
+
+
+def _put_vector(db: sqlite3.Connection, account: str, identity: str, vector: bytes, at: float) -> None:
+    db.execute(
+        "INSERT INTO vector (account, identity, at, data) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT (account, identity) DO UPDATE SET data = excluded.data, at = excluded.at",
+        (account, identity, at, vector),
+    )
+
+
+def _judgement(row: Row) -> Judgement:
+    return Judgement(
+        id=row["id"],
+        account=AccountName(row["account"]),
+        identity=Identity(row["identity"]),
+        at=float(row["at"]),
+        score=Score(
+            probability=float(row["probability"]),
+            logit=float(row["logit"]),
+            base_logit=float(row["base_logit"]),
+            model_id=ModelId(row["model_id"]),
+            copy_of=Label(row["copy_of"]) if row["copy_of"] else None,
+        ),
+        decision=Decision(
+            verdict=Verdict(row["verdict"]),
+            move=bool(row["move"]),
+            reason=row["reason"],
+            explanation=row["explanation"],
+        ),
+        sender=row["sender"],
+        subject=row["subject"],
+        snippet=row["snippet"],
+        sender_domain=row["sender_domain"],
+        link_hosts=tuple(filter(None, row["link_hosts"].split("\n"))),
+        folder=FolderName(row["folder"]),
+        label=Label(row["label"]) if row["label"] else None,
+        moved=bool(row["moved"]),
+    )

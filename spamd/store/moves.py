@@ -1,0 +1,198 @@
+"""The mover's journal. Every call commits, so that an intent is on the disk before anything is sent."""
+
+from __future__ import annotations
+
+import dataclasses
+import sqlite3
+from collections.abc import Sequence
+
+from spamd.domain import (
+    AccountName,
+    FolderName,
+    Identity,
+    MessageRef,
+    ModelId,
+    MoveKind,
+    MoveRecord,
+    MoveState,
+    Uid,
+    UidValidity,
+)
+from spamd.errors import RequestError
+from spamd.store.connection import Connections, Row
+
+_AUTOMATIC = "kind IN ('junk', 'unsure')"
+_HAPPENED = "state NOT IN ('failed', 'abandoned')"
+_OPEN = "state IN ('intent', 'copied', 'marked')"
+
+
+class Moves(Connections):
+    """Table move. Implements spamd.source.MoveJournal."""
+
+    def intent(self, record: MoveRecord) -> MoveRecord:
+        """Stored, with its id. RequestError if this mail was already moved once and this is no undo."""
+        with self._write() as db:
+            stored = insert_move(db, record, self.clock())
+            if stored is None:
+                raise RequestError("This mail was already moved once.", "It is never moved by itself again.")
+            return stored
+
+    def advance(self, record: MoveRecord) -> None:
+        """Write the record's new state, and with it whether the mail is marked as moved."""
+        with self._write() as db:
+            changed = db.execute(
+                "UPDATE move SET state = ?, target = ?, target_uid_validity = ?, target_uid_next = ?,"
+                " target_uid = ?, changed_at = ?, error = ? WHERE id = ?",
+                (
+                    record.state,
+                    record.target,
+                    record.target_uid_validity,
+                    record.target_uid_next,
+                    record.target_uid,
+                    record.changed_at or self.clock(),
+                    record.error,
+                    record.id,
+                ),
+            ).rowcount
+            if not changed:
+                raise RequestError(f"There is no move {record.id} in the journal.")
+            if record.state is MoveState.DONE:
+                db.execute(
+                    "UPDATE judgement SET moved = ? WHERE account = ? AND identity = ?",
+                    (record.kind is not MoveKind.UNDO, record.account, record.identity),
+                )
+
+    def open_moves(self, account: str) -> Sequence[MoveRecord]:
+        """Those begun and not ended, oldest first."""
+        rows = self._all(f"SELECT * FROM move WHERE account = ? AND {_OPEN} ORDER BY id", (account,))
+        return [_move(row) for row in rows]
+
+    def claimed_uids(self, account: str, folder: FolderName, uid_validity: int) -> frozenset[int]:
+        rows = self._all(
+            "SELECT target_uid FROM move WHERE account = ? AND target = ? AND target_uid_validity = ?"
+            " AND target_uid IS NOT NULL",
+            (account, folder, uid_validity),
+        )
+        return frozenset(int(row[0]) for row in rows)
+
+    def move(self, move_id: int) -> MoveRecord | None:
+        row = self._one("SELECT * FROM move WHERE id = ?", (move_id,))
+        return _move(row) if row else None
+
+    def moves(
+        self,
+        account: AccountName | None = None,
+        since: float | None = None,
+        model_id: ModelId | None = None,
+        kind: MoveKind | None = None,
+        state: MoveState | None = None,
+        limit: int = 1000,
+    ) -> list[MoveRecord]:
+        """Newest first."""
+        where, values = ["1 = 1"], list[object]()
+        chosen = {
+            "account = ?": account,
+            "created_at >= ?": since,
+            "model_id = ?": model_id,
+            "kind = ?": kind,
+        }
+        for condition, value in (chosen | {"state = ?": state}).items():
+            if value is not None:
+                where.append(condition)
+                values.append(value)
+        rows = self._all(
+            f"SELECT * FROM move WHERE {' AND '.join(where)} ORDER BY created_at DESC, id DESC LIMIT ?",
+            (*values, limit),
+        )
+        return [_move(row) for row in rows]
+
+    def move_of(self, account: AccountName, identity: Identity) -> MoveRecord | None:
+        """Our move of this mail (not its undoing): the one that took place, else the last tried."""
+        row = self._one(
+            f"SELECT * FROM move WHERE account = ? AND identity = ? AND {_AUTOMATIC}"
+            f" ORDER BY {_HAPPENED} DESC, id DESC LIMIT 1",
+            (account, identity),
+        )
+        return _move(row) if row else None
+
+    def was_moved(self, account: AccountName, identity: Identity) -> bool:
+        """Whether we moved this mail, or are about to, even if it was put back since."""
+        with self._read() as db:
+            return _was_moved(db, account, identity)
+
+    def moves_since(self, account: AccountName, at: float) -> int:
+        """Moves to Junk or the unsure folder begun since then that were not refused: for the flood brake."""
+        row = self._one(
+            "SELECT count(*) FROM move WHERE account = ? AND created_at >= ?"
+            f" AND {_AUTOMATIC} AND {_HAPPENED}",
+            (account, at),
+        )
+        return int(row[0]) if row else 0
+
+
+def _was_moved(db: sqlite3.Connection, account: str, identity: str) -> bool:
+    row = db.execute(
+        f"SELECT 1 FROM move WHERE account = ? AND identity = ? AND {_AUTOMATIC} AND {_HAPPENED}",
+        (account, identity),
+    ).fetchone()
+    return row is not None
+
+
+def insert_move(db: sqlite3.Connection, record: MoveRecord, now: float) -> MoveRecord | None:
+    """The record with its id; None if this mail was already moved by us and this is not the undoing."""
+    if record.kind is not MoveKind.UNDO and _was_moved(db, record.account, record.identity):
+        return None
+    stored = dataclasses.replace(
+        record, created_at=record.created_at or now, changed_at=record.changed_at or record.created_at or now
+    )
+    cursor = db.execute(
+        "INSERT INTO move (account, identity, kind, state, source_folder, source_uid_validity, source_uid,"
+        " target, target_uid_validity, target_uid_next, target_uid, message_id, size, fingerprint,"
+        " created_at, changed_at, model_id, error) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            stored.account,
+            stored.identity,
+            stored.kind,
+            stored.state,
+            stored.source.folder,
+            stored.source.uid_validity,
+            stored.source.uid,
+            stored.target,
+            stored.target_uid_validity,
+            stored.target_uid_next,
+            stored.target_uid,
+            stored.message_id,
+            stored.size,
+            stored.fingerprint,
+            stored.created_at,
+            stored.changed_at,
+            stored.model_id,
+            stored.error,
+        ),
+    )
+    return dataclasses.replace(stored, id=cursor.lastrowid or 0)
+
+
+def _move(row: Row) -> MoveRecord:
+    validity, following, uid = row["target_uid_validity"], row["target_uid_next"], row["target_uid"]
+    return MoveRecord(
+        id=row["id"],
+        account=AccountName(row["account"]),
+        identity=Identity(row["identity"]),
+        kind=MoveKind(row["kind"]),
+        state=MoveState(row["state"]),
+        source=MessageRef(
+            FolderName(row["source_folder"]), UidValidity(row["source_uid_validity"]), Uid(row["source_uid"])
+        ),
+        target=FolderName(row["target"]),
+        target_uid_validity=UidValidity(validity) if validity is not None else None,
+        target_uid_next=Uid(following) if following is not None else None,
+        target_uid=Uid(uid) if uid is not None else None,
+        message_id=row["message_id"],
+        size=row["size"],
+        fingerprint=row["fingerprint"],
+        created_at=row["created_at"],
+        changed_at=row["changed_at"],
+        model_id=ModelId(row["model_id"]),
+        error=row["error"],
+    )
