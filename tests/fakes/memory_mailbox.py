@@ -16,19 +16,22 @@ from dataclasses import dataclass, field, replace
 
 from spamd.domain import (
     OPEN_MOVES,
+    AccountName,
     Arrival,
     FetchedMail,
     FolderName,
     FolderStatus,
     Identity,
     MessageRef,
+    MoveKind,
     MoveRecord,
     MoveState,
     Uid,
     UidValidity,
 )
 from spamd.errors import ConnectionLost, FolderMissing, FolderRefused, QuotaExceeded
-from spamd.source import Abilities, Folder
+from spamd.mailbox.mover import Copied, JournaledMover, OpenFolder, ValidityChanged
+from spamd.source import Abilities, Folder, MoveJournal
 
 INBOX = FolderName("INBOX")
 JUNK = FolderName("Junk")
@@ -96,9 +99,7 @@ class MemoryServer:
         self._ids = 0
         self._time = START
         self.commands: list[str] = []  # what sessions asked, e.g. "MOVE INBOX Junk 1,2"
-        self.before: Callable[[str], None] | None = (
-            None  # gets a command; may raise or act
-        )
+        self.before: Callable[[str], None] | None = None  # gets a command; may raise or act
         self.after: Callable[[str], None] | None = None  # after it was carried out, before the answer
         for name in ("INBOX", *folders):
             self.create(name)
@@ -478,41 +479,157 @@ class MemoryJournal:
             )
 
 
-class MemoryMover:
-    """A Mover on a MemorySession."""
+class MemoryCommands:
+    """The commands that change the mailbox, as a server with these abilities carries them out."""
 
-    def __init__(self, session: MemorySession, journal: MemoryJournal, account: str = "test") -> None:
+    def __init__(self, session: MemorySession) -> None:
         self.session = session
-        self.journal = journal
-        self.account = account
+        self.server = session.server
 
-    def move(self, mails: Iterable[tuple[MoveRecord, MessageRef]]) -> Sequence[MoveRecord]:
-        return [self._one(record, ref) for record, ref in mails]
+    def move(self, source: OpenFolder, uids: Sequence[Uid], target: FolderName) -> Copied:
+        with self._command("MOVE", source, uids, target):
+            here, there = self._open(source), self._target(target)
+            pairs = {}
+            for uid in uids:
+                if uid in here.mails:
+                    pairs[uid] = self.server.drag(self._ref(source, uid), there.name).uid
+            return self._proof(there, pairs)
 
-    def recover(self) -> Sequence[MoveRecord]:
-        return [self._one(record, record.source) for record in self.journal.open_moves(self.account)]
+    def copy(self, source: OpenFolder, uids: Sequence[Uid], target: FolderName) -> Copied:
+        with self._command("COPY", source, uids, target):
+            here, there = self._open(source), self._target(target)
+            if there.full:
+                raise QuotaExceeded("The mailbox is full.")
+            pairs = {
+                uid: self.server.copy(self._ref(source, uid), there.name).uid
+                for uid in uids
+                if uid in here.mails
+            }
+            return self._proof(there, pairs)
 
-    def _one(self, record: MoveRecord, ref: MessageRef) -> MoveRecord:
-        server = self.session.server
-        try:
-            with self.session._command(f"MOVE {ref.folder} {record.target} {ref.uid}"):
-                target = server._folder(record.target)
-                if target.read_only:
-                    raise FolderRefused(f"{record.target} is read-only.")
-                if target.full:
-                    raise QuotaExceeded("The mailbox is full.")
-                here = server._folder(ref.folder)
-                if here.uid_validity == ref.uid_validity and ref.uid in here.mails:
-                    new = server.drag(ref, record.target)
-                    done = replace(
-                        record,
-                        state=MoveState.DONE,
-                        target_uid_validity=new.uid_validity,
-                        target_uid=new.uid,
-                    )
-                else:
-                    done = replace(record, state=MoveState.ABANDONED, error="The mail is no longer there.")
-        except (FolderMissing, FolderRefused, QuotaExceeded) as refusal:
-            done = replace(record, state=MoveState.FAILED, error=refusal.title)
-        self.journal.advance(done)
-        return done
+    def mark_deleted(self, folder: OpenFolder, uids: Sequence[Uid]) -> None:
+        self._store("STORE+DELETED", folder, uids, add=["\\Deleted"])
+
+    def clear_deleted(self, folder: OpenFolder, uids: Sequence[Uid]) -> None:
+        self._store("STORE-DELETED", folder, uids, remove=["\\Deleted"])
+
+    def deleted(self, folder: OpenFolder) -> frozenset[Uid]:
+        with self._command("SEARCH-DELETED", folder):
+            here = self._open(folder)
+            return frozenset(Uid(uid) for uid, mail in here.mails.items() if "\\Deleted" in mail.flags)
+
+    def expunge(self, folder: OpenFolder, uids: Sequence[Uid]) -> None:
+        assert self.session.abilities.uidplus
+        with self._command("UIDEXPUNGE", folder, uids):
+            self._expunge(folder, set(uids))
+
+    def expunge_all(self, folder: OpenFolder) -> None:
+        with self._command("EXPUNGE", folder):
+            self._expunge(folder, None)
+
+    def lock(self, folder: OpenFolder, uids: Sequence[Uid], keyword: str) -> frozenset[Uid]:
+        with self._command("LOCK", folder, uids):
+            here = self._open(folder)
+            free = [uid for uid in uids if uid in here.mails and keyword not in here.mails[uid].flags]
+            for uid in free:
+                self.server.set_flags(self._ref(folder, uid), [keyword])
+            return frozenset(free)
+
+    def unlock(self, folder: OpenFolder, uids: Sequence[Uid], keyword: str) -> None:
+        self._store("UNLOCK", folder, uids, remove=[keyword])
+
+    def locked(self, folder: FolderName, keyword: str) -> tuple[OpenFolder, Sequence[Uid]]:
+        with _Command(self.session, f"SEARCH {folder} KEYWORD {keyword}"):
+            here = self.server._folder(folder)
+            found = [Uid(uid) for uid, mail in here.mails.items() if keyword in mail.flags]
+            return OpenFolder(folder, UidValidity(here.uid_validity)), found
+
+    def _command(
+        self, verb: str, folder: OpenFolder, uids: Sequence[Uid] = (), target: FolderName | None = None
+    ) -> _Command:
+        words = [verb, folder.name, *([target] if target else []), ",".join(str(uid) for uid in uids)]
+        return _Command(self.session, " ".join(words).strip())
+
+    def _open(self, folder: OpenFolder) -> StoredFolder:
+        here = self.server._folder(folder.name)
+        if here.uid_validity != folder.uid_validity:
+            raise ValidityChanged("The folder has changed.")
+        if here.read_only:
+            raise FolderRefused(f"{folder.name} may only be read.")
+        return here
+
+    def _target(self, name: FolderName) -> StoredFolder:
+        there = self.server._folder(name)
+        if there.read_only:
+            raise FolderRefused(f"{name} may only be read.")
+        return there
+
+    def _ref(self, folder: OpenFolder, uid: Uid) -> MessageRef:
+        return MessageRef(folder.name, folder.uid_validity, uid)
+
+    def _proof(self, there: StoredFolder, pairs: dict[Uid, Uid]) -> Copied:
+        return Copied(UidValidity(there.uid_validity), pairs) if self.session.abilities.uidplus else Copied()
+
+    def _store(
+        self,
+        verb: str,
+        folder: OpenFolder,
+        uids: Sequence[Uid],
+        add: Sequence[str] = (),
+        remove: Sequence[str] = (),
+    ) -> None:
+        with self._command(verb, folder, uids):
+            here = self._open(folder)
+            for uid in uids:
+                if uid in here.mails:
+                    self.server.set_flags(self._ref(folder, uid), add, remove)
+
+    def _expunge(self, folder: OpenFolder, uids: set[Uid] | None) -> None:
+        here = self._open(folder)
+        for uid, mail in list(here.mails.items()):
+            if "\\Deleted" in mail.flags and (uids is None or uid in uids):
+                self.server.delete(self._ref(folder, Uid(uid)))
+
+
+class MemoryMover(JournaledMover):
+    """The real mover on a MemorySession."""
+
+    def __init__(
+        self,
+        session: MemorySession,
+        journal: MoveJournal,
+        account: str = "test",
+        *,
+        clock: Callable[[], float] = lambda: START,
+        use_lock: bool = False,
+    ) -> None:
+        commands = MemoryCommands(session)
+        super().__init__(session, commands, journal, account, clock=clock, use_lock=use_lock)
+
+
+def intent(
+    mail: Arrival,
+    target: FolderName = JUNK,
+    *,
+    account: str = "test",
+    kind: MoveKind = MoveKind.JUNK,
+    at: float = START,
+) -> MoveRecord:
+    """A journal row for moving this mail, as it is before the journal gives it a number."""
+    return MoveRecord(
+        id=0,
+        account=AccountName(account),
+        identity=mail.identity,
+        kind=kind,
+        state=MoveState.INTENT,
+        source=mail.ref,
+        target=target,
+        target_uid_validity=None,
+        target_uid_next=None,
+        target_uid=None,
+        message_id=mail.message_id,
+        size=mail.size,
+        fingerprint="",
+        created_at=at,
+        changed_at=at,
+    )

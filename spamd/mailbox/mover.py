@@ -1,0 +1,718 @@
+"""Moves that lose nothing and double nothing, whatever breaks in between.
+
+Every step is written to the journal before it is sent, so that after a crash `recover` knows what may have
+happened. Success is a COPYUID that names our UID (RFC 4315), never the tagged OK: Cyrus answers OK when
+another client was faster and nothing was done.
+
+With MOVE (RFC 6851)::
+
+    INTENT ── UID MOVE ──▶ DONE
+
+Without it, the copy is proven before the original is touched::
+
+    INTENT ── UID COPY ──▶ COPIED ── STORE +\\Deleted ──▶ MARKED ── UID EXPUNGE ──▶ DONE
+
+What recovery does with an open row (the copy is looked for by identity, at UIDs from the target's UIDNEXT
+on that no other row has claimed):
+
+    ============== ================ ==============================================
+    in the target  in the source    then
+    ============== ================ ==============================================
+    yes            yes              finish the deletion, DONE
+    yes            no               DONE
+    no             yes, INTENT      start again
+    no             yes, later       take our \\Deleted off again, ABANDONED
+    no             no               someone else acted: ABANDONED
+    UIDVALIDITY changed             ABANDONED; nothing is touched by UID
+    ============== ================ ==============================================
+
+Two clients that move one mail at the same moment can both succeed on real servers. `reconcile` finds such
+pairs by server id and removes our copy, never the person's.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from typing import Protocol
+
+from spamd.domain import (
+    Arrival,
+    FolderName,
+    FolderStatus,
+    MessageRef,
+    MoveRecord,
+    MoveState,
+    Uid,
+    UidValidity,
+)
+from spamd.errors import (
+    ConnectionLost,
+    FolderMissing,
+    FolderRefused,
+    MailboxError,
+    QuotaExceeded,
+    ServerBusy,
+    SignInError,
+)
+from spamd.source import MailSession, MoveJournal
+
+_log = logging.getLogger(__name__)
+
+LOCK_KEYWORD = "$SpamdMoving"
+"""Held on a mail while one daemon moves it; a daemon on another host that sees it keeps away."""
+
+BATCH = 50
+"""Mails in one command. Few: a server that lost us still finishes, and recovery must not meet it."""
+
+RECONCILE_SECONDS = 120.0
+"""How long after a move a second copy is still looked for."""
+
+REDO_SECONDS = 24 * 3600.0
+"""An intent older than this, of which nothing was done, is given up: the person has long seen the mail."""
+
+WATCHED_FOLDERS = 40
+"""Reconciling asks for the STATUS of at most so many folders."""
+
+CONTENT_IDS = frozenset({"cyrus", "fastmail"})
+"""Servers whose EMAILID is a digest of the content: two deliveries of one mail share it."""
+
+_TRANSIENT = (ConnectionLost, ServerBusy, SignInError)
+
+
+class ValidityChanged(MailboxError):
+    """The folder has another UIDVALIDITY than the one we know: its UIDs name other mails now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """What COPYUID said: the target's UIDVALIDITY, and the new UID of each mail. Empty if there was none."""
+
+    uid_validity: UidValidity | None = None
+    uids: Mapping[Uid, Uid] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenFolder:
+    """A folder as we know it."""
+
+    name: FolderName
+    uid_validity: UidValidity
+
+
+class MoveCommands(Protocol):
+    """The few commands that change a mailbox. Each opens its folder read-write first.
+
+    All raise ValidityChanged if the folder is not the one we know, FolderMissing, FolderRefused (also where
+    SELECT answers READ-ONLY), QuotaExceeded or another MailboxError for a NO, and ConnectionLost.
+    """
+
+    def move(self, source: OpenFolder, uids: Sequence[Uid], target: FolderName) -> Copied: ...
+
+    def copy(self, source: OpenFolder, uids: Sequence[Uid], target: FolderName) -> Copied: ...
+
+    def mark_deleted(self, folder: OpenFolder, uids: Sequence[Uid]) -> None: ...
+
+    def clear_deleted(self, folder: OpenFolder, uids: Sequence[Uid]) -> None: ...
+
+    def deleted(self, folder: OpenFolder) -> frozenset[Uid]:
+        """UIDs that carry \\Deleted, whoever set it."""
+        ...
+
+    def expunge(self, folder: OpenFolder, uids: Sequence[Uid]) -> None:
+        """UID EXPUNGE: these and no others."""
+        ...
+
+    def expunge_all(self, folder: OpenFolder) -> None:
+        """Plain EXPUNGE."""
+        ...
+
+    def lock(self, folder: OpenFolder, uids: Sequence[Uid], keyword: str) -> frozenset[Uid]:
+        """Set the keyword on those that lack it and did not change meanwhile; which we now hold."""
+        ...
+
+    def unlock(self, folder: OpenFolder, uids: Sequence[Uid], keyword: str) -> None: ...
+
+    def locked(self, folder: FolderName, keyword: str) -> tuple[OpenFolder, Sequence[Uid]]:
+        """The folder as it is now, and the mails in it that carry the keyword."""
+        ...
+
+
+@dataclass(slots=True)
+class _Fresh:
+    """A finished move that another client may have raced."""
+
+    record: MoveRecord
+    before: dict[FolderName, FolderStatus]
+    until: float
+
+
+class JournaledMover:
+    """Moves on one session. Not thread-safe, like the session it uses."""
+
+    def __init__(
+        self,
+        session: MailSession,
+        commands: MoveCommands,
+        journal: MoveJournal,
+        account: str,
+        *,
+        clock: Callable[[], float] = time.time,
+        use_lock: bool = True,
+    ) -> None:
+        self._session = session
+        self._commands = commands
+        self._journal = journal
+        self._account = account
+        self._clock = clock
+        abilities = session.abilities
+        self._abilities = abilities
+        self._locks = use_lock and abilities.condstore and abilities.keywords
+        self._true_ids = abilities.server_ids and abilities.quirk not in CONTENT_IDS
+        self._fresh: list[_Fresh] = []
+
+    # -- the road
+
+    def move(self, mails: Iterable[tuple[MoveRecord, MessageRef]]) -> Sequence[MoveRecord]:
+        """Carry out intents; their final states, in the order given.
+
+        Raises ConnectionLost or ServerBusy: rows that were not finished stay open, for `recover`.
+        """
+        records = [record if record.source == ref else replace(record, source=ref) for record, ref in mails]
+        finished: dict[int, MoveRecord] = {}
+        for batch in _batches(records):
+            for record in self._start(batch):
+                finished[record.id] = record
+        for record in self._reconcile_quietly():
+            finished[record.id] = record
+        return [finished[record.id] for record in records]
+
+    def recover(self) -> Sequence[MoveRecord]:
+        """Bring every open row of the account to an end, by the table above."""
+        finished: list[MoveRecord] = []
+        again: list[MoveRecord] = []
+        left_over = sorted(self._journal.open_moves(self._account), key=_place)
+        if left_over and self._locks:
+            self._sweep_locks([row.source.folder for row in left_over] + [row.target for row in left_over])
+        for batch in _batches(left_over):
+            ended, unsent = self._recover_batch(batch)
+            finished += ended
+            again += unsent
+        self._remember(finished, {})
+        for batch in _batches(again):
+            finished += self._start(batch)
+        self._reconcile_quietly()
+        return finished
+
+    def reconcile(self) -> Sequence[MoveRecord]:
+        """Look for mails that another client moved at the same moment; ours go, theirs stay.
+
+        Only with true server ids. Returns the records that were taken back (now ABANDONED).
+        """
+        now = self._clock()
+        taken_back: list[MoveRecord] = []
+        for fresh in list(self._fresh):
+            given_up: MoveRecord | None = None
+            try:
+                given_up = self._reconcile_one(fresh)
+            except (FolderMissing, FolderRefused, ValidityChanged):
+                self._fresh.remove(fresh)
+                continue
+            if given_up is not None:
+                taken_back.append(given_up)
+            if given_up is not None or now >= fresh.until:
+                self._fresh.remove(fresh)
+        return taken_back
+
+    # -- first attempt
+
+    def _start(self, batch: Sequence[MoveRecord]) -> list[MoveRecord]:
+        """One batch from INTENT on: same source folder, same target."""
+        source = OpenFolder(batch[0].source.folder, batch[0].source.uid_validity)
+        target = batch[0].target
+        if source.name == target:
+            return [self._end(record, MoveState.ABANDONED, "The mail is there already.") for record in batch]
+        try:
+            there = self._session.status(target)
+        except FolderMissing:
+            return [
+                self._end(record, MoveState.FAILED, f"There is no folder “{target}”.") for record in batch
+            ]
+        except FolderRefused as refusal:
+            return [self._end(record, MoveState.FAILED, refusal.title) for record in batch]
+        ended: list[MoveRecord] = []
+        ready: list[MoveRecord] = []
+        alive = self._alive(source, batch)
+        if alive is None:
+            return [self._end(r, MoveState.ABANDONED, "The folder it was in has changed.") for r in batch]
+        for record in batch:
+            mail = alive.get(record.source.uid)
+            if mail is None:
+                ended.append(self._end(record, MoveState.ABANDONED, "The mail is no longer there."))
+            elif _has(mail, "\\Deleted"):
+                ended.append(self._end(record, MoveState.ABANDONED, "The mail was deleted meanwhile."))
+            else:
+                # A row that is started again keeps the lower mark: its first attempt may still come through.
+                known = record.target_uid_validity == there.uid_validity
+                first = record.target_uid_next if known and record.target_uid_next else there.uid_next
+                begun = replace(record, target_uid_validity=there.uid_validity, target_uid_next=first)
+                ready.append(self._write(begun))
+        if ready:
+            before = self._neighbours(source.name, target)
+            moved = self._send(source, target, ready)
+            ended += moved
+            self._remember(moved, before)
+        return ended
+
+    def _reconcile_quietly(self) -> Sequence[MoveRecord]:
+        """Reconcile, and let nothing that goes wrong there spoil moves that are done."""
+        try:
+            return self.reconcile()
+        except MailboxError as problem:
+            _log.info("could not look for second copies: %s", type(problem).__name__)
+            return ()
+
+    def _send(
+        self, source: OpenFolder, target: FolderName, ready: Sequence[MoveRecord], *, retry: bool = True
+    ) -> list[MoveRecord]:
+        ended: list[MoveRecord] = []
+        try:
+            if self._locks:
+                ready, lost = self._lock(source, ready)
+                ended += lost
+            if not ready:
+                return ended
+            uids = [record.source.uid for record in ready]
+            if self._abilities.move:
+                copied = self._commands.move(source, uids, target)
+                return ended + self._after_move(source, ready, copied)
+            copied = self._commands.copy(source, uids, target)
+        except _TRANSIENT:
+            raise
+        except ValidityChanged:
+            # Checked when the folder was opened, so nothing was sent.
+            return ended + [
+                self._end(r, MoveState.ABANDONED, "The folder it was in has changed.") for r in ready
+            ]
+        except MailboxError as refusal:
+            return ended + self._after_refusal(source, target, ready, refusal, retry=retry)
+        return ended + self._after_copy(source, ready, copied)
+
+    def _after_move(
+        self, source: OpenFolder, batch: Sequence[MoveRecord], copied: Copied
+    ) -> list[MoveRecord]:
+        proven = [
+            replace(record, target_uid=copied.uids[record.source.uid])
+            for record in batch
+            if copied.uid_validity == record.target_uid_validity and record.source.uid in copied.uids
+        ]
+        self._unlock_targets(proven)
+        ended = [self._end(record, MoveState.DONE) for record in proven]
+        named = {record.id for record in proven}
+        doubtful = [record for record in batch if record.id not in named]
+        if doubtful:
+            ended += self._look(source, doubtful, "The server did not move the mail.")
+        return ended
+
+    def _after_refusal(
+        self,
+        source: OpenFolder,
+        target: FolderName,
+        batch: Sequence[MoveRecord],
+        refusal: MailboxError,
+        *,
+        retry: bool,
+    ) -> list[MoveRecord]:
+        """A NO. Part of a batch may have been done; another client may have taken one of the mails (Dovecot
+        then refuses the whole batch). What is left is tried once more, each for itself."""
+        if retry and not isinstance(refusal, FolderMissing | FolderRefused | QuotaExceeded):
+            ended: list[MoveRecord] = []
+            alive = self._alive(source, batch) or {}
+            ended += self._look(source, [r for r in batch if r.source.uid not in alive], refusal.title)
+            self._unlock(source, list(alive.values()))
+            for record in batch:
+                if record.source.uid in alive:
+                    ended += self._send(source, target, [record], retry=False)
+            return ended
+        return self._look(source, batch, refusal.title or "The server refused the move.")
+
+    def _look(self, source: OpenFolder, batch: Sequence[MoveRecord], reason: str) -> list[MoveRecord]:
+        """No proof: see where the mails are. Still in the source: FAILED; found in the target: DONE."""
+        ended: list[MoveRecord] = []
+        alive = self._alive(source, batch)
+        for record in batch:
+            mail = (alive or {}).get(record.source.uid)
+            if mail is not None:
+                self._unlock(source, [mail])
+                ended.append(self._end(record, MoveState.FAILED, reason))
+                continue
+            copy = self._find_copy(record)
+            if copy is not None:
+                done = replace(record, target_uid=copy.ref.uid)
+                self._unlock_targets([done])
+                ended.append(self._end(done, MoveState.DONE))
+            else:
+                ended.append(self._end(record, MoveState.ABANDONED, "Another program moved it first."))
+        return ended
+
+    # -- without MOVE
+
+    def _after_copy(
+        self, source: OpenFolder, batch: Sequence[MoveRecord], copied: Copied
+    ) -> list[MoveRecord]:
+        ended: list[MoveRecord] = []
+        proven: list[MoveRecord] = []
+        for record in batch:
+            uid = copied.uids.get(record.source.uid)
+            if uid is not None and copied.uid_validity == record.target_uid_validity:
+                proven.append(self._write(replace(record, state=MoveState.COPIED, target_uid=uid)))
+                continue
+            copy = None if self._abilities.uidplus else self._find_copy(record)
+            if copy is not None:
+                proven.append(self._write(replace(record, state=MoveState.COPIED, target_uid=copy.ref.uid)))
+            else:
+                ended += self._look(source, [record], "The server did not copy the mail.")
+        return ended + self._delete_originals(source, proven)
+
+    def _delete_originals(self, source: OpenFolder, copied: Sequence[MoveRecord]) -> list[MoveRecord]:
+        """From COPIED or MARKED to DONE, in one go for a batch. The copies were proven a moment ago; they are
+        looked at once more, because from here on the originals go."""
+        ended: list[MoveRecord] = []
+        if not copied:
+            return ended
+        target = OpenFolder(copied[0].target, copied[0].target_uid_validity or UidValidity(0))
+        copies = self._by_uid(target, [r.target_uid for r in copied if r.target_uid is not None])
+        safe = [record for record in copied if record.target_uid in copies]
+        gone = [record for record in copied if record.target_uid not in copies]
+        if gone:
+            ended += self._keep_originals(source, gone)
+        if not safe:
+            return ended
+        uids = [record.source.uid for record in safe]
+        self._unlock(target, [copies[r.target_uid] for r in safe if r.target_uid is not None])
+        try:
+            self._commands.mark_deleted(source, uids)
+            safe = [
+                record
+                if record.state is MoveState.MARKED
+                else self._write(replace(record, state=MoveState.MARKED))
+                for record in safe
+            ]
+            note = ""
+            if self._abilities.uidplus:
+                self._commands.expunge(source, uids)
+            elif self._commands.deleted(source) <= self._marked_by_us(source, uids):
+                self._commands.expunge_all(source)
+            else:
+                # Someone else's \Deleted mail would go with ours. It stays marked until the person's own
+                # program cleans up.
+                note = "The original stays in its folder, marked as deleted."
+        except _TRANSIENT:
+            raise
+        except ValidityChanged:
+            return ended + [
+                self._end(r, MoveState.ABANDONED, "The folder it was in has changed.") for r in safe
+            ]
+        except MailboxError as refusal:
+            return ended + self._take_copies_back(source, target, safe, refusal.title)
+        if note:
+            if self._locks:
+                self._quietly(lambda: self._commands.unlock(source, uids, LOCK_KEYWORD))
+            return ended + [self._end(record, MoveState.DONE, note) for record in safe]
+        left = self._alive(source, safe) or {}
+        stuck = [record for record in safe if record.source.uid in left]
+        ended += [self._end(record, MoveState.DONE) for record in safe if record.source.uid not in left]
+        if stuck:
+            # Answered OK and did nothing (a read-only folder; Proton Bridge refuses UID EXPUNGE quietly).
+            ended += self._take_copies_back(source, target, stuck, "The server did not remove the original.")
+        return ended
+
+    def _marked_by_us(self, source: OpenFolder, uids: Sequence[Uid]) -> frozenset[Uid]:
+        """All mails of this folder that our journal says we marked: this batch, and rows still open."""
+        mine = set(uids)
+        for row in self._journal.open_moves(self._account):
+            at = row.source
+            here = (at.folder, at.uid_validity) == (source.name, source.uid_validity)
+            if here and row.state is MoveState.MARKED:
+                mine.add(at.uid)
+        return frozenset(mine)
+
+    def _keep_originals(self, source: OpenFolder, batch: Sequence[MoveRecord]) -> list[MoveRecord]:
+        """The copy is gone (the person deleted or moved it): the original must stay."""
+        alive = self._alive(source, batch)
+        if alive:
+            self._commands.clear_deleted(source, sorted(alive))
+            self._unlock(source, list(alive.values()))
+        return [self._end(r, MoveState.ABANDONED, "The copy in the target folder is gone.") for r in batch]
+
+    def _take_copies_back(
+        self, source: OpenFolder, target: OpenFolder, batch: Sequence[MoveRecord], reason: str
+    ) -> list[MoveRecord]:
+        """The original cannot be removed: remove our copies instead, those whose original is surely there."""
+        alive = self._alive(source, batch) or {}
+        if alive:
+            self._quietly(lambda: self._commands.clear_deleted(source, sorted(alive)))
+            self._unlock(source, list(alive.values()))
+        ended: list[MoveRecord] = []
+        for record in batch:
+            if record.source.uid not in alive:
+                ended.append(self._end(record, MoveState.DONE))
+                continue
+            if self._abilities.uidplus and record.target_uid is not None:
+                uid = [record.target_uid]
+                self._quietly(lambda uid=uid: self._remove(target, uid))  # type: ignore[misc]
+            if record.target_uid in self._by_uid(target, [record.target_uid]):
+                ended.append(self._end(record, MoveState.FAILED, f"{reason} A copy is in “{target.name}”."))
+            else:
+                ended.append(self._end(replace(record, target_uid=None), MoveState.FAILED, reason))
+        return ended
+
+    # -- after a crash
+
+    def _recover_batch(self, batch: Sequence[MoveRecord]) -> tuple[list[MoveRecord], list[MoveRecord]]:
+        """(ended, to be started again)."""
+        source = OpenFolder(batch[0].source.folder, batch[0].source.uid_validity)
+        alive = self._alive(source, batch)
+        if alive is None:
+            return [self._end(r, MoveState.ABANDONED, "The folder it was in has changed.") for r in batch], []
+        try:
+            there = self._session.status(batch[0].target)
+        except (FolderMissing, FolderRefused):
+            there = None
+        ended: list[MoveRecord] = []
+        again: list[MoveRecord] = []
+        to_finish: list[MoveRecord] = []
+        to_keep: list[MoveRecord] = []
+        # Rows whose original is gone choose their copy first: of two identical mails the one that was surely
+        # moved must not lose its copy to the one that was not.
+        for record in sorted(batch, key=lambda r: r.source.uid in alive):
+            mail = alive.get(record.source.uid)
+            if record.target_uid_next is None:  # nothing was ever sent
+                if mail is not None and self._clock() - record.created_at <= REDO_SECONDS:
+                    again.append(record)
+                else:
+                    ended.append(self._end(record, MoveState.ABANDONED, "The mail is no longer there."))
+                continue
+            copy: Arrival | None = None
+            same_target = there is not None and there.uid_validity == record.target_uid_validity
+            if same_target:
+                copy = self._find_copy(record)
+            if mail is not None and _has(mail, LOCK_KEYWORD):
+                self._unlock(source, [mail])
+            if copy is not None:
+                record = replace(record, target_uid=copy.ref.uid)
+                if mail is None:
+                    self._unlock_targets([record])
+                    ended.append(self._end(record, MoveState.DONE))
+                elif record.state is MoveState.INTENT:
+                    to_finish.append(self._write(replace(record, state=MoveState.COPIED)))
+                else:
+                    to_finish.append(record)
+            elif mail is None:
+                ended.append(self._end(record, MoveState.ABANDONED, "Another program moved it."))
+            elif record.state is not MoveState.INTENT:
+                to_keep.append(record)
+            elif there is None:
+                ended.append(self._end(record, MoveState.FAILED, f"There is no folder “{record.target}”."))
+            elif not same_target:
+                ended.append(self._end(record, MoveState.ABANDONED, "The target folder has changed."))
+            elif self._clock() - record.created_at > REDO_SECONDS:
+                ended.append(self._end(record, MoveState.ABANDONED, "Given up: too old."))
+            else:
+                again.append(record)
+        if to_keep:
+            ended += self._keep_originals(source, to_keep)
+        ended += self._delete_originals(source, to_finish)
+        return ended, again
+
+    def _sweep_locks(self, folders: Iterable[FolderName]) -> None:
+        """No mail may keep our keyword, also where UIDs have changed and the rows could only be given up."""
+        for name in sorted(set(folders)):
+            try:
+                folder, uids = self._commands.locked(name, LOCK_KEYWORD)
+                if uids:
+                    self._commands.unlock(folder, uids, LOCK_KEYWORD)
+            except _TRANSIENT:
+                raise
+            except MailboxError as problem:
+                _log.debug("a folder could not be searched for locks: %s", type(problem).__name__)
+
+    # -- two clients at once
+
+    def _neighbours(self, source: FolderName, target: FolderName) -> dict[FolderName, FolderStatus]:
+        """STATUS of the folders into which another client could be moving the same mail."""
+        if not self._true_ids:
+            return {}
+        real = [
+            one
+            for one in self._session.folders()
+            if one.selectable and one.role not in ("all", "flagged", "important", "drafts", "sent")
+        ]
+        real.sort(key=lambda one: (one.role == "", one.name != source, one.name))
+        names = [one.name for one in real if one.name not in (source, target)][:WATCHED_FOLDERS]
+        return {one.folder: one for one in self._session.statuses(names)}
+
+    def _remember(self, moved: Sequence[MoveRecord], before: dict[FolderName, FolderStatus]) -> None:
+        if not self._true_ids:
+            return
+        until = self._clock() + RECONCILE_SECONDS
+        self._fresh += [_Fresh(r, before, until) for r in moved if r.state is MoveState.DONE]
+
+    def _reconcile_one(self, fresh: _Fresh) -> MoveRecord | None:
+        record = fresh.record
+        if record.target_uid is None or record.target_uid_validity is None:
+            return None
+        ours = OpenFolder(record.target, record.target_uid_validity)
+        rival = self._rival(fresh)
+        if rival is None or record.target_uid not in self._by_uid(ours, [record.target_uid]):
+            return None
+        if not self._abilities.uidplus:
+            _log.info("a mail is in two folders and this server cannot remove one of them safely")
+            return None
+        self._commands.mark_deleted(ours, [record.target_uid])
+        # Is the other one still there, and a mail of its own? A virtual folder shows our copy, with our flag.
+        other = self._by_uid(OpenFolder(rival.ref.folder, rival.ref.uid_validity), [rival.ref.uid])
+        seen = other.get(rival.ref.uid)
+        if seen is None or seen.identity != record.identity or _has(seen, "\\Deleted"):
+            self._commands.clear_deleted(ours, [record.target_uid])
+            return None
+        self._commands.expunge(ours, [record.target_uid])
+        return self._end(
+            replace(record, target_uid=None), MoveState.ABANDONED, f"It was moved to “{rival.ref.folder}”."
+        )
+
+    def _rival(self, fresh: _Fresh) -> Arrival | None:
+        """Another copy that came while we moved: in a folder that grew, or below ours in the target.
+
+        The winner is the same for every daemon: non-Junk beats Junk, then the lowest UID.
+        """
+        record = fresh.record
+        claimed: frozenset[int]
+        for now in self._session.statuses(list(fresh.before)):
+            then = fresh.before[now.folder]
+            if now.uid_validity != then.uid_validity or now.uid_next <= then.uid_next:
+                continue
+            claimed = self._journal.claimed_uids(self._account, now.folder, now.uid_validity)
+            for mail in self._session.arrivals(now.folder, then.uid_next):
+                if (
+                    mail.identity == record.identity
+                    and mail.ref.uid not in claimed
+                    and not _has(mail, "\\Deleted")
+                ):
+                    return mail
+        if record.target_uid_next is None or record.target_uid is None:
+            return None
+        if record.target_uid > record.target_uid_next:
+            below = Uid(record.target_uid - 1)
+            for mail in self._session.arrivals(record.target, record.target_uid_next, below):
+                if mail.identity == record.identity and not _has(mail, "\\Deleted"):
+                    return mail
+        return None
+
+    # -- looking
+
+    def _alive(self, source: OpenFolder, batch: Sequence[MoveRecord]) -> dict[Uid, Arrival] | None:
+        """Which originals are still there, by UID; None if the folder is not the one we knew."""
+        wanted = {record.source.uid: record for record in batch}
+        try:
+            status = self._session.status(source.name)
+            if status.uid_validity != source.uid_validity:
+                return None
+            found = self._session.locate([record.source for record in batch])
+        except (FolderMissing, ValidityChanged):
+            return None
+        return {mail.ref.uid: mail for mail in found if mail.identity == wanted[mail.ref.uid].identity}
+
+    def _by_uid(self, folder: OpenFolder, uids: Sequence[Uid | None]) -> dict[Uid, Arrival]:
+        refs = [MessageRef(folder.name, folder.uid_validity, uid) for uid in uids if uid is not None]
+        if not refs:
+            return {}
+        try:
+            return {mail.ref.uid: mail for mail in self._session.locate(refs)}
+        except (FolderMissing, ValidityChanged):
+            return {}
+
+    def _find_copy(self, record: MoveRecord) -> Arrival | None:
+        """Our copy in the target: by its UID if known, else by identity among what came since the intent."""
+        if record.target_uid_validity is None or record.target_uid_next is None:
+            return None
+        target = OpenFolder(record.target, record.target_uid_validity)
+        if record.target_uid is not None:
+            return self._by_uid(target, [record.target_uid]).get(record.target_uid)
+        try:
+            if self._session.status(record.target).uid_validity != record.target_uid_validity:
+                return None
+            claimed = self._journal.claimed_uids(self._account, record.target, record.target_uid_validity)
+            for mail in self._session.arrivals(record.target, record.target_uid_next):
+                if mail.identity == record.identity and mail.ref.uid not in claimed:
+                    return mail
+        except (FolderMissing, ValidityChanged):
+            return None
+        return None
+
+    # -- small steps
+
+    def _remove(self, folder: OpenFolder, uids: Sequence[Uid]) -> None:
+        self._commands.mark_deleted(folder, uids)
+        self._commands.expunge(folder, uids)
+
+    def _lock(
+        self, source: OpenFolder, ready: Sequence[MoveRecord]
+    ) -> tuple[Sequence[MoveRecord], list[MoveRecord]]:
+        held = self._commands.lock(source, [record.source.uid for record in ready], LOCK_KEYWORD)
+        lost = [record for record in ready if record.source.uid not in held]
+        return [record for record in ready if record.source.uid in held], [
+            self._end(record, MoveState.ABANDONED, "Another program is moving it.") for record in lost
+        ]
+
+    def _unlock(self, folder: OpenFolder, mails: Sequence[Arrival]) -> None:
+        uids = sorted(mail.ref.uid for mail in mails if _has(mail, LOCK_KEYWORD))
+        if uids:
+            self._quietly(lambda: self._commands.unlock(folder, uids, LOCK_KEYWORD))
+
+    def _unlock_targets(self, records: Sequence[MoveRecord]) -> None:
+        """The keyword went along with the mail. Taken off before the row is closed: none is forgotten."""
+        if not records or not self._locks:
+            return
+        target = OpenFolder(records[0].target, records[0].target_uid_validity or UidValidity(0))
+        uids = sorted(record.target_uid for record in records if record.target_uid is not None)
+        if uids:
+            self._quietly(lambda: self._commands.unlock(target, uids, LOCK_KEYWORD))
+
+    def _quietly(self, step: Callable[[], None]) -> None:
+        """A step whose refusal changes nothing for the mail."""
+        try:
+            step()
+        except _TRANSIENT:
+            raise
+        except MailboxError as problem:
+            _log.debug("a clean-up step was refused: %s", type(problem).__name__)
+
+    def _write(self, record: MoveRecord) -> MoveRecord:
+        record = replace(record, changed_at=self._clock())
+        self._journal.advance(record)
+        return record
+
+    def _end(self, record: MoveRecord, state: MoveState, error: str = "") -> MoveRecord:
+        return self._write(replace(record, state=state, error=error))
+
+
+def _place(record: MoveRecord) -> tuple[str, int, str]:
+    return record.source.folder, record.source.uid_validity, record.target
+
+
+def _batches(records: Iterable[MoveRecord]) -> Iterable[list[MoveRecord]]:
+    """Neighbours with the same source and target, at most BATCH at once, each UID once."""
+    for _, group in groupby(records, key=_place):
+        mails = list(group)
+        for start in range(0, len(mails), BATCH):
+            yield mails[start : start + BATCH]
+
+
+def _has(mail: Arrival, flag: str) -> bool:
+    """Flags are case-insensitive."""
+    wanted = flag.lower()
+    return any(one.lower() == wanted for one in mail.flags)
