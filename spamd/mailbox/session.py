@@ -1,0 +1,620 @@
+"""An IMAP mailbox as the story needs it: MailSession on one connection.
+
+Reading opens folders with EXAMINE and asks for bodies with BODY.PEEK only, so nothing is ever marked as
+read.
+"""
+
+from __future__ import annotations
+
+import datetime
+import email
+import email.policy
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from spamd.domain import (
+    Account,
+    Arrival,
+    FetchedMail,
+    FolderName,
+    FolderStatus,
+    Identity,
+    MessageRef,
+    Uid,
+    UidValidity,
+)
+from spamd.errors import ConfigError, ConnectionLost, FolderMissing, MailboxError, ProtocolFault, ServerBusy
+from spamd.mailbox import folders as names
+from spamd.mailbox.connection import Connection, Credential, Selected, connect
+from spamd.mailbox.folders import INBOX, Listed, Namespaces
+from spamd.mailbox.protocol import Reply, Response, number_set, parse_values, quote
+from spamd.source import Abilities, Folder
+
+BATCH = 200  # mails per FETCH
+BATCH_BYTES = 4 << 20  # asked for at once; keeps memory flat
+HEADER_BYTES = 65536  # of a header, for identity
+REFUSALS_IN_A_ROW = 8  # single mails the server refuses before we take it for the server's fault
+NO_UID = b"4294967295"  # the highest; asks for nothing, but shows whether an item is understood
+
+JUNK_KEYWORDS = frozenset({"$junk", "junk", "$notjunk", "notjunk", "nonjunk"})
+_KEYWORD_SEARCH = b"OR KEYWORD $Junk OR KEYWORD $NotJunk OR KEYWORD Junk OR KEYWORD NonJunk KEYWORD NotJunk"
+_STATUS = b"MESSAGES UIDNEXT UIDVALIDITY"
+_MESSAGE_ID = re.compile(r"<([^<>\s]+)>")
+
+
+@dataclass(frozen=True, slots=True)
+class IdItem:
+    """How a server names a mail for ever."""
+
+    item: bytes  # to FETCH
+    key: bytes  # in the answer
+    prefix: str  # of the Identity
+    search: bytes  # SEARCH key; b"" where there is none
+
+
+_EMAILID = IdItem(b"EMAILID", b"EMAILID", "emailid", b"EMAILID")
+_GMAIL = IdItem(b"X-GM-MSGID", b"X-GM-MSGID", "gmail", b"X-GM-MSGID")
+_GUID = IdItem(b"X-GUID", b"X-GUID", "guid", b"X-GUID")
+
+
+class ImapSession:
+    """One connection to one account. Implements spamd.source.MailSession."""
+
+    def __init__(self, connection: Connection, account: Account) -> None:
+        self.connection = connection
+        self.account = account
+        self.quarantined: set[MessageRef] = set()  # mails the server cannot give us; left alone
+        self._folders: tuple[Folder, ...] | None = None
+        self._namespaces: Namespaces | None = None
+        self._raw: dict[FolderName, bytes] = {INBOX: b"INBOX"}
+        self._id_items: list[IdItem] | None = None  # candidates; the first one is tried
+        self._id_known = False
+        self._keywords: bool | None = None
+
+    # -- what the server can do
+
+    @property
+    def abilities(self) -> Abilities:
+        connection, quirk = self.connection, self.connection.quirk
+        item = self._id_item()
+        return Abilities(
+            move=connection.has("MOVE"),
+            uidplus=connection.has("UIDPLUS") and quirk.uid_expunge,
+            condstore=connection.has("CONDSTORE"),
+            idle=connection.has("IDLE") and quirk.idle,
+            # An id of the content is no proof that two mails are the same one.
+            server_ids=item is not None and not (quirk.content_ids and item.prefix == "emailid"),
+            keywords=quirk.keywords if self._keywords is None else self._keywords,
+            quirk=quirk.name,
+        )
+
+    def _id_item(self) -> IdItem | None:
+        """The first kind of id that the server really gives; asked once."""
+        if self._id_items is None:
+            connection = self.connection
+            self._id_items = [
+                item
+                for item, offered in (
+                    (_EMAILID, connection.has("OBJECTID")),
+                    (_GMAIL, connection.has("X-GM-EXT-1")),
+                    (_GUID, connection.quirk.guid),
+                )
+                if offered
+            ]
+        while self._id_items and not self._id_known:
+            if self.connection.selected is None:
+                self.connection.select(b"INBOX", what=INBOX)
+            reply = self.connection.command(
+                "UID FETCH", NO_UID, b"(" + self._id_items[0].item + b")", tolerate=(b"OK", b"NO", b"BAD")
+            )
+            if reply.status == b"OK":
+                self._id_known = True
+            else:
+                self._id_items.pop(0)
+        return self._id_items[0] if self._id_items else None
+
+    # -- folders
+
+    def folders(self) -> Sequence[Folder]:
+        connection = self.connection
+        if connection.has("SPECIAL-USE") and connection.has("LIST-EXTENDED"):
+            verb, extra = "LIST", [b"RETURN (SPECIAL-USE)"]
+        elif connection.has("XLIST") and not connection.has("SPECIAL-USE"):
+            verb, extra = "XLIST", []
+        else:
+            verb, extra = "LIST", []
+        reply = connection.command(verb, b'""', b'"*"', *extra, tolerate=(b"OK", b"NO", b"BAD"))
+        if reply.status != b"OK":
+            verb = "LIST"
+            reply = connection.command(verb, b'""', b'"*"')
+        found = names.classify(list(_listed(reply, verb)), self.namespaces())
+        self._folders = found
+        self._raw = {INBOX: b"INBOX"} | {folder.name: folder.raw for folder in found}
+        return found
+
+    def namespaces(self) -> Namespaces:
+        """Prefixes of our own and of other people's folders; asked once."""
+        if self._namespaces is None:
+            self._namespaces = self._ask_namespaces()
+        return self._namespaces
+
+    def _ask_namespaces(self) -> Namespaces:
+        connection = self.connection
+        if not connection.has("NAMESPACE"):
+            return Namespaces((b"", b"INBOX.", b"INBOX/"))
+        reply = connection.command("NAMESPACE", tolerate=(b"OK", b"NO", b"BAD"))
+        for response in reply.named(b"NAMESPACE"):
+            try:
+                parts = [_prefixes(part) for part in connection.values(response)]
+            except ProtocolFault:
+                continue
+            parts += [()] * (3 - len(parts))
+            return Namespaces(parts[0] or (b"",), parts[1] + parts[2])
+        return Namespaces()
+
+    def junk_folder(self) -> FolderName | None:
+        wanted = self.account.junk
+        found = names.junk(self._folders or self.folders(), wanted, self.namespaces())
+        chosen = found.name if found else wanted
+        if chosen == INBOX:
+            raise ConfigError(
+                "The inbox cannot be the Junk folder.", "Choose another Junk folder for the account."
+            )
+        return chosen
+
+    def raw(self, folder: FolderName) -> bytes:
+        """The name as the server wants it."""
+        if folder not in self._raw:
+            if self._folders is None:
+                self.folders()
+            if folder not in self._raw:
+                # Not listed (yet): perhaps hidden, perhaps just made. Not remembered.
+                return names.encode(folder)
+        return self._raw[folder]
+
+    def select(self, folder: FolderName, *, writable: bool = False) -> Selected:
+        """Open a folder; see Connection.select."""
+        selected = self.connection.select(self.raw(folder), writable=writable, what=folder)
+        if writable and selected.permanent_flags is not None:
+            self._keywords = selected.keeps_keywords and self.connection.quirk.keywords
+        return selected
+
+    def _refreshed(self, folder: FolderName) -> Selected:
+        """Open a folder and see its news, also if it was open before."""
+        current = self.connection.selected
+        if current and current.raw == self.raw(folder):
+            self.connection.noop()
+            return current
+        return self.select(folder)
+
+    # -- status
+
+    def status(self, folder: FolderName) -> FolderStatus:
+        raw = self.raw(folder)
+        self._leave(raw)
+        reply = self.connection.command("STATUS", quote(raw), self._status_items(), what=folder)
+        for status in self._statuses_in(reply):
+            if status[0] == raw or len(reply.named(b"STATUS")) == 1:
+                return _status(folder, status[1])
+        raise ProtocolFault(f"{self.connection.host} did not tell the state of {folder}.")
+
+    def statuses(self, folders: Sequence[FolderName]) -> Sequence[FolderStatus]:
+        raws = {self.raw(folder): folder for folder in folders}
+        connection = self.connection
+        plain = [raw for raw in raws if not set(raw) & set(b"%*")]
+        if len(plain) > 2 and connection.has("LIST-EXTENDED") and connection.has("LIST-STATUS"):
+            for raw in plain:
+                self._leave(raw)
+            patterns = b"(" + b" ".join(quote(raw) for raw in plain) + b")"
+            # Without literals: a name that needs one is asked for alone.
+            if all(raw.isascii() for raw in plain):
+                reply = connection.command(
+                    "LIST",
+                    b'""',
+                    patterns,
+                    b"RETURN (STATUS " + self._status_items() + b")",
+                    tolerate=(b"OK", b"BAD"),
+                )
+                if reply.status == b"OK":
+                    found = {raw: values for raw, values in self._statuses_in(reply) if raw in raws}
+                    rest = [raw for raw in raws if raw not in plain]
+                    listed = [_status(raws[raw], found[raw]) for raw in plain if raw in found]
+                    return [*listed, *self._each_status([raws[raw] for raw in rest])]
+        return self._each_status(folders)
+
+    def _each_status(self, folders: Sequence[FolderName]) -> list[FolderStatus]:
+        out = []
+        for folder in folders:
+            try:
+                out.append(self.status(folder))
+            except FolderMissing:
+                continue
+        return out
+
+    def _leave(self, raw: bytes) -> None:
+        """STATUS of the open folder may be stale, and RFC 3501 asks not to: close it first."""
+        current = self.connection.selected
+        if current and current.raw == raw:
+            if self.connection.has("UNSELECT"):
+                self.connection.unselect()
+            else:
+                self.connection.noop()
+
+    def _status_items(self) -> bytes:
+        return b"(" + _STATUS + (b" HIGHESTMODSEQ" if self.connection.has("CONDSTORE") else b"") + b")"
+
+    def _statuses_in(self, reply: Reply) -> Iterator[tuple[bytes, dict[bytes, int]]]:
+        for response in reply.named(b"STATUS"):
+            values = self.connection.values(response)
+            if len(values) < 2 or not isinstance(values[-1], tuple):
+                continue
+            raw = b" ".join(_as_bytes(value) for value in values[:-1])  # Exchange once left out the quotes
+            pairs = values[-1]
+            yield (
+                b"INBOX" if raw.upper() == b"INBOX" else raw,
+                {
+                    _as_bytes(k).upper(): v
+                    for k, v in zip(pairs[::2], pairs[1::2], strict=False)
+                    if isinstance(v, int)
+                },
+            )
+
+    # -- mails
+
+    def arrivals(self, folder: FolderName, first: Uid, last: Uid | None = None) -> Iterator[Arrival]:
+        selected = self._refreshed(folder)
+        if last is None and selected.uid_next and selected.uid_next - first <= BATCH:
+            numbers: list[bytes] = [b"%d:*" % first]
+        elif last is not None and last - first < BATCH:
+            numbers = [b"%d:%d" % (first, last)]
+        else:
+            span = b"%d:%s" % (first, b"%d" % last if last is not None else b"*")
+            uids = [uid for uid in self.connection.search(b"UID", span) if uid >= first]
+            numbers = [number_set(batch) for batch in _batches(uids)]
+        for span in numbers:
+            self.select(folder)
+            rows = self._describe(folder, selected.uid_validity, span)
+            # n:* always gives the last mail, even below n
+            yield from (rows[uid] for uid in sorted(rows) if uid >= first and (last is None or uid <= last))
+
+    def locate(self, refs: Sequence[MessageRef]) -> Sequence[Arrival]:
+        if not refs:
+            return []
+        folder = refs[0].folder
+        selected = self._refreshed(folder)
+        out: list[Arrival] = []
+        for batch in _batches(self._valid(refs, folder, selected)):
+            rows = self._describe(folder, selected.uid_validity, number_set(batch))
+            out += (rows[uid] for uid in batch if uid in rows)
+        return out
+
+    def fetch(self, refs: Sequence[MessageRef], limit: int = 65536) -> Iterator[FetchedMail]:
+        by_folder: dict[FolderName, list[MessageRef]] = {}
+        for ref in refs:
+            by_folder.setdefault(ref.folder, []).append(ref)
+        for folder, wanted in by_folder.items():
+            selected = self._refreshed(folder)
+            for batch in _batches(self._valid(wanted, folder, selected)):
+                self.select(folder)  # the caller may have opened another one meanwhile
+                rows = self._describe(folder, selected.uid_validity, number_set(batch))
+                known = [rows[uid] for uid in batch if uid in rows]
+                for part in _bounded(known, limit):
+                    self.select(folder)
+                    yield from self._bodies(part, limit)
+
+    def _bodies(self, arrivals: Sequence[Arrival], limit: int) -> Iterator[FetchedMail]:
+        folder, validity = arrivals[0].ref.folder, arrivals[0].ref.uid_validity
+        item = b"BODY.PEEK[]<0.%d>" % limit
+        rows = self._fetch_rows(folder, validity, number_set(a.ref.uid for a in arrivals), [item])
+        for arrival in arrivals:
+            row = rows.get(arrival.ref.uid, {})
+            raw = next((value for key, value in row.items() if key.startswith(b"BODY[]")), None)
+            if isinstance(raw, int):  # a body of digits only
+                raw = b"%d" % raw
+            if not isinstance(raw, bytes):
+                continue  # NIL: taken away meanwhile, which is not the same as empty
+            raw = raw[:limit]
+            yield FetchedMail(arrival, raw, complete=len(raw) < limit or arrival.size <= limit)
+
+    def _valid(self, refs: Sequence[MessageRef], folder: FolderName, selected: Selected) -> list[int]:
+        return sorted(
+            {
+                int(ref.uid)
+                for ref in refs
+                if ref.folder == folder and ref.uid_validity == selected.uid_validity
+            }
+        )
+
+    def _describe(self, folder: FolderName, validity: int, numbers: bytes) -> dict[int, Arrival]:
+        item = self._id_item()
+        quirk = self.connection.quirk
+        items = [b"FLAGS", b"RFC822.SIZE", b"INTERNALDATE"]
+        if item:
+            items += [item.item, b"BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)]"]
+        else:
+            items.append(b"BODY.PEEK[HEADER]<0.%d>" % HEADER_BYTES)
+        out: dict[int, Arrival] = {}
+        for uid, row in self._fetch_rows(folder, validity, numbers, items).items():
+            ref = MessageRef(folder, UidValidity(validity), Uid(uid))
+            size, header = row.get(b"RFC822.SIZE"), _section(row, b"BODY[HEADER")
+            if not isinstance(size, int):
+                continue  # not the answer to our question, or the mail is gone
+            at = _timestamp(row.get(b"INTERNALDATE"))
+            identity = _server_identity(item, row, at if quirk.content_ids else None) if item else None
+            if identity is None:
+                if header is None or (item and not header):
+                    continue
+                identity = _header_identity(header, size, at, loose=quirk.rewrites_headers)
+            out[uid] = Arrival(ref, identity, _flags(row.get(b"FLAGS")), size, at, message_id(header or b""))
+        return out
+
+    def _fetch_rows(
+        self, folder: FolderName, validity: int, numbers: bytes, items: Sequence[bytes]
+    ) -> dict[int, dict[bytes, Any]]:
+        """UID FETCH; where the server refuses a batch, its halves, down to the mail it cannot give."""
+        try:
+            fetched = self.connection.fetch(numbers, items)
+        except (ConnectionLost, ServerBusy):
+            raise
+        except MailboxError as error:
+            return self._bisect(folder, validity, numbers, items, error)
+        for uid in fetched.damaged:
+            self.quarantined.add(MessageRef(folder, UidValidity(validity), Uid(uid)))
+        return fetched.rows
+
+    def _bisect(
+        self, folder: FolderName, validity: int, numbers: bytes, items: Sequence[bytes], error: MailboxError
+    ) -> dict[int, dict[bytes, Any]]:
+        if self.connection.broken:
+            raise error
+        rows: dict[int, dict[bytes, Any]] = {}
+        open_batches = [self.connection.search(b"UID", numbers)]
+        refused = 0
+        while open_batches:
+            batch = open_batches.pop()
+            if not batch:
+                continue
+            try:
+                rows.update(self.connection.fetch(number_set(batch), items).rows)
+                refused = 0
+            except (ConnectionLost, ServerBusy):
+                raise
+            except MailboxError:
+                if self.connection.broken:
+                    raise
+                if len(batch) > 1:
+                    middle = len(batch) // 2
+                    open_batches += [batch[middle:], batch[:middle]]
+                    continue
+                self.quarantined.add(MessageRef(folder, UidValidity(validity), Uid(batch[0])))
+                refused += 1
+                if refused >= REFUSALS_IN_A_ROW:
+                    raise
+        return rows
+
+    def uids(self, folder: FolderName) -> Sequence[Uid]:
+        self._refreshed(folder)
+        return [Uid(uid) for uid in self.connection.search(b"ALL")]
+
+    def find(self, folder: FolderName, identity: Identity, message_id: str) -> Sequence[Arrival]:
+        selected = self._refreshed(folder)
+        uids: set[int] = set()
+        for criteria in self._criteria(identity, message_id):
+            try:
+                uids = set(self.connection.search(*criteria))
+            except (ConnectionLost, ServerBusy):
+                raise
+            except MailboxError:
+                if self.connection.broken:
+                    raise
+                continue  # not understood: the next way
+            break
+        out: list[Arrival] = []
+        for batch in _batches(sorted(uids)):
+            self.select(folder)
+            rows = self._describe(folder, selected.uid_validity, number_set(batch))
+            out += (arrival for uid, arrival in sorted(rows.items()) if arrival.identity == identity)
+        return out
+
+    def _criteria(self, identity: Identity, message_id: str) -> Iterator[tuple[bytes, ...]]:
+        """Ways to narrow a search for an identity, best first. What they find is compared afterwards."""
+        kind, _, value = str(identity).partition(":")
+        item = self._id_item()
+        if item and item.prefix == kind and item.search:
+            yield item.search, quote(value.partition("@")[0].encode())
+        if message_id and message_id.isascii():
+            yield b"HEADER", b"Message-ID", quote(message_id.encode())
+        if kind == "hash":
+            size = value.partition(".")[0]
+            if size.isdigit() and int(size) > 0:
+                yield b"LARGER %d SMALLER %d" % (int(size) - 1, int(size) + 1), b"ALL"
+        yield (b"ALL",)
+
+    def changed_flags(self, folder: FolderName, since: int | None) -> dict[Uid, frozenset[str]]:
+        selected = self._refreshed(folder)
+        if since is not None and selected.highest_modseq:
+            fetched = self.connection.fetch(b"1:*", [b"FLAGS"], b"CHANGEDSINCE %d" % since)
+            return {Uid(uid): _flags(row[b"FLAGS"]) for uid, row in fetched.rows.items() if b"FLAGS" in row}
+        if not self.connection.quirk.search_keywords:
+            return {}
+        try:
+            uids = self.connection.search(_KEYWORD_SEARCH)
+        except (ConnectionLost, ServerBusy):
+            raise
+        except MailboxError:
+            if self.connection.broken:
+                raise
+            return {}  # the server cannot search for keywords
+        out: dict[Uid, frozenset[str]] = {}
+        for batch in _batches(uids):
+            fetched = self.connection.fetch(number_set(batch), [b"FLAGS"])
+            for uid, row in fetched.rows.items():
+                flags = _flags(row.get(b"FLAGS"))
+                if any(flag.lower() in JUNK_KEYWORDS for flag in flags):
+                    out[Uid(uid)] = flags
+        return out
+
+    def add_keyword(self, ref: MessageRef, keyword: str, remove: Sequence[str] = ()) -> bool:
+        if not self.connection.quirk.keywords:
+            return False
+        selected = self.select(ref.folder, writable=True)
+        if selected.read_only or not selected.keeps_keywords or selected.uid_validity != ref.uid_validity:
+            return False
+        self.connection.store([ref.uid], b"+FLAGS", [keyword])
+        if remove:
+            self.connection.store([ref.uid], b"-FLAGS", list(remove))
+        return True
+
+    def headers(self, folder: FolderName, uids: Sequence[Uid], names: Sequence[str]) -> dict[Uid, bytes]:
+        selected = self._refreshed(folder)
+        fields = b" ".join(name.upper().encode("ascii") for name in names)
+        item = b"BODY.PEEK[HEADER.FIELDS (" + fields + b")]"
+        out: dict[Uid, bytes] = {}
+        for batch in _batches(sorted(uids)):
+            rows = self._fetch_rows(folder, selected.uid_validity, number_set(batch), [item])
+            for uid, row in rows.items():
+                header = _section(row, b"BODY[HEADER")
+                if header is not None:
+                    out[Uid(uid)] = header
+        return out
+
+    def bytes_received(self) -> int:
+        return self.connection.received
+
+    def close(self) -> None:
+        self.connection.close()
+
+
+def open_session(account: Account, credential: Credential) -> ImapSession:
+    """Connect and sign in. Raises what connection.connect raises."""
+    return ImapSession(connect(account, credential), account)
+
+
+def message_id(header: bytes) -> str:
+    """The Message-ID without angle brackets; "" where there is none."""
+    if b"essage-" not in header and b"ESSAGE-" not in header:
+        return ""
+    match = re.search(rb"^message-id:((?:.|\r?\n[ \t])*)", header, re.IGNORECASE | re.MULTILINE)
+    if not match:
+        return ""
+    text = " ".join(match.group(1).decode("utf-8", "replace").split())
+    inner = _MESSAGE_ID.search(text)
+    return (inner.group(1) if inner else text.strip("<> "))[:998]
+
+
+def fingerprint(header: bytes) -> str:
+    """sha256 of a header, hex; the same however its lines end."""
+    lines = header.replace(b"\r\n", b"\n").replace(b"\r", b"\n").rstrip(b"\n")
+    return hashlib.sha256(lines.replace(b"\n", b"\r\n")).hexdigest()
+
+
+def _server_identity(item: IdItem, row: dict[bytes, Any], at: float | None) -> Identity | None:
+    value = row.get(item.key)
+    while isinstance(value, tuple):
+        value = value[0] if value else None
+    if isinstance(value, int):
+        value = b"%d" % value
+    if not value:
+        return None
+    text = bytes(value).decode("ascii", "backslashreplace").strip("()")
+    if at is not None and item.prefix == "emailid":
+        text += f"@{int(at)}"  # the id names the content: the arrival tells copies apart
+    return Identity(f"{item.prefix}:{text}")
+
+
+def _header_identity(header: bytes, size: int, at: float, *, loose: bool) -> Identity:
+    if not loose:
+        return Identity(f"hash:{size}.{int(at)}.{fingerprint(header)[:40]}")
+    parsed = email.message_from_bytes(header, policy=email.policy.compat32)
+    kept = [" ".join(str(parsed.get(name, "")).split()) for name in ("Message-ID", "Date", "From", "Subject")]
+    digest = hashlib.sha256("\n".join(kept).encode("utf-8", "surrogateescape")).hexdigest()
+    return Identity(f"hash:0.0.{digest[:40]}")
+
+
+def _flags(value: Any) -> frozenset[str]:
+    if not isinstance(value, tuple):
+        return frozenset()
+    return frozenset(_as_bytes(flag).decode("utf-8", "replace") for flag in value)
+
+
+def _as_bytes(value: object) -> bytes:
+    """An atom: imapclient makes a number of "123" and None of "NIL", also where it is a name."""
+    if isinstance(value, bytes):
+        return value
+    if isinstance(value, int):
+        return b"%d" % value
+    return b"NIL" if value is None else b""
+
+
+def _section(row: dict[bytes, Any], prefix: bytes) -> bytes | None:
+    for key, value in row.items():
+        if key.startswith(prefix):
+            return value if isinstance(value, bytes) else (b"%d" % value if isinstance(value, int) else None)
+    return None
+
+
+def _timestamp(value: object) -> float:
+    if not isinstance(value, datetime.datetime):
+        return 0.0
+    try:
+        return value.timestamp()
+    except (OverflowError, ValueError, OSError):
+        return 0.0
+
+
+def _batches(uids: Sequence[int]) -> Iterator[Sequence[int]]:
+    for start in range(0, len(uids), BATCH):
+        yield uids[start : start + BATCH]
+
+
+def _bounded(arrivals: Iterable[Arrival], limit: int) -> Iterator[list[Arrival]]:
+    """Batches whose bodies stay below BATCH_BYTES together."""
+    part: list[Arrival] = []
+    total = 0
+    for arrival in arrivals:
+        size = min(max(arrival.size, 1), limit)
+        if part and total + size > BATCH_BYTES:
+            yield part
+            part, total = [], 0
+        part.append(arrival)
+        total += size
+    if part:
+        yield part
+
+
+def _listed(reply: Reply, verb: str) -> Iterator[Listed]:
+    for response in reply.named(verb.encode("ascii")):
+        entry = _list_entry(response)
+        if entry is not None:
+            yield entry
+
+
+def _list_entry(response: Response) -> Listed | None:
+    try:
+        values = parse_values(response.sources)
+    except Exception:  # noqa: BLE001 - the parser raises many kinds; go on with the other folders
+        return None
+    if len(values) < 3 or not isinstance(values[0], tuple):
+        return None
+    attributes = frozenset(_as_bytes(attribute).decode("ascii", "replace").lower() for attribute in values[0])
+    separator = "" if values[1] is None else _as_bytes(values[1]).decode("ascii", "replace")
+    return Listed(attributes, separator, _as_bytes(values[2]))
+
+
+def _prefixes(part: object) -> tuple[bytes, ...]:
+    if not isinstance(part, tuple):
+        return ()
+    return tuple(_as_bytes(entry[0]) for entry in part if isinstance(entry, tuple) and entry)
+
+
+def _status(folder: FolderName, values: dict[bytes, int]) -> FolderStatus:
+    return FolderStatus(
+        folder,
+        UidValidity(values.get(b"UIDVALIDITY", 0)),
+        Uid(values.get(b"UIDNEXT", 0)),
+        values.get(b"MESSAGES", 0),
+        values.get(b"HIGHESTMODSEQ") or None,
+    )

@@ -1,0 +1,113 @@
+"""What every test gets: a home of its own, no keyring, no network but loopback, and no thread left behind.
+
+Servers (tests/servers): dovecot(...), cyrus, courier, pymap, fault_proxy(...), scripted_server(...).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+import threading
+import time
+
+import pytest
+
+from tests.servers.dovecot import _dovecots, dovecot
+
+__all__ = ["_dovecots", "dovecot"]
+
+# A test that wants a real keyring sets this itself. (An environment variable, so that children have it too.)
+os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.fail.Keyring"
+
+# Threads of libraries that keep them for the whole run.
+_LASTING_THREADS = ("asyncio_", "AnyIO", "ThreadPoolExecutor", "pytest_timeout", "Playwright", "grpc")
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    """HOME and the XDG folders below tmp_path; none exists yet."""
+    base = tmp_path / "home"
+    for name, below in (
+        ("HOME", ""),
+        ("USERPROFILE", ""),
+        ("APPDATA", "AppData/Roaming"),
+        ("LOCALAPPDATA", "AppData/Local"),
+        ("XDG_CONFIG_HOME", ".config"),
+        ("XDG_DATA_HOME", ".local/share"),
+        ("XDG_STATE_HOME", ".local/state"),
+        ("XDG_CACHE_HOME", ".cache"),
+        ("XDG_RUNTIME_DIR", "run"),
+    ):
+        monkeypatch.setenv(name, str(base / below) if below else str(base))
+    monkeypatch.delenv("SPAMD_HOME", raising=False)
+    monkeypatch.delenv("DBUS_SESSION_BUS_ADDRESS", raising=False)
+    base.mkdir()
+    (base / "run").mkdir(mode=0o700)
+    return base
+
+
+@pytest.fixture(autouse=True)
+def no_thread_left():
+    """A test ends the (non-daemon) threads it started."""
+    before = set(threading.enumerate())
+    yield
+
+    def left():
+        return [
+            thread
+            for thread in threading.enumerate()
+            if thread not in before and not thread.daemon and not thread.name.startswith(_LASTING_THREADS)
+        ]
+
+    deadline = time.monotonic() + 30
+    while left() and time.monotonic() < deadline:
+        for thread in left():
+            thread.join(1)
+    assert not left(), f"threads still running after the test: {left()}"
+
+
+def _is_local(host):
+    if host in (None, "", "localhost", b"localhost", "::1", "ip6-localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host if isinstance(host, str) else host.decode()).is_loopback
+    except ValueError:
+        return False
+
+
+@pytest.fixture(autouse=True, scope="session")
+def only_loopback():
+    """No test reaches anything but this machine; unknown names are not found, at once."""
+    patch = pytest.MonkeyPatch()
+    connect, connect_ex, getaddrinfo = socket.socket.connect, socket.socket.connect_ex, socket.getaddrinfo
+
+    def check(sock, address):
+        inet = sock.family in (socket.AF_INET, socket.AF_INET6)
+        if inet and not _is_local(address[0]) and sock.type & socket.SOCK_STREAM:
+            raise ConnectionRefusedError(111, f"tests may not connect to {address[0]}")
+
+    def guarded_connect(self, address):
+        check(self, address)
+        return connect(self, address)
+
+    def guarded_connect_ex(self, address):
+        check(self, address)
+        return connect_ex(self, address)
+
+    def guarded_getaddrinfo(host, *args, **kwargs):
+        text = host.decode() if isinstance(host, bytes) else host
+        numeric = True
+        try:
+            ipaddress.ip_address(text or "")
+        except ValueError:
+            numeric = False
+        if not numeric and not _is_local(host):
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return getaddrinfo(host, *args, **kwargs)
+
+    patch.setattr(socket.socket, "connect", guarded_connect)
+    patch.setattr(socket.socket, "connect_ex", guarded_connect_ex)
+    patch.setattr(socket, "getaddrinfo", guarded_getaddrinfo)
+    yield
+    patch.undo()

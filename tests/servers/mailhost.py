@@ -1,0 +1,251 @@
+"""What all test servers have in common: users, accounts, and an independent view of what lies where.
+
+The view uses imaplib from the standard library and none of our code, so that a mistake of ours cannot hide
+itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import imaplib
+import itertools
+import re
+import socket
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from spamd.domain import Account, AccountName, FolderName, TlsMode
+
+imaplib._MAXLINE = 100_000_000  # type: ignore[attr-defined]  # the oracle reads big folders too
+
+PASSWORD = "pw"
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Lying:
+    """One mail as it lies in a folder."""
+
+    folder: str  # raw name
+    uid: int
+    raw: bytes
+    flags: frozenset[str]
+
+
+class MailHost:
+    """A running server. Subclasses set port (and tls_port, ca_file) and start and stop it."""
+
+    host = "127.0.0.1"
+    port = 0
+    tls_port = 0
+    ca_file = ""
+    junk = "Junk"  # raw name of the Junk folder of a new user
+    trash = "Trash"
+    separator = "/"
+
+    def new_user(self) -> str:
+        """A user nobody had before, with an empty inbox."""
+        return f"u{next(_numbers)}"
+
+    def account(self, user: str, *, tls: TlsMode = TlsMode.NONE, junk: str | None = None) -> Account:
+        return Account(
+            AccountName(user),
+            host=self.host,
+            port=self.tls_port if tls is TlsMode.IMPLICIT else self.port,
+            user=user,
+            tls=tls,
+            ca_file=self.ca_file,
+            junk=FolderName(junk) if junk else None,
+        )
+
+    @contextlib.contextmanager
+    def oracle(self, user: str) -> Iterator[imaplib.IMAP4]:
+        """An imaplib connection, signed in."""
+        imap = imaplib.IMAP4(self.host, self.port, timeout=60)
+        try:
+            imap.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if imap.state == "NONAUTH":
+                imap.login(user, PASSWORD)
+            yield imap
+        finally:
+            with contextlib.suppress(OSError, imaplib.IMAP4.error):
+                imap.logout()
+
+    def append(
+        self,
+        user: str,
+        *mails: bytes,
+        folder: str = "INBOX",
+        flags: Iterable[str] = (),
+        at: float | None = None,
+    ) -> list[int]:
+        """Mail arrives. Its UIDs, in order."""
+        with self.oracle(user) as imap:
+            before = _status(imap, folder, "UIDNEXT")
+            for raw in mails:
+                date = imaplib.Time2Internaldate(at if at is not None else time.time())
+                status, answer = imap.append(f'"{folder}"', " ".join(flags), date, raw)
+                assert status == "OK", answer
+            return list(range(before, before + len(mails)))
+
+    def contents(self, user: str) -> list[Lying]:
+        """Every mail of the user in every folder."""
+        out: list[Lying] = []
+        with self.oracle(user) as imap:
+            for folder in self.folder_names(user, imap):
+                status, _ = imap.select(f'"{folder}"', readonly=True)
+                assert status == "OK", folder
+                out += read_selected(imap, folder)
+        return out
+
+    def folder_names(self, user: str, imap: imaplib.IMAP4 | None = None) -> list[str]:
+        if imap is None:
+            with self.oracle(user) as imap:
+                return self.folder_names(user, imap)
+        names = []
+        for line in imap.list()[1]:
+            if isinstance(line, tuple):
+                names.append(line[1].decode())
+                continue
+            match = re.match(rb'\(([^)]*)\) (?:"[^"]*"|NIL) "?(.*?)"?$', line or b"")
+            if match and not re.search(rb"\\(Noselect|NonExistent)", match[1], re.IGNORECASE):
+                names.append(match[2].decode().replace('\\"', '"').replace("\\\\", "\\"))
+        return list(dict.fromkeys(names))
+
+    def move(self, user: str, uids: Iterable[int], source: str, target: str) -> None:
+        """The person drags mail (by COPY and EXPUNGE of just these where the server has no MOVE)."""
+        chosen = ",".join(str(uid) for uid in uids)
+        with self.oracle(user) as imap:
+            assert imap.select(f'"{source}"')[0] == "OK"
+            if "MOVE" in imap.capabilities:
+                status, answer = imap.uid("MOVE", chosen, f'"{target}"')
+                assert status == "OK", answer
+                return
+            status, answer = imap.uid("COPY", chosen, f'"{target}"')
+            assert status == "OK", answer
+            imap.uid("STORE", chosen, "+FLAGS.SILENT", "(\\Deleted)")
+            imap.uid("EXPUNGE", chosen)
+
+    def store(self, user: str, uids: Iterable[int], change: str, flags: str, folder: str = "INBOX") -> None:
+        with self.oracle(user) as imap:
+            assert imap.select(f'"{folder}"')[0] == "OK"
+            chosen = ",".join(str(uid) for uid in uids)
+            status, answer = imap.uid("STORE", chosen, change, f"({flags})")
+            assert status == "OK", answer
+
+    def create(self, user: str, *folders: str) -> None:
+        with self.oracle(user) as imap:
+            for folder in folders:
+                status, answer = imap.create(f'"{folder}"')
+                assert status == "OK", answer
+
+
+def _status(imap: imaplib.IMAP4, folder: str, item: str) -> int:
+    status, answer = imap.status(f'"{folder}"', f"({item})")
+    assert status == "OK", answer
+    match = re.search(rb"%s (\d+)" % item.encode(), b" ".join(_flat(answer)))
+    assert match, answer
+    return int(match[1])
+
+
+def _flat(answer: Iterable[object]) -> Iterator[bytes]:
+    for part in answer:
+        if isinstance(part, tuple):
+            yield from _flat(part)
+        elif isinstance(part, bytes):
+            yield part
+
+
+def read_selected(imap: imaplib.IMAP4, folder: str) -> list[Lying]:
+    """All mails of the open folder."""
+    out = []
+    status, answer = imap.uid("FETCH", "1:*", "(FLAGS BODY.PEEK[])")
+    assert status == "OK", answer
+    pending: tuple[bytes, bytes] | None = None
+    for part in answer:
+        if isinstance(part, tuple):
+            pending = part
+        if pending is not None:
+            rest = part if isinstance(part, bytes) else b""
+            head = pending[0] + b" " + rest
+            uid, flags = re.search(rb"UID (\d+)", head), re.search(rb"FLAGS \(([^)]*)\)", head)
+            if uid and flags:
+                out.append(Lying(folder, int(uid[1]), pending[1], frozenset(flags[1].decode().split())))
+                pending = None
+    return out
+
+
+def normal(raw: bytes) -> bytes:
+    """A mail however its lines end."""
+    return raw.replace(b"\r\n", b"\n").rstrip(b"\n")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What must not change, whatever we do: the mails, and which of them were read."""
+
+    bodies: Counter[bytes]
+    seen: Counter[bytes]
+
+
+def snapshot(host: MailHost, user: str) -> Snapshot:
+    lying = host.contents(user)
+    return Snapshot(
+        Counter(normal(mail.raw) for mail in lying),
+        Counter(normal(mail.raw) for mail in lying if "\\Seen" in mail.flags),
+    )
+
+
+@contextlib.contextmanager
+def nothing_lost(host: MailHost, user: str) -> Iterator[None]:
+    """The invariant: inside this block no mail is lost, doubled, changed or newly read."""
+    before = snapshot(host, user)
+    yield
+    after = snapshot(host, user)
+    assert after.bodies == before.bodies
+    assert not after.seen - before.seen, "something was marked as read"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for_banner(port: int, alive: object = None, seconds: float = 30.0) -> None:
+    """Until a greeting can be read there. `alive`: a Popen that must go on running."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=5) as sock:
+                if sock.recv(4).startswith(b"*"):
+                    return
+        except OSError:
+            pass
+        poll = getattr(alive, "poll", None)
+        if (poll is not None and poll() is not None) or time.monotonic() > deadline:
+            raise RuntimeError("the mail server did not start")
+        time.sleep(0.01)
+
+
+def mail(
+    subject: str = "hello",
+    body: str = "text",
+    *,
+    message_id: str | None = None,
+    sender: str = "a@example.org",
+) -> bytes:
+    """A small mail. message_id None: one of its own; "": none."""
+    if message_id is None:
+        message_id = f"m{next(_numbers)}@example.org"
+    lines = [
+        f"From: {sender}",
+        "To: me@example.net",
+        f"Subject: {subject}",
+        "Date: Mon, 02 Nov 2026 10:00:00 +0000",
+    ]
+    if message_id:
+        lines.append(f"Message-ID: <{message_id}>")
+    return "\r\n".join([*lines, "", body, ""]).encode()
