@@ -27,9 +27,11 @@ class LazyGroup(click.Group):
         if row is None:
             return None
         module, _help = row
-        command = getattr(importlib.import_module(f"spamd.cli.{module}"), cmd_name.replace("-", "_"))
-        if not isinstance(command, click.Command):
-            raise TypeError(f"spamd.cli.{module}.{cmd_name} is no command")
+        found = importlib.import_module(f"spamd.cli.{module}")
+        # `open` and `settings` would hide a builtin and a module: they carry another name there.
+        command = next(
+            one for one in vars(found).values() if isinstance(one, click.Command) and one.name == cmd_name
+        )
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

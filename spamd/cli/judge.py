@@ -10,8 +10,10 @@ import click
 from spamd.cli.output import json_option, plain
 
 if TYPE_CHECKING:
+    from spamd.answers import Why
     from spamd.model.scoring import Scorer
 
+UNSURE = 0.5  # before there is evidence
 MAX_FILE = 64 * 2**20  # bytes read of one file; the reader looks at the first 64 KiB of text anyway
 
 
@@ -59,7 +61,7 @@ def score(files: tuple[Path, ...], as_json: bool) -> int:
             Verdict.JUNK
             if found.probability >= threshold
             else Verdict.UNSURE
-            if found.probability >= 0.5
+            if found.probability >= UNSURE
             else Verdict.KEEP
         )
         if as_json:
@@ -74,3 +76,37 @@ def score(files: tuple[Path, ...], as_json: bool) -> int:
         else:
             click.echo(f"{found.probability:.4f}  {verdict:<6}  {found.model_id}  {plain(file)}")
     return 2 if failed else 0
+
+
+def explain_raw(raw: bytes) -> Why:
+    """As the page's *Try it*, without a daemon: the model in force, the shipped threshold."""
+    from spamd.answers import LinkView, Why
+    from spamd.domain import Verdict
+    from spamd.message import vector
+    from spamd.model import explanation
+
+    scorer = open_scorer()
+    features = vector.vectorise(raw)
+    found = scorer.score(features)
+    threshold = scorer.card.junk_threshold
+    verdict = Verdict.JUNK if found.probability >= threshold else Verdict.KEEP
+    if verdict is Verdict.KEEP and found.probability >= UNSURE:
+        verdict = Verdict.UNSURE
+    return Why(
+        judgement=None,
+        verdict=verdict,
+        probability=found.probability,
+        junk_threshold=threshold,
+        unsure_threshold=UNSURE,
+        model_id=found.model_id,
+        explanation="Judged with the shipped threshold; your account's own evidence may say otherwise.",
+        reasons=tuple(explanation.explain(features, scorer)),
+        base_logit=found.base_logit,
+        personal_logit=found.logit - found.base_logit,
+        links=tuple(LinkView(one.host, one.shown) for one in features.links),
+        tricks=tuple(sorted(features.text.tricks)),
+        hidden_text=features.text.hidden,
+        defects=tuple(features.message.defects),
+        subject=features.message.subject,
+        sender=features.message.sender,
+    )

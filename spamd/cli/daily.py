@@ -1,0 +1,329 @@
+"""What one asks every day: status, the latest verdicts, review, search, why, undo, pause."""
+
+from __future__ import annotations
+
+import time
+import webbrowser
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from spamd import paths
+from spamd.cli.output import (
+    confirm,
+    dry_run_option,
+    json_option,
+    moment,
+    percent,
+    plain,
+    print_json,
+    seconds,
+    table,
+    when,
+    yes_option,
+)
+from spamd.domain import Judgement, Label, Verdict
+from spamd.errors import NotRunning, RequestError
+
+if TYPE_CHECKING:
+    from spamd.answers import Status, Why
+    from spamd.client import Client
+
+SENDER_WIDTH = 34
+limit_option = click.option("-n", "--limit", default=20, show_default=True, type=click.IntRange(1, 200))
+
+
+def connect() -> Client:
+    """To the running filter. NotRunning, with what to do."""
+    from spamd.client import Client
+
+    return Client.connect(paths.find())
+
+
+@click.command()
+@json_option
+def status(as_json: bool) -> None:
+    """How things are: accounts, today's mail, what waits for you."""
+    try:
+        with connect() as client:
+            found = client.status()
+    except NotRunning as exc:
+        raise NotRunning(exc.title, f"{exc.hint} If it does not start, `spamdctl doctor` says why.") from None
+    if as_json:
+        print_json(found)
+    else:
+        _tell_status(found)
+
+
+def _tell_status(found: Status) -> None:
+    click.echo(plain(found.headline))
+    for view in found.accounts:
+        click.echo(f"  {view.account.name}: {plain(view.headline)}")
+        if view.state.detail:
+            click.echo(f"    {plain(view.state.detail)}")
+    today = found.today
+    click.echo(
+        f"Today: {today.get('keep', 0)} kept, {today.get('unsure', 0)} unsure, {today.get('junk', 0)} junk, "
+        f"{today.get('moved', 0)} moved, {today.get('corrected', 0)} corrected by you."
+    )
+    if found.review_waiting:
+        click.echo(f"{found.review_waiting} wait for your word: `spamdctl review`.")
+    if found.model is not None:
+        click.echo(f"Model {found.model.id} of {when(found.model.created_at)}.")
+    for work in found.progress:
+        of = f" {100 * work.done // work.total} %" if work.total else ""
+        click.echo(f"{plain(work.text)}{of}")
+    for event in found.needs_person:
+        click.echo(click.style(plain(event.text), fg="yellow"))
+
+
+@click.command("open")
+def open_() -> None:
+    """Open the page in your browser."""
+    with connect() as client:
+        address = client.open_pages()
+    if not webbrowser.open(address):
+        click.echo(f"Open this in your browser within a minute: {address}")
+
+
+def _rows(found: tuple[Judgement, ...]) -> list[tuple[object, ...]]:
+    return [
+        (
+            one.id,
+            when(one.at),
+            one.decision.verdict + (" (moved)" if one.moved else ""),
+            f"{one.score.probability:.3f}",
+            one.label or "",
+            one.sender[:SENDER_WIDTH],
+            one.subject,
+        )
+        for one in found
+    ]
+
+
+COLUMNS = ("no", "when", "verdict", "score", "you", "from", "subject")
+
+
+@click.command()
+@click.option("--account", default=None)
+@click.option("--verdict", type=click.Choice([one.value for one in Verdict]), default=None)
+@click.option("--since", default=None, help='Such as "tuesday", "3 days", "2026-11-24".')
+@limit_option
+@json_option
+def recent(account: str | None, verdict: str | None, since: str | None, limit: int, as_json: bool) -> None:
+    """The latest verdicts."""
+    with connect() as client:
+        found = client.recent(
+            account=account,
+            verdict=Verdict(verdict) if verdict else None,
+            since=moment(since, now=time.time()) if since else None,
+            limit=limit,
+        )
+    if as_json:
+        print_json(list(found))
+    else:
+        table(COLUMNS, _rows(found), empty="No verdicts yet.")
+
+
+@click.command()
+@click.argument("words", nargs=-1, required=True)
+@click.option("--since", default=None, help='Such as "tuesday", "3 days", "2026-11-24".')
+@limit_option
+@json_option
+def search(words: tuple[str, ...], since: str | None, limit: int, as_json: bool) -> None:
+    """Find judged mail by sender and subject (as far as your privacy setting keeps them)."""
+    with connect() as client:
+        found = client.search(
+            " ".join(words), since=moment(since, now=time.time()) if since else None, limit=limit
+        )
+    if as_json:
+        print_json(list(found))
+    else:
+        table(COLUMNS, _rows(found), empty="Nothing found.")
+
+
+@click.command()
+@click.option("--list", "only_list", is_flag=True, help="Only show what waits.")
+@limit_option
+@json_option
+def review(only_list: bool, limit: int, as_json: bool) -> None:
+    """Answer for doubtful mail, one by one: j junk, g good, s skip, w why, q stop."""
+    import sys
+
+    with connect() as client:
+        waiting = client.review(limit)
+        if as_json:
+            print_json(list(waiting))
+            return
+        if only_list or not sys.stdin.isatty():
+            table(
+                ("no", "score", "from", "subject", "what"),
+                [
+                    (
+                        one.judgement.id,
+                        f"{one.judgement.score.probability:.3f}",
+                        one.judgement.sender[:SENDER_WIDTH],
+                        one.judgement.subject,
+                        one.question,
+                    )
+                    for one in waiting
+                ],
+                empty="Nothing waits for you.",
+            )
+            return
+        for item in waiting:
+            if not _ask(client, item.judgement, item.question):
+                return
+    click.echo("That was all." if waiting else "Nothing waits for you.")
+
+
+def _ask(client: Client, judgement: Judgement, question: str) -> bool:
+    """One question; False to stop."""
+    while True:
+        click.echo(f"\n{plain(judgement.sender)}\n  {plain(judgement.subject)}\n  {plain(question)}")
+        key = click.prompt("  [j]unk [g]ood [s]kip [w]hy [q]uit", default="s", show_default=False).lower()[:1]
+        if key == "w":
+            _tell_why(client.why(judgement.id))
+        elif key in ("j", "g"):
+            answered = client.label(judgement.id, Label.SPAM if key == "j" else Label.HAM)
+            click.echo(f"  {plain(answered.text)}")
+            return True
+        elif key in ("s", "q"):
+            return key == "s"
+
+
+@click.command()
+@click.argument("number", type=int)
+@click.argument("word", type=click.Choice(["junk", "good"]))
+@click.option("--no-move", is_flag=True, help="Only learn; leave the mail where it is.")
+def label(number: int, word: str, no_move: bool) -> None:
+    """Say that a judged mail is junk or good; it is learned at once and moved accordingly."""
+    with connect() as client:
+        answered = client.label(number, Label.SPAM if word == "junk" else Label.HAM, move=not no_move)
+    click.echo(plain(answered.text))
+
+
+@click.command()
+@click.argument("what", metavar="NUMBER|FILE")
+@json_option
+def explain(what: str, as_json: bool) -> None:
+    """Why a mail was judged as it was: the number from `recent`, or a raw mail file.
+
+    Every reason was checked by taking it away and scoring again.
+    """
+    if what.isdigit() and not Path(what).exists():
+        with connect() as client:
+            found = client.why(int(what))
+    else:
+        found = _explain_file(Path(what))
+    if as_json:
+        print_json(found)
+    else:
+        _tell_why(found)
+
+
+def _explain_file(file: Path) -> Why:
+    from spamd.cli.judge import explain_raw
+
+    try:
+        raw = file.read_bytes()
+    except OSError as exc:
+        raise RequestError(f"{file}: {exc.strerror or exc}.", "Give a raw mail file (.eml).") from exc
+    try:
+        with connect() as client:
+            return client.try_mail(raw)
+    except NotRunning:
+        return explain_raw(raw)
+
+
+def _tell_why(found: Why) -> None:
+    click.echo(f"{plain(found.subject)}\nfrom {plain(found.sender)}")
+    limit = percent(found.junk_threshold) if found.junk_threshold is not None else "not set yet"
+    click.echo(
+        f"{found.verdict} · score {found.probability:.4f} (junk from {limit}) · model {found.model_id}\n"
+        f"{plain(found.explanation)}"
+    )
+    table(
+        ("weight", "kind", "what"),
+        [(f"{one.contribution:+.2f}", one.kind, one.text) for one in found.reasons],
+        empty="Nothing stands out.",
+    )
+    for title, words in (("Tricks", found.tricks), ("Defects", found.defects)):
+        if words:
+            click.echo(f"{title}: {plain(', '.join(words))}")
+    if found.hidden_text:
+        click.echo(f"Hidden text: {plain(found.hidden_text[:400])}")
+    if found.missing:
+        click.echo(plain(found.missing))
+
+
+@click.command()
+@click.argument("number", type=int, required=False)
+@click.option("--since", default=None, help='All moves since then, such as "tuesday" or "2h".')
+@click.option("--model", default=None, help="All moves of this model.")
+@click.option("--account", default=None, help="Only of this account.")
+@dry_run_option
+@yes_option
+@json_option
+def undo(
+    number: int | None,
+    since: str | None,
+    model: str | None,
+    account: str | None,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Put moved mail back: one (its number from `recent`), all since a time, or all of a model.
+
+    What is put back is learned as good mail and never filed again.
+    """
+    if (number is not None) == (since is not None or model is not None):
+        raise RequestError(
+            "Say what to undo.", "A number, or --since, or --model. See `spamdctl undo --help`."
+        )
+    with connect() as client:
+        if number is not None:
+            if dry_run:
+                one = client.judgement(number)
+                click.echo(f"Would put back: {plain(one.sender)}  {plain(one.subject)}")
+            else:
+                click.echo(plain(client.undo_move(number).text))
+            return
+        start = moment(since, now=time.time()) if since else None
+        plan = client.undo(since=start, model_id=model, account=account, dry_run=True)
+        if as_json and dry_run:
+            print_json(plan)
+            return
+        table(
+            ("when", "account", "from", "subject"),
+            [(when(one.at), one.account, one.sender[:SENDER_WIDTH], one.subject) for one in plan.items],
+            empty="No moves of ours match.",
+        )
+        click.echo(plain(plan.text))
+        if dry_run or not plan.count:
+            return
+        confirm(f"Put {plan.count} mails back?", yes=yes)
+        done = client.undo(since=start, model_id=model, account=account, dry_run=False)
+    if as_json:
+        print_json(done)
+    else:
+        click.echo(plain(done.text))
+
+
+@click.command()
+@click.argument("span", required=False)
+@click.option("--account", default=None, help="Only this account.")
+def pause(span: str | None, account: str | None) -> None:
+    """Leave mail alone: for a while ("1h", "2 days"), or until `resume`."""
+    with connect() as client:
+        click.echo(plain(client.pause(seconds=seconds(span) if span else None, account=account).text))
+
+
+@click.command()
+@click.option("--account", default=None, help="Only this account.")
+def resume(account: str | None) -> None:
+    """Go on after a pause; mail that came meanwhile is judged now."""
+    with connect() as client:
+        click.echo(plain(client.resume(account).text))
