@@ -281,7 +281,7 @@ def undo(
     """
     if (number is not None) == (since is not None or model is not None):
         raise RequestError(
-            "Say what to undo.", "A number, or --since, or --model. See `spamdctl undo --help`."
+            "Say what to undo.", "A number, or --since, or --model."
         )
     with connect() as client:
         if number is not None:
