@@ -1,4 +1,4 @@
-"""What a person can be told: the values that `control` answers with and that travel to pages, API, CLI, tray and add-on.
+"""What a person can be told: what `control` answers, and what travels to pages, API, CLI, tray and add-on.
 
 Only data, so that the client (tray, command line) can read answers without loading the store or the model.
 Times are Unix seconds. Nothing here holds a secret.
@@ -343,3 +343,12 @@ class Done:
     """A request was carried out (or begun)."""
 
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """Told to every open page, tray and add-on. `kind`: "verdict", "progress" or "state"."""
+
+    kind: str
+    data: dict[str, object]
+    at: float

@@ -1,33 +1,84 @@
-"""Everything a person can ask or say. Pages, API, command line, tray and add-on are thin doors over this one room.
+"""Everything a person can ask or say. Pages, API, command line, tray and add-on are thin doors over it.
 
-`Control` only reads and writes through store, scorer and bundles; what needs a connection to a mailbox or another
-thread goes through `Engine`, which the daemon implements. Safe to call from any thread.
+`Control` only reads and writes through store, scorer and bundles; what needs a connection to a mailbox or
+another thread goes through `Engine`, which the daemon implements. Safe to call from any thread.
 
 Errors: `RequestError` (bad value), `NotFound` (no such thing), and whatever store, model and mailbox raise.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import itertools
 import logging
+import math
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Protocol
 
+from spamd import __version__, settings
 from spamd.answers import (
     AccountCheck,
+    AccountPhase,
     AccountState,
+    AccountView,
+    Answered,
+    CalibrationBin,
+    DayCount,
+    Done,
+    Happening,
+    HostCount,
+    Identified,
+    Imported,
+    LinkView,
+    Models,
+    NightView,
     Progress,
+    PromiseCheck,
+    ReviewItem,
     ServerGuess,
+    SettingView,
     SignIn,
+    SimilarMail,
+    Status,
+    Trends,
+    UndoItem,
+    UndoPlan,
+    Why,
+    Wiped,
 )
 from spamd.domain import (
     Account,
     AccountName,
+    EventRecord,
     Identity,
+    Judgement,
+    Label,
+    LabelRecord,
+    LabelSource,
+    ListEntry,
+    Mode,
+    ModelCard,
+    ModelId,
+    MoveKind,
+    MoveRecord,
+    MoveState,
+    Verdict,
 )
+from spamd.errors import MailboxError, NotFound, RequestError, SpamdError
+
+if TYPE_CHECKING:
+    from spamd.credentials import Secrets
+    from spamd.model.bundle import Bundles
+    from spamd.model.scoring import Scorer
+    from spamd.paths import Paths
+    from spamd.settings import Settings
+    from spamd.store.database import Store
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +125,10 @@ class Engine(Protocol):
         ...
 
     def check_account(self, account: Account, secret: str | None) -> AccountCheck:
-        """Sign in, look, sign out; `secret` None: the stored one. Blocks up to 60 s; never raises MailboxError."""
+        """Sign in, look, sign out; `secret` None: the stored one. Blocks up to 60 s.
+
+        What the mailbox refuses is part of the answer, never an error.
+        """
         ...
 
     def find_servers(self, address: str) -> Sequence[ServerGuess]:
@@ -102,15 +156,6 @@ class Engine(Protocol):
     def stop(self) -> None:
         """End the daemon in an orderly way, soon."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Happening:
-    """Told to every open page, tray and add-on. `kind`: "verdict", "progress" or "state"."""
-
-    kind: str
-    data: Mapping[str, object]
-    at: float
 
 
 class Feed:
@@ -141,3 +186,1063 @@ class Feed:
                 self._listeners.pop(number, None)
 
         return forget
+
+
+class Control:
+    """Answers questions and carries out wishes. One per daemon."""
+
+    def __init__(
+        self,
+        *,
+        paths: Paths,
+        store: Store,
+        scorer: Scorer,
+        bundles: Bundles,
+        engine: Engine,
+        secrets: Secrets,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.feed = Feed(clock)
+        self._paths = paths
+        self._store = store
+        self._scorer = scorer
+        self._bundles = bundles
+        self._engine = engine
+        self._secrets = secrets
+        self._clock = clock
+        self._started_at = clock()
+        self._changing = threading.Lock()  # one change of settings or models at a time
+        self._kept: dict[str, tuple[float, Any]] = {}  # slow answers, kept for a moment
+
+    # -- how things are ----------------------------------------------------------------------------
+
+    def status(self) -> Status:
+        now = self._clock()
+        accounts = self.accounts()
+        today: Counter[str] = Counter()
+        midnight = _midnight(now)
+        for view in accounts:
+            today.update(self._store.counts(view.account.name, midnight))
+        progress = tuple(self._engine.progress())
+        return Status(
+            version=__version__,
+            now=now,
+            started_at=self._started_at,
+            accounts=accounts,
+            today=dict(today),
+            review_waiting=self.review_waiting(),
+            model=self._scorer.card,
+            progress=progress,
+            needs_person=tuple(self._store.events(limit=5, needs_person=True, since=now - 7 * DAY)),
+            paused=bool(accounts) and all(v.state.phase is AccountPhase.PAUSED for v in accounts),
+            headline=_headline(accounts),
+        )
+
+    def accounts(self) -> tuple[AccountView, ...]:
+        states = {state.name: state for state in self._engine.account_states()}
+        since = self._clock() - 30 * DAY
+        views = []
+        for account in self._settings().accounts:
+            state = states.get(account.name) or AccountState(account.name, AccountPhase.STARTING)
+            judged = self._remember(
+                f"counts {account.name}", 5.0, lambda name=account.name: self._store.counts(name, since)
+            )
+            views.append(AccountView(account, state, dict(judged), _account_headline(account, state)))
+        return tuple(views)
+
+    def account(self, name: str) -> AccountView:
+        for view in self.accounts():
+            if view.account.name == name:
+                return view
+        raise NotFound(f"There is no account called {_short(name)!r}.", "The Accounts page lists them.")
+
+    # -- what was judged ---------------------------------------------------------------------------
+
+    def recent(
+        self,
+        *,
+        account: str | None = None,
+        verdict: Verdict | None = None,
+        since: float | None = None,
+        until: float | None = None,
+        before_id: int | None = None,
+        limit: int = 50,
+    ) -> tuple[Judgement, ...]:
+        """Newest first."""
+        return tuple(
+            self._store.judgements(
+                account=AccountName(account) if account else None,
+                verdict=verdict,
+                since=since,
+                until=until,
+                before_id=before_id,
+                limit=_page(limit),
+            )
+        )
+
+    def judgement(self, judgement_id: int) -> Judgement:
+        found = self._store.judgement(judgement_id) if 0 < judgement_id < 2**63 else None
+        if found is None:
+            raise NotFound(
+                "This mail is not known (any more).", "It may have been wiped, or is past the time kept."
+            )
+        return found
+
+    def search(
+        self,
+        text: str,
+        *,
+        since: float | None = None,
+        until: float | None = None,
+        before_id: int | None = None,
+        limit: int = 50,
+    ) -> tuple[Judgement, ...]:
+        """Over sender, subject and snippet, as far as they are kept."""
+        text = text.strip()[:200]
+        if not text:
+            return self.recent(since=since, until=until, before_id=before_id, limit=limit)
+        wanted, found = _page(limit), []
+        # The index knows words, not times: read on until the page is full, at most ten pages.
+        for _ in range(10):
+            batch = list(self._store.search(text, limit=MAX_PAGE, before_id=before_id))
+            found += [one for one in batch if _within(one.at, since, until)]
+            if len(found) >= wanted or len(batch) < MAX_PAGE:
+                break
+            before_id = batch[-1].id
+        return tuple(found[:wanted])
+
+    def similar(self, judgement_id: int, limit: int = 20) -> tuple[SimilarMail, ...]:
+        """Other mails like this one: by the words in the stored vectors, the sender's domain, the links."""
+        mail = self.judgement(judgement_id)
+        own = self._vector(mail)
+        near: dict[int, Judgement] = {}
+        words = " ".join(word for word in mail.subject.split()[:6] if len(word) > 3)
+        for text in (words, mail.sender_domain):
+            if text:
+                near.update((one.id, one) for one in self._store.search(text, limit=100, before_id=None))
+        near.update((one.id, one) for one in self._store.judgements(limit=150))
+        near.pop(mail.id, None)
+        found = []
+        for other in near.values():
+            likeness, cause = self._likeness(mail, own, other)
+            if likeness >= 0.25:
+                found.append(SimilarMail(other, likeness, cause))
+        found.sort(key=lambda one: (-one.likeness, -one.judgement.at))
+        return tuple(found[: _page(limit)])
+
+    def _likeness(self, mail: Judgement, own: Any, other: Judgement) -> tuple[float, str]:
+        theirs = self._vector(other) if own is not None else None
+        if own is not None and theirs is not None:
+            import numpy as np
+
+            both = np.intersect1d(own.base_ids, theirs.base_ids, assume_unique=True).size
+            union = own.base_ids.size + theirs.base_ids.size - both
+            share = both / union if union else 0.0
+            if share >= 0.25:
+                return share, "copy" if share > 0.9 else "words"
+        if set(mail.link_hosts) & set(other.link_hosts):
+            return 0.3, "link"
+        if mail.sender_domain and mail.sender_domain == other.sender_domain:
+            return 0.25, "sender"
+        return 0.0, ""
+
+    def _vector(self, mail: Judgement) -> Any:
+        from spamd.message import vector
+
+        packed = self._store.vector_of(mail.account, mail.identity)
+        if packed is None:
+            return None
+        try:
+            return vector.unpack(packed)
+        except (SpamdError, ValueError):  # of an older recipe
+            return None
+
+    def identify(self, message_id: str) -> Identified:
+        """By the Message-ID header, with or without angle brackets; the newest where several share it."""
+        wanted = message_id.strip().strip("<>").strip()
+        if not wanted:
+            raise RequestError("A Message-ID is needed.")
+        found = self._store.judgement_by_message_id(wanted)
+        if found is None:
+            return Identified(None, None, None)
+        return Identified(found, found.identity, found.account)
+
+    # -- why ---------------------------------------------------------------------------------------
+
+    def why(self, judgement_id: int) -> Why:
+        """Reads the mail again where it lies; without it, tells what is stored."""
+        mail = self.judgement(judgement_id)
+        missing, raw = "", None
+        try:
+            raw = self._engine.fetch_mail(mail.account, mail.identity)
+            if raw is None:
+                missing = "The mail is not in a folder spamd reads any more, so its words cannot be shown."
+        except MailboxError as error:
+            missing = f"The mail could not be read now: {error.title}"
+        evidence = self.account(mail.account).state.evidence if self._has_account(mail.account) else None
+        stored = Why(
+            judgement=mail,
+            verdict=mail.decision.verdict,
+            probability=mail.score.probability,
+            junk_threshold=evidence.junk_threshold if evidence else None,
+            unsure_threshold=evidence.unsure_threshold if evidence else None,
+            model_id=mail.score.model_id,
+            explanation=mail.decision.explanation,
+            reasons=(),
+            base_logit=mail.score.base_logit,
+            personal_logit=mail.score.logit - mail.score.base_logit,
+            links=tuple(LinkView(host, "") for host in mail.link_hosts),
+            missing=missing,
+            copy_of=mail.score.copy_of,
+            subject=mail.subject,
+            sender=mail.sender,
+        )
+        if raw is None:
+            return stored
+        return self._read_mail(raw, stored)
+
+    def try_mail(self, raw: bytes) -> Why:
+        """What would be said of this mail now. Nothing is stored."""
+        if not raw.strip():
+            raise RequestError(
+                "There is no mail to look at.", "Paste the source of a mail, with its headers."
+            )
+        card = self._scorer.card
+        evidence = next(
+            (view.state.evidence for view in self.accounts() if view.state.evidence is not None), None
+        )
+        junk = (
+            evidence.junk_threshold
+            if evidence and evidence.junk_threshold is not None
+            else card.junk_threshold
+        )
+        unsure = evidence.unsure_threshold if evidence else 0.5
+        empty = Why(
+            judgement=None,
+            verdict=Verdict.KEEP,
+            probability=0.0,
+            junk_threshold=junk,
+            unsure_threshold=unsure,
+            model_id=card.id,
+            explanation="",
+            reasons=(),
+            base_logit=0.0,
+            personal_logit=0.0,
+        )
+        why = self._read_mail(raw, empty)
+        verdict = (
+            Verdict.JUNK
+            if why.probability >= junk
+            else Verdict.UNSURE
+            if why.probability >= unsure
+            else Verdict.KEEP
+        )
+        sentence = {
+            Verdict.JUNK: "This would count as junk.",
+            Verdict.UNSURE: "This would be left in the inbox and listed for review.",
+            Verdict.KEEP: "This would stay in the inbox.",
+        }[verdict]
+        return replace(why, verdict=verdict, explanation=sentence)
+
+    def _read_mail(self, raw: bytes, base: Why) -> Why:
+        from spamd.message import vector
+        from spamd.model.explanation import explain
+
+        features = vector.vectorise(raw)
+        score = self._scorer.score(features)
+        return replace(
+            base,
+            probability=score.probability if base.judgement is None else base.probability,
+            model_id=score.model_id if base.judgement is None else base.model_id,
+            base_logit=score.base_logit,
+            personal_logit=score.logit - score.base_logit,
+            reasons=tuple(explain(features, self._scorer)),
+            links=tuple(
+                LinkView(link.host, _clip(link.shown, 200), tuple(sorted(link.flags)))
+                for link in features.links[:50]
+            ),
+            tricks=tuple(sorted(features.text.tricks)),
+            visible_text=_clip(features.text.visible, RAW_SHOWN),
+            hidden_text=_clip(features.text.hidden, RAW_SHOWN),
+            raw_text=raw[:RAW_SHOWN].decode("utf-8", "replace"),
+            raw_cut=len(raw) > RAW_SHOWN,
+            defects=tuple(features.message.defects),
+            copy_of=score.copy_of,
+            subject=_clip(features.message.subject, 1000) or base.subject,
+            sender=_clip(features.message.sender, 320) or base.sender,
+        )
+
+    # -- review: the person's word -----------------------------------------------------------------
+
+    def review(self, limit: int = 20) -> tuple[ReviewItem, ...]:
+        """What the person's word is wanted on: contradictions, then doubt, then "would have moved"."""
+        limit = _page(limit)
+        items: dict[int, ReviewItem] = {}
+        for label in self._store.labels(held=True):
+            mail = self._store.judgement_of(label.account, label.identity)
+            if mail is not None and mail.id not in items:
+                items[mail.id] = ReviewItem(
+                    mail,
+                    "held",
+                    f"This was learned as {_word(label.label)} ({_source_word(label.source)}), "
+                    "but everything else says the opposite. Which is it?",
+                    label.label,
+                    label.id,
+                    label.source.value,
+                )
+            if len(items) >= limit:
+                break
+        since = self._clock() - REVIEW_WINDOW
+        for verdict in (Verdict.UNSURE, Verdict.JUNK):
+            if len(items) >= limit:
+                break
+            for mail in self._store.judgements(verdict=verdict, since=since, labelled=False, limit=MAX_PAGE):
+                if mail.id in items or mail.moved:
+                    continue
+                if verdict is Verdict.UNSURE:
+                    item = ReviewItem(mail, "unsure", "Junk or not? The model cannot tell.")
+                else:
+                    item = ReviewItem(mail, "would-move", "This looks like junk. Is it?", Label.SPAM)
+                items[mail.id] = item
+                if len(items) >= limit:
+                    break
+        return tuple(items.values())
+
+    def review_waiting(self) -> int:
+        """At most 100."""
+        count: int = self._remember("review", 2.0, lambda: len(self.review(100)))
+        return count
+
+    def answer(
+        self, judgement_id: int, label: Label, *, source: LabelSource = LabelSource.REVIEW, move: bool = True
+    ) -> Answered:
+        """The person's word on a mail: taught at once, and the mail goes where it belongs."""
+        mail = self.judgement(judgement_id)
+        record = self._teach(mail.account, mail.identity, label, source)
+        moved = "none"
+        if move and label is Label.SPAM and not mail.moved:
+            self._engine.file_junk([mail.id])
+            moved = "junk"
+        elif move and label is Label.HAM and mail.moved:
+            done = self._store.move_of(mail.account, mail.identity)
+            if done is not None and done.kind is not MoveKind.UNDO:
+                self._engine.put_back([done.id])
+                moved = "back"
+        self._forget_kept()
+        text = {
+            "junk": "Learned as junk; it goes to the Junk folder.",
+            "back": "Learned as good; it goes back to where it was.",
+            "none": f"Learned as {_word(label)}.",
+        }[moved]
+        self.feed.publish("verdict", {"id": mail.id, "label": label.value, "move": moved})
+        following = next((item.judgement.id for item in self.review(2) if item.judgement.id != mail.id), None)
+        return Answered(self.judgement(mail.id), record, moved, text, following)
+
+    def _teach(
+        self, account: AccountName, identity: Identity, label: Label, source: LabelSource, note: str = ""
+    ) -> LabelRecord:
+        card = self._scorer.card
+        record = self._store.add_label(
+            LabelRecord(
+                account=account,
+                identity=identity,
+                label=label,
+                source=source,
+                weight=1.0,
+                at=self._clock(),
+                model_id=card.id,
+                note=note,
+            )
+        )
+        packed = self._store.vector_of(account, identity)
+        if packed is not None and not record.held:
+            from spamd.message import vector
+
+            with contextlib.suppress(SpamdError):  # a vector of an older recipe teaches at the next night
+                self._scorer.teach(vector.unpack(packed), identity, record.label, record.weight)
+        return record
+
+    def teach_mail(self, raw: bytes, label: Label, account: str | None = None) -> LabelRecord:
+        """A mail handed over as a whole (Try it, add-on): kept as a vector, taught at once."""
+        from spamd.message import vector
+
+        if not raw.strip():
+            raise RequestError("There is no mail to learn from.")
+        name = self.account(account).account.name if account else self._first_account()
+        identity = Identity("hash:" + hashlib.sha256(raw).hexdigest())
+        self._store.put_vector(name, identity, vector.pack(vector.vectorise(raw)))
+        return self._teach(name, identity, label, LabelSource.TEACH)
+
+    # -- labels ------------------------------------------------------------------------------------
+
+    def labels(
+        self,
+        *,
+        account: str | None = None,
+        since: float | None = None,
+        held: bool | None = None,
+        source: LabelSource | None = None,
+        limit: int = 100,
+    ) -> tuple[LabelRecord, ...]:
+        """Newest first."""
+        rows = self._store.labels(
+            account=AccountName(account) if account else None, since=since, held=held, source=source
+        )
+        return tuple(itertools.islice(rows, max(1, min(limit, 10_000))))
+
+    def set_label(self, account: str, identity: str, label: Label, source: LabelSource) -> LabelRecord:
+        name = self.account(account).account.name
+        mail = self._store.judgement_of(name, Identity(identity))
+        if mail is None:
+            raise NotFound("This mail is not known.", "Only mail that was judged or read can be labelled.")
+        return self.answer(mail.id, label, source=source).label
+
+    def forget_label(self, account: str, identity: str) -> Done:
+        """Take one label back, exactly: the model scores as if it had never been."""
+        if not self._store.forget_label(AccountName(account), Identity(identity)):
+            raise NotFound("There is no such label.")
+        self._scorer.forget(Identity(identity))
+        self._forget_kept()
+        return Done("The label was taken back.")
+
+    def export_labels(self) -> tuple[LabelRecord, ...]:
+        return tuple(self._store.labels())
+
+    def import_labels(self, records: Sequence[LabelRecord]) -> Imported:
+        """Labels of mail that is known here; others are skipped, since there is nothing to learn from."""
+        known = {view.account.name for view in self.accounts()}
+        added = 0
+        for record in records:
+            if record.account not in known or self._store.vector_of(record.account, record.identity) is None:
+                continue
+            if not 0.0 < record.weight <= 1.0 or not math.isfinite(record.at):
+                continue
+            self._store.add_label(replace(record, id=0, source=LabelSource.IMPORT, held=False))
+            added += 1
+        if added:
+            self._engine.rebuild_scores()
+        self._forget_kept()
+        skipped = len(records) - added
+        return Imported(added, skipped, f"{added} labels were added, {skipped} skipped.")
+
+    # -- undo --------------------------------------------------------------------------------------
+
+    def undo_move(self, judgement_id: int) -> Answered:
+        """Put one mail back; it counts as the person's word that it is good."""
+        mail = self.judgement(judgement_id)
+        done = self._store.move_of(mail.account, mail.identity)
+        if done is None or done.kind is MoveKind.UNDO or not mail.moved:
+            raise RequestError("This mail was not moved, so there is nothing to undo.")
+        return self.answer(judgement_id, Label.HAM, source=LabelSource.UNDO)
+
+    def undo(
+        self,
+        *,
+        since: float | None = None,
+        model_id: str | None = None,
+        account: str | None = None,
+        dry_run: bool = True,
+    ) -> UndoPlan:
+        """All moves since a time or of a model. Nothing is learned from it: among many there is real junk.
+
+        A mail that was put back is not moved again by itself.
+        """
+        if since is None and not model_id:
+            raise RequestError("Say since when, or of which model.")
+        name = self.account(account).account.name if account else None
+        model = ModelId(model_id) if model_id else None
+        rows = list(self._store.moves(account=name, since=since, model_id=model, limit=100_000))
+        returned: dict[tuple[str, str], float] = {}
+        back = self._store.moves(account=name, since=since, kind=MoveKind.UNDO, limit=100_000)
+        for row in back:
+            if row.state not in (MoveState.FAILED, MoveState.ABANDONED):
+                key = (row.account, row.identity)
+                returned[key] = max(returned.get(key, 0.0), row.created_at)
+        wanted: list[MoveRecord] = []
+        skipped = 0
+        for row in rows:
+            if row.kind is MoveKind.UNDO:
+                continue
+            again = returned.get((row.account, row.identity), -1.0) >= row.created_at
+            if row.state is MoveState.DONE and not again:
+                wanted.append(row)
+            else:
+                skipped += 1
+        wanted.sort(key=lambda row: -row.created_at)
+        items = tuple(self._undo_item(row) for row in wanted[:MAX_UNDO_SHOWN])
+        count = len(wanted)
+        if not dry_run and wanted:
+            self._engine.put_back([row.id for row in wanted])
+            self._store.add_event(
+                "move", f"{count} moves are being undone, because the person asked.", account=name
+            )
+            self._forget_kept()
+        mails = "1 mail" if count == 1 else f"{count} mails"
+        text = (
+            "There is nothing to put back."
+            if not count
+            else f"{mails} would go back to where they were."
+            if dry_run
+            else f"{mails} are going back to where they were."
+        )
+        return UndoPlan(dry_run, count, items, skipped, text)
+
+    def _undo_item(self, row: MoveRecord) -> UndoItem:
+        mail = self._store.judgement_of(row.account, row.identity)
+        return UndoItem(
+            move_id=row.id,
+            account=row.account,
+            judgement_id=mail.id if mail else None,
+            at=row.created_at,
+            kind=row.kind,
+            state=row.state,
+            sender=mail.sender if mail else "",
+            subject=mail.subject if mail else "",
+            source=row.source.folder,
+            target=row.target,
+            model_id=row.model_id,
+        )
+
+    # -- trends ------------------------------------------------------------------------------------
+
+    def trends(self, days: int = 30) -> Trends:
+        days = max(1, min(days, 730))
+        trends: Trends = self._remember(f"trends {days}", 60.0, lambda: self._trends(days))
+        return trends
+
+    def _trends(self, days: int) -> Trends:
+        now = self._clock()
+        since = _midnight(now) - (days - 1) * DAY
+        return Trends(
+            days=days,
+            daily=self._daily(since, now),
+            promises=tuple(self._promise(account) for account in self._settings().accounts),
+            calibration=self._calibration(),
+            hosts=self._junk_hosts(since),
+            nights=tuple(
+                NightView(
+                    card.id,
+                    card.created_at,
+                    card.labels.get("ham", 0),
+                    card.labels.get("spam", 0),
+                    dict(card.figures),
+                    tuple(card.reasons),
+                )
+                for card in sorted(self._bundles.list(), key=lambda card: card.created_at)
+            ),
+        )
+
+    def _daily(self, since: float, now: float) -> tuple[DayCount, ...]:
+        counts = {row["day"]: row for row in self._store.daily_counts(since)}
+        first = datetime.fromtimestamp(since).astimezone().date()  # local days: the person's, not UTC's
+        last = datetime.fromtimestamp(now).astimezone().date()
+        rows = []
+        for step in range((last - first).days + 1):
+            day = (first + timedelta(days=step)).isoformat()
+            row = counts.get(day, {})
+            rows.append(DayCount(day, **{name: int(row.get(name, 0)) for name in _DAY_FIELDS}))
+        return tuple(rows)
+
+    def _promise(self, account: Account) -> PromiseCheck:
+        """Good mail of 90 days: what stayed, and what we moved to Junk and the person fetched out again."""
+        since = self._clock() - 90 * DAY
+        ham = {row.identity for row in self._store.labels(account=account.name) if row.label is Label.HAM}
+        buried = sum(
+            1
+            for move in self._store.moves(
+                account=account.name, since=since, kind=MoveKind.JUNK, limit=100_000
+            )
+            if move.identity in ham and move.state is MoveState.DONE
+        )
+        kept = self._store.counts(account.name, since).get(Verdict.KEEP.value, 0)
+        total = kept + buried
+        return PromiseCheck(
+            account=account.name,
+            promise=account.promise,
+            ham=total,
+            buried=buried,
+            share=buried / total if total else None,
+            upper=upper_bound(buried, total) if total else None,
+        )
+
+    def _calibration(self) -> tuple[CalibrationBin, ...]:
+        edges = (0.0, 0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98, 1.0)
+        points = [
+            point
+            for account in self._settings().accounts
+            for point in self._store.evidence_points(account.name)
+        ]
+        bins = []
+        for low, high in itertools.pairwise(edges):
+            inside = [p for p in points if low <= p[0] < high or (high == 1.0 and p[0] == 1.0)]
+            if inside:
+                spam = sum(1 for p in inside if p[1] is Label.SPAM)
+                mean = sum(p[0] for p in inside) / len(inside)
+                bins.append(CalibrationBin(low, high, mean, spam / len(inside), len(inside)))
+        return tuple(bins)
+
+    def _junk_hosts(self, since: float) -> tuple[HostCount, ...]:
+        hosts: Counter[str] = Counter()
+        before: int | None = None
+        for _ in range(10):  # the newest 2,000 junk mails tell enough
+            batch = list(
+                self._store.judgements(verdict=Verdict.JUNK, since=since, before_id=before, limit=MAX_PAGE)
+            )
+            for mail in batch:
+                hosts.update(set(mail.link_hosts))
+            if len(batch) < MAX_PAGE:
+                break
+            before = batch[-1].id
+        return tuple(HostCount(host, count) for host, count in hosts.most_common(12))
+
+    # -- models ------------------------------------------------------------------------------------
+
+    def models(self) -> Models:
+        cards = sorted(self._bundles.list(), key=lambda card: -card.created_at)
+        shipped = next((card.id for card in cards if card.id.startswith("base-")), None)
+        current = self._scorer.card
+        can_train, hint = _trainer()
+        waiting = self._remember(
+            "labels waiting",
+            10.0,
+            lambda: sum(1 for _ in self._store.labels(since=current.known_until or None)),
+        )
+        return Models(
+            current=current,
+            cards=tuple(cards),
+            shipped=shipped,
+            can_train=can_train,
+            training_hint=hint,
+            progress=next((one for one in self._engine.progress() if one.kind == "train"), None),
+            labels_waiting=waiting,
+            history=tuple(
+                event for event in self._store.events(limit=100) if event.kind in ("night", "model")
+            )[:30],
+        )
+
+    def progress(self) -> tuple[Progress, ...]:
+        return tuple(self._engine.progress())
+
+    def train_now(self, *, from_scratch: bool = False) -> Done:
+        can, hint = _trainer()
+        if not can:
+            raise RequestError("Training is not possible here.", hint)
+        self._engine.train(from_scratch)
+        return Done("Training has begun. A new model is taken only if it proves better.")
+
+    def roll_back(self, to: str | None = None) -> ModelCard:
+        """To a model kept on disk; None: the one before."""
+        if to is not None and to not in {card.id for card in self._bundles.list()}:
+            raise NotFound(f"There is no model {_short(to)!r}.", "The Model page lists those that are kept.")
+        with self._changing:
+            bundle = self._bundles.roll_back(ModelId(to) if to else None)
+            self._scorer.reload()
+        return self._changed_model(bundle.card, "went back to")
+
+    def reset_model(self) -> ModelCard:
+        """Back to the shipped model. Labels stay, so the next night learns from them afresh."""
+        with self._changing:
+            bundle = self._bundles.reset()
+            self._scorer.reload()
+        return self._changed_model(bundle.card, "was reset to")
+
+    def _changed_model(self, card: ModelCard, verb: str) -> ModelCard:
+        self._engine.rebuild_scores()
+        self._store.add_event("model", f"The model {verb} {card.id}, because the person asked.")
+        self._forget_kept()
+        self.feed.publish("state", {"model": card.id})
+        return card
+
+    # -- accounts ----------------------------------------------------------------------------------
+
+    def find_servers(self, address: str) -> tuple[ServerGuess, ...]:
+        address = address.strip()
+        name, at, domain = address.rpartition("@")
+        if not (name and at and "." in domain) or len(address) > 254 or any(c.isspace() for c in address):
+            raise RequestError("This is not a mail address.", "It looks like name@example.org.")
+        return tuple(self._engine.find_servers(address))
+
+    def check_account(self, account: Account, secret: str | None) -> AccountCheck:
+        """Try an account that is not added yet."""
+        settings.check_account_name(account.name)
+        settings.check_account(account)
+        return self._engine.check_account(account, secret)
+
+    def test_account(self, name: str) -> AccountCheck:
+        """Try an account that is there, with its stored secret."""
+        return self._engine.check_account(self.account(name).account, None)
+
+    def add_account(self, account: Account, secret: str | None) -> AccountView:
+        """The secret goes to the keyring first: an account without one would only fail."""
+        with self._changing:
+            settings.check_account_name(account.name)
+            settings.check_account(account)
+            if self._settings().account(account.name) is not None:
+                raise RequestError(f"There is already an account {account.name!r}.", "Choose another name.")
+            if secret:
+                self._secrets.set(account, secret)
+            settings.add_account(self._paths.config_file, account)
+        return self._after_account(account.name, "was added")
+
+    def set_secret(self, name: str, secret: str) -> AccountView:
+        if not secret:
+            raise RequestError("The password is empty.")
+        self._secrets.set(self.account(name).account, secret)
+        return self._after_account(name, "has a new password")
+
+    def sign_in(self, name: str) -> SignIn:
+        return self._engine.sign_in(self.account(name).account)
+
+    def update_account(self, name: str, changes: Mapping[str, object]) -> AccountView:
+        """Change settings of an account; None takes one back to its default. Not: paths and commands."""
+        self.account(name)
+        forbidden = {"path", "password_command", "ca_file", "kind", "name"} & set(changes)
+        if forbidden:
+            raise RequestError(f"{', '.join(sorted(forbidden))} can only be changed in config.toml.")
+        with self._changing:
+            settings.update_account(self._paths.config_file, name, **changes)
+        return self._after_account(name, "was changed")
+
+    def set_mode(self, name: str, mode: Mode | None) -> AccountView:
+        """None: as the evidence allows."""
+        view = self.update_account(name, {"mode": mode})
+        self._store.add_event(
+            "mode", f"Mode set to {mode.value if mode else 'automatic'}.", account=view.account.name
+        )
+        return view
+
+    def remove_account(self, name: str, *, wipe: bool = False) -> Done:
+        """Stop filtering it. wipe: forget all that was learned from it, too."""
+        account = self.account(name).account
+        with self._changing:
+            settings.remove_account(self._paths.config_file, name)
+            with contextlib.suppress(SpamdError):  # none there, or a locked keyring: told by the doctor
+                self._secrets.delete(account)
+        self._engine.reload_settings()
+        if wipe:
+            self._store.wipe("account", account=account.name)
+            self._engine.rebuild_scores()
+        self._forget_kept()
+        self._store.add_event("account", f"Account {account.name} was removed.")
+        self.feed.publish("state", {"account": account.name})
+        return Done(f"The account {account.name} was removed. No mail was touched.")
+
+    def _after_account(self, name: str, what: str) -> AccountView:
+        self._engine.reload_settings()
+        self._forget_kept()
+        self._store.add_event("account", f"Account {name} {what}.", account=AccountName(name))
+        self.feed.publish("state", {"account": name})
+        return self.account(name)
+
+    def pause(
+        self, *, account: str | None = None, seconds: float | None = None, until: float | None = None
+    ) -> Done:
+        name = self.account(account).account.name if account else None
+        if seconds is not None:
+            if not 0 < seconds <= 365 * DAY:
+                raise RequestError("A pause is between a second and a year.")
+            until = self._clock() + seconds
+        if until is not None and until <= self._clock():
+            raise RequestError("This time is over already.")
+        self._engine.pause(name, until)
+        self._said(name, "Paused.")
+        return Done("Paused. New mail stays where it is." if until is None else "Paused for a while.")
+
+    def resume(self, account: str | None = None) -> Done:
+        name = self.account(account).account.name if account else None
+        self._engine.resume(name)
+        self._said(name, "Resumed.")
+        return Done("Filtering goes on.")
+
+    def go_on(self, account: str) -> Done:
+        name = self.account(account).account.name
+        self._engine.go_on(name)
+        self._said(name, "The brake was released, because the person looked at it.")
+        return Done("The brake is released.")
+
+    def wake(self, account: str | None = None) -> Done:
+        self._engine.wake(self.account(account).account.name if account else None)
+        return Done("Looking for new mail now.")
+
+    def first_reading(self, account: str) -> Done:
+        self._engine.start_first_reading(self.account(account).account.name)
+        return Done("Reading of the existing folders has begun.")
+
+    def _said(self, account: AccountName | None, text: str) -> None:
+        self._store.add_event("account", text, account=account)
+        self._forget_kept()
+        self.feed.publish("state", {"account": account})
+
+    # -- lists -------------------------------------------------------------------------------------
+
+    def lists(self) -> tuple[ListEntry, ...]:
+        return tuple(sorted(self._store.list_entries(), key=lambda entry: (entry.label, entry.value)))
+
+    def add_to_list(self, value: str, label: Label, expires_at: float | None = None) -> ListEntry:
+        value = list_value(value)
+        if expires_at is not None and expires_at <= self._clock():
+            raise RequestError("This time is over already.")
+        entry = ListEntry(value, label, self._clock(), expires_at)
+        self._store.add_list_entry(entry)
+        return entry
+
+    def remove_from_list(self, value: str) -> Done:
+        if value not in {entry.value for entry in self._store.list_entries()}:
+            raise NotFound("This is not on a list.")
+        self._store.remove_list_entry(value)
+        return Done(f"{value} is on no list any more.")
+
+    # -- settings, log -----------------------------------------------------------------------------
+
+    def settings(self) -> tuple[SettingView, ...]:
+        now = self._settings()
+        return tuple(
+            SettingView(
+                option.name,
+                "choice" if option.choices else option.kind.__name__,
+                _setting_text(getattr(now, option.name)),
+                _setting_text(option.default),
+                option.help,
+                option.choices,
+            )
+            for option in settings.OPTIONS
+        )
+
+    def set_settings(self, changes: Mapping[str, str]) -> tuple[SettingView, ...]:
+        """Values as typed; all or nothing. Keeping less of mails for display wipes what is there."""
+        values = {name: settings.from_text(name, text) for name, text in changes.items()}
+        with self._changing:
+            before = self._settings().display
+            after = settings.save(self._paths.config_file, values).display
+        order = ("nothing", "headers", "snippet")
+        if order.index(after) < order.index(before):
+            self._store.wipe("text" if after == "nothing" else "snippets")
+        self._engine.reload_settings()
+        self._forget_kept()
+        self.feed.publish("state", {"settings": sorted(values)})
+        return self.settings()
+
+    def reload_settings(self) -> Done:
+        self._engine.reload_settings()
+        self._forget_kept()
+        return Done("The settings were read again.")
+
+    def events(
+        self,
+        *,
+        limit: int = 100,
+        before_id: int | None = None,
+        needs_person: bool | None = None,
+        since: float | None = None,
+        until: float | None = None,
+    ) -> tuple[EventRecord, ...]:
+        """Newest first."""
+        return tuple(
+            self._store.events(
+                limit=_page(limit), before_id=before_id, needs_person=needs_person, since=since, until=until
+            )
+        )
+
+    def wipe(self, what: str, account: str | None = None) -> Wiped:
+        """what: "text" (kept for display), "account" (all of one), or "all" (judgements, labels, vectors)."""
+        if what not in ("text", "account", "all"):
+            raise RequestError('What to wipe is "text", "account" or "all".')
+        if (what == "account") != bool(account):
+            raise RequestError('An account is named with "account", and only then.')
+        self._store.wipe(what, account=AccountName(account) if account else None)
+        if what != "text":
+            self._engine.rebuild_scores()
+        self._forget_kept()
+        return Wiped(what, "Wiped, and the file was cleaned so that nothing can be read back.")
+
+    def stop(self) -> Done:
+        self._engine.stop()
+        return Done("spamd is stopping.")
+
+    # -- inside ------------------------------------------------------------------------------------
+
+    def _settings(self) -> Settings:
+        path = self._paths.config_file
+        try:
+            stamp = path.stat().st_mtime_ns
+        except OSError:
+            stamp = 0
+        kept = self._kept.get("settings")
+        if kept is not None and kept[0] == stamp:
+            loaded: Settings = kept[1]
+            return loaded
+        loaded = settings.load(path)
+        self._kept["settings"] = (float(stamp), loaded)
+        return loaded
+
+    def _remember(self, key: str, seconds: float, work: Callable[[], Any]) -> Any:
+        """A slow answer, at most so many seconds old. Two threads may both work it out: harmless."""
+        now = time.monotonic()
+        kept = self._kept.get(key)
+        if kept is not None and kept[0] > now:
+            return kept[1]
+        answer = work()
+        self._kept[key] = (now + seconds, answer)
+        return answer
+
+    def _forget_kept(self) -> None:
+        self._kept = {}
+
+    def _has_account(self, name: str) -> bool:
+        return self._settings().account(name) is not None
+
+    def _first_account(self) -> AccountName:
+        accounts = self._settings().accounts
+        if not accounts:
+            raise RequestError(
+                "There is no account yet.", "Add one first: what is learned belongs to an account."
+            )
+        return accounts[0].name
+
+
+def upper_bound(hits: int, total: int, confidence: float = 0.95) -> float:
+    """One-sided Clopper-Pearson bound of a share: with this confidence the true share is not larger."""
+    if hits >= total:
+        return 1.0
+    low, high = hits / total, 1.0
+    for _ in range(50):
+        middle = (low + high) / 2
+        if _at_most(hits, total, middle) > 1 - confidence:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def _at_most(hits: int, total: int, share: float) -> float:
+    """P(X <= hits) for a binomial X, summed in logarithms."""
+    if share <= 0.0:
+        return 1.0
+    if share >= 1.0:
+        return 0.0
+    logs = [
+        math.lgamma(total + 1)
+        - math.lgamma(k + 1)
+        - math.lgamma(total - k + 1)
+        + k * math.log(share)
+        + (total - k) * math.log1p(-share)
+        for k in range(hits + 1)
+    ]
+    top = max(logs)
+    return math.exp(top) * sum(math.exp(one - top) for one in logs)
+
+
+def list_value(text: str) -> str:
+    """An address or a domain in the form lists hold it. RequestError for anything else."""
+    value = text.strip().strip("<>").lower().removeprefix("@").rstrip(".")
+    name, at, domain = value.rpartition("@")
+    plain = value.isprintable() and not any(c.isspace() or c in '<>"(),;:\\' for c in value)
+    labels = domain.split(".")
+    if not (plain and len(value) <= 254 and len(labels) > 1 and all(labels) and (name or not at)):
+        raise RequestError(
+            f"{_short(text)!r} is neither an address nor a domain.", 'Such as "a@b.example" or "b.example".'
+        )
+    return value
+
+
+_DAY_FIELDS = ("keep", "unsure", "junk", "moved", "corrected")
+
+
+def _midnight(now: float) -> float:
+    """The last local midnight."""
+    local = datetime.fromtimestamp(now, UTC).astimezone()
+    return local.replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
+
+
+def _page(limit: int) -> int:
+    return max(1, min(limit, MAX_PAGE))
+
+
+def _within(at: float, since: float | None, until: float | None) -> bool:
+    return (since is None or at >= since) and (until is None or at < until)
+
+
+def _short(text: str) -> str:
+    return _clip(text, 60)
+
+
+def _clip(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def _word(label: Label) -> str:
+    return "junk" if label is Label.SPAM else "good mail"
+
+
+def _source_word(source: LabelSource | str) -> str:
+    return SOURCE_WORDS.get(LabelSource(source), str(source))
+
+
+SOURCE_WORDS: dict[LabelSource, str] = {
+    LabelSource.DRAG: "you moved it",
+    LabelSource.KEYWORD: "marked in a mail program",
+    LabelSource.HINT: "a keyword, perhaps of another filter",
+    LabelSource.ADDON: "the Thunderbird button",
+    LabelSource.REVIEW: "your answer here",
+    LabelSource.UNDO: "you put it back",
+    LabelSource.TEACH: "handed over as a mail",
+    LabelSource.FOLDER: "found in a folder at the first reading",
+    LabelSource.IMPORT: "imported",
+    LabelSource.IMPLICIT: "kept or answered",
+}
+
+
+def _setting_text(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _account_headline(account: Account, state: AccountState) -> str:
+    """Mode and evidence in a sentence."""
+    phase = {
+        AccountPhase.PAUSED: "Paused: new mail stays where it is.",
+        AccountPhase.BRAKE: "Stopped: too much would have been moved at once. Look, then let it go on.",
+        AccountPhase.SIGN_IN: "The server refused the sign-in.",
+        AccountPhase.OFFLINE: "Not connected; it will try again by itself.",
+        AccountPhase.ERROR: "Something is wrong.",
+        AccountPhase.READING: "Reading the existing folders to learn from them.",
+    }.get(state.phase)
+    if phase:
+        return phase
+    why = f" {state.evidence.explanation}" if state.evidence else ""
+    chosen = " (your choice)" if account.mode is not None else ""
+    return {
+        Mode.LEARNING: f"Learning{chosen}: it watches and moves nothing.",
+        Mode.SUGGESTING: f"Suggesting{chosen}: it lists what looks like junk and moves nothing.",
+        Mode.FILTERING: f"Filtering{chosen}: junk goes to {state.junk_folder or 'the Junk folder'}.",
+    }[state.mode] + why
+
+
+def _headline(accounts: Iterable[AccountView]) -> str:
+    phases = [view.state.phase for view in accounts]
+    if not phases:
+        return "No account yet."
+    for phase, sentence in (
+        (AccountPhase.BRAKE, "Stopped: too much would have been moved at once."),
+        (AccountPhase.SIGN_IN, "An account needs you to sign in."),
+        (AccountPhase.ERROR, "An account has a problem."),
+        (AccountPhase.OFFLINE, "An account is not connected at the moment."),
+        (AccountPhase.READING, "Reading existing folders."),
+        (AccountPhase.CONNECTING, "Connecting."),
+        (AccountPhase.STARTING, "Starting."),
+    ):
+        if phase in phases:
+            return sentence
+    if all(phase is AccountPhase.PAUSED for phase in phases):
+        return "Paused."
+    return "Watching your mail."
+
+
+def _trainer() -> tuple[bool, str]:
+    """Whether the training extra is installed, without importing it."""
+    import importlib.util
+
+    if importlib.util.find_spec("tensorflow") is not None:
+        return True, ""
+    return False, 'The training extra is not installed: pip install "spamd-desktop[train]".'

@@ -1,0 +1,1 @@
+"""The local pages and the JSON API, on loopback only: thin doors over `control`."""

@@ -1,0 +1,801 @@
+"""The JSON API under /api/v1: one route table, from which routes and the OpenAPI document are made.
+
+No route takes a path or a command. Bodies are JSON objects with exactly the fields of their type.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import logging
+import math
+import types
+import typing
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route as StarletteRoute
+
+from spamd import wire
+from spamd.answers import (
+    AccountCheck,
+    AccountView,
+    Answered,
+    Done,
+    Finding,
+    Happening,
+    Identified,
+    Imported,
+    Models,
+    Progress,
+    ReviewItem,
+    ServerGuess,
+    SettingView,
+    SignIn,
+    SimilarMail,
+    Status,
+    Trends,
+    UndoPlan,
+    Why,
+    Wiped,
+)
+from spamd.control import Control
+from spamd.domain import (
+    Account,
+    AccountName,
+    AuthMethod,
+    EventRecord,
+    FolderName,
+    Identity,
+    Judgement,
+    Label,
+    LabelRecord,
+    LabelSource,
+    ListEntry,
+    Mode,
+    ModelCard,
+    TlsMode,
+    Verdict,
+)
+from spamd.errors import MailboxError, NotFound, RequestError, SpamdError, StoreBusy
+from spamd.web.access import Access
+from spamd.web.openapi import INTEGER_LIMIT, NUMBER_LIMIT, document
+
+log = logging.getLogger(__name__)
+
+JSON = "application/json"
+
+
+# What is asked ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class MailQuery:
+    account: str | None = None
+    verdict: Verdict | None = None
+    since: float | None = None
+    until: float | None = None
+    before_id: int | None = None
+    limit: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class SearchQuery:
+    text: str = ""
+    since: float | None = None
+    until: float | None = None
+    before_id: int | None = None
+    limit: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class LimitQuery:
+    limit: int = 20
+
+
+@dataclass(frozen=True, slots=True)
+class DaysQuery:
+    days: int = 30
+
+
+@dataclass(frozen=True, slots=True)
+class LabelQuery:
+    account: str | None = None
+    since: float | None = None
+    held: bool | None = None
+    source: LabelSource | None = None
+    limit: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class EventQuery:
+    limit: int = 100
+    before_id: int | None = None
+    needs_person: bool | None = None
+    since: float | None = None
+    until: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LabelBody:
+    label: Label
+    move: bool = True
+    source: LabelSource = LabelSource.REVIEW  # "addon" from the add-on
+
+
+@dataclass(frozen=True, slots=True)
+class UndoBody:
+    since: float | None = None
+    model_id: str | None = None
+    account: str | None = None
+    dry_run: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class PauseBody:
+    seconds: float | None = None
+    until: float | None = None
+    account: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WhichAccount:
+    account: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrainBody:
+    from_scratch: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RollBackBody:
+    id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewAccount:
+    """An IMAP account as the person describes it. Local mailboxes are added in config.toml: no paths here."""
+
+    name: str
+    host: str
+    user: str
+    secret: str | None = None
+    port: int = 0
+    tls: TlsMode = TlsMode.IMPLICIT
+    auth: AuthMethod = AuthMethod.PASSWORD
+    oauth_provider: str = ""
+    junk: str | None = None
+    mode: Mode | None = None
+
+    def account(self) -> Account:
+        return Account(
+            name=AccountName(self.name),
+            host=self.host,
+            port=self.port,
+            user=self.user,
+            tls=self.tls,
+            auth=self.auth,
+            oauth_provider=self.oauth_provider,
+            junk=FolderName(self.junk) if self.junk else None,
+            mode=self.mode,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AccountChanges:
+    """Settings of an account, as typed; "" takes one back to its default."""
+
+    changes: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ModeBody:
+    mode: Mode | None
+
+
+@dataclass(frozen=True, slots=True)
+class SecretBody:
+    secret: str
+
+
+@dataclass(frozen=True, slots=True)
+class AddressBody:
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListBody:
+    value: str
+    label: Label
+    expires_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListValue:
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetLabelBody:
+    account: str
+    identity: Identity
+    label: Label
+    source: LabelSource = LabelSource.REVIEW
+
+
+@dataclass(frozen=True, slots=True)
+class WhichLabel:
+    account: str
+    identity: Identity
+
+
+@dataclass(frozen=True, slots=True)
+class ImportBody:
+    labels: tuple[LabelRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsBody:
+    changes: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class MailBody:
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class TeachBody:
+    raw: bytes
+    label: Label
+    account: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IdentifyBody:
+    message_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class WipeBody:
+    what: typing.Literal["text", "account", "all"]
+    account: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveQuery:
+    wipe: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BackupBody:
+    passphrase: str
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreBody:
+    passphrase: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """Where the pages can be opened in a browser, once, within a minute."""
+
+    path: str  # on this host and port
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    data: bytes  # age-encrypted
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorText:
+    title: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorAnswer:
+    error: ErrorText
+
+
+# The table ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request, read and checked."""
+
+    path: dict[str, Any]
+    query: Any
+    body: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    method: str
+    path: str  # below /api/v1
+    summary: str
+    answer: Any  # the type of the answer
+    run: Callable[[Control, Call], object] | None
+    query: type[Any] | None = None
+    body: type[Any] | None = None
+    media: str = JSON
+
+    @property
+    def name(self) -> str:
+        words = [word.strip("{}").partition(":")[0] for word in self.path.strip("/").replace("-", "_").split("/")]
+        return "_".join([self.method.lower(), *(word.replace(".", "_") for word in words)])
+
+
+def _labels_answer(c: Control, r: Call) -> object:
+    q: LabelQuery = r.query
+    return c.labels(account=q.account, since=q.since, held=q.held, source=q.source, limit=q.limit)
+
+
+def _update(c: Control, r: Call) -> object:
+    from spamd import settings
+
+    changes: dict[str, object] = {
+        name: None if text == "" else settings.account_value_from_text(name, text)
+        for name, text in r.body.changes.items()
+    }
+    return c.update_account(r.path["name"], changes)
+
+
+ROUTES: tuple[Route, ...] = (
+    Route("GET", "/status", "How things are", Status, lambda c, r: c.status()),
+    Route(
+        "GET",
+        "/judgements",
+        "Mails judged, newest first",
+        tuple[Judgement, ...],
+        lambda c, r: c.recent(**_asked(r.query)),
+        query=MailQuery,
+    ),
+    Route("GET", "/judgements/{id:int}", "One of them", Judgement, lambda c, r: c.judgement(r.path["id"])),
+    Route("GET", "/judgements/{id:int}/why", "What made its score", Why, lambda c, r: c.why(r.path["id"])),
+    Route(
+        "GET",
+        "/judgements/{id:int}/similar",
+        "Mails like it",
+        tuple[SimilarMail, ...],
+        lambda c, r: c.similar(r.path["id"], r.query.limit),
+        query=LimitQuery,
+    ),
+    Route(
+        "POST",
+        "/judgements/{id:int}/label",
+        "The person's word on it: taught at once, and moved accordingly",
+        Answered,
+        lambda c, r: c.answer(r.path["id"], r.body.label, source=r.body.source, move=r.body.move),
+        body=LabelBody,
+    ),
+    Route(
+        "POST", "/judgements/{id:int}/undo", "Put it back", Answered, lambda c, r: c.undo_move(r.path["id"])
+    ),
+    Route(
+        "GET",
+        "/review",
+        "What the person's word is wanted on",
+        tuple[ReviewItem, ...],
+        lambda c, r: c.review(r.query.limit),
+        query=LimitQuery,
+    ),
+    Route(
+        "GET",
+        "/search",
+        "Over sender, subject and snippet, as far as kept",
+        tuple[Judgement, ...],
+        lambda c, r: c.search(**_asked(r.query)),
+        query=SearchQuery,
+    ),
+    Route("GET", "/trends", "Figures over time", Trends, lambda c, r: c.trends(r.query.days), query=DaysQuery),
+    Route("GET", "/models", "Models on disk and in use", Models, lambda c, r: c.models()),
+    Route(
+        "POST",
+        "/train",
+        "Train now",
+        Done,
+        lambda c, r: c.train_now(from_scratch=r.body.from_scratch),
+        body=TrainBody,
+    ),
+    Route(
+        "POST",
+        "/models/rollback",
+        "Back to an earlier model",
+        ModelCard,
+        lambda c, r: c.roll_back(r.body.id),
+        body=RollBackBody,
+    ),
+    Route("POST", "/models/reset", "Back to the shipped model", ModelCard, lambda c, r: c.reset_model()),
+    Route("GET", "/progress", "Long work under way", tuple[Progress, ...], lambda c, r: c.progress()),
+    Route(
+        "POST",
+        "/undo",
+        "All moves since a time or of a model; dry_run only tells",
+        UndoPlan,
+        lambda c, r: c.undo(**_asked(r.body)),
+        body=UndoBody,
+    ),
+    Route(
+        "POST", "/pause", "No verdicts, no moves", Done, lambda c, r: c.pause(**_asked(r.body)), body=PauseBody
+    ),
+    Route("POST", "/resume", "Go on", Done, lambda c, r: c.resume(r.body.account), body=WhichAccount),
+    Route("POST", "/wake", "Look for mail now", Done, lambda c, r: c.wake(r.body.account), body=WhichAccount),
+    Route("GET", "/accounts", "The accounts", tuple[AccountView, ...], lambda c, r: c.accounts()),
+    Route(
+        "POST",
+        "/accounts",
+        "Add an account",
+        AccountView,
+        lambda c, r: c.add_account(r.body.account(), r.body.secret),
+        body=NewAccount,
+    ),
+    Route(
+        "POST",
+        "/accounts/find",
+        "Servers of an address",
+        tuple[ServerGuess, ...],
+        lambda c, r: c.find_servers(r.body.address),
+        body=AddressBody,
+    ),
+    Route(
+        "POST",
+        "/accounts/check",
+        "Try an account before adding it",
+        AccountCheck,
+        lambda c, r: c.check_account(r.body.account(), r.body.secret),
+        body=NewAccount,
+    ),
+    Route("GET", "/accounts/{name}", "One account", AccountView, lambda c, r: c.account(r.path["name"])),
+    Route(
+        "DELETE",
+        "/accounts/{name}",
+        "Stop filtering it",
+        Done,
+        lambda c, r: c.remove_account(r.path["name"], wipe=r.query.wipe),
+        query=RemoveQuery,
+    ),
+    Route("POST", "/accounts/{name}/update", "Change its settings", AccountView, _update, body=AccountChanges),
+    Route(
+        "POST",
+        "/accounts/{name}/mode",
+        "Learning, suggesting, filtering, or as evidence allows",
+        AccountView,
+        lambda c, r: c.set_mode(r.path["name"], r.body.mode),
+        body=ModeBody,
+    ),
+    Route(
+        "POST",
+        "/accounts/{name}/secret",
+        "A new password",
+        AccountView,
+        lambda c, r: c.set_secret(r.path["name"], r.body.secret),
+        body=SecretBody,
+    ),
+    Route(
+        "POST", "/accounts/{name}/sign-in", "Begin OAuth", SignIn, lambda c, r: c.sign_in(r.path["name"])
+    ),
+    Route(
+        "POST",
+        "/accounts/{name}/test",
+        "Try it with the stored secret",
+        AccountCheck,
+        lambda c, r: c.test_account(r.path["name"]),
+    ),
+    Route(
+        "POST",
+        "/accounts/{name}/read",
+        "First reading of the folders",
+        Done,
+        lambda c, r: c.first_reading(r.path["name"]),
+    ),
+    Route(
+        "POST", "/accounts/{name}/go-on", "Release the brake", Done, lambda c, r: c.go_on(r.path["name"])
+    ),
+    Route("GET", "/lists", "Always keep, always junk", tuple[ListEntry, ...], lambda c, r: c.lists()),
+    Route(
+        "POST",
+        "/lists",
+        "Add an address or domain",
+        ListEntry,
+        lambda c, r: c.add_to_list(r.body.value, r.body.label, r.body.expires_at),
+        body=ListBody,
+    ),
+    Route(
+        "POST",
+        "/lists/remove",
+        "Take it off",
+        Done,
+        lambda c, r: c.remove_from_list(r.body.value),
+        body=ListValue,
+    ),
+    Route("GET", "/labels", "The ledger, newest first", tuple[LabelRecord, ...], _labels_answer, query=LabelQuery),
+    Route(
+        "POST",
+        "/labels",
+        "Label a known mail",
+        LabelRecord,
+        lambda c, r: c.set_label(r.body.account, r.body.identity, r.body.label, r.body.source),
+        body=SetLabelBody,
+    ),
+    Route(
+        "POST",
+        "/labels/forget",
+        "Take a label back, exactly",
+        Done,
+        lambda c, r: c.forget_label(r.body.account, r.body.identity),
+        body=WhichLabel,
+    ),
+    Route("GET", "/labels/export", "All labels", tuple[LabelRecord, ...], lambda c, r: c.export_labels()),
+    Route(
+        "POST",
+        "/labels/import",
+        "Add labels",
+        Imported,
+        lambda c, r: c.import_labels(r.body.labels),
+        body=ImportBody,
+    ),
+    Route("GET", "/settings", "Every setting", tuple[SettingView, ...], lambda c, r: c.settings()),
+    Route(
+        "POST",
+        "/settings",
+        "Change settings",
+        tuple[SettingView, ...],
+        lambda c, r: c.set_settings(r.body.changes),
+        body=SettingsBody,
+    ),
+    Route("POST", "/reload", "Read config.toml again", Done, lambda c, r: c.reload_settings()),
+    Route(
+        "GET",
+        "/events",
+        "The log for people",
+        tuple[EventRecord, ...],
+        lambda c, r: c.events(**_asked(r.query)),
+        query=EventQuery,
+    ),
+    Route("GET", "/doctor", "What is wrong, and what to do", tuple[Finding, ...], lambda c, r: c.doctor()),
+    Route("POST", "/try", "What would be said of this mail", Why, lambda c, r: c.try_mail(r.body.raw), body=MailBody),
+    Route(
+        "POST",
+        "/teach",
+        "Learn from this mail",
+        LabelRecord,
+        lambda c, r: c.teach_mail(r.body.raw, r.body.label, r.body.account),
+        body=TeachBody,
+    ),
+    Route(
+        "POST",
+        "/identify",
+        "The judgement of a mail by its Message-ID",
+        Identified,
+        lambda c, r: c.identify(r.body.message_id),
+        body=IdentifyBody,
+    ),
+    Route(
+        "POST", "/wipe", "Forget", Wiped, lambda c, r: c.wipe(r.body.what, r.body.account), body=WipeBody
+    ),
+    Route(
+        "POST",
+        "/backup",
+        "Labels, lists, model and settings, encrypted with a passphrase",
+        Backup,
+        lambda c, r: Backup(c.backup(r.body.passphrase)),
+        body=BackupBody,
+    ),
+    Route(
+        "POST",
+        "/restore",
+        "What a backup holds, added to what is there",
+        Imported,
+        lambda c, r: c.restore(r.body.data, r.body.passphrase),
+        body=RestoreBody,
+    ),
+    Route("POST", "/stop", "End the daemon", Done, lambda c, r: c.stop()),
+    Route("POST", "/open", "A one-time way into the pages", Opening, None),
+    Route("GET", "/stream", "Verdicts, progress and state as they happen", Happening, None, media="text/event-stream"),
+    Route("GET", "/openapi.json", "This document", dict[str, object], None),
+)
+
+
+def _asked(value: Any) -> dict[str, Any]:
+    return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+
+
+# Reading and answering ----------------------------------------------------------------------------
+
+
+def error_answer(error: SpamdError) -> tuple[int, ErrorAnswer]:
+    """What a person's error is in HTTP."""
+    status = 400
+    if isinstance(error, NotFound):
+        status = 404
+    elif isinstance(error, MailboxError):
+        status = 502
+    elif isinstance(error, StoreBusy):
+        status = 503
+    return status, ErrorAnswer(ErrorText(error.title, error.hint))
+
+
+def _refusal(status: int, title: str, hint: str = "") -> JSONResponse:
+    return JSONResponse(wire.to_json(ErrorAnswer(ErrorText(title, hint))), status)
+
+
+def endpoint(route: Route, control: Control) -> Callable[[Request], Any]:
+    """The Starlette endpoint of one row."""
+    run = route.run
+    assert run is not None
+
+    async def answer(request: Request) -> Response:
+        try:
+            query = read_query(route.query, request) if route.query else None
+            body = None
+            if route.body is not None:
+                if request.headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
+                    return _refusal(415, "The body must be JSON.", "Send Content-Type: application/json.")
+                body = read_body(route.body, await request.body())
+            call = Call(request.path_params, query, body)
+            value = await run_in_threadpool(run, control, call)
+        except SpamdError as error:
+            status, told = error_answer(error)
+            return JSONResponse(wire.to_json(told), status)
+        return JSONResponse(wire.to_json(value))
+
+    return answer
+
+
+def read_body(cls: type[Any], raw: bytes) -> Any:
+    """RequestError unless it is JSON of exactly this shape."""
+    try:
+        data = json.loads(raw.decode("utf-8"), parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        raise RequestError("The body is not JSON.") from None
+    try:
+        _check(data, 0)
+        return wire.from_json(cls, data)
+    except RecursionError:
+        raise RequestError("The body is nested too deeply.") from None
+
+
+def _no_constant(name: str) -> object:
+    raise ValueError(name)
+
+
+def _check(data: object, depth: int) -> None:
+    """Numbers and text that store and clock can take; nothing endless."""
+    if depth > 8:
+        raise RequestError("The body is nested too deeply.")
+    if isinstance(data, str):
+        try:
+            data.encode("utf-8")
+        except UnicodeEncodeError:
+            raise RequestError("A text holds half a character (a lone surrogate).") from None
+    elif isinstance(data, bool):
+        return
+    elif isinstance(data, int | float):
+        _check_number(data)
+    elif isinstance(data, list):
+        for item in data:
+            _check(item, depth + 1)
+    elif isinstance(data, dict):
+        for key, item in data.items():
+            _check(key, depth + 1)
+            _check(item, depth + 1)
+
+
+def _check_number(number: int | float) -> None:
+    limit = INTEGER_LIMIT if isinstance(number, int) else NUMBER_LIMIT
+    if not -limit <= number <= limit:
+        raise RequestError("A number is too large.")
+
+
+def read_query(cls: type[Any], request: Request) -> Any:
+    """The query string by the annotations of `cls`. RequestError for a wrong, unknown or doubled name."""
+    hints = typing.get_type_hints(cls)
+    values: dict[str, object] = {}
+    for name, text in request.query_params.multi_items():
+        if name not in hints or name in values:
+            raise RequestError(f"The question {name[:60]!r} is not known here, or asked twice.")
+        values[name] = _typed(hints[name], text, name)
+    return wire.from_json(cls, values)
+
+
+def _typed(hint: Any, text: str, name: str) -> object:
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        hint = next(one for one in typing.get_args(hint) if one is not type(None))
+    try:
+        if hint is bool:
+            return {"true": True, "false": False, "1": True, "0": False}[text.lower()]
+        if hint in (int, float):
+            number = int(text) if hint is int else float(text)
+            if not math.isfinite(number):
+                raise ValueError(text)
+            _check_number(number)
+            return number
+    except (KeyError, ValueError):
+        raise RequestError(f"At {name!r}: this is not a {hint.__name__}.") from None
+    _check(text, 0)
+    return text
+
+
+class Streams:
+    """Open event streams. Lives on the server's loop; `Feed` calls from any thread."""
+
+    def __init__(self, control: Control, limit: int, heartbeat: float = 15.0) -> None:
+        self._control = control
+        self._limit = limit
+        self._heartbeat = heartbeat
+        self._queues: set[asyncio.Queue[Happening | None]] = set()
+
+    async def endpoint(self, request: Request) -> Response:
+        if len(self._queues) >= self._limit:
+            return _refusal(503, "Too many streams are open.", "Close some pages.")
+        return StreamingResponse(
+            self._events(), media_type="text/event-stream", headers={"x-accel-buffering": "no"}
+        )
+
+    async def _events(self) -> AsyncIterator[bytes]:
+        loop = asyncio.get_running_loop()
+        queue: asyncio.Queue[Happening | None] = asyncio.Queue()
+
+        def put(happening: Happening) -> None:
+            if queue.qsize() < 1000:  # a reader that sleeps loses news, not our memory
+                queue.put_nowait(happening)
+
+        def heard(happening: Happening) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(put, happening)
+
+        self._queues.add(queue)
+        forget = self._control.feed.listen(heard)
+        try:
+            yield b": open\n\n"
+            while True:
+                try:
+                    async with asyncio.timeout(self._heartbeat):
+                        happening = await queue.get()
+                except TimeoutError:
+                    yield b": still here\n\n"
+                    continue
+                if happening is None:
+                    return
+                text = json.dumps(wire.to_json(happening))
+                yield f"event: {happening.kind}\ndata: {text}\n\n".encode()
+        finally:
+            forget()
+            self._queues.discard(queue)
+
+    def close(self) -> None:
+        """End all streams (on the loop's thread): the server stops."""
+        for queue in self._queues:
+            queue.put_nowait(None)
+
+
+def routes(control: Control, access: Access, streams: Streams) -> list[StarletteRoute]:
+    """All routes of the API."""
+    described = document(ROUTES)
+
+    async def open_pages(request: Request) -> Response:
+        return JSONResponse(wire.to_json(Opening(f"/open?code={access.new_code()}")))
+
+    async def openapi(request: Request) -> Response:
+        return JSONResponse(described)
+
+    special = {"/open": open_pages, "/stream": streams.endpoint, "/openapi.json": openapi}
+    return [
+        StarletteRoute(
+            f"/api/v1{route.path}",
+            special[route.path] if route.run is None else endpoint(route, control),
+            methods=[route.method],
+        )
+        for route in ROUTES
+    ]

@@ -1,0 +1,71 @@
+"""The ASGI application: gate, API, pages, static files."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.routing import Mount
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
+
+from spamd import wire
+from spamd.control import Control
+from spamd.errors import SpamdError
+from spamd.web import api, pages
+from spamd.web.access import Access, Gate, Refused, refused_response
+
+log = logging.getLogger(__name__)
+
+
+def build(control: Control, access: Access, port: int) -> tuple[ASGIApp, api.Streams]:
+    """The application for one daemon on one port."""
+    streams = api.Streams(control, access.limits.streams)
+    shown = pages.Pages(control, access, f"spamd-{port}")
+
+    async def refused(request: Request, error: Exception) -> Response:
+        assert isinstance(error, Refused)
+        return refused_response(request.url.path, error)
+
+    async def http_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        if request.url.path.startswith("/api/"):
+            told = api.ErrorAnswer(api.ErrorText(str(error.detail), ""))
+            return JSONResponse(wire.to_json(told), error.status_code, headers=dict(error.headers or {}))
+        return shown.error(request, error.status_code, str(error.detail), "")
+
+    async def spamd_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, SpamdError)
+        status, told = api.error_answer(error)
+        return shown.error(request, status, told.error.title, told.error.hint)
+
+    async def fault(request: Request, error: Exception) -> Response:
+        # The class only: a message may carry mail text, and the log must not.
+        log.error("%s failed: %s", request.scope.get("path", "")[:100], type(error).__name__, exc_info=error)
+        if request.url.path.startswith("/api/"):
+            told = api.ErrorAnswer(api.ErrorText("Something went wrong inside spamd.", "The log file says more."))
+            return JSONResponse(wire.to_json(told), 500)
+        return shown.error(request, 500, "Something went wrong inside spamd.", "The log file says more.")
+
+    async def favicon(request: Request) -> Response:
+        return RedirectResponse("/static/icon.svg", 307)
+
+    app = Starlette(
+        routes=[
+            *api.routes(control, access, streams),
+            *shown.routes(),
+            Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")),
+        ],
+        exception_handlers={
+            Refused: refused,
+            HTTPException: http_error,
+            SpamdError: spamd_error,
+            Exception: fault,
+        },
+    )
+    app.add_route("/favicon.ico", favicon)
+    return Gate(app, access, port), streams

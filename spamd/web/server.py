@@ -1,0 +1,170 @@
+"""The web server's thread: loopback, a port nobody else has, a run file that says where, and patience with limits."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from spamd import __version__
+from spamd.paths import write_private
+from spamd.web.access import Access, Limits
+
+if TYPE_CHECKING:
+    from spamd.control import Control
+    from spamd.paths import Paths
+
+log = logging.getLogger(__name__)
+
+
+class WebServer:
+    """Serves pages and API while the daemon runs."""
+
+    def __init__(self, control: Control, paths: Paths, *, limits: Limits | None = None) -> None:
+        self._control = control
+        self._paths = paths
+        self.access = Access(limits or Limits())
+        self.port = 0
+        self._server: uvicorn.Server | None = None
+        self._thread: threading.Thread | None = None
+        self._written = b""
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Returns when the first request can be answered. OSError where loopback cannot be used."""
+        from spamd.web.app import build
+
+        listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            listening.bind(("127.0.0.1", 0))
+            listening.listen(64)
+        except OSError:
+            listening.close()
+            raise
+        self.port = listening.getsockname()[1]
+        app, streams = build(self._control, self.access, self.port)
+        limits = self.access.limits
+
+        class Patient(_PatientProtocol):
+            header_seconds = limits.header_seconds
+
+        config = uvicorn.Config(
+            app,
+            http=Patient,
+            ws="none",
+            loop="asyncio",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            limit_concurrency=limits.connections,
+            timeout_keep_alive=30,
+            timeout_graceful_shutdown=3,
+            h11_max_incomplete_event_size=32_768,
+        )
+        started = threading.Event()
+        server = _Server(config, started, streams.close)
+        self._server = server
+        self._thread = threading.Thread(
+            target=server.run, kwargs={"sockets": [listening]}, name="web", daemon=True
+        )
+        self._thread.start()
+        started.wait(30)
+        self._write_run_file()
+        log.info("pages at %s", self.url)
+
+    def stop(self) -> None:
+        """Ends streams and requests, and removes the run file. Safe to call twice."""
+        self._remove_run_file()
+        if self._server is not None:
+            self._server.should_exit = True
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(10)
+        self._server = self._thread = None
+
+    def _write_run_file(self) -> None:
+        self._paths.run_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._written = json.dumps(
+            {
+                "port": self.port,
+                "token": self.access.token,
+                "pid": os.getpid(),
+                "version": __version__,
+                "started_at": time.time(),
+            }
+        ).encode()
+        write_private(self._paths.run_file, self._written)
+
+    def _remove_run_file(self) -> None:
+        """Only ours: a daemon started since then has written its own."""
+        with contextlib.suppress(OSError):
+            if self._written and self._paths.run_file.read_bytes() == self._written:
+                self._paths.run_file.unlink()
+
+
+class _Server(uvicorn.Server):
+    """Says when it is ready; ends event streams before it waits for requests to finish."""
+
+    def __init__(self, config: uvicorn.Config, ready: threading.Event, end_streams: Any) -> None:
+        super().__init__(config)
+        self._ready = ready
+        self._end_streams = end_streams
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._end_streams()
+        await super().shutdown(sockets)
+
+
+class _PatientProtocol(H11Protocol):
+    """Closes connections whose request header does not arrive in time (uvicorn waits for ever)."""
+
+    header_seconds = 10.0
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._wait_for_header()
+
+    def data_received(self, data: bytes) -> None:
+        if self._deadline is None and self._between_requests():
+            self._wait_for_header()
+        super().data_received(data)
+        if not self._between_requests():
+            self._header_is_here()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._header_is_here()
+        super().connection_lost(exc)
+
+    def _between_requests(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def _wait_for_header(self) -> None:
+        self._deadline = self.loop.call_later(self.header_seconds, self._give_up)
+
+    def _header_is_here(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _give_up(self) -> None:
+        self._deadline = None
+        if self._between_requests() and not self.transport.is_closing():
+            self.transport.close()
