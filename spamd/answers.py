@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from spamd.domain import (
     Account,
     AccountName,
+    DayCount,
     EventRecord,
     Evidence,
     FolderName,
@@ -189,16 +190,6 @@ class SimilarMail:
     judgement: Judgement
     likeness: float  # 0..1
     cause: str  # "copy", "words", "sender", "link"
-
-
-@dataclass(frozen=True, slots=True)
-class DayCount:
-    day: str  # ISO date, local
-    keep: int = 0
-    unsure: int = 0
-    junk: int = 0
-    moved: int = 0
-    corrected: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """A typed client of the running daemon's API. Command line and tray use nothing else of it.
 
-Every method raises `NotRunning` when no daemon answers, and `RequestError` (or `NotFound`) with the daemon's own
-words when it refuses.
+Every method raises `NotRunning` when no daemon answers, and `RequestError` (or `NotFound`) with the daemon's
+own words when it refuses.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from spamd.answers import (
     AccountView,
     Answered,
     Done,
-    Finding,
     Happening,
     Identified,
     Imported,
@@ -62,7 +61,9 @@ SLOW = 90.0  # answers that need the mail server, or much of the store
 class Client:
     """One daemon, found by its run file. Use as a context manager, or close()."""
 
-    def __init__(self, port: int, token: str, *, pid: int = 0, version: str = "", started_at: float = 0.0) -> None:
+    def __init__(
+        self, port: int, token: str, *, pid: int = 0, version: str = "", started_at: float = 0.0
+    ) -> None:
         self.port = port
         self.pid = pid
         self.version = version
@@ -112,9 +113,6 @@ class Client:
 
     def progress(self) -> tuple[Progress, ...]:
         return self._get(tuple[Progress, ...], "/progress")
-
-    def doctor(self) -> tuple[Finding, ...]:
-        return self._get(tuple[Finding, ...], "/doctor", slow=True)
 
     def events(
         self,
@@ -291,7 +289,9 @@ class Client:
         return self._get(tuple[ListEntry, ...], "/lists")
 
     def add_to_list(self, value: str, label: Label, expires_at: float | None = None) -> ListEntry:
-        return self._post(ListEntry, "/lists", {"value": value, "label": label.value, "expires_at": expires_at})
+        return self._post(
+            ListEntry, "/lists", {"value": value, "label": label.value, "expires_at": expires_at}
+        )
 
     def remove_from_list(self, value: str) -> Done:
         return self._post(Done, "/lists/remove", {"value": value})
@@ -370,7 +370,7 @@ class Client:
     def test_account(self, name: str) -> AccountCheck:
         return self._post(AccountCheck, f"/accounts/{name}/test", slow=True)
 
-    def first_reading(self, name: str) -> Done:
+    def start_first_reading(self, name: str) -> Done:
         return self._post(Done, f"/accounts/{name}/read")
 
     def go_on(self, name: str) -> Done:
@@ -399,24 +399,24 @@ class Client:
         """config.toml was changed by hand."""
         return self._post(Done, "/reload")
 
-    def wipe(self, what: str, account: str | None = None) -> Wiped:
-        return self._post(Wiped, "/wipe", {"what": what, "account": account}, slow=True)
+    def wipe(self, what: str) -> Wiped:
+        """what: "display", "account:NAME" or "all"."""
+        kind, _, account = what.partition(":")
+        return self._post(Wiped, "/wipe", {"what": kind, "account": account or None}, slow=True)
 
-    def backup(self, passphrase: str) -> bytes:
-        data = self._ask("POST", "/backup", {"passphrase": passphrase}, slow=True)["data"]
-        return wire.from_json(bytes, data)
-
-    def restore(self, data: bytes, passphrase: str) -> Imported:
-        return self._post(
-            Imported, "/restore", {"data": wire.to_json(data), "passphrase": passphrase}, slow=True
-        )
+    def settle_event(self, event_id: int) -> Done:
+        return self._post(Done, f"/events/{event_id}/settle")
 
     # -- inside
 
-    def _get(self, cls: type[T], path: str, query: Mapping[str, object] | None = None, *, slow: bool = False) -> T:
+    def _get(
+        self, cls: type[T], path: str, query: Mapping[str, object] | None = None, *, slow: bool = False
+    ) -> T:
         return self._read(cls, self._ask("GET", path, query=query, slow=slow))
 
-    def _post(self, cls: type[T], path: str, body: Mapping[str, object] | None = None, *, slow: bool = False) -> T:
+    def _post(
+        self, cls: type[T], path: str, body: Mapping[str, object] | None = None, *, slow: bool = False
+    ) -> T:
         return self._read(cls, self._ask("POST", path, body, slow=slow))
 
     def _read(self, cls: type[T], data: Any) -> T:
@@ -441,7 +441,9 @@ class Client:
                 method, f"/api/v1{path}", params=params, json=body, timeout=SLOW if slow else QUICK
             )
         except httpx.TimeoutException:
-            raise RequestError("The daemon did not answer in time.", "Try again; `spamdctl logs` says more.") from None
+            raise RequestError(
+                "The daemon did not answer in time.", "Try again; `spamdctl logs` says more."
+            ) from None
         except httpx.TransportError:
             raise _not_running() from None
         if response.status_code != 200:
@@ -449,11 +451,18 @@ class Client:
         try:
             return response.json()
         except ValueError:
-            raise RequestError("The daemon's answer cannot be read.", "Client and daemon may differ in version.") from None
+            raise RequestError(
+                "The daemon's answer cannot be read.", "Client and daemon may differ in version."
+            ) from None
 
 
 def _account(name: str, host: str, user: str, rest: Mapping[str, object]) -> dict[str, object]:
-    return {"name": name, "host": host, "user": user, **{key: wire.to_json(value) for key, value in rest.items()}}
+    return {
+        "name": name,
+        "host": host,
+        "user": user,
+        **{key: wire.to_json(value) for key, value in rest.items()},
+    }
 
 
 def _not_running() -> NotRunning:

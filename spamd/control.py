@@ -18,7 +18,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from spamd import __version__, settings
@@ -29,7 +30,6 @@ from spamd.answers import (
     AccountView,
     Answered,
     CalibrationBin,
-    DayCount,
     Done,
     Happening,
     HostCount,
@@ -71,6 +71,8 @@ from spamd.domain import (
     Verdict,
 )
 from spamd.errors import MailboxError, NotFound, RequestError, SpamdError
+from spamd.judgement.evidence import upper_bound
+from spamd.store.judgements import DISPLAYS
 
 if TYPE_CHECKING:
     from spamd.credentials import Secrets
@@ -233,7 +235,7 @@ class Control:
             review_waiting=self.review_waiting(),
             model=self._scorer.card,
             progress=progress,
-            needs_person=tuple(self._store.events(limit=5, needs_person=True, since=now - 7 * DAY)),
+            needs_person=self.events(limit=5, needs_person=True),
             paused=bool(accounts) and all(v.state.phase is AccountPhase.PAUSED for v in accounts),
             headline=_headline(accounts),
         )
@@ -245,7 +247,7 @@ class Control:
         for account in self._settings().accounts:
             state = states.get(account.name) or AccountState(account.name, AccountPhase.STARTING)
             judged = self._remember(
-                f"counts {account.name}", 5.0, lambda name=account.name: self._store.counts(name, since)
+                f"counts {account.name}", 5.0, partial(self._store.counts, account.name, since)
             )
             views.append(AccountView(account, state, dict(judged), _account_headline(account, state)))
         return tuple(views)
@@ -314,37 +316,37 @@ class Control:
     def similar(self, judgement_id: int, limit: int = 20) -> tuple[SimilarMail, ...]:
         """Other mails like this one: by the words in the stored vectors, the sender's domain, the links."""
         mail = self.judgement(judgement_id)
+        found: dict[int, SimilarMail] = {}
         own = self._vector(mail)
-        near: dict[int, Judgement] = {}
-        words = " ".join(word for word in mail.subject.split()[:6] if len(word) > 3)
-        for text in (words, mail.sender_domain):
-            if text:
-                near.update((one.id, one) for one in self._store.search(text, limit=100, before_id=None))
-        near.update((one.id, one) for one in self._store.judgements(limit=150))
-        near.pop(mail.id, None)
-        found = []
-        for other in near.values():
-            likeness, cause = self._likeness(mail, own, other)
-            if likeness >= 0.25:
-                found.append(SimilarMail(other, likeness, cause))
-        found.sort(key=lambda one: (-one.likeness, -one.judgement.at))
-        return tuple(found[: _page(limit)])
+        if own is not None:
+            for likeness, identity in self._near(mail, own)[: _page(limit)]:
+                other = self._store.judgement_of(mail.account, identity)
+                if other is not None:
+                    found[other.id] = SimilarMail(other, likeness, "copy" if likeness > 0.9 else "words")
+        for text, cause in ((mail.sender, "sender"), (mail.sender_domain, "sender"), (mail.subject, "words")):
+            if len(found) >= limit or not text.strip():
+                continue
+            for other in self._store.search(text[:200], limit=20):
+                if other.id != mail.id and other.id not in found:
+                    found[other.id] = SimilarMail(other, 0.2, cause)
+        ranked = sorted(found.values(), key=lambda one: (-one.likeness, -one.judgement.at))
+        return tuple(ranked[: _page(limit)])
 
-    def _likeness(self, mail: Judgement, own: Any, other: Judgement) -> tuple[float, str]:
-        theirs = self._vector(other) if own is not None else None
-        if own is not None and theirs is not None:
-            import numpy as np
+    def _near(self, mail: Judgement, own: Any) -> list[tuple[float, Identity]]:
+        """Mails of the same account that share many words with it, the most alike first."""
+        from spamd.message import vector
+        from spamd.model.copies import jaccard
 
-            both = np.intersect1d(own.base_ids, theirs.base_ids, assume_unique=True).size
-            union = own.base_ids.size + theirs.base_ids.size - both
-            share = both / union if union else 0.0
-            if share >= 0.25:
-                return share, "copy" if share > 0.9 else "words"
-        if set(mail.link_hosts) & set(other.link_hosts):
-            return 0.3, "link"
-        if mail.sender_domain and mail.sender_domain == other.sender_domain:
-            return 0.25, "sender"
-        return 0.0, ""
+        near = []
+        for identity, packed in self._store.vectors(mail.account, limit=2000):
+            if identity == mail.identity:
+                continue
+            with contextlib.suppress(SpamdError, ValueError):  # of an older recipe
+                likeness = jaccard(own.base_ids, vector.unpack(packed).base_ids)
+                if likeness >= 0.25:
+                    near.append((likeness, identity))
+        near.sort(key=lambda one: -one[0])
+        return near
 
     def _vector(self, mail: Judgement) -> Any:
         from spamd.message import vector
@@ -362,10 +364,10 @@ class Control:
         wanted = message_id.strip().strip("<>").strip()
         if not wanted:
             raise RequestError("A Message-ID is needed.")
-        found = self._store.judgement_by_message_id(wanted)
-        if found is None:
+        known = self._store.judgement_by_message_id(wanted[:1000])
+        if not known:
             return Identified(None, None, None)
-        return Identified(found, found.identity, found.account)
+        return Identified(known[0], known[0].identity, known[0].account)
 
     # -- why ---------------------------------------------------------------------------------------
 
@@ -449,7 +451,7 @@ class Control:
         from spamd.model.explanation import explain
 
         features = vector.vectorise(raw)
-        score = self._scorer.score(features)
+        score = self._scorer.score(features, arrived=False)
         return replace(
             base,
             probability=score.probability if base.judgement is None else base.probability,
@@ -559,7 +561,7 @@ class Control:
             from spamd.message import vector
 
             with contextlib.suppress(SpamdError):  # a vector of an older recipe teaches at the next night
-                self._scorer.teach(vector.unpack(packed), identity, record.label, record.weight)
+                self._scorer.teach(vector.unpack(packed), identity, record.label, record.weight, record.at)
         return record
 
     def teach_mail(self, raw: bytes, label: Label, account: str | None = None) -> LabelRecord:
@@ -585,10 +587,15 @@ class Control:
         limit: int = 100,
     ) -> tuple[LabelRecord, ...]:
         """Newest first."""
-        rows = self._store.labels(
-            account=AccountName(account) if account else None, since=since, held=held, source=source
+        return tuple(
+            self._store.labels(
+                AccountName(account) if account else None,
+                since,
+                held,
+                source,
+                limit=max(1, min(limit, 10_000)),
+            )
         )
-        return tuple(itertools.islice(rows, max(1, min(limit, 10_000))))
 
     def set_label(self, account: str, identity: str, label: Label, source: LabelSource) -> LabelRecord:
         name = self.account(account).account.name
@@ -603,10 +610,10 @@ class Control:
             raise NotFound("There is no such label.")
         self._scorer.forget(Identity(identity))
         self._forget_kept()
-        return Done("The label was taken back.")
+        return Done("The label was taken back. The next night trains without it.")
 
     def export_labels(self) -> tuple[LabelRecord, ...]:
-        return tuple(self._store.labels())
+        return tuple(self._store.ledger())
 
     def import_labels(self, records: Sequence[LabelRecord]) -> Imported:
         """Labels of mail that is known here; others are skipped, since there is nothing to learn from."""
@@ -715,10 +722,10 @@ class Control:
         since = _midnight(now) - (days - 1) * DAY
         return Trends(
             days=days,
-            daily=self._daily(since, now),
+            daily=tuple(self._store.daily_counts(since)),
             promises=tuple(self._promise(account) for account in self._settings().accounts),
             calibration=self._calibration(),
-            hosts=self._junk_hosts(since),
+            hosts=tuple(HostCount(host, count) for host, count in self._store.link_hosts(since, limit=12)),
             nights=tuple(
                 NightView(
                     card.id,
@@ -731,17 +738,6 @@ class Control:
                 for card in sorted(self._bundles.list(), key=lambda card: card.created_at)
             ),
         )
-
-    def _daily(self, since: float, now: float) -> tuple[DayCount, ...]:
-        counts = {row["day"]: row for row in self._store.daily_counts(since)}
-        first = datetime.fromtimestamp(since).astimezone().date()  # local days: the person's, not UTC's
-        last = datetime.fromtimestamp(now).astimezone().date()
-        rows = []
-        for step in range((last - first).days + 1):
-            day = (first + timedelta(days=step)).isoformat()
-            row = counts.get(day, {})
-            rows.append(DayCount(day, **{name: int(row.get(name, 0)) for name in _DAY_FIELDS}))
-        return tuple(rows)
 
     def _promise(self, account: Account) -> PromiseCheck:
         """Good mail of 90 days: what stayed, and what we moved to Junk and the person fetched out again."""
@@ -781,20 +777,6 @@ class Control:
                 bins.append(CalibrationBin(low, high, mean, spam / len(inside), len(inside)))
         return tuple(bins)
 
-    def _junk_hosts(self, since: float) -> tuple[HostCount, ...]:
-        hosts: Counter[str] = Counter()
-        before: int | None = None
-        for _ in range(10):  # the newest 2,000 junk mails tell enough
-            batch = list(
-                self._store.judgements(verdict=Verdict.JUNK, since=since, before_id=before, limit=MAX_PAGE)
-            )
-            for mail in batch:
-                hosts.update(set(mail.link_hosts))
-            if len(batch) < MAX_PAGE:
-                break
-            before = batch[-1].id
-        return tuple(HostCount(host, count) for host, count in hosts.most_common(12))
-
     # -- models ------------------------------------------------------------------------------------
 
     def models(self) -> Models:
@@ -816,8 +798,11 @@ class Control:
             progress=next((one for one in self._engine.progress() if one.kind == "train"), None),
             labels_waiting=waiting,
             history=tuple(
-                event for event in self._store.events(limit=100) if event.kind in ("night", "model")
-            )[:30],
+                sorted(
+                    (e for kind in ("night", "model") for e in self._store.events(20, kind=kind)),
+                    key=lambda event: -event.id,
+                )
+            ),
         )
 
     def progress(self) -> tuple[Progress, ...]:
@@ -880,14 +865,14 @@ class Control:
             if self._settings().account(account.name) is not None:
                 raise RequestError(f"There is already an account {account.name!r}.", "Choose another name.")
             if secret:
-                self._secrets.set(account, secret)
+                self._secrets.set(account.name, secret)
             settings.add_account(self._paths.config_file, account)
         return self._after_account(account.name, "was added")
 
     def set_secret(self, name: str, secret: str) -> AccountView:
         if not secret:
             raise RequestError("The password is empty.")
-        self._secrets.set(self.account(name).account, secret)
+        self._secrets.set(self.account(name).account.name, secret)
         return self._after_account(name, "has a new password")
 
     def sign_in(self, name: str) -> SignIn:
@@ -917,10 +902,10 @@ class Control:
         with self._changing:
             settings.remove_account(self._paths.config_file, name)
             with contextlib.suppress(SpamdError):  # none there, or a locked keyring: told by the doctor
-                self._secrets.delete(account)
+                self._secrets.delete(account.name)
         self._engine.reload_settings()
         if wipe:
-            self._store.wipe("account", account=account.name)
+            self._store.wipe("account", account.name)
             self._engine.rebuild_scores()
         self._forget_kept()
         self._store.add_event("account", f"Account {account.name} was removed.")
@@ -982,14 +967,11 @@ class Control:
         value = list_value(value)
         if expires_at is not None and expires_at <= self._clock():
             raise RequestError("This time is over already.")
-        entry = ListEntry(value, label, self._clock(), expires_at)
-        self._store.add_list_entry(entry)
-        return entry
+        return self._store.add_list_entry(ListEntry(value, label, self._clock(), expires_at))
 
     def remove_from_list(self, value: str) -> Done:
-        if value not in {entry.value for entry in self._store.list_entries()}:
+        if not self._store.remove_list_entry(value):
             raise NotFound("This is not on a list.")
-        self._store.remove_list_entry(value)
         return Done(f"{value} is on no list any more.")
 
     # -- settings, log -----------------------------------------------------------------------------
@@ -1012,11 +994,8 @@ class Control:
         """Values as typed; all or nothing. Keeping less of mails for display wipes what is there."""
         values = {name: settings.from_text(name, text) for name, text in changes.items()}
         with self._changing:
-            before = self._settings().display
-            after = settings.save(self._paths.config_file, values).display
-        order = ("nothing", "headers", "snippet")
-        if order.index(after) < order.index(before):
-            self._store.wipe("text" if after == "nothing" else "snippets")
+            display = settings.save(self._paths.config_file, values).display
+        self._store.set_display(next(one for one in DISPLAYS if one == display))
         self._engine.reload_settings()
         self._forget_kept()
         self.feed.publish("state", {"settings": sorted(values)})
@@ -1037,20 +1016,35 @@ class Control:
         until: float | None = None,
     ) -> tuple[EventRecord, ...]:
         """Newest first."""
-        return tuple(
-            self._store.events(
-                limit=_page(limit), before_id=before_id, needs_person=needs_person, since=since, until=until
-            )
-        )
+        wanted, found = _page(limit), list[EventRecord]()
+        while len(found) < wanted:
+            batch = self._store.events(MAX_PAGE, before_id, needs_person)
+            found += [event for event in batch if _within(event.at, since, until)]
+            if len(batch) < MAX_PAGE or (since is not None and batch[-1].at < since):
+                break
+            before_id = batch[-1].id
+        return tuple(found[:wanted])
+
+    def settle_event(self, event_id: int) -> Done:
+        """The person has seen to it."""
+        if not self._store.settle_event(event_id):
+            raise NotFound("There is nothing to settle.")
+        self.feed.publish("state", {"event": event_id})
+        return Done("Settled.")
 
     def wipe(self, what: str, account: str | None = None) -> Wiped:
-        """what: "text" (kept for display), "account" (all of one), or "all" (judgements, labels, vectors)."""
-        if what not in ("text", "account", "all"):
-            raise RequestError('What to wipe is "text", "account" or "all".')
+        """what: "display" (senders, subjects, snippets), "account" (all of one), or "all"."""
         if (what == "account") != bool(account):
             raise RequestError('An account is named with "account", and only then.')
-        self._store.wipe(what, account=AccountName(account) if account else None)
-        if what != "text":
+        if what == "display":
+            self._store.wipe("text")
+        elif what == "account":
+            self._store.wipe("account", AccountName(account or ""))
+        elif what == "all":
+            self._store.wipe("all")
+        else:
+            raise RequestError('What to wipe is "display", "account" or "all".')
+        if what != "display":
             self._engine.rebuild_scores()
         self._forget_kept()
         return Wiped(what, "Wiped, and the file was cleaned so that nothing can be read back.")
@@ -1100,38 +1094,6 @@ class Control:
         return accounts[0].name
 
 
-def upper_bound(hits: int, total: int, confidence: float = 0.95) -> float:
-    """One-sided Clopper-Pearson bound of a share: with this confidence the true share is not larger."""
-    if hits >= total:
-        return 1.0
-    low, high = hits / total, 1.0
-    for _ in range(50):
-        middle = (low + high) / 2
-        if _at_most(hits, total, middle) > 1 - confidence:
-            low = middle
-        else:
-            high = middle
-    return high
-
-
-def _at_most(hits: int, total: int, share: float) -> float:
-    """P(X <= hits) for a binomial X, summed in logarithms."""
-    if share <= 0.0:
-        return 1.0
-    if share >= 1.0:
-        return 0.0
-    logs = [
-        math.lgamma(total + 1)
-        - math.lgamma(k + 1)
-        - math.lgamma(total - k + 1)
-        + k * math.log(share)
-        + (total - k) * math.log1p(-share)
-        for k in range(hits + 1)
-    ]
-    top = max(logs)
-    return math.exp(top) * sum(math.exp(one - top) for one in logs)
-
-
 def list_value(text: str) -> str:
     """An address or a domain in the form lists hold it. RequestError for anything else."""
     value = text.strip().strip("<>").lower().removeprefix("@").rstrip(".")
@@ -1143,9 +1105,6 @@ def list_value(text: str) -> str:
             f"{_short(text)!r} is neither an address nor a domain.", 'Such as "a@b.example" or "b.example".'
         )
     return value
-
-
-_DAY_FIELDS = ("keep", "unsure", "junk", "moved", "corrected")
 
 
 def _midnight(now: float) -> float:

@@ -1,10 +1,10 @@
 """Who may ask: every request passes this gate before anything else looks at it.
 
-In this order: the exact Host (against DNS rebinding), the method, the Origin (against other pages in the person's
-browser), who asks (token or session), the size of the body and the patience with it. Any program of the same user
-can read the run file and so is inside the line of trust; other users and web pages are not.
+In this order: the exact Host (against DNS rebinding), the method, the Origin (against other pages in the
+person's browser), who asks (token or session), the size of the body and the patience with it. Any program of
+the same user can read the run file and so is inside the line of trust; other users and web pages are not.
 
-Sources: OWASP CSRF and DNS rebinding cheat sheets; RFC 6265bis SameSite; CSP level 3; Fetch (Origin, Sec-Fetch-*).
+Sources: OWASP cheat sheets on CSRF and DNS rebinding; RFC 6265bis SameSite; CSP 3; Fetch (Origin, Sec-Fetch-*).
 """
 
 from __future__ import annotations
@@ -52,7 +52,6 @@ class Limits:
 
     body: int = 262_144
     mail_body: int = 24_000_000  # a mail in base64
-    backup_body: int = 256_000_000
     body_seconds: float = 20.0
     header_seconds: float = 10.0
     code_seconds: float = 60.0
@@ -68,7 +67,6 @@ BIG_BODIES = {
     "/api/v1/teach": "mail_body",
     "/api/v1/labels/import": "mail_body",
     "/try": "mail_body",
-    "/api/v1/restore": "backup_body",
 }
 
 
@@ -139,7 +137,9 @@ def _digest(secret: str) -> str:
 class Refused(Exception):
     """A request that goes no further."""
 
-    def __init__(self, status: int, title: str, hint: str = "", headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
+    def __init__(
+        self, status: int, title: str, hint: str = "", headers: tuple[tuple[bytes, bytes], ...] = ()
+    ) -> None:
         super().__init__(title)
         self.status = status
         self.title = title
@@ -189,7 +189,9 @@ class Gate:
         host = self._host(headers)
         method, path = scope["method"], scope["path"]
         if method not in METHODS:
-            raise Refused(405, "This method is not used here.", headers=((b"allow", b"GET, HEAD, POST, DELETE"),))
+            raise Refused(
+                405, "This method is not used here.", headers=((b"allow", b"GET, HEAD, POST, DELETE"),)
+            )
         token = self._bearer(headers)
         self._origin(headers, host, with_token=token is not None)
         if token is not None:
@@ -203,7 +205,9 @@ class Gate:
                 raise Refused(405, "This method is not used here.")
             return
         elif not any(self.access.session_ok(value) for value in _cookies(headers, self.cookie)):
-            raise Refused(401, "This page was not opened by spamd.", "Open it with `spamdctl open`, or from the tray.")
+            raise Refused(
+                401, "This page was not opened by spamd.", "Open it with `spamdctl open`, or from the tray."
+            )
         else:
             self._same_page(headers, method)
         length = headers.get("content-length", ["0"])[0]
@@ -226,7 +230,7 @@ class Gate:
         return token.strip()
 
     def _origin(self, headers: dict[str, list[str]], host: str, *, with_token: bool) -> None:
-        """A foreign Origin is refused for every method, token or not: no CORS, no pre-flight, no exception."""
+        """A foreign Origin is refused for every method, token or not: no CORS, no exception."""
         origins = headers.get("origin", [])
         for origin in origins:
             ours = origin.lower() == f"http://{host}"
@@ -260,7 +264,9 @@ class Gate:
                 async with asyncio.timeout_at(deadline):
                     message = await receive()
             except TimeoutError:
-                raise Refused(408, "The request took too long.", headers=((b"connection", b"close"),)) from None
+                raise Refused(
+                    408, "The request took too long.", headers=((b"connection", b"close"),)
+                ) from None
             if message["type"] == "http.request":
                 received += len(message.get("body", b""))
                 complete = not message.get("more_body", False)
@@ -292,7 +298,9 @@ def refused_response(path: str, refused: Refused) -> Response:
     if refused.status == 401:
         headers["www-authenticate"] = "Bearer"
     if path.startswith("/api/"):
-        return JSONResponse({"error": {"title": refused.title, "hint": refused.hint}}, refused.status, headers)
+        return JSONResponse(
+            {"error": {"title": refused.title, "hint": refused.hint}}, refused.status, headers
+        )
     return HTMLResponse(
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>spamd</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'

@@ -27,7 +27,6 @@ from spamd.answers import (
     AccountView,
     Answered,
     Done,
-    Finding,
     Happening,
     Identified,
     Imported,
@@ -264,7 +263,7 @@ class IdentifyBody:
 
 @dataclass(frozen=True, slots=True)
 class WipeBody:
-    what: typing.Literal["text", "account", "all"]
+    what: typing.Literal["display", "account", "all"]
     account: str | None = None
 
 
@@ -274,26 +273,10 @@ class RemoveQuery:
 
 
 @dataclass(frozen=True, slots=True)
-class BackupBody:
-    passphrase: str
-
-
-@dataclass(frozen=True, slots=True)
-class RestoreBody:
-    passphrase: str
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
 class Opening:
     """Where the pages can be opened in a browser, once, within a minute."""
 
     path: str  # on this host and port
-
-
-@dataclass(frozen=True, slots=True)
-class Backup:
-    data: bytes  # age-encrypted
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,7 +315,9 @@ class Route:
 
     @property
     def name(self) -> str:
-        words = [word.strip("{}").partition(":")[0] for word in self.path.strip("/").replace("-", "_").split("/")]
+        words = [
+            word.strip("{}").partition(":")[0] for word in self.path.strip("/").replace("-", "_").split("/")
+        ]
         return "_".join([self.method.lower(), *(word.replace(".", "_") for word in words)])
 
 
@@ -398,7 +383,9 @@ ROUTES: tuple[Route, ...] = (
         lambda c, r: c.search(**_asked(r.query)),
         query=SearchQuery,
     ),
-    Route("GET", "/trends", "Figures over time", Trends, lambda c, r: c.trends(r.query.days), query=DaysQuery),
+    Route(
+        "GET", "/trends", "Figures over time", Trends, lambda c, r: c.trends(r.query.days), query=DaysQuery
+    ),
     Route("GET", "/models", "Models on disk and in use", Models, lambda c, r: c.models()),
     Route(
         "POST",
@@ -427,7 +414,12 @@ ROUTES: tuple[Route, ...] = (
         body=UndoBody,
     ),
     Route(
-        "POST", "/pause", "No verdicts, no moves", Done, lambda c, r: c.pause(**_asked(r.body)), body=PauseBody
+        "POST",
+        "/pause",
+        "No verdicts, no moves",
+        Done,
+        lambda c, r: c.pause(**_asked(r.body)),
+        body=PauseBody,
     ),
     Route("POST", "/resume", "Go on", Done, lambda c, r: c.resume(r.body.account), body=WhichAccount),
     Route("POST", "/wake", "Look for mail now", Done, lambda c, r: c.wake(r.body.account), body=WhichAccount),
@@ -465,7 +457,9 @@ ROUTES: tuple[Route, ...] = (
         lambda c, r: c.remove_account(r.path["name"], wipe=r.query.wipe),
         query=RemoveQuery,
     ),
-    Route("POST", "/accounts/{name}/update", "Change its settings", AccountView, _update, body=AccountChanges),
+    Route(
+        "POST", "/accounts/{name}/update", "Change its settings", AccountView, _update, body=AccountChanges
+    ),
     Route(
         "POST",
         "/accounts/{name}/mode",
@@ -482,9 +476,7 @@ ROUTES: tuple[Route, ...] = (
         lambda c, r: c.set_secret(r.path["name"], r.body.secret),
         body=SecretBody,
     ),
-    Route(
-        "POST", "/accounts/{name}/sign-in", "Begin OAuth", SignIn, lambda c, r: c.sign_in(r.path["name"])
-    ),
+    Route("POST", "/accounts/{name}/sign-in", "Begin OAuth", SignIn, lambda c, r: c.sign_in(r.path["name"])),
     Route(
         "POST",
         "/accounts/{name}/test",
@@ -499,9 +491,7 @@ ROUTES: tuple[Route, ...] = (
         Done,
         lambda c, r: c.first_reading(r.path["name"]),
     ),
-    Route(
-        "POST", "/accounts/{name}/go-on", "Release the brake", Done, lambda c, r: c.go_on(r.path["name"])
-    ),
+    Route("POST", "/accounts/{name}/go-on", "Release the brake", Done, lambda c, r: c.go_on(r.path["name"])),
     Route("GET", "/lists", "Always keep, always junk", tuple[ListEntry, ...], lambda c, r: c.lists()),
     Route(
         "POST",
@@ -519,7 +509,14 @@ ROUTES: tuple[Route, ...] = (
         lambda c, r: c.remove_from_list(r.body.value),
         body=ListValue,
     ),
-    Route("GET", "/labels", "The ledger, newest first", tuple[LabelRecord, ...], _labels_answer, query=LabelQuery),
+    Route(
+        "GET",
+        "/labels",
+        "The ledger, newest first",
+        tuple[LabelRecord, ...],
+        _labels_answer,
+        query=LabelQuery,
+    ),
     Route(
         "POST",
         "/labels",
@@ -563,8 +560,14 @@ ROUTES: tuple[Route, ...] = (
         lambda c, r: c.events(**_asked(r.query)),
         query=EventQuery,
     ),
-    Route("GET", "/doctor", "What is wrong, and what to do", tuple[Finding, ...], lambda c, r: c.doctor()),
-    Route("POST", "/try", "What would be said of this mail", Why, lambda c, r: c.try_mail(r.body.raw), body=MailBody),
+    Route(
+        "POST",
+        "/try",
+        "What would be said of this mail",
+        Why,
+        lambda c, r: c.try_mail(r.body.raw),
+        body=MailBody,
+    ),
     Route(
         "POST",
         "/teach",
@@ -581,28 +584,24 @@ ROUTES: tuple[Route, ...] = (
         lambda c, r: c.identify(r.body.message_id),
         body=IdentifyBody,
     ),
-    Route(
-        "POST", "/wipe", "Forget", Wiped, lambda c, r: c.wipe(r.body.what, r.body.account), body=WipeBody
-    ),
+    Route("POST", "/wipe", "Forget", Wiped, lambda c, r: c.wipe(r.body.what, r.body.account), body=WipeBody),
     Route(
         "POST",
-        "/backup",
-        "Labels, lists, model and settings, encrypted with a passphrase",
-        Backup,
-        lambda c, r: Backup(c.backup(r.body.passphrase)),
-        body=BackupBody,
-    ),
-    Route(
-        "POST",
-        "/restore",
-        "What a backup holds, added to what is there",
-        Imported,
-        lambda c, r: c.restore(r.body.data, r.body.passphrase),
-        body=RestoreBody,
+        "/events/{id:int}/settle",
+        "The person has seen to it",
+        Done,
+        lambda c, r: c.settle_event(r.path["id"]),
     ),
     Route("POST", "/stop", "End the daemon", Done, lambda c, r: c.stop()),
     Route("POST", "/open", "A one-time way into the pages", Opening, None),
-    Route("GET", "/stream", "Verdicts, progress and state as they happen", Happening, None, media="text/event-stream"),
+    Route(
+        "GET",
+        "/stream",
+        "Verdicts, progress and state as they happen",
+        Happening,
+        None,
+        media="text/event-stream",
+    ),
     Route("GET", "/openapi.json", "This document", dict[str, object], None),
 )
 

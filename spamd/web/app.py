@@ -47,7 +47,9 @@ def build(control: Control, access: Access, port: int) -> tuple[ASGIApp, api.Str
         # The class only: a message may carry mail text, and the log must not.
         log.error("%s failed: %s", request.scope.get("path", "")[:100], type(error).__name__, exc_info=error)
         if request.url.path.startswith("/api/"):
-            told = api.ErrorAnswer(api.ErrorText("Something went wrong inside spamd.", "The log file says more."))
+            told = api.ErrorAnswer(
+                api.ErrorText("Something went wrong inside spamd.", "The log file says more.")
+            )
             return JSONResponse(wire.to_json(told), 500)
         return shown.error(request, 500, "Something went wrong inside spamd.", "The log file says more.")
 

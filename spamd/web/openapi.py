@@ -1,4 +1,4 @@
-"""The API described in its own words (OpenAPI 3.1), made from the one route table and the types' annotations."""
+"""The API described (OpenAPI 3.1): made from the one route table and the annotations of its types."""
 
 from __future__ import annotations
 
@@ -154,7 +154,10 @@ class _Schemas:
             bounds = {"minimum": -INTEGER_LIMIT, "maximum": INTEGER_LIMIT} if request else {}
             return {"type": "integer", **bounds}
         if hint is float:
-            return {"type": "number", **({"minimum": -NUMBER_LIMIT, "maximum": NUMBER_LIMIT} if request else {})}
+            return {
+                "type": "number",
+                **({"minimum": -NUMBER_LIMIT, "maximum": NUMBER_LIMIT} if request else {}),
+            }
         if hint is str:
             return {"type": "string"}
         if hint is bytes:

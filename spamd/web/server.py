@@ -1,4 +1,4 @@
-"""The web server's thread: loopback, a port nobody else has, a run file that says where, and patience with limits."""
+"""The web server's thread: loopback, a free port, a run file that says where, and patience with limits."""
 
 from __future__ import annotations
 
