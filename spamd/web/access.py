@@ -4,7 +4,7 @@ In this order: the exact Host (against DNS rebinding), the method, the Origin (a
 person's browser), who asks (token or session), the size of the body and the patience with it. Any program of
 the same user can read the run file and so is inside the line of trust; other users and web pages are not.
 
-Sources: OWASP cheat sheets on CSRF and DNS rebinding; RFC 6265bis SameSite; CSP 3; Fetch (Origin, Sec-Fetch-*).
+Sources: OWASP cheat sheets on CSRF and DNS rebinding; RFC 6265bis (SameSite); CSP 3; Fetch (Origin).
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ class Pages:
         return [Route("/open", self.open)]
 
     def open(self, request: Request) -> Response:
-        """A one-time code becomes a session. A page, no redirect: a Strict cookie would not go along with one."""
+        """A one-time code becomes a session. No redirect: a Strict cookie might not go along."""
         too_many_codes(self._access)
         session = self._access.redeem(request.query_params.get("code", ""))
         if session is None:

@@ -154,7 +154,8 @@ class _PatientProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def _between_requests(self) -> bool:
-        return self.cycle is None or self.cycle.response_complete
+        cycle: Any = self.cycle  # None before the first request, whatever its annotation says
+        return cycle is None or cycle.response_complete
 
     def _wait_for_header(self) -> None:
         self._deadline = self.loop.call_later(self.header_seconds, self._give_up)
