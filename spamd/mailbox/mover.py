@@ -58,7 +58,7 @@ from spamd.errors import (
     ServerBusy,
     SignInError,
 )
-from spamd.source import MailSession, MoveJournal
+from spamd.source import Abilities, MailSession, MoveJournal
 
 _log = logging.getLogger(__name__)
 
@@ -76,9 +76,6 @@ REDO_SECONDS = 24 * 3600.0
 
 WATCHED_FOLDERS = 40
 """Reconciling asks for the STATUS of at most so many folders."""
-
-CONTENT_IDS = frozenset({"cyrus", "fastmail"})
-"""Servers whose EMAILID is a digest of the content: two deliveries of one mail share it."""
 
 _TRANSIENT = (ConnectionLost, ServerBusy, SignInError)
 
@@ -168,11 +165,16 @@ class JournaledMover:
         self._journal = journal
         self._account = account
         self._clock = clock
-        abilities = session.abilities
-        self._abilities = abilities
-        self._locks = use_lock and abilities.condstore and abilities.keywords
-        self._true_ids = abilities.server_ids and abilities.quirk not in CONTENT_IDS
+        self._use_lock = use_lock
         self._fresh: list[_Fresh] = []
+
+    @property
+    def _abilities(self) -> Abilities:
+        return self._session.abilities
+
+    @property
+    def _locks(self) -> bool:
+        return self._use_lock and self._abilities.condstore and self._abilities.keywords
 
     # -- the road
 
@@ -544,7 +546,7 @@ class JournaledMover:
 
     def _neighbours(self, source: FolderName, target: FolderName) -> dict[FolderName, FolderStatus]:
         """STATUS of the folders into which another client could be moving the same mail."""
-        if not self._true_ids:
+        if not self._abilities.server_ids:
             return {}
         real = [
             one
@@ -556,7 +558,7 @@ class JournaledMover:
         return {one.folder: one for one in self._session.statuses(names)}
 
     def _remember(self, moved: Sequence[MoveRecord], before: dict[FolderName, FolderStatus]) -> None:
-        if not self._true_ids:
+        if not self._abilities.server_ids:
             return
         until = self._clock() + RECONCILE_SECONDS
         self._fresh += [_Fresh(r, before, until) for r in moved if r.state is MoveState.DONE]

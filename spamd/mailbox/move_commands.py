@@ -1,0 +1,117 @@
+"""The commands that change an IMAP mailbox, for the mover. Nothing else in this program changes one, but for
+keywords."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from spamd.domain import FolderName, Uid, UidValidity
+from spamd.errors import FolderRefused
+from spamd.mailbox.connection import Selected
+from spamd.mailbox.mover import Copied, OpenFolder, ValidityChanged
+from spamd.mailbox.protocol import CopyUid, expand, number_set
+from spamd.mailbox.session import ImapSession
+
+
+class ImapCommands:
+    """Implements spamd.mailbox.mover.MoveCommands on a session's connection."""
+
+    def __init__(self, session: ImapSession) -> None:
+        self._session = session
+        self._connection = session.connection
+
+    def move(self, source: OpenFolder, uids: Sequence[Uid], target: FolderName) -> Copied:
+        self._open(source)
+        return _copied(self._connection.move(uids, self._session.raw(target), what=target))
+
+    def copy(self, source: OpenFolder, uids: Sequence[Uid], target: FolderName) -> Copied:
+        self._open(source)
+        return _copied(self._connection.copy(uids, self._session.raw(target), what=target))
+
+    def mark_deleted(self, folder: OpenFolder, uids: Sequence[Uid]) -> None:
+        self._open(folder)
+        self._connection.store(uids, b"+FLAGS", ["\\Deleted"])
+
+    def clear_deleted(self, folder: OpenFolder, uids: Sequence[Uid]) -> None:
+        self._open(folder)
+        self._connection.store(uids, b"-FLAGS", ["\\Deleted"])
+
+    def deleted(self, folder: OpenFolder) -> frozenset[Uid]:
+        self._open(folder)
+        self._connection.noop()  # flags that others set show up only now
+        return frozenset(Uid(uid) for uid in self._connection.search(b"DELETED"))
+
+    def expunge(self, folder: OpenFolder, uids: Sequence[Uid]) -> None:
+        self._open(folder)
+        self._connection.uid_expunge(uids)
+
+    def expunge_all(self, folder: OpenFolder) -> None:
+        self._open(folder)
+        self._connection.command("EXPUNGE", what=folder.name)
+
+    def lock(self, folder: OpenFolder, uids: Sequence[Uid], keyword: str) -> frozenset[Uid]:
+        selected = self._open(folder)
+        everything = frozenset(uids)
+        if not selected.keeps_keywords or not selected.highest_modseq:
+            return everything  # this folder knows no locks ([NOMODSEQ], no \*)
+        rows = self._connection.fetch(number_set(uids), [b"FLAGS", b"MODSEQ"]).rows
+        free: list[Uid] = []
+        newest = 0
+        for uid in uids:
+            row = rows.get(uid, {})
+            held = {str(flag, "ascii", "replace").lower() for flag in row.get(b"FLAGS", ()) if _is_bytes(flag)}
+            if uid in rows and keyword.lower() not in held:
+                free.append(uid)
+                newest = max(newest, *(int(one) for one in row.get(b"MODSEQ", (0,))))
+        if not free:
+            return frozenset()
+        # One number for all: whatever changes after our FETCH gets a higher one.
+        reply = self._connection.command(
+            "UID STORE",
+            number_set(free),
+            b"(UNCHANGEDSINCE %d)" % newest,
+            b"+FLAGS.SILENT",
+            b"(" + keyword.encode("ascii") + b")",
+            what=folder.name,
+            tolerate=(b"OK", b"NO"),
+        )
+        modified = reply.code(b"MODIFIED")
+        if modified is not None:
+            return frozenset(free) - frozenset(Uid(uid) for uid in expand(modified.arguments))
+        return frozenset(free) if reply.status == b"OK" else everything
+
+    def unlock(self, folder: OpenFolder, uids: Sequence[Uid], keyword: str) -> None:
+        self._open(folder)
+        self._connection.store(uids, b"-FLAGS", [keyword])
+
+    def locked(self, folder: FolderName, keyword: str) -> tuple[OpenFolder, Sequence[Uid]]:
+        selected = self._session.select(folder, writable=True)
+        now = OpenFolder(folder, UidValidity(selected.uid_validity))
+        if not self._connection.quirk.search_keywords:
+            return now, ()
+        return now, [Uid(uid) for uid in self._connection.search(b"KEYWORD", keyword.encode("ascii"))]
+
+    def _open(self, folder: OpenFolder) -> Selected:
+        """SELECT, and look who it is. A read-only answer is not a protection: some servers move all the same."""
+        selected = self._session.select(folder.name, writable=True)
+        if selected.uid_validity != folder.uid_validity:
+            raise ValidityChanged(f"The folder {folder.name} has changed.")
+        if selected.read_only:
+            raise FolderRefused(
+                f"The folder {folder.name} may only be read.",
+                "The owner of the folder or the mail administrator can allow changes.",
+            )
+        return selected
+
+
+def _is_bytes(flag: object) -> bool:
+    return isinstance(flag, bytes)
+
+
+def _copied(proof: CopyUid | None) -> Copied:
+    if proof is None:
+        return Copied()
+    return Copied(UidValidity(proof.uid_validity), {Uid(old): Uid(new) for old, new in proof.pairs})
+
+
+__all__ = ["ImapCommands"]
