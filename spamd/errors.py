@@ -9,6 +9,7 @@ SpamdError
 │   │   └── SignInExpired   an OAuth grant is gone: the person must sign in again
 │   ├── ServerBusy        [LIMIT], [INUSE], [UNAVAILABLE]: back off
 │   ├── FolderMissing     the folder is not there ([TRYCREATE], [NONEXISTENT])
+│   ├── FolderChanged     another UIDVALIDITY: its UIDs name other mails now
 │   ├── FolderRefused     no right to do this there ([NOPERM], read-only)
 │   ├── QuotaExceeded     [OVERQUOTA]
 │   └── ProtocolFault     the server answered something that cannot be understood
@@ -72,6 +73,10 @@ class ServerBusy(MailboxError):
 
 class FolderMissing(MailboxError):
     """The folder is not there."""
+
+
+class FolderChanged(MailboxError):
+    """The folder has another UIDVALIDITY than the one known: its UIDs name other mails now."""
 
 
 class FolderRefused(MailboxError):

@@ -5,8 +5,8 @@ One object is one connection and belongs to one thread. Every method may raise s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from spamd.domain import (
@@ -16,9 +16,9 @@ from spamd.domain import (
     FolderStatus,
     Identity,
     MessageRef,
-    MoveKind,
     MoveRecord,
     Uid,
+    UidValidity,
 )
 
 
@@ -120,6 +120,60 @@ class FolderWatch(Protocol):
     def close(self) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """What COPYUID said: the target's UIDVALIDITY, and the new UID of each mail. Empty if there was none."""
+
+    uid_validity: UidValidity | None = None
+    uids: Mapping[Uid, Uid] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenFolder:
+    """A folder as we know it."""
+
+    name: FolderName
+    uid_validity: UidValidity
+
+
+class MoveCommands(Protocol):
+    """The few commands that change a mailbox. Each opens its folder read-write first.
+
+    All raise FolderChanged if the folder is not the one we know, FolderMissing, FolderRefused (also where
+    SELECT answers READ-ONLY), QuotaExceeded or another MailboxError for a NO, and ConnectionLost.
+    """
+
+    def move(self, source: OpenFolder, uids: Sequence[Uid], target: FolderName) -> Copied: ...
+
+    def copy(self, source: OpenFolder, uids: Sequence[Uid], target: FolderName) -> Copied: ...
+
+    def mark_deleted(self, folder: OpenFolder, uids: Sequence[Uid]) -> None: ...
+
+    def clear_deleted(self, folder: OpenFolder, uids: Sequence[Uid]) -> None: ...
+
+    def deleted(self, folder: OpenFolder) -> frozenset[Uid]:
+        """UIDs that carry \\Deleted, whoever set it."""
+        ...
+
+    def expunge(self, folder: OpenFolder, uids: Sequence[Uid]) -> None:
+        """UID EXPUNGE: these and no others."""
+        ...
+
+    def expunge_all(self, folder: OpenFolder) -> None:
+        """Plain EXPUNGE."""
+        ...
+
+    def lock(self, folder: OpenFolder, uids: Sequence[Uid], keyword: str) -> frozenset[Uid]:
+        """Set the keyword on those that lack it and did not change meanwhile; which we now hold."""
+        ...
+
+    def unlock(self, folder: OpenFolder, uids: Sequence[Uid], keyword: str) -> None: ...
+
+    def locked(self, folder: FolderName, keyword: str) -> tuple[OpenFolder, Sequence[Uid]]:
+        """The folder as it is now, and the mails in it that carry the keyword."""
+        ...
+
+
 class MoveJournal(Protocol):
     """Where the mover writes before it acts. Implemented by the store; each call commits."""
 
@@ -150,4 +204,15 @@ class Mover(Protocol):
         ...
 
 
-__all__ = ["Abilities", "Folder", "FolderWatch", "MailSession", "MoveJournal", "MoveKind", "Mover"]
+__all__ = [
+    "Abilities",
+    "Copied",
+    "Folder",
+    "FolderWatch",
+    "MailSession",
+    "MoveCommands",
+    "MoveJournal",
+    "MoveKind",
+    "Mover",
+    "OpenFolder",
+]

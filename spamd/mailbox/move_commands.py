@@ -6,15 +6,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from spamd.domain import FolderName, Uid, UidValidity
-from spamd.errors import FolderRefused
+from spamd.errors import FolderChanged, FolderRefused
 from spamd.mailbox.connection import Selected
-from spamd.mailbox.mover import Copied, OpenFolder, ValidityChanged
 from spamd.mailbox.protocol import CopyUid, expand, number_set
 from spamd.mailbox.session import ImapSession
+from spamd.source import Copied, OpenFolder
 
 
 class ImapCommands:
-    """Implements spamd.mailbox.mover.MoveCommands on a session's connection."""
+    """Implements spamd.source.MoveCommands on a session's connection."""
 
     def __init__(self, session: ImapSession) -> None:
         self._session = session
@@ -59,8 +59,8 @@ class ImapCommands:
         newest = 0
         for uid in uids:
             row = rows.get(uid, {})
-            held = {str(flag, "ascii", "replace").lower() for flag in row.get(b"FLAGS", ()) if _is_bytes(flag)}
-            if uid in rows and keyword.lower() not in held:
+            held = {flag.lower() for flag in row.get(b"FLAGS", ()) if isinstance(flag, bytes)}
+            if uid in rows and keyword.lower().encode("ascii") not in held:
                 free.append(uid)
                 newest = max(newest, *(int(one) for one in row.get(b"MODSEQ", (0,))))
         if not free:
@@ -92,20 +92,16 @@ class ImapCommands:
         return now, [Uid(uid) for uid in self._connection.search(b"KEYWORD", keyword.encode("ascii"))]
 
     def _open(self, folder: OpenFolder) -> Selected:
-        """SELECT, and look who it is. A read-only answer is not a protection: some servers move all the same."""
+        """SELECT, and look who it is. Read-only is no protection: some servers move all the same."""
         selected = self._session.select(folder.name, writable=True)
         if selected.uid_validity != folder.uid_validity:
-            raise ValidityChanged(f"The folder {folder.name} has changed.")
+            raise FolderChanged(f"The folder {folder.name} has changed.")
         if selected.read_only:
             raise FolderRefused(
                 f"The folder {folder.name} may only be read.",
                 "The owner of the folder or the mail administrator can allow changes.",
             )
         return selected
-
-
-def _is_bytes(flag: object) -> bool:
-    return isinstance(flag, bytes)
 
 
 def _copied(proof: CopyUid | None) -> Copied:

@@ -34,10 +34,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Protocol
 
 from spamd.domain import (
     Arrival,
@@ -51,6 +50,7 @@ from spamd.domain import (
 )
 from spamd.errors import (
     ConnectionLost,
+    FolderChanged,
     FolderMissing,
     FolderRefused,
     MailboxError,
@@ -58,7 +58,7 @@ from spamd.errors import (
     ServerBusy,
     SignInError,
 )
-from spamd.source import Abilities, MailSession, MoveJournal
+from spamd.source import Abilities, Copied, MailSession, MoveCommands, MoveJournal, OpenFolder
 
 _log = logging.getLogger(__name__)
 
@@ -78,64 +78,6 @@ WATCHED_FOLDERS = 40
 """Reconciling asks for the STATUS of at most so many folders."""
 
 _TRANSIENT = (ConnectionLost, ServerBusy, SignInError)
-
-
-class ValidityChanged(MailboxError):
-    """The folder has another UIDVALIDITY than the one we know: its UIDs name other mails now."""
-
-
-@dataclass(frozen=True, slots=True)
-class Copied:
-    """What COPYUID said: the target's UIDVALIDITY, and the new UID of each mail. Empty if there was none."""
-
-    uid_validity: UidValidity | None = None
-    uids: Mapping[Uid, Uid] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class OpenFolder:
-    """A folder as we know it."""
-
-    name: FolderName
-    uid_validity: UidValidity
-
-
-class MoveCommands(Protocol):
-    """The few commands that change a mailbox. Each opens its folder read-write first.
-
-    All raise ValidityChanged if the folder is not the one we know, FolderMissing, FolderRefused (also where
-    SELECT answers READ-ONLY), QuotaExceeded or another MailboxError for a NO, and ConnectionLost.
-    """
-
-    def move(self, source: OpenFolder, uids: Sequence[Uid], target: FolderName) -> Copied: ...
-
-    def copy(self, source: OpenFolder, uids: Sequence[Uid], target: FolderName) -> Copied: ...
-
-    def mark_deleted(self, folder: OpenFolder, uids: Sequence[Uid]) -> None: ...
-
-    def clear_deleted(self, folder: OpenFolder, uids: Sequence[Uid]) -> None: ...
-
-    def deleted(self, folder: OpenFolder) -> frozenset[Uid]:
-        """UIDs that carry \\Deleted, whoever set it."""
-        ...
-
-    def expunge(self, folder: OpenFolder, uids: Sequence[Uid]) -> None:
-        """UID EXPUNGE: these and no others."""
-        ...
-
-    def expunge_all(self, folder: OpenFolder) -> None:
-        """Plain EXPUNGE."""
-        ...
-
-    def lock(self, folder: OpenFolder, uids: Sequence[Uid], keyword: str) -> frozenset[Uid]:
-        """Set the keyword on those that lack it and did not change meanwhile; which we now hold."""
-        ...
-
-    def unlock(self, folder: OpenFolder, uids: Sequence[Uid], keyword: str) -> None: ...
-
-    def locked(self, folder: FolderName, keyword: str) -> tuple[OpenFolder, Sequence[Uid]]:
-        """The folder as it is now, and the mails in it that carry the keyword."""
-        ...
 
 
 @dataclass(slots=True)
@@ -220,7 +162,7 @@ class JournaledMover:
             given_up: MoveRecord | None = None
             try:
                 given_up = self._reconcile_one(fresh)
-            except (FolderMissing, FolderRefused, ValidityChanged):
+            except (FolderMissing, FolderRefused, FolderChanged):
                 self._fresh.remove(fresh)
                 continue
             if given_up is not None:
@@ -294,7 +236,7 @@ class JournaledMover:
             copied = self._commands.copy(source, uids, target)
         except _TRANSIENT:
             raise
-        except ValidityChanged:
+        except FolderChanged:
             # Checked when the folder was opened, so nothing was sent.
             return ended + [
                 self._end(r, MoveState.ABANDONED, "The folder it was in has changed.") for r in ready
@@ -414,7 +356,7 @@ class JournaledMover:
                 note = "The original stays in its folder, marked as deleted."
         except _TRANSIENT:
             raise
-        except ValidityChanged:
+        except FolderChanged:
             return ended + [
                 self._end(r, MoveState.ABANDONED, "The folder it was in has changed.") for r in safe
             ]
@@ -624,7 +566,7 @@ class JournaledMover:
             if status.uid_validity != source.uid_validity:
                 return None
             found = self._session.locate([record.source for record in batch])
-        except (FolderMissing, ValidityChanged):
+        except (FolderMissing, FolderChanged):
             return None
         return {mail.ref.uid: mail for mail in found if mail.identity == wanted[mail.ref.uid].identity}
 
@@ -634,7 +576,7 @@ class JournaledMover:
             return {}
         try:
             return {mail.ref.uid: mail for mail in self._session.locate(refs)}
-        except (FolderMissing, ValidityChanged):
+        except (FolderMissing, FolderChanged):
             return {}
 
     def _find_copy(self, record: MoveRecord) -> Arrival | None:
@@ -651,7 +593,7 @@ class JournaledMover:
             for mail in self._session.arrivals(record.target, record.target_uid_next):
                 if mail.identity == record.identity and mail.ref.uid not in claimed:
                     return mail
-        except (FolderMissing, ValidityChanged):
+        except (FolderMissing, FolderChanged):
             return None
         return None
 

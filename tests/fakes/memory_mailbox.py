@@ -29,9 +29,9 @@ from spamd.domain import (
     Uid,
     UidValidity,
 )
-from spamd.errors import ConnectionLost, FolderMissing, FolderRefused, QuotaExceeded
-from spamd.mailbox.mover import Copied, JournaledMover, OpenFolder, ValidityChanged
-from spamd.source import Abilities, Folder, MoveJournal
+from spamd.errors import ConnectionLost, FolderChanged, FolderMissing, FolderRefused, QuotaExceeded
+from spamd.mailbox.mover import JournaledMover
+from spamd.source import Abilities, Copied, Folder, MoveJournal, OpenFolder
 
 INBOX = FolderName("INBOX")
 JUNK = FolderName("Junk")
@@ -553,7 +553,7 @@ class MemoryCommands:
     def _open(self, folder: OpenFolder) -> StoredFolder:
         here = self.server._folder(folder.name)
         if here.uid_validity != folder.uid_validity:
-            raise ValidityChanged("The folder has changed.")
+            raise FolderChanged("The folder has changed.")
         if here.read_only:
             raise FolderRefused(f"{folder.name} may only be read.")
         return here
