@@ -12,6 +12,7 @@ import click
 from spamd import paths, settings
 from spamd.answers import Level
 from spamd.cli.output import confirm, console, json_option, plain, print_json, table, yes_option
+from spamd.domain import AccountName
 from spamd.errors import NotRunning, RequestError, SpamdError
 
 
@@ -194,7 +195,12 @@ def wipe(what: str, yes: bool) -> None:
     from spamd.store.database import Store
 
     with Store(here.database) as store:
-        store.wipe(what)
+        if kind == "display":
+            store.wipe("text")
+        elif kind == "account":
+            store.wipe("account", AccountName(what.partition(":")[2]))
+        else:
+            store.wipe("all")
     if kind == "all":
         from spamd.model.bundle import Bundles
 

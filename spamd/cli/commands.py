@@ -47,9 +47,8 @@ class LazyGroup(click.Group):
             import difflib
 
             near = difflib.get_close_matches(args[0], self.rows, 1)
-            if near:
-                exc.message += f" Did you mean '{near[0]}'?"
-            raise
+            hint = f" Did you mean '{near[0]}'?" if near else ""
+            raise click.UsageError(f"{exc.message.rstrip('.')}.{hint}", ctx) from None
 
 
 ROWS: dict[str, tuple[str, str]] = {

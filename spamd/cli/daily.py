@@ -82,7 +82,7 @@ def _tell_status(found: Status) -> None:
 def open_() -> None:
     """Open the page in your browser."""
     with connect() as client:
-        address = client.open_pages()
+        address = client.open_url()
     if not webbrowser.open(address):
         click.echo(f"Open this in your browser within a minute: {address}")
 
@@ -114,7 +114,7 @@ COLUMNS = ("no", "when", "verdict", "score", "you", "from", "subject")
 def recent(account: str | None, verdict: str | None, since: str | None, limit: int, as_json: bool) -> None:
     """The latest verdicts."""
     with connect() as client:
-        found = client.recent(
+        found = client.judgements(
             account=account,
             verdict=Verdict(verdict) if verdict else None,
             since=moment(since, now=time.time()) if since else None,
@@ -186,7 +186,7 @@ def _ask(client: Client, judgement: Judgement, question: str) -> bool:
         if key == "w":
             _tell_why(client.why(judgement.id))
         elif key in ("j", "g"):
-            answered = client.label(judgement.id, Label.SPAM if key == "j" else Label.HAM)
+            answered = client.answer(judgement.id, Label.SPAM if key == "j" else Label.HAM)
             click.echo(f"  {plain(answered.text)}")
             return True
         elif key in ("s", "q"):
@@ -200,7 +200,7 @@ def _ask(client: Client, judgement: Judgement, question: str) -> bool:
 def label(number: int, word: str, no_move: bool) -> None:
     """Say that a judged mail is junk or good; it is learned at once and moved accordingly."""
     with connect() as client:
-        answered = client.label(number, Label.SPAM if word == "junk" else Label.HAM, move=not no_move)
+        answered = client.answer(number, Label.SPAM if word == "junk" else Label.HAM, move=not no_move)
     click.echo(plain(answered.text))
 
 
@@ -280,9 +280,7 @@ def undo(
     What is put back is learned as good mail and never filed again.
     """
     if (number is not None) == (since is not None or model is not None):
-        raise RequestError(
-            "Say what to undo.", "A number, or --since, or --model."
-        )
+        raise RequestError("Say what to undo.", "A number, or --since, or --model.")
     with connect() as client:
         if number is not None:
             if dry_run:

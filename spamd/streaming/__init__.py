@@ -1,7 +1,7 @@
-"""The same bytes -> features -> score on Spark, for mail hosts: a stream of mail files in, a stream of scores out.
+"""The same bytes -> features -> score on Spark, for mail hosts: mail files in, scores out.
 
-Owner of pyspark. Each Python worker loads the model once; a mail that cannot be scored gives a row with an error,
-never a failed job. Nothing is moved and nothing is learned here.
+Owner of pyspark. Each Python worker loads the model once; a mail that cannot be scored gives a row with an
+error, never a failed job. Nothing is moved and nothing is learned here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 COLUMNS = "probability double, logit double, model string, error string"
 HEAD_BYTES = 2**20
-"""What is handed to the reader of one mail; it looks at the first 64 KiB of text. Bounds a worker's memory."""
+"""What is handed to the reader of one mail (it looks at the first 64 KiB): bounds a worker's memory."""
 
 
 @functools.cache

@@ -12,9 +12,7 @@ from spamd.streaming import run
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="spamd.streaming", description="Score a stream of mail files on Spark."
-    )
+    parser = argparse.ArgumentParser(prog="spamd.streaming", description="Score mail files on Spark.")
     parser.add_argument("source", help="folder (or URL) where mail files appear")
     parser.add_argument("target", help="folder for the scores, JSON lines")
     parser.add_argument("--checkpoint", required=True, help="folder that remembers what was scored")

@@ -1,0 +1,494 @@
+"""The demo: the real daemon on a real IMAP server in this process, new mail, one drag, one night.
+
+Everything lies below one temporary folder, which is removed at the end, also after Ctrl-C or SIGTERM.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import queue
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import imapclient
+from rich.console import Console
+from rich.panel import Panel
+from rich.text import Text
+
+from spamd import paths, settings
+from spamd.answers import Happening
+from spamd.client import Client
+from spamd.demo.server import EmbeddedServer
+from spamd.domain import Account, AccountName, FolderName, Judgement, Mode, TlsMode, Verdict
+from spamd.errors import NotRunning, SpamdError
+
+MAIL = Path(__file__).parent / "mail"
+USER, PASSWORD = "robin", "demo"
+ACCOUNT = AccountName("demo")
+INBOX, JUNK, ARCHIVE = "INBOX", "Junk", "Archive"
+
+HAM_BEFORE, SPAM_BEFORE = 34, 26
+"""Mail that lies in the folders before; the rest arrives while you watch."""
+
+PATIENCE = 60.0  # seconds for one step, on a slow machine; the usual is far below one
+NIGHT_PATIENCE = 240.0
+COLOURS = {Verdict.JUNK: "red", Verdict.UNSURE: "yellow", Verdict.KEEP: "green"}
+
+CLUB = """\
+From: "Sofa Outlet Club" <club@sofa-outlet-club.example>
+To: Robin Vale <robin@home.example>
+Subject: {subject}
+Date: {date}
+Message-ID: <{number}.club@sofa-outlet-club.example>
+MIME-Version: 1.0
+Content-Type: text/plain; charset=utf-8
+
+Dear member,
+
+{line} The sofa outlet club at the ring road is open on Saturday from ten to six.
+Corner sofas, footstools and sofa beds from our showroom, delivery by arrangement.
+
+Order number {number}, see https://sofa-outlet-club.example/week/{number}
+
+Your sofa outlet club
+"""
+"""A newsletter that nobody but this person minds: no filter can know it before the first drag."""
+
+
+@dataclass
+class Tale:
+    """What came true."""
+
+    judged: int = 0
+    moved: int = 0
+    corrections: int = 0
+    relearned: bool = False
+    lost: int = 0
+    night: dict[str, object] = dataclasses.field(default_factory=dict)
+    good_in_junk: int = 0
+    seconds: float = 0.0
+
+    @property
+    def came_true(self) -> bool:
+        return (
+            self.judged > 0
+            and self.moved > 0
+            and self.corrections > 0
+            and self.relearned
+            and self.lost == 0
+            and self.good_in_junk == 0
+            and bool(self.night)
+        )
+
+
+class Mailbox:
+    """The person's own mail program: one IMAP connection that delivers, drags and counts."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._imap = imapclient.IMAPClient(host, port, ssl=False)
+        self._imap.login(USER, PASSWORD)
+        self.delivered: collections.Counter[str] = collections.Counter()
+
+    def deliver(self, raw: bytes, folder: str = INBOX, *, read: bool = False) -> None:
+        self._imap.append(folder, raw, [imapclient.SEEN] if read else [])
+        self.delivered[_fingerprint(raw)] += 1
+
+    def drag(self, message_id: str, source: str, target: str) -> None:
+        self._imap.select_folder(source)
+        found = self._imap.search(["HEADER", "Message-ID", message_id])
+        self._imap.move(found, target)
+        self._imap.unselect_folder()
+
+    def create(self, *folders: str) -> None:
+        there = {name for _flags, _separator, name in self._imap.list_folders()}
+        for folder in folders:
+            if folder not in there:
+                self._imap.create_folder(folder)
+
+    def lost(self) -> int:
+        """Mails delivered that are in no folder any more, plus those that are in two."""
+        found: collections.Counter[str] = collections.Counter()
+        for _flags, _separator, name in self._imap.list_folders():
+            self._imap.select_folder(name, readonly=True)
+            uids = self._imap.search()
+            if uids:
+                for item in self._imap.fetch(uids, ["BODY.PEEK[]"]).values():
+                    found[_fingerprint(item[b"BODY[]"])] += 1
+        self._imap.unselect_folder()
+        return sum((self.delivered - found).values()) + sum((found - self.delivered).values())
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError, imapclient.exceptions.IMAPClientError):
+            self._imap.logout()
+
+
+def _fingerprint(raw: bytes) -> str:
+    return hashlib.sha256(raw.replace(b"\r\n", b"\n")).hexdigest()
+
+
+class Verdicts:
+    """What the daemon tells while it works, by its event stream."""
+
+    def __init__(self, client: Client) -> None:
+        self._queue: queue.SimpleQueue[Happening] = queue.SimpleQueue()
+        self._client = client
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._listen, name="demo-stream", daemon=True)
+        self._thread.start()
+
+    def _listen(self) -> None:
+        while not self._ended.is_set():
+            try:
+                for happening in self._client.stream():
+                    self._queue.put(happening)
+            except SpamdError:
+                if self._ended.wait(0.2):
+                    return
+
+    def changed(self, timeout: float) -> None:
+        """Wait until something happened, or so long."""
+        with contextlib.suppress(queue.Empty):
+            self._queue.get(timeout=timeout)
+
+    def close(self) -> None:
+        self._ended.set()
+
+
+class Story:
+    """One telling. `say` prints; everything else happens for real."""
+
+    def __init__(self, root: Path, console: Console, *, once: bool) -> None:
+        self.console = console
+        self.once = once
+        self.tale = Tale()
+        self.home = paths.find({"SPAMD_HOME": str(root)})
+        self.ham = sorted((MAIL / "ham").glob("*.eml"))
+        self.spam = sorted((MAIL / "spam").glob("*.eml"))
+        self.shown: set[int] = set()
+        self.arrived: dict[str, str] = {}  # Message-ID -> "ham" or "spam" of what came while we watched
+
+    def tell(self) -> Tale:
+        began = time.monotonic()
+        with contextlib.ExitStack() as stack:
+            server = stack.enter_context(EmbeddedServer(users={USER: PASSWORD}))
+            mailbox = Mailbox(server.host, server.port)
+            stack.callback(mailbox.close)
+            self.prepare(mailbox, server.host, server.port)
+            stack.enter_context(self.daemon())
+            client = stack.enter_context(self.client())
+            verdicts = Verdicts(client)
+            stack.callback(verdicts.close)
+            self.read_folders(client, verdicts)
+            self.arrive(client, mailbox, verdicts, self.mixed(HAM_BEFORE, SPAM_BEFORE, 6))
+            self.teach(client, mailbox, verdicts)
+            self.night(client, mailbox, verdicts)
+            self.tale.lost = mailbox.lost()
+            self.tale.seconds = round(time.monotonic() - began, 1)
+            self.sum_up()
+            if not self.once:
+                self.stay(client, mailbox, verdicts, server.host, server.port)
+        return self.tale
+
+    # ---- chapters
+
+    def prepare(self, mailbox: Mailbox, host: str, port: int) -> None:
+        mailbox.create(JUNK, ARCHIVE)
+        for file in self.ham[:HAM_BEFORE]:
+            mailbox.deliver(file.read_bytes(), ARCHIVE if file.stem[-1] in "nelt" else INBOX, read=True)
+        for file in self.spam[:SPAM_BEFORE]:
+            mailbox.deliver(file.read_bytes(), JUNK)
+        self.home.make()
+        settings.save(self.home.config_file, {"secrets": "file", "display": "snippet", "night_min_labels": 1})
+        settings.add_account(
+            self.home.config_file,
+            Account(
+                name=ACCOUNT,
+                host=host,
+                port=port,
+                user=USER,
+                tls=TlsMode.NONE,
+                junk=FolderName(JUNK),
+                mode=Mode.FILTERING,
+            ),
+        )
+        from spamd.credentials import Secrets
+
+        Secrets.choose(settings.load(self.home.config_file), self.home).set(ACCOUNT, PASSWORD)
+        self.heading(
+            "A mailbox in this process",
+            f"{HAM_BEFORE} good mails in INBOX and Archive, {SPAM_BEFORE} in Junk, all written for this demo.",
+        )
+
+    @contextlib.contextmanager
+    def daemon(self) -> Iterator[None]:
+        log = self.home.log / "demo-daemon.txt"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "spamd", "run"],
+                env={**os.environ, "SPAMD_HOME": str(self.home.config.parent)},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,  # Ctrl-C is ours to hand on, in order
+            )
+        self._daemon, self._daemon_log = process, log
+        try:
+            yield
+        finally:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def client(self) -> Client:
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return Client.connect(self.home)
+            except NotRunning:
+                if self._daemon.poll() is not None or time.monotonic() > deadline:
+                    last = self._daemon_log.read_text(errors="replace")[-2000:]
+                    raise SpamdError("The filter did not start.", last) from None
+                time.sleep(0.1)  # nothing to wait on before it is there
+
+    def read_folders(self, client: Client, verdicts: Verdicts) -> None:
+        def watching() -> bool:
+            return client.account(ACCOUNT).state.phase == "watching"
+
+        self.wait(watching, verdicts, "the filter to sign in")
+        client.start_first_reading(ACCOUNT)
+        self.wait(
+            lambda: (
+                any(one.kind == "first-reading" and one.finished for one in client.progress())
+                or sum(1 for _ in client.export_labels()) >= SPAM_BEFORE + HAM_BEFORE // 2
+            ),
+            verdicts,
+            "the first reading",
+        )
+        labels = collections.Counter(str(one.label) for one in client.export_labels())
+        self.heading(
+            "It learns from the folders that are there",
+            f"{labels['ham']} good and {labels['spam']} junk mails read, none marked as read.",
+        )
+
+    def mixed(self, ham_from: int, spam_from: int, count: int) -> list[Path]:
+        pairs = zip(self.ham[ham_from:], self.spam[spam_from:], strict=False)
+        return [file for pair in pairs for file in pair][:count]
+
+    def arrive(self, client: Client, mailbox: Mailbox, verdicts: Verdicts, files: list[Path]) -> None:
+        self.heading("New mail arrives", "Each is judged when the server announces it; junk is moved.")
+        for file in files:
+            raw = file.read_bytes()
+            before = self.newest(client)
+            mailbox.deliver(raw)
+            judgement = self.judged_after(client, verdicts, before)
+            self.show(client, judgement)
+            if file.parent.name == "ham" and judgement.decision.verdict is Verdict.JUNK:
+                self.tale.good_in_junk += 1
+
+    def teach(self, client: Client, mailbox: Mailbox, verdicts: Verdicts) -> None:
+        self.heading("You drag one mail to Junk", "A newsletter that no filter can know is junk to you.")
+        for number, (subject, line) in enumerate(
+            (
+                ("Saturday at the sofa outlet club", "This week twelve corner sofas came in."),
+                ("Sofa outlet club: your Saturday", "New this week: nine footstools and a chaise longue."),
+                ("Open on Saturday, sofa outlet club", "This week it is sofa beds, fourteen of them."),
+            ),
+            start=4711,
+        ):
+            raw = self.club(number, subject, line)
+            before = self.newest(client)
+            mailbox.deliver(raw)
+            judgement = self.judged_after(client, verdicts, before)
+            self.show(client, judgement)
+            if number == 4711:
+                if judgement.decision.move:
+                    continue
+                labels = len(client.export_labels())
+                mailbox.drag(f"<{number}.club@sofa-outlet-club.example>", INBOX, JUNK)
+                self.wait(lambda labels=labels: len(client.export_labels()) > labels, verdicts, "the lesson")
+                self.tale.corrections += 1
+                self.console.print("  [bold]You drag it to Junk. The next ones are judged by that lesson:[/]")
+            elif judgement.decision.verdict is Verdict.JUNK:
+                self.tale.relearned = True
+
+    def night(self, client: Client, mailbox: Mailbox, verdicts: Verdicts) -> None:
+        if not client.models().can_train:
+            self.tale.night = {"outcome": "not installed"}
+            self.heading("Night", client.models().training_hint)
+            return
+        before = client.models()
+        self.heading("Night", "The real trainer runs in its child process; mail goes on arriving.")
+        client.train()
+        files = iter(self.mixed(HAM_BEFORE + 3, SPAM_BEFORE + 3, 6))
+        began = time.monotonic()
+        while True:
+            work = next((one for one in client.progress() if one.kind == "train"), None)
+            if work is not None and work.finished:
+                break
+            file = next(files, None)
+            if file is not None:
+                last = self.newest(client)
+                mailbox.deliver(file.read_bytes())
+                judgement = self.judged_after(client, verdicts, last)
+                self.show(client, judgement)
+                if file.parent.name == "ham" and judgement.decision.verdict is Verdict.JUNK:
+                    self.tale.good_in_junk += 1
+            else:
+                verdicts.changed(0.5)
+            if time.monotonic() - began > NIGHT_PATIENCE:
+                raise SpamdError("The night did not end.", "See the log of the demo.")
+        after = client.models()
+        promoted = bool(after.current and before.current and after.current.id != before.current.id)
+        self.tale.night = {
+            "outcome": "promoted" if promoted else "refused",
+            "seconds": round(time.monotonic() - began, 1),
+            "text": work.error or work.text,
+        }
+        if promoted and after.current:
+            self.tale.night["model"] = after.current.id
+            self.tale.night["figures"] = {name: round(v, 5) for name, v in after.current.figures.items()}
+        self.console.print(Text(f"  {work.error or work.text}", style="green" if promoted else "yellow"))
+        if promoted:
+            self.console.print("  The new model was swapped in between two mails.")
+
+    def sum_up(self) -> None:
+        tale = self.tale
+        self.heading(
+            "The end of the story",
+            f"{tale.judged} judged, {tale.moved} moved, {tale.corrections} corrected by you, {tale.lost} lost.",
+        )
+
+    def stay(self, client: Client, mailbox: Mailbox, verdicts: Verdicts, host: str, port: int) -> None:
+        address = client.open_url()
+        self.console.print(
+            Panel(
+                f"IMAP   {host}:{port}, no TLS, user [bold]{USER}[/], password [bold]{PASSWORD}[/]\n"
+                f"Page   {address}   (opens once, within a minute)\n"
+                f"CLI    SPAMD_HOME={self.home.config.parent} {Path(sys.executable).parent}/spamdctl status\n\n"
+                "Connect any mail client, drag mail around, and watch. Ctrl-C ends it.",
+                title="Have a look yourself",
+            )
+        )
+        number = 5000
+        waiting = iter(self.mixed(HAM_BEFORE + 6, SPAM_BEFORE + 6, 100))
+        while True:
+            last = self.newest(client)
+            file = next(waiting, None)
+            if file is None:
+                number += 1
+                raw = self.club(number, "Saturday at the sofa outlet club", "This week we have sofas.")
+            else:
+                raw = file.read_bytes()
+            mailbox.deliver(raw)
+            self.show(client, self.judged_after(client, verdicts, last))
+            end = time.monotonic() + 20
+            while time.monotonic() < end:
+                if self._daemon.poll() is not None:
+                    raise SpamdError("The filter ended.", "See the log of the demo.")
+                time.sleep(0.2)  # the pace of the demo, not a wait for an event
+
+    # ---- telling
+
+    def club(self, number: int, subject: str, line: str) -> bytes:
+        from email.utils import formatdate
+
+        text = CLUB.format(number=number, subject=subject, line=line, date=formatdate(localtime=True))
+        return text.encode().replace(b"\n", b"\r\n")
+
+    def heading(self, title: str, text: str) -> None:
+        self.console.print()
+        self.console.print(Text(title, style="bold"))
+        self.console.print(Text(text, style="dim"))
+
+    def show(self, client: Client, judgement: Judgement) -> None:
+        verdict = judgement.decision.verdict
+        self.tale.judged += 1
+        if judgement.moved or judgement.decision.move:
+            self.tale.moved += 1
+        line = Text("  ")
+        line.append(f"{verdict.value:<7}", style=f"bold {COLOURS[verdict]}")
+        line.append(f"{judgement.score.probability:6.3f}  ")
+        line.append(f"{judgement.sender[:28]:<29}", style="dim")
+        line.append(judgement.subject[:58])
+        self.console.print(line)
+        if verdict is not Verdict.KEEP:
+            reasons = client.why(judgement.id).reasons[:4]
+            told = ", ".join(one.text for one in reasons if one.contribution > 0)
+            self.console.print(Text(f"          because of {told}" if told else "", style="dim italic"))
+
+    def newest(self, client: Client) -> int:
+        found = client.judgements(limit=1)
+        return found[0].id if found else 0
+
+    def judged_after(self, client: Client, verdicts: Verdicts, before: int) -> Judgement:
+        """The verdict on the mail just delivered, with its move finished."""
+        found: list[Judgement] = []
+
+        def there() -> bool:
+            found[:] = [one for one in client.judgements(limit=5) if one.id > before]
+            return bool(found) and (not found[0].decision.move or found[0].moved)
+
+        self.wait(there, verdicts, "a verdict")
+        return found[0]
+
+    def wait(self, true: Callable[[], bool], verdicts: Verdicts, what: str) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not true():
+            if self._daemon.poll() is not None:
+                raise SpamdError("The filter ended.", self._daemon_log.read_text(errors="replace")[-2000:])
+            if time.monotonic() > deadline:
+                last = self._daemon_log.read_text(errors="replace")[-2000:]
+                raise SpamdError(f"Waited in vain for {what}.", last)
+            verdicts.changed(0.2)
+
+
+class _Ended(BaseException):
+    """SIGTERM: leave as after Ctrl-C, cleaning up."""
+
+
+def _end(_signal: int, _frame: FrameType | None) -> None:
+    raise _Ended
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="spamd.demo", description="The filter at work on an embedded mailbox."
+    )
+    parser.add_argument("--once", action="store_true", help="tell the story once; end with one line of JSON")
+    given = parser.parse_args()
+    signal.signal(signal.SIGTERM, _end)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
+    root = Path(tempfile.mkdtemp(prefix="spamd-demo-"))
+    story = Story(root, console, once=given.once)
+    try:
+        tale = story.tell()
+    except (KeyboardInterrupt, _Ended):
+        console.print("\nThe demo is over; nothing of it is left.")
+        return 0 if not given.once else 130
+    except SpamdError as exc:
+        console.print(f"[red]{exc.title}[/]\n{exc.hint}")
+        tale = story.tale
+        if not given.once:
+            return 1
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+    print(json.dumps(dataclasses.asdict(tale), ensure_ascii=False))
+    return 0 if tale.came_true else 1
