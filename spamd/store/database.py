@@ -8,9 +8,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Self
 
-from spamd.domain import AccountName
 from spamd.errors import RequestError, StoreBusy
 from spamd.store.connection import Clock
 from spamd.store.folders import Folders
@@ -22,7 +21,7 @@ from spamd.store.notes import Notes
 DAY = 86400.0
 TREND_DAYS = 400  # judgements without text and label are kept this long: a year's picture
 _ACCOUNT_TABLES = ("judgement", "vector", "sighting", "cursor", "label", "move", "event", "contact")
-_ALL_TABLES = (*_ACCOUNT_TABLES, "list_entry", "state")
+_ALL_TABLES = (*_ACCOUNT_TABLES, "list_entry")
 
 
 class Store(Judgements, Labels, Moves, Folders, Notes):
@@ -59,7 +58,7 @@ class Store(Judgements, Labels, Moves, Folders, Notes):
         """What is older than keep_days and serves nothing any more; the number of rows changed or removed.
 
         Text kept for display, vectors nobody labelled, mails gone from their folder, events. Labels,
-        journal and the score of labelled mail stay: rescued mail is never filed again, and evidence needs them.
+        journal and score of labelled mail stay: rescued mail is never filed again; evidence needs them.
         """
         old, ancient = now - keep_days * DAY, now - max(keep_days, TREND_DAYS) * DAY
         with self._write() as db:
@@ -84,25 +83,25 @@ class Store(Judgements, Labels, Moves, Folders, Notes):
                 db.execute("INSERT INTO judgement_text (judgement_text) VALUES ('optimize')")
         return changed
 
-    def wipe(self, what: Literal["text", "account", "all"], account: AccountName | None = None) -> None:
+    def wipe(self, what: str) -> None:
         """Remove for good: nothing of it is left in the file, its log, or the copies made before a migration.
 
-        text: what is kept for display. account: everything of one account. all: everything.
+        what: "display" (what is kept so that pages can show it), "account:NAME" (everything of that account)
+        or "all".
         """
+        kind, _, account = what.partition(":")
         with self._write() as db:
-            if what == "text":
+            if what == "display":
                 blank(db, "1 = 1", ())
-            elif what == "account":
-                if account is None:
-                    raise RequestError("Which account is to be wiped?")
+            elif kind == "account" and account:
                 for table in _ACCOUNT_TABLES:
                     db.execute(f"DELETE FROM {table} WHERE account = ?", (account,))
-            else:
-                display = self.state("display")
+            elif what == "all":
                 for table in _ALL_TABLES:
                     db.execute(f"DELETE FROM {table}")
-                if display is not None:
-                    db.execute("INSERT INTO state (key, value) VALUES ('display', ?)", (display,))
+                db.execute("DELETE FROM state WHERE key != 'display'")
+            else:
+                raise RequestError(f"{what!r} cannot be wiped.", 'Say "display", "account:NAME" or "all".')
         self.clean()
 
     def clean(self) -> None:
@@ -120,3 +119,9 @@ class Store(Judgements, Labels, Moves, Folders, Notes):
                 "The wiped data may still lie in the database's log.",
                 "Close other programs, then wipe again.",
             )
+
+
+def check(path: Path) -> None:
+    """StoreError if the database at this path is damaged, locked, or of another version. Changes nothing."""
+    with Store(path, read_only=True) as store:
+        store.check()

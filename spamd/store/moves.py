@@ -148,7 +148,8 @@ def insert_move(db: sqlite3.Connection, record: MoveRecord, now: float) -> MoveR
     cursor = db.execute(
         "INSERT INTO move (account, identity, kind, state, source_folder, source_uid_validity, source_uid,"
         " target, target_uid_validity, target_uid_next, target_uid, message_id, size, fingerprint,"
-        " created_at, changed_at, model_id, error) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " created_at, changed_at, model_id, error)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             stored.account,
             stored.identity,
