@@ -116,6 +116,14 @@ def thunderbird_uninstall() -> None:
         click.echo(f"Removed {path}")
 
 
+@thunderbird.command("token")
+def thunderbird_token() -> None:
+    """What to paste into the add-on's settings, where Thunderbird comes from Snap or Flatpak."""
+    from spamd import thunderbird_host
+
+    click.echo(thunderbird_host.pasteable(paths.find()))
+
+
 @click.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import tempfile
 from pathlib import Path
 
 from spamd.errors import AutostartError
+from spamd.paths import write_private
 
 MARK = "Written by spamd-desktop"
 
@@ -20,32 +18,20 @@ def is_ours(path: Path) -> bool:
     return MARK.encode() in raw or MARK.encode("utf-16-le") in raw
 
 
-def write(path: Path, content: bytes, *, mode: int = 0o644) -> None:
+def write(path: Path, content: bytes) -> None:
     """Put `content` there in one step. AutostartError where a file of somebody else's is in the way."""
     if path.is_symlink() or (path.exists() and not is_ours(path)):
         raise AutostartError(
             f"{path} is there already and was not written by spamd.", "Move it away, then try again."
         )
-    temporary = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(mode)
-        Path(temporary).replace(path)
-        temporary = None
+        path.parent.mkdir(parents=True, exist_ok=True)  # shared with other programs: the usual rights
+        write_private(path, content)
     except OSError as error:
         raise AutostartError(
             f"{path} could not be written: {error.strerror or error}.",
             "Free some space or see to the folder's rights, then try again.",
         ) from error
-    finally:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                Path(temporary).unlink()
 
 
 def remove(path: Path) -> bool:

@@ -1,0 +1,77 @@
+// @ts-check
+// Answers in the person's language. Machine words have a translation; a word that is not known is shown as it came.
+
+/** @typedef {import("./api.js").Judgement} Judgement */
+/** @typedef {import("./api.js").Reason} Reason */
+
+/** @param {string} key @param {...string} values */
+export function say(key, ...values) {
+  return browser.i18n.getMessage(key, values) || key;
+}
+
+/** A machine word such as "learning" below a prefix such as "decision". @param {string} prefix @param {string} word */
+export function translated(prefix, word) {
+  const key = prefix + word.split(/[^a-zA-Z0-9]+/).filter(Boolean).map((part) => part[0].toUpperCase() + part.slice(1)).join("");
+  return browser.i18n.getMessage(key) || "";
+}
+
+/** @param {number} probability 0..1. Never 0 % or 100 %: nothing is that certain. */
+export function percent(probability) {
+  const value = Math.min(0.999, Math.max(0.001, probability));
+  const digits = value > 0.99 || value < 0.01 ? 1 : 0;
+  return new Intl.NumberFormat(browser.i18n.getUILanguage(), {
+    style: "percent",
+    minimumFractionDigits: digits,
+    maximumFractionDigits: digits,
+  }).format(value);
+}
+
+/** The verdict that counts: the person's word goes before the model's. @param {Judgement} judgement */
+export function verdictOf(judgement) {
+  if (judgement.label === "spam") return "junk";
+  if (judgement.label === "ham") return "keep";
+  return judgement.decision.verdict;
+}
+
+const BADGES = {
+  junk: { text: "!", colour: "#b23a3a" },
+  unsure: { text: "?", colour: "#b8860b" },
+  keep: { text: "", colour: "#2e8b57" },
+};
+
+/**
+ * How the button on an open mail looks.
+ * @param {Judgement | null} judgement
+ */
+export function buttonOf(judgement) {
+  if (!judgement) return { icon: "icons/off.svg", badge: "", colour: "#808080", title: say("buttonUnknown") };
+  const verdict = verdictOf(judgement);
+  const title = judgement.label
+    ? say(judgement.label === "spam" ? "buttonToldJunk" : "buttonToldGood")
+    : `${translated("verdict", verdict)} · ${say("spamProbability", percent(judgement.score.probability))}`;
+  const { text, colour } = BADGES[verdict] ?? BADGES.keep;
+  return { icon: `icons/${verdict}.svg`, badge: text, colour, title };
+}
+
+/** Why it was decided so. @param {{reason: string, explanation: string}} decision */
+export function decisionSentence(decision) {
+  return translated("decision", decision.reason) || decision.explanation;
+}
+
+/** @param {Reason} reason @returns {{kind: string, text: string, towards: "spam" | "ham", strength: number}} */
+export function reasonView(reason) {
+  const text = reason.kind === "fact" ? translated("fact", reason.text) || reason.text : reason.text;
+  return {
+    kind: translated("kind", reason.kind) || reason.kind,
+    text,
+    towards: reason.contribution >= 0 ? "spam" : "ham",
+    strength: Math.min(1, Math.abs(reason.contribution) / 4),
+  };
+}
+
+/** @param {import("./connection.js").NotConnected | Error} error */
+export function troubleSentences(error) {
+  const trouble = /** @type {any} */ (error).trouble;
+  if (trouble) return { title: translated("trouble", trouble), hint: translated("hint", trouble) };
+  return { title: say("troubleOther"), hint: error.message };
+}

@@ -1,0 +1,70 @@
+// @ts-check
+// How the connection is, what waits for the person, and what to switch off in Thunderbird.
+
+import * as api from "../lib/api.js";
+import { find, forget, paste } from "../lib/connection.js";
+import { byId, make, translatePage } from "../lib/page.js";
+import { say, translated, troubleSentences } from "../lib/words.js";
+
+/** Phases in which an account does nothing until the person does something. */
+const WAITS = new Set(["brake", "sign-in", "error"]);
+
+translatePage();
+document.title = say("optionsTitle");
+byId("again").addEventListener("click", look);
+byId("save").addEventListener("click", save);
+void look();
+
+async function look() {
+  await forget();
+  try {
+    const status = await api.status();
+    const { way } = await find();
+    byId("state").textContent = say("connected", String(status.version), say(way === "host" ? "wayHost" : "wayPasted"));
+    byId("state").className = "";
+    byId("state-hint").textContent = "";
+    byId("accounts").replaceChildren(...status.accounts.map(accountRow));
+    if (!status.accounts.length) byId("accounts").append(make("li", say("noAccounts"), "quiet"));
+  } catch (error) {
+    const { title, hint } = troubleSentences(/** @type {Error} */ (error));
+    byId("state").textContent = title;
+    byId("state").className = "trouble";
+    byId("state-hint").textContent = hint;
+    byId("accounts").replaceChildren();
+  }
+  document.body.dataset.looked = "yes";
+}
+
+/** @param {any} view */
+function accountRow({ account, state, headline }) {
+  const line = make("li", "", "mail");
+  const what = make("div", "", "what");
+  what.append(make("div", account.name));
+  const waits = WAITS.has(state.phase);
+  const phase = translated("phase", state.phase) || state.phase;
+  const detail = waits ? state.detail || headline : "";
+  what.append(make("div", [phase, detail].filter(Boolean).join(": "), waits ? "cause trouble" : "quiet cause"));
+  line.append(what);
+  if (state.phase === "brake") {
+    const button = /** @type {HTMLButtonElement} */ (make("button", say("goOn")));
+    button.addEventListener("click", async () => {
+      button.disabled = true;
+      try {
+        await api.goOn(account.name);
+      } finally {
+        await look();
+      }
+    });
+    line.append(button);
+  }
+  return line;
+}
+
+async function save() {
+  const field = /** @type {HTMLInputElement} */ (byId("pasted"));
+  const understood = await paste(field.value);
+  byId("paste-answer").textContent = say(understood ? "pasteSaved" : "pasteWrong");
+  if (understood) field.value = "";
+  await look();
+  void browser.runtime.sendMessage({ changed: true }).catch(() => {});
+}

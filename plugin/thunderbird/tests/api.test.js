@@ -1,0 +1,59 @@
+import assert from "node:assert/strict";
+import { after, test } from "node:test";
+import * as api from "../lib/api.js";
+import { daemon, thunderbird } from "./support.js";
+
+const running = [];
+after(() => Promise.all(running.map(({ close }) => close())));
+
+async function started(token, answers) {
+  const one = await daemon(token, answers);
+  running.push(one);
+  return one;
+}
+
+test("asks with the token and teaches as the add-on", async () => {
+  const answered = { judgement: { id: 7 }, move: "junk", text: "" };
+  const { port, requests } = await started("good", {
+    "POST judgements/7/label": [200, answered],
+    "POST identify": [200, { judgement: { id: 7 } }],
+  });
+  thunderbird("en", async () => ({ port, token: "good", version: "1" }));
+  assert.equal((await api.identify({ message_id: "a@b" }))?.id, 7);
+  assert.deepEqual(await api.teach(7, "spam"), answered);
+  assert.equal(await api.identify({ message_id: "" }), null);
+  const bodies = requests.map(({ body }) => body);
+  assert.deepEqual(bodies, [{ message_id: "a@b" }, { label: "spam", source: "addon" }]);
+  assert.equal(requests[0].headers.authorization, "Bearer good");
+});
+
+test("a daemon that was started anew is found again, once", async () => {
+  const old = await started("another", {});
+  const now = await started("new", { "GET status": [200, { version: "2" }] });
+  const known = [
+    { port: old.port, token: "stale", version: "1" },
+    { port: now.port, token: "new", version: "2" },
+  ];
+  const { asked } = thunderbird("en", async () => known[Math.min(asked.length, known.length) - 1]);
+  assert.deepEqual(await api.status(), { version: "2" });
+  assert.equal(asked.length, 2);
+  await now.close();
+  await assert.rejects(api.status(), (error) => error.trouble === "unreachable");
+  assert.equal(asked.length, 3);
+});
+
+test("a refused pasted key is called so; another refusal keeps its words", async () => {
+  const token = "good-token-of-the-daemon";
+  const { port } = await started(token, { "GET status": [400, { error: { title: "No.", hint: "Try." } }] });
+  thunderbird();
+  await browser.storage.local.set({ pasted: `${port}:another-token-of-some-length` });
+  await assert.rejects(api.status(), (error) => error.trouble === "pasted-wrong");
+  await browser.storage.local.set({ pasted: `${port}:${token}` });
+  await assert.rejects(api.status(), (error) => error.status === 400 && error.message === "No. Try.");
+});
+
+test("account names cannot leave their place in the path", async () => {
+  const { port } = await started("t", { "POST accounts/a%2F..%2Fb/go-on": [200, { text: "ok" }] });
+  thunderbird("en", async () => ({ port, token: "t", version: "1" }));
+  assert.deepEqual(await api.goOn("a/../b"), { text: "ok" });
+});

@@ -1,0 +1,53 @@
+// Thunderbird's `browser`, as far as the modules under test call it; the daemon is a real HTTP server.
+import { readFileSync } from "node:fs";
+import { createServer } from "node:http";
+
+const noHost = () => Promise.reject(new Error("No such native application"));
+
+/** @param {string} locale @param {(host: string, message: any) => Promise<any>} nativeAnswer */
+export function thunderbird(locale = "en", nativeAnswer = noHost) {
+  const file = new URL(`../_locales/${locale}/messages.json`, import.meta.url);
+  const messages = JSON.parse(readFileSync(file, "utf8"));
+  const area = () => {
+    const kept = {};
+    return {
+      get: async (key) => (key in kept ? { [key]: structuredClone(kept[key]) } : {}),
+      set: async (values) => void Object.assign(kept, structuredClone(values)),
+      remove: async (key) => void delete kept[key],
+    };
+  };
+  const asked = [];
+  globalThis.browser = {
+    i18n: {
+      getUILanguage: () => locale,
+      getMessage: (key, values = []) =>
+        (messages[key]?.message ?? "").replace(/\$(\d)/g, (_, number) => [values].flat()[number - 1] ?? ""),
+    },
+    storage: { session: area(), local: area() },
+    runtime: {
+      sendNativeMessage: async (host, message) => {
+        asked.push(host);
+        return nativeAnswer(host, message);
+      },
+    },
+  };
+  return { asked };
+}
+
+/** A daemon's API: answers by "METHOD path"; keeps what it was asked. */
+export async function daemon(token, answers) {
+  const requests = [];
+  const server = createServer(async (request, response) => {
+    let body = "";
+    for await (const chunk of request) body += chunk;
+    const { method, url, headers } = request;
+    requests.push({ method, url, body: body && JSON.parse(body), headers });
+    const allowed = headers.authorization === `Bearer ${token}`;
+    const found = answers[`${method} ${url.replace("/api/v1/", "")}`] ?? [404, {}];
+    const [code, value] = allowed ? found : [401, { error: { title: "The token is wrong." } }];
+    response.writeHead(code, { "Content-Type": "application/json" }).end(JSON.stringify(value));
+  });
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", () => resolve(undefined)));
+  const close = () => new Promise((resolve) => (server.closeAllConnections(), server.close(resolve)));
+  return { requests, port: server.address().port, close };
+}

@@ -1,0 +1,105 @@
+"""The Thunderbird add-on: its own tests (node), and what Mozilla's linter says of the package."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from spamd import thunderbird_host
+
+ROOT = Path(__file__).parents[3]
+ADDON = ROOT / "plugin" / "thunderbird"
+
+
+def node_version() -> int:
+    if shutil.which("node") is None:
+        return 0
+    done = subprocess.run(["node", "--version"], capture_output=True, text=True, check=False, timeout=60)
+    found = re.match(r"v(\d+)", done.stdout)
+    return int(found[1]) if found else 0
+
+
+@pytest.mark.skipif(node_version() < 18, reason="node 18 or newer is not installed (Debian: nodejs)")
+def test_the_addons_own_tests_pass() -> None:
+    done = subprocess.run(
+        ["node", "--test", "--test-reporter=tap"],
+        cwd=ADDON,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    passed = re.search(r"^# pass (\d+)", done.stdout, re.MULTILINE)
+    assert passed and int(passed[1]) >= 16, done.stdout
+
+
+def test_every_file_that_the_manifest_and_the_pages_name_is_there() -> None:
+    manifest = json.loads((ADDON / "manifest.json").read_bytes())
+    assert manifest["manifest_version"] == 3
+    assert "experiment_apis" not in manifest
+    named = set(re.findall(r'"([\w/]+\.(?:js|html|svg))"', (ADDON / "manifest.json").read_text()))
+    for page in ADDON.glob("*/*.html"):
+        for source in re.findall(r'(?:src|href)="([^"]+)"', page.read_text()):
+            named.add((page.parent / source).resolve().relative_to(ADDON.resolve()).as_posix())
+    for script in ADDON.glob("**/*.js"):
+        for source in re.findall(r'from "(\.[^"]+)"', script.read_text()):
+            named.add((script.parent / source).resolve().relative_to(ADDON.resolve()).as_posix())
+    assert len(named) > 10
+    assert [name for name in sorted(named) if not (ADDON / name).is_file()] == []
+
+
+def test_no_page_puts_mail_into_html() -> None:
+    for script in ADDON.glob("**/*.js"):
+        assert not re.search(
+            r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(", script.read_text()
+        )
+
+
+LINTER = ROOT / "build" / "addons-linter"
+
+
+@pytest.fixture(scope="module")
+def linter() -> Path:
+    """addons-linter 7 (the last that installs from the registry as it is), kept in build/."""
+    program = LINTER / "node_modules" / ".bin" / "addons-linter"
+    if not program.exists():
+        if shutil.which("npm") is None or node_version() < 18:
+            pytest.skip("npm with node 18 or newer is not installed (Debian: npm)")
+        LINTER.mkdir(parents=True, exist_ok=True)
+        words = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "addons-linter@7"]
+        done = subprocess.run(words, cwd=LINTER, capture_output=True, text=True, timeout=240, check=False)
+        if not program.exists():
+            pytest.skip(f"npm could not install addons-linter: {done.stderr.strip()[-200:]}")
+    return program
+
+
+def test_mozillas_linter_finds_nothing(linter: Path, tmp_path: Path) -> None:
+    package = tmp_path / "spamd.xpi"
+    thunderbird_host.package(package)
+    done = subprocess.run(
+        [linter, "--output", "json", package], capture_output=True, text=True, timeout=240, check=False
+    )
+    found = json.loads(done.stdout)
+    assert found["errors"] == []
+    # The linter knows Firefox only: Thunderbird's own permissions and interfaces are strange to it.
+    strange = [
+        warning
+        for warning in found["warnings"]
+        if not (
+            (
+                warning["code"] == "UNSUPPORTED_API"
+                and re.match(r"(messages|messageDisplay|folders|spaces)\.", warning["message"])
+            )
+            or (
+                warning["code"] == "MANIFEST_PERMISSIONS"
+                and re.search(r'"(accountsRead|messages(Move|Read))"', warning["message"])
+            )
+        )
+    ]
+    assert strange == []
