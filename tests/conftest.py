@@ -14,8 +14,9 @@ import time
 import pytest
 
 from tests.servers.dovecot import _dovecots, dovecot
+from tests.servers.embedded import _embedded, pymap
 
-__all__ = ["_dovecots", "dovecot"]
+__all__ = ["_dovecots", "_embedded", "dovecot", "pymap"]
 
 # A test that wants a real keyring sets this itself. (An environment variable, so that children have it too.)
 os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.fail.Keyring"

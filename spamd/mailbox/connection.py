@@ -90,7 +90,9 @@ class Fetched:
 class Connection:
     """Use connect() to get one."""
 
-    def __init__(self, client: imapclient.IMAPClient, host: str, port: int) -> None:
+    def __init__(
+        self, client: imapclient.IMAPClient, host: str, port: int, read_seconds: float = READ_SECONDS
+    ) -> None:
         self.host = host
         self.port = port
         self.capabilities: frozenset[str] = frozenset()  # upper case
@@ -102,8 +104,10 @@ class Connection:
         self.broken = False
         self._client = client
         self._imap = client._imap
-        self._file = getattr(self._imap, "_file", None) or self._imap.file
+        self._buffer = bytearray()  # received, not yet read
+        self._scanned = 0  # no line ends before this place in the buffer
         self._tag = 0
+        self._read_seconds = read_seconds
         self.banner = plain(self._imap.welcome or b"")
 
     # -- state
@@ -115,9 +119,10 @@ class Connection:
     def signed_in(self) -> bool:
         return bool(self._imap.state in ("AUTH", "SELECTED"))
 
+    @property
     def socket(self) -> socket.socket:
-        """For waiting only; reading goes through read_response()."""
-        sock: socket.socket = self._client.socket()
+        """For waiting only; read_line() and receive_now() read it."""
+        sock: socket.socket = self._imap.sock
         return sock
 
     def close(self) -> None:
@@ -212,7 +217,7 @@ class Connection:
             line = self.read_line()
             if line.startswith(b"* "):
                 response = self.finish_response(line[2:])
-                self._note(response)
+                self.note(response)
                 responses.append(response)
             elif line[:1] == b"+":
                 if not until_continue:
@@ -225,7 +230,8 @@ class Connection:
             elif line:
                 raise ProtocolFault(f"{self.host} sent an answer that belongs to no command.")
 
-    def _note(self, response: Response) -> None:
+    def note(self, response: Response) -> None:
+        """Heed what any answer may bring: a BYE (raises), new capabilities."""
         if response.name == b"BYE":
             raise self._goodbye(response.text)
         if response.name == b"CAPABILITY":
@@ -259,13 +265,61 @@ class Connection:
 
     def read_line(self) -> bytes:
         """One line without its end. ConnectionLost at the end of the stream."""
-        line = self._file.readline(LINE_LIMIT)
-        self.received += len(line)
-        if not line.endswith(b"\n"):
-            if len(line) >= LINE_LIMIT:
+        while not self.has_line():
+            if len(self._buffer) > LINE_LIMIT:
                 raise ProtocolFault(f"{self.host} sent a line of more than {LINE_LIMIT >> 20} MB.")
+            self._receive()
+        end = self._buffer.index(b"\n", self._scanned)
+        line = bytes(self._buffer[:end])
+        del self._buffer[: end + 1]
+        self._scanned = 0
+        return line.removesuffix(b"\r")
+
+    def has_line(self) -> bool:
+        """A whole line is there already."""
+        place = self._buffer.find(b"\n", self._scanned)
+        if place < 0:
+            self._scanned = len(self._buffer)
+            return False
+        self._scanned = place
+        return True
+
+    def receive_now(self) -> bool:
+        """Take what has arrived, without waiting. False: nothing had."""
+        sock = self.socket
+        seconds = sock.gettimeout()
+        with border(self.host, self.port):
+            try:
+                sock.settimeout(0.0)
+                self._receive()
+                while isinstance(sock, ssl.SSLSocket) and sock.pending():
+                    self._receive()
+            except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                return False
+            finally:
+                sock.settimeout(seconds)
+        return True
+
+    def _receive(self) -> None:
+        data = self.socket.recv(65536)
+        if not data:
             raise ConnectionLost(f"{self.host} closed the connection.", "It is tried again by itself.")
-        return bytes(line[:-2] if line.endswith(b"\r\n") else line[:-1])
+        self.received += len(data)
+        self._buffer += data
+
+    def _read_exactly(self, size: int) -> bytes:
+        pieces = [bytes(self._buffer[:size])]
+        del self._buffer[:size]
+        self._scanned = 0
+        missing = size - len(pieces[0])
+        while missing:
+            data = self.socket.recv(min(missing, 1 << 20))
+            if not data:
+                raise ConnectionLost(f"{self.host} closed the connection.", "It is tried again by itself.")
+            self.received += len(data)
+            missing -= len(data)
+            pieces.append(data)
+        return b"".join(pieces)
 
     def finish_response(self, line: bytes) -> Response:
         """The untagged response that starts with this line (without "* "), with its literals read."""
@@ -276,11 +330,7 @@ class Connection:
         while (size := literal_size(rest)) is not None:
             if size > LITERAL_LIMIT:
                 raise ProtocolFault(f"{self.host} announced {size} bytes at once.")
-            data = self._file.read(size)
-            self.received += len(data)
-            if len(data) < size:
-                raise ConnectionLost(f"{self.host} closed the connection.", "It is tried again by itself.")
-            sources.append((rest, data))
+            sources.append((rest, self._read_exactly(size)))
             rest = self.read_line()
         if rest or not sources:
             sources.append(rest)
@@ -369,6 +419,12 @@ class Connection:
     def uid_expunge(self, uids: Sequence[int]) -> Reply:
         """Remove these and no others (RFC 4315)."""
         return self.command("UID EXPUNGE", number_set(uids))
+
+    def begin(self, verb: str) -> bytes:
+        """Send a command whose answer is read elsewhere (IDLE). Its tag."""
+        tag = self._next_tag()
+        self.send(tag + b" " + verb.encode("ascii") + b"\r\n")
+        return tag
 
     def noop(self) -> Reply:
         return self.command("NOOP")
@@ -466,6 +522,7 @@ class Connection:
 
     def start(self, account: Account, credential: Credential, context: ssl.SSLContext | None) -> None:
         """From greeting to signed in."""
+        self._take_over()
         self.capabilities = frozenset(str(capability).upper() for capability in self._imap.capabilities)
         if account.tls is TlsMode.STARTTLS:
             self._start_tls(context)
@@ -476,6 +533,20 @@ class Connection:
         self.identify()
         self.quirk = self._known_quirk()
 
+    def _take_over(self) -> None:
+        """From here on we read the socket ourselves: what imaplib has read ahead belongs to us."""
+        file = getattr(self._imap, "_file", None) or self._imap.file
+        seconds = self._read_seconds
+        sock = self.socket
+        sock.settimeout(0.0)
+        try:
+            while ahead := file.read1(65536):
+                self._buffer += ahead
+        except OSError:
+            pass  # nothing there: a TLS socket says so by an error
+        finally:
+            sock.settimeout(seconds)
+
     def _start_tls(self, context: ssl.SSLContext | None) -> None:
         if not self.has("STARTTLS"):
             raise ConnectionLost(
@@ -485,11 +556,11 @@ class Connection:
         if self.signed_in:
             raise ConnectionLost(f"{self.host} signs in before encryption starts.", "Use TLS on port 993.")
         with border(self.host, self.port):
+            if self._buffer:
+                raise ProtocolFault(f"{self.host} sent something nobody asked for before encryption.")
             self._client.starttls(context)
-        self._imap.debug = 0
-        self._file = getattr(self._imap, "_file", None) or self._imap.file
         _tune(self._imap.sock)
-        self._imap.sock.settimeout(READ_SECONDS)
+        self._take_over()
         self.ask_capabilities()  # what was said in the clear does not count
 
 
@@ -523,7 +594,7 @@ def connect(
         )
     except Exception as error:
         raise convert(error, host=host, port=port) from error
-    connection = Connection(client, host, port)
+    connection = Connection(client, host, port, read_seconds)
     try:
         client._imap.debug = 0  # 4 times less work per mail, and no copy of it in memory
         _tune(client._imap.sock)
