@@ -212,7 +212,6 @@ __all__ = [
     "MailSession",
     "MoveCommands",
     "MoveJournal",
-    "MoveKind",
     "Mover",
     "OpenFolder",
 ]
