@@ -1,0 +1,174 @@
+"""What the command line does without a running filter, each command in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from spamd.cli.commands import ROWS
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "home"
+
+
+def spamdctl(home: Path, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "SPAMD_HOME": str(home), "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, "-m", "spamd", *arguments],
+        input=stdin,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, spamd.cli\n"
+        "assert spamd.cli.run(['--help']) == 0\n"
+        "heavy = {'numpy', 'sqlite_utils', 'sqlite3', 'httpx', 'imapclient', 'starlette', 'keyring', 'rich'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True, cwd=ROOT
+    )
+    assert done.stderr.strip() == "[]"
+    assert "account" in done.stdout
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_every_command_has_its_help(name: str) -> None:
+    from spamd.cli.commands import spamdctl as tree
+
+    command = tree.get_command(None, name)  # type: ignore[arg-type]
+    assert command is not None
+    assert command.help
+
+
+def test_a_slip_of_the_finger_gets_a_suggestion(home: Path) -> None:
+    done = spamdctl(home, "statsu")
+    assert done.returncode == 2
+    assert "Did you mean 'status'?" in done.stderr
+
+
+def test_without_the_filter_one_is_told_how_to_start_it(home: Path) -> None:
+    done = spamdctl(home, "status")
+    assert done.returncode == 1
+    assert "not running" in done.stderr
+    assert "doctor" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_accounts_are_written_and_read(home: Path) -> None:
+    added = spamdctl(
+        home, "account", "add", "home", "--host", "imap.mail.example", "--user", "anna", "--no-test",
+        "--password-command", "echo secret",
+    )  # fmt: skip
+    assert added.returncode in (0, 1), added.stderr
+    if added.returncode == 1:  # no keyring on this machine: nothing half done, and a way out is named
+        assert "settings set secrets file" in added.stderr
+        assert not json.loads(spamdctl(home, "account", "list", "--json").stdout)
+    assert spamdctl(home, "settings", "set", "secrets", "file").returncode == 0
+    if added.returncode == 1:
+        added = spamdctl(
+            home, "account", "add", "home", "--host", "imap.mail.example", "--user", "anna", "--no-test",
+            "--password-stdin", stdin="secret\n",
+        )  # fmt: skip
+        assert added.returncode == 0, added.stderr
+    listed = json.loads(spamdctl(home, "account", "list", "--json").stdout)
+    assert [one["name"] for one in listed] == ["home"]
+    assert spamdctl(home, "account", "set", "home", "wait_seconds=10", "junk=Spam").returncode == 0
+    assert spamdctl(home, "account", "mode", "home", "filtering").returncode == 0
+    (account,) = json.loads(spamdctl(home, "account", "list", "--json").stdout)
+    assert (account["wait_seconds"], account["junk"], account["mode"]) == (10.0, "Spam", "filtering")
+    config = (home / "config" / "config.toml").read_text()
+    assert "secret\n" not in config.replace('secrets = "file"\n', "")
+    assert spamdctl(home, "account", "remove", "home").returncode == 1, "asks first"
+    assert spamdctl(home, "account", "remove", "home", "--yes").returncode == 0
+    assert json.loads(spamdctl(home, "account", "list", "--json").stdout) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("account", "add", "x"), "--host and --user"),
+        (
+            ("account", "add", "x", "--host", "far.example", "--user", "u", "--tls", "none", "--no-test",
+             "--password-stdin"),
+            "only for a server on this computer",
+        ),
+        (("account", "test", "nobody"), "There is no account 'nobody'"),
+        (("account", "set", "nobody", "a=b"), "There is no account"),
+        (("settings", "set", "promise", "two"), "expected a number"),
+        (("settings", "set", "promis", "0.1"), "Did you mean 'promise'"),
+        (("undo",), "Say what to undo"),
+        (("wipe", "everything"), "cannot be wiped"),
+        (("wipe", "all"), "Add --yes"),
+        (("logs",), "There is no log yet"),
+        (("restore", "none.age", "--passphrase-stdin", "--yes"), "none.age"),
+        (("pause", "soon"), "not running"),
+    ],
+)  # fmt: skip
+def test_a_wrong_word_says_what_to_do(home: Path, arguments: tuple[str, ...], said: str) -> None:
+    done = spamdctl(home, *arguments, stdin="x\n")
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_scoring_goes_on_after_an_unreadable_file(home: Path, tmp_path: Path) -> None:
+    mail = ROOT / "spamd" / "demo" / "mail"
+    spam, ham = next(iter(sorted(mail.glob("spam/*.eml")))), next(iter(sorted(mail.glob("ham/*.eml"))))
+    done = spamdctl(home, "score", str(spam), str(tmp_path / "gone.eml"), str(tmp_path), str(ham))
+    assert done.returncode == 2
+    assert len(done.stdout.splitlines()) == 2
+    assert "gone.eml: No such file" in done.stderr
+    rows = [
+        json.loads(line)
+        for line in spamdctl(home, "score", "--json", str(spam), str(ham)).stdout.splitlines()
+    ]
+    assert rows[0]["probability"] > rows[1]["probability"]
+    assert {"file", "probability", "logit", "verdict", "model"} <= set(rows[0])
+    piped = spamdctl(home, "score", "-", stdin=ham.read_text())
+    assert piped.returncode == 0
+
+
+def test_explaining_a_file_needs_no_filter(home: Path) -> None:
+    spam = sorted((ROOT / "spamd" / "demo" / "mail" / "spam").glob("*.eml"))[0]
+    done = spamdctl(home, "explain", str(spam), "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["reasons"]
+    assert found["subject"]
+
+
+def test_the_doctor_finds_what_is_wrong(home: Path) -> None:
+    fresh = spamdctl(home, "doctor", "--json")
+    areas = {one["area"] for one in json.loads(fresh.stdout)}
+    assert {"settings", "daemon", "database", "model", "training", "account"} <= areas
+    (home / "config").mkdir(parents=True, exist_ok=True)
+    (home / "config" / "config.toml").write_text("promise = [")
+    (home / "state").mkdir(parents=True, exist_ok=True)
+    (home / "state" / "spamd.db").write_bytes(b"this is no database" * 500)
+    broken = spamdctl(home, "doctor")
+    assert broken.returncode == 1
+    assert "not valid TOML" in broken.stdout
+    assert broken.stdout.count("BAD") == 2
+    assert "Traceback" not in broken.stderr
+
+
+def test_completion_is_printed(home: Path) -> None:
+    done = spamdctl(home, "completion", "bash")
+    assert done.returncode == 0
+    assert "_SPAMDCTL_COMPLETE" in done.stdout

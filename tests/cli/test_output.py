@@ -1,0 +1,63 @@
+"""Times and spans as people type them; mail text cannot steer a terminal."""
+
+from __future__ import annotations
+
+import datetime
+
+import pytest
+
+from spamd.cli import output
+from spamd.errors import RequestError
+
+NOW = datetime.datetime(2026, 11, 26, 15, 30).astimezone().timestamp()  # a Thursday
+
+
+def local(*parts: int) -> float:
+    return datetime.datetime(*parts).astimezone().timestamp()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("today", local(2026, 11, 26)),
+        ("Yesterday", local(2026, 11, 25)),
+        ("tuesday", local(2026, 11, 24)),
+        ("thursday", local(2026, 11, 26)),
+        ("friday", local(2026, 11, 20)),
+        ("2026-11-24", local(2026, 11, 24)),
+        ("2026-11-24 18:00", local(2026, 11, 24, 18)),
+        ("24.11.2026", local(2026, 11, 24)),
+        ("3 days", NOW - 3 * 86400),
+        ("2h ago", NOW - 7200),
+    ],
+)
+def test_a_moment(typed: str, expected: float) -> None:
+    assert output.moment(typed, now=NOW) == expected
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [("90s", 90), ("30 min", 1800), ("2h", 7200), ("1 hour", 3600), ("3 days", 259200), ("1 week", 604800)],
+)
+def test_a_span(typed: str, expected: float) -> None:
+    assert output.seconds(typed) == expected
+
+
+@pytest.mark.parametrize("typed", ["", "soon", "h", "12", "-3h", "3 fortnights", "2026-13-45"])
+def test_what_is_no_time_says_what_is(typed: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        output.moment(typed, now=NOW)
+    assert "Try" in caught.value.hint
+
+
+def test_a_subject_cannot_steer_the_terminal() -> None:
+    hostile = "\x1b[31mred\x07\r\n\u202eesrever\u200b \x9b2J"
+    assert not set(output.plain(hostile)) & set("\x1b\x07\r\n\u202e\u200b\x9b")
+    assert "red" in output.plain(hostile)
+
+
+def test_a_pipe_gets_tabs_and_no_boxes(capsys: pytest.CaptureFixture[str]) -> None:
+    output.table(("a", "b"), [(1, "x\ty"), (2, None)], empty="nothing")
+    assert capsys.readouterr().out == "a\tb\n1\tx y\n2\t\n"
+    output.table(("a",), [], empty="nothing")
+    assert capsys.readouterr().out == "nothing\n"
