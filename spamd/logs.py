@@ -106,7 +106,7 @@ _handlers: list[logging.Handler] = []
 
 
 def configure(paths: Paths, level: str = "info", *, foreground: bool) -> None:
-    """Log to the file, and to stderr in the foreground or where systemd reads it. Replaces what was before."""
+    """Log to the file; to stderr in the foreground or where systemd reads it. Replaces what was before."""
     close()
     root = logging.getLogger()
     try:

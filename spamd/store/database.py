@@ -5,7 +5,9 @@ Each family of tables has its file (judgements, labels, moves, folders, notes); 
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -52,6 +54,12 @@ class Store(Judgements, Labels, Moves, Folders, Notes):
     ) -> None:
         self.close()
 
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Everything written in this block, by this thread, at once or not at all. Others' writes wait."""
+        with self._write():
+            yield
+
     # ---- forgetting
 
     def prune(self, now: float, keep_days: int) -> int:
@@ -82,6 +90,13 @@ class Store(Judgements, Labels, Moves, Folders, Notes):
                 # FTS5 only marks removed words; merged into one segment they are gone.
                 db.execute("INSERT INTO judgement_text (judgement_text) VALUES ('optimize')")
         return changed
+
+    def forget_learned(self) -> None:
+        """Every label, every list entry, and what only they need: before a backup is restored."""
+        with self._write() as db:
+            db.execute("DELETE FROM label")
+            db.execute("DELETE FROM list_entry")
+            db.execute("UPDATE judgement SET label = NULL WHERE label IS NOT NULL")
 
     def wipe(self, what: str) -> None:
         """Remove for good: nothing of it is left in the file, its log, or the copies made before a migration.

@@ -196,6 +196,17 @@ class Judgements(Connections):
         )
         return [(row[0], Label(row[1]), row[2], row[3]) for row in rows]
 
+    def labelled_judgements(self) -> Iterator[Judgement]:
+        """Of every labelled mail its first score, without text: evidence, for a backup."""
+        with self._read() as db:
+            for row in db.execute(
+                "SELECT judgement.* FROM judgement JOIN label USING (account, identity) WHERE current = 1"
+                " ORDER BY judgement.id"
+            ):
+                found = trimmed(_judgement(row), "nothing")
+                first = dataclasses.replace(found.score, probability=float(row["first_probability"]))
+                yield dataclasses.replace(found, id=0, at=float(row["first_at"]), score=first, label=None)
+
     def counts(self, account: AccountName | None, since: float) -> dict[str, int]:
         """Judgements since then by verdict, and "moved" and "corrected" (the person said the opposite)."""
         where, values = _conditions(account, None, None)
@@ -248,6 +259,15 @@ class Judgements(Connections):
     def vector_of(self, account: AccountName, identity: Identity) -> bytes | None:
         row = self._one("SELECT data FROM vector WHERE account = ? AND identity = ?", (account, identity))
         return bytes(row[0]) if row else None
+
+    def labelled_vectors(self) -> Iterator[tuple[AccountName, Identity, bytes]]:
+        """Of every labelled mail: for a backup."""
+        with self._read() as db:
+            for row in db.execute(
+                "SELECT account, identity, data FROM vector JOIN label USING (account, identity)"
+                " WHERE current = 1 ORDER BY vector.rowid"
+            ):
+                yield AccountName(row[0]), Identity(row[1]), bytes(row[2])
 
     def vectors(
         self, account: AccountName, *, since: float = 0.0, limit: int = 5000
