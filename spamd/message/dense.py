@@ -1,0 +1,690 @@
+# ruff: noqa: E501
+"""The hand-made features: what a mail looks like, apart from which words it uses. They travel between mailboxes.
+
+Each group is one function and one row of GROUPS: (name, version, names of its values, function). Values are rates
+(0..1), log counts (log1p) or flags (0/1). Header facts are NaN where the mail has no such header at all: the model
+puts its mean there.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spamd.message.links import Link, registered
+from spamd.message.parsing import ParsedMessage
+from spamd.message.text import MessageText
+from spamd.message.wordlists import BIT, FREE_MAIL, GREETINGS, LEXICON, TOPICS, listed
+
+TEXT_CHARACTERS: Final = 6_000  # of the visible text that shape is measured on
+TEXT_WORDS: Final = 1_200
+MISSING: Final = math.nan
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """What every feature is made from."""
+
+    message: ParsedMessage
+    text: MessageText
+    links: tuple[Link, ...]
+    words: tuple[str, ...]  # of the visible text
+    subject_words: tuple[str, ...]
+    subject: str  # mended
+    trusted: str | None = None  # authserv-id of the person's own server
+
+
+def _log(count: float) -> float:
+    return math.log1p(count)
+
+
+# --- text shape ---------------------------------------------------------------------------------------------
+
+_UPPER, _LOWER, _DIGIT, _SPACE, _LINE, _BANG, _QUESTION, _DOLLAR, _PERCENT, _COMMA, _STOP, _QUOTE, _BRACKET, _MARK, _LATIN, \
+    _CYRILLIC, _GREEK, _CJK, _OTHER_SCRIPT, _SYMBOL = range(20)  # fmt: skip
+_CLASSES: Final = 20
+
+
+def _class_table() -> NDArray[np.uint8]:
+    table = np.full(0x3000, _OTHER_SCRIPT, np.uint8)
+    table[0:128] = _MARK
+    table[ord("A") : ord("Z") + 1] = _UPPER
+    table[ord("a") : ord("z") + 1] = _LOWER
+    table[ord("0") : ord("9") + 1] = _DIGIT
+    for characters, kind in ((" \t\xa0", _SPACE), ("\n", _LINE), ("!", _BANG), ("?", _QUESTION), ("$", _DOLLAR), ("%", _PERCENT),
+                             (",;:", _COMMA), (".", _STOP), ("\"'", _QUOTE), ("()[]{}<>", _BRACKET)):  # fmt: skip
+        for character in characters:
+            table[ord(character)] = kind
+    table[0x80:0xC0] = _SYMBOL
+    table[0xA0] = _SPACE
+    table[ord("£")] = _DOLLAR
+    table[0xC0:0x250] = _LATIN
+    table[0x370:0x400] = _GREEK
+    table[0x400:0x530] = _CYRILLIC
+    table[0x2000:0x2070] = _QUOTE
+    table[0x20A0:0x20D0] = _DOLLAR
+    table[0x2070:0x2E80] = _SYMBOL
+    table[0x20A0:0x20D0] = _DOLLAR
+    table[0x2E80:0x3000] = _CJK
+    return table
+
+
+_TABLE: Final = _class_table()
+_VOWELS: Final = re.compile(r"[aeiouyäöüáéíóúàèìòùâêîôûãõåøæœąęóаеёиоуыэюяαεηιουω]")
+_NO_VOWEL: Final = re.compile(r"(?<![^\W\d_])[b-df-hj-np-tv-xz]{4,}(?![^\W\d_])")
+_DIGIT_IN_WORD: Final = re.compile(r"[a-z]\d+[a-z]")
+_CAPITAL_RUN: Final = re.compile(r"\b[A-Z]{4,}\b")
+_REPEATED: Final = re.compile(r"[!?$]{3,}|[*=~_#-]{5,}")
+
+_TEXT_NAMES: Final = (
+    "text: characters", "text: words", "text: word length", "text: distinct words", "text: long words", "text: short words",
+    "text: words without vowels", "text: capitals", "text: shouted words", "text: digits", "text: ! rate", "text: ? rate",
+    "text: ! count", "text: ? count", "text: $ rate", "text: money signs", "text: % count", "text: commas", "text: full stops",
+    "text: quotes", "text: brackets", "text: other marks", "text: symbols", "text: accented letters", "text: Cyrillic",
+    "text: Greek", "text: East Asian", "text: other script", "text: digits inside words", "text: repeated marks",
+    "text: number words", "text: empty", "text: very short", "text: sentence length",
+)  # fmt: skip
+
+
+def _text_shape(mail: Mail) -> list[float]:
+    text = mail.text.visible[:TEXT_CHARACTERS]
+    size = len(text)
+    codes = np.frombuffer(text.encode("utf-32-le", "replace"), np.uint32)
+    if text.isascii():
+        counts = np.bincount(_TABLE[codes], minlength=_CLASSES).tolist()
+    else:
+        kinds = _TABLE[np.minimum(codes, 0x2FFF)]
+        kinds[codes >= 0x3000] = _CJK
+        kinds[codes >= 0x1F000] = _SYMBOL
+        counts = np.bincount(kinds, minlength=_CLASSES).tolist()
+    total = max(size, 1)
+    words = mail.words[:TEXT_WORDS]
+    number = max(len(words), 1)
+    lengths = list(map(len, words))
+    letters = (
+        counts[_UPPER] + counts[_LOWER] + counts[_LATIN] + counts[_CYRILLIC] + counts[_GREEK] + counts[_CJK]
+    )
+    cased = max(counts[_UPPER] + counts[_LOWER], 1)
+    lowered = text.lower()
+    stops = counts[_STOP] + counts[_BANG] + counts[_QUESTION]
+    return [
+        _log(len(mail.text.visible)),
+        _log(len(mail.words)),
+        sum(lengths) / number,
+        len(set(words)) / number,
+        sum([length > 9 for length in lengths]) / number,
+        sum([length < 4 for length in lengths]) / number,
+        len(_NO_VOWEL.findall(lowered)) / number,
+        counts[_UPPER] / cased,
+        len(_CAPITAL_RUN.findall(text)) / number,
+        counts[_DIGIT] / total,
+        counts[_BANG] / number,
+        counts[_QUESTION] / number,
+        _log(counts[_BANG]),
+        _log(counts[_QUESTION]),
+        counts[_DOLLAR] / number,
+        _log(counts[_DOLLAR]),
+        _log(counts[_PERCENT]),
+        counts[_COMMA] / number,
+        counts[_STOP] / number,
+        counts[_QUOTE] / number,
+        counts[_BRACKET] / number,
+        counts[_MARK] / number,
+        counts[_SYMBOL] / number,
+        counts[_LATIN] / max(letters, 1),
+        counts[_CYRILLIC] / max(letters, 1),
+        counts[_GREEK] / max(letters, 1),
+        counts[_CJK] / max(letters, 1),
+        counts[_OTHER_SCRIPT] / total,
+        len(_DIGIT_IN_WORD.findall(lowered)) / number,
+        _log(len(_REPEATED.findall(text))),
+        sum(map(str.isdigit, words)) / number,
+        float(not words),
+        float(0 < len(words) < 15),
+        _log(len(words) / max(stops, 1)),
+    ]
+
+
+# --- lines --------------------------------------------------------------------------------------------------
+
+_LINE_NAMES: Final = (
+    "lines: count", "lines: quoted", "lines: signature", "lines: indented", "lines: blank", "lines: median length",
+    "lines: longest", "lines: 'wrote'", "lines: greeting", "lines: greeting with a name", "lines: of one word", "lines: in capitals",
+    "lines: bulleted", "lines: wrapped at 80", "lines: first is short", "lines: ends with a name", "lines: forwarded", "lines: >300",
+)  # fmt: skip
+_WROTE: Final = re.compile(
+    r"(?:wrote|writes|schrieb|écrit|escribió|ha scritto|escreveu|schreef|skrev|napisał\w*|пишет|написал\w*)\s?:?\s*$|-{3,} ?original",
+    re.I | re.M,
+)
+_FORWARDED: Final = re.compile(
+    r"^-{2,}\s*(?:forwarded|weitergeleitet|message transféré|mensaje reenviado)|^begin forwarded", re.I | re.M
+)
+
+
+def _line_shape(mail: Mail) -> list[float]:
+    text = mail.text.plain[:TEXT_CHARACTERS]
+    lines = text.split("\n")[:200]
+    count = len(lines)
+    full = [line for line in lines if line and not line.isspace()]
+    filled = max(len(full), 1)
+    lengths = sorted(map(len, full)) or [0]
+    heads = [line[:1] for line in full]
+    quoted = sum([head in ">|" for head in heads])
+    indented = sum([head in " \t" for head in heads])
+    bullets = sum([head in "*-•·+" for head in heads])
+    first = full[0].strip() if full else ""
+    first_words = first[:80].lower().replace(",", " ").replace("!", " ").split()
+    greeting = bool(first_words) and first_words[0].strip(".:") in GREETINGS
+    last = full[-1].strip() if full else ""
+    return [
+        _log(count),
+        quoted / filled,
+        float("\n-- \n" in text or "\n--\n" in text),
+        indented / filled,
+        (count - len(full)) / count,
+        _log(lengths[len(lengths) // 2]),
+        _log(lengths[-1]),
+        float(_WROTE.search(text) is not None) if quoted or ":" in text else 0.0,
+        float(greeting),
+        float(greeting and 1 < len(first_words) < 5 and first[-1:] in ",!:-"),
+        sum([" " not in line.strip() for line in full]) / filled,
+        sum([line.isupper() for line in full]) / filled,
+        bullets / filled,
+        sum([55 < length < 81 for length in lengths]) / filled,
+        float(0 < len(first) < 30),
+        float(0 < len(last) < 25 and last[:1].isupper() and last.count(" ") < 3),
+        float(_FORWARDED.search(text) is not None) if "-" in text or "egin" in text else 0.0,
+        sum([length > 300 for length in lengths]) / filled,
+    ]
+
+
+# --- topics -------------------------------------------------------------------------------------------------
+
+_TOPICAL: Final = (
+    "money",
+    "medicine",
+    "dating",
+    "fraud",
+    "urgency",
+    "phishing",
+    "promotion",
+    "talk",
+    "you",
+    "i",
+    "we",
+)
+_LANGUAGES: Final = tuple(name for name in TOPICS if name not in _TOPICAL)
+_TOPIC_NAMES: Final = (
+    *(f"words: {name}" for name in _TOPICAL),
+    *(f"words: many {name}" for name in _TOPICAL[:8]),
+    "words: function words", "words: English", "words: other language", "words: you against I",
+    *(f"subject words: {name}" for name in _TOPICAL[:10]),
+    "subject words: function words",
+)  # fmt: skip
+_ORDER: Final = {bit: order for order, bit in enumerate(BIT.values())}
+_BITS: Final = {
+    bits: tuple(order for bit, order in _ORDER.items() if bits & bit) for bits in set(LEXICON.values())
+}
+_INDEX: Final = {name: order for order, name in enumerate(TOPICS)}
+_TOPICAL_AT: Final = tuple(_INDEX[name] for name in _TOPICAL)
+_LANGUAGE_AT: Final = tuple(_INDEX[name] for name in _LANGUAGES)
+_LOOKUP: Final = {word: _BITS[bits] for word, bits in LEXICON.items()}
+
+
+def _topic_counts(words: Sequence[str]) -> tuple[list[int], list[set[str]] | None]:
+    counts = [0] * len(TOPICS)
+    for orders in filter(None, map(_LOOKUP.get, words)):
+        for order in orders:
+            counts[order] += 1
+    return counts, None
+
+
+def _topics(mail: Mail) -> list[float]:
+    words = mail.words[:TEXT_WORDS]
+    number = max(len(words), 1)
+    counts, _ = _topic_counts(words)
+    distinct, _ = _topic_counts(tuple(set(words)))
+    subject = mail.subject_words
+    told, _ = _topic_counts(subject)
+    titled = max(len(subject), 1)
+    languages = [counts[at] for at in _LANGUAGE_AT]
+    best = max(languages)
+    english = counts[_INDEX["english"]]
+    you, me = counts[_INDEX["you"]], counts[_INDEX["i"]]
+    return [
+        *(counts[at] / number for at in _TOPICAL_AT),
+        *(_log(distinct[at]) for at in _TOPICAL_AT[:8]),
+        best / number,
+        english / number,
+        float(best > english and best > 3),
+        (you - me) / (you + me + 1),
+        *(told[at] / titled for at in _TOPICAL_AT[:10]),
+        max(told[at] for at in _LANGUAGE_AT) / titled,
+    ]
+
+
+# --- links --------------------------------------------------------------------------------------------------
+
+_GENERIC: Final = frozenset({"com", "net", "org"})
+_SCHOOLS: Final = frozenset({"edu", "gov", "mil", "int", "ac"})
+_CHEAP: Final = listed(
+    """info biz xyz top club online site shop live click link work icu vip buzz fun space website tech store
+    pro bid loan win men stream download trade date racing review party science cyou monster rest sbs
+    cfd quest bond lol cc ws tk ml ga cf gq su pw name mobi us"""
+)
+_LINK_NAMES: Final = (
+    "links: count", "links: hosts", "links: domains", "links: per word", "links: IP", "links: port", "links: percent codes",
+    "links: digits in host", "links: hyphens in host", "links: longest host", "links: longest", "links: depth", "links: query",
+    "links: root only", "links: generic TLD", "links: country TLD", "links: cheap TLD", "links: school or state TLD",
+    "links: not https", "links: https", "links: shortener", "links: redirect", "links: text differs", "links: punycode",
+    "links: look-alike host", "links: coded host", "links: user in URL", "links: open hosting", "links: mailto", "links: tel",
+    "links: form", "links: script or data", "links: pictures", "links: remote picture hosts", "links: in the text",
+    "links: unsubscribe", "links: in capitals or empty text", "links: one host only", "links: none", "links: of sender's domain",
+    "links: name of host is long mix",
+)  # fmt: skip
+_UNSUBSCRIBE: Final = re.compile(
+    r"unsub|opt-?out|remove|abmeld|désabonn|desabonn|desinscri|désinscri|cancelar sus|baja|disiscri|annulla|wypis|отписа|afmeld|退订|配信停止",
+    re.I,
+)
+_MIXED_NAME: Final = re.compile(r"(?=[a-z-]*\d)(?=\d*[a-z])[a-z0-9-]{10,}|[bcdfghjklmnpqrstvwxz]{6,}")
+
+
+def _link_shape(mail: Mail) -> list[float]:
+    shown = [link for link in mail.links if link.kind != "img"]
+    web = [link for link in shown if link.host]
+    pictures = [link for link in mail.links if link.kind == "img"]
+    hosts = {link.host for link in web}
+    domains = {link.domain for link in web}
+    count = len(web)
+    flags: dict[str, int] = {}
+    for link in shown:
+        for flag in link.flags:
+            flags[flag] = flags.get(flag, 0) + 1
+    per = max(count, 1)
+    number = max(len(mail.words), 1)
+    suffixes = [host.rpartition(".")[2] for host in hosts]
+    named = max(len(suffixes), 1)
+    get = flags.get
+    sender_domain = registered(mail.message.sender.rpartition("@")[2]) if mail.message.sender else ""
+    return [
+        _log(count),
+        _log(len(hosts)),
+        _log(len(domains)),
+        min(count / number, 1.0),
+        _log(get("ip", 0)),
+        float("port" in flags),
+        _log(sum([link.url.count("%") for link in web])),
+        sum([any(map(str.isdigit, host)) for host in hosts]) / named,
+        sum(["-" in host for host in hosts]) / named,
+        _log(max(map(len, hosts), default=0)),
+        _log(max([len(link.url) for link in web], default=0)),
+        sum([link.path.count("/") for link in web]) / per,
+        sum([bool(link.query) for link in web]) / per,
+        sum([len(link.path) < 2 and not link.query for link in web]) / per,
+        sum([suffix in _GENERIC for suffix in suffixes]) / named,
+        sum([len(suffix) == 2 and suffix not in _CHEAP for suffix in suffixes]) / named,
+        sum([suffix in _CHEAP for suffix in suffixes]) / named,
+        sum([suffix in _SCHOOLS for suffix in suffixes]) / named,
+        get("not-https", 0) / per,
+        (count - get("not-https", 0)) / per if count else 0.0,
+        float("shortener" in flags),
+        get("redirect", 0) / per,
+        _log(get("text-differs", 0)),
+        float("punycode" in flags or "unicode-host" in flags),
+        float("look-alike-host" in flags),
+        float("coded-host" in flags or "coded-ip" in flags),
+        float("user-in-url" in flags),
+        float("open-hosting" in flags),
+        _log(get("mailto", 0)),
+        float("tel" in flags or "sms" in flags or "whatsapp" in flags),
+        float(any(link.kind == "form" for link in shown)),
+        float("javascript" in flags or "data" in flags),
+        _log(len(pictures)),
+        _log(len({link.host for link in pictures if link.host})),
+        sum([link.kind == "text" for link in web]) / per,
+        float(any(_UNSUBSCRIBE.search(link.shown or link.url) is not None for link in shown[-12:])),
+        sum([link.kind == "a" and (not link.shown or link.shown.isupper()) for link in web]) / per,
+        float(len(domains) == 1),
+        float(not count),
+        sum([link.domain == sender_domain for link in web]) / per if sender_domain else 0.0,
+        float(any(_MIXED_NAME.search(domain.partition(".")[0]) is not None for domain in domains)),
+    ]
+
+
+# --- HTML ---------------------------------------------------------------------------------------------------
+
+_HTML_NAMES: Final = (
+    "html: present", "html: text share", "html: tags", "html: tags per word", "html: table cells", "html: fonts", "html: pictures",
+    "html: bold", "html: paragraphs", "html: divs", "html: spans", "html: centered", "html: line breaks", "html: style elements",
+    "html: forms and inputs", "html: lists", "html: headings", "html: hidden", "html: white text", "html: tiny text", "html: huge text",
+    "html: backgrounds", "html: Word markup", "html: off screen", "html: hidden share", "html: only a picture", "html: blockquote",
+    "html: inline frames and scripts",
+)  # fmt: skip
+
+
+def _html_shape(mail: Mail) -> list[float]:
+    text = mail.text
+    if not text.markup:
+        return [0.0] * len(_HTML_NAMES)
+    tags = text.tags
+    get = tags.get
+    styles = text.styles
+    total = sum(tags.values())
+    words = max(len(mail.words), 1)
+    pictures = get("img", 0)
+    return [
+        1.0,
+        min(len(text.visible) / text.markup, 1.0),
+        _log(total),
+        min(total / words, 10.0),
+        _log(get("td", 0)),
+        _log(get("font", 0)),
+        _log(pictures),
+        _log(get("b", 0) + get("strong", 0)),
+        _log(get("p", 0)),
+        _log(get("div", 0)),
+        _log(get("span", 0)),
+        _log(get("center", 0)),
+        _log(get("br", 0)),
+        float("style" in tags),
+        _log(get("form", 0) + get("input", 0)),
+        _log(get("li", 0)),
+        _log(get("h1", 0) + get("h2", 0) + get("h3", 0)),
+        _log(styles.get("hidden", 0)),
+        _log(styles.get("white", 0)),
+        _log(styles.get("tiny", 0)),
+        _log(styles.get("huge", 0)),
+        _log(styles.get("background", 0)),
+        float(styles.get("word", 0) > 0),
+        float(styles.get("off-screen", 0) > 0),
+        len(text.hidden) / (len(text.hidden) + len(text.visible) + 1),
+        float(pictures > 0 and len(mail.words) < 25),
+        float("blockquote" in tags),
+        float("iframe" in tags or "script" in tags or "object" in tags or "embed" in tags),
+    ]
+
+
+# --- MIME ---------------------------------------------------------------------------------------------------
+
+_MIME_NAMES: Final = (
+    "mime: plain part", "mime: html only", "mime: alternative", "mime: attachments", "mime: pictures", "mime: documents",
+    "mime: archives or programs", "mime: pages attached", "mime: foreign charset", "mime: base64 text", "mime: signed or encrypted",
+    "mime: calendar", "mime: nested mail", "mime: damaged",
+)  # fmt: skip
+_ASCII_CHARSETS: Final = frozenset(
+    ["", "us-ascii", "ascii", "utf-8", "utf8", "iso-8859-1", "iso-8859-15", "windows-1252"]
+)
+_DOCUMENTS: Final = (
+    ".pdf",
+    ".doc",
+    ".docx",
+    ".xls",
+    ".xlsx",
+    ".ppt",
+    ".pptx",
+    ".odt",
+    ".ods",
+    ".rtf",
+    ".txt",
+)
+_PROGRAMS: Final = (".zip", ".rar", ".7z", ".gz", ".exe", ".scr", ".pif", ".bat", ".com", ".js", ".vbs", ".iso", ".img", ".lnk", ".ace",
+                    ".jar", ".docm", ".xlsm", ".one", ".cab")  # fmt: skip
+
+
+def _mime_shape(mail: Mail) -> list[float]:
+    message = mail.message
+    parts = message.parts
+    texts = [part for part in parts if part.text is not None]
+    others = [part for part in parts if part.text is None]
+    plain = any(part.kind == "text/plain" for part in texts)
+    html = any(part.kind == "text/html" for part in texts)
+    names = [part.filename.lower() for part in others]
+    facts = message.facts
+    return [
+        float(plain),
+        float(html and not plain),
+        float("multipart/alternative" in message.containers),
+        _log(len(others)),
+        _log(sum([part.kind.startswith("image/") for part in others])),
+        float(any(name.endswith(_DOCUMENTS) for name in names)),
+        float(any(name.endswith(_PROGRAMS) for name in names)),
+        float(any(name.endswith((".htm", ".html", ".shtml", ".svg", ".xhtml")) for name in names)),
+        float(any(part.charset not in _ASCII_CHARSETS for part in texts)),
+        float(any(part.encoding == "base64" for part in texts)),
+        float(not facts.isdisjoint(("smime", "smime-signature", "pgp", "pgp-signature"))),
+        float("calendar" in facts),
+        float("nested-message" in facts or "bounce" in facts),
+        float(len(message.defects) > ("cut" in message.defects) + ("no headers" in message.defects)),
+    ]
+
+
+# --- subject ------------------------------------------------------------------------------------------------
+
+_SUBJECT_NAMES: Final = (
+    "subject: length", "subject: words", "subject: capitals", "subject: all capitals", "subject: digits", "subject: Re",
+    "subject: Fwd", "subject: brackets", "subject: recurs in text", "subject: !", "subject: ?", "subject: $ or %", "subject: empty",
+    "subject: not ASCII", "subject: symbols", "subject: wide spaces", "subject: number at the end", "subject: lower case",
+    "subject: capitalised words",
+)  # fmt: skip
+_RE: Final = re.compile(
+    r"\s*(?:re|aw|sv|antw|odp|vs|ynt|ref|res|rif|回复|答复|ответ)\s*(?:\[\d+\])?\s*[:：]", re.I
+)
+_FWD: Final = re.compile(r"\s*(?:fwd?|wg|tr|rv|enc|pd|i|vl|doorst|转发|пересл)\s*[:：]", re.I)
+
+
+def _subject_shape(mail: Mail) -> list[float]:
+    subject = mail.subject[:400]
+    words = mail.subject_words
+    size = max(len(subject), 1)
+    letters = max(sum(map(str.isalpha, subject)), 1)
+    capitals = sum(map(str.isupper, subject))
+    long_words = [word for word in words if len(word) > 3]
+    seen = set(mail.words) if long_words else set()
+    pieces = subject.split()
+    return [
+        _log(len(subject)),
+        _log(len(words)),
+        capitals / letters,
+        float(letters > 5 and subject.isupper()),
+        sum(map(str.isdigit, subject)) / size,
+        float(_RE.match(subject) is not None),
+        float(_FWD.match(subject) is not None),
+        float("[" in subject or "(" in subject),
+        sum([word in seen for word in long_words]) / len(long_words) if long_words else 0.0,
+        _log(subject.count("!")),
+        float("?" in subject),
+        float("$" in subject or "%" in subject or "€" in subject or "£" in subject),
+        float(not words),
+        float(not subject.isascii()),
+        sum([ord(character) > 0x2190 and not character.isalpha() for character in subject])
+        if not subject.isascii()
+        else 0.0,
+        float("   " in mail.message.subject),
+        float(subject[-1:].isdigit()),
+        float(capitals == 0 and letters > 3),
+        sum([piece[:1].isupper() for piece in pieces]) / max(len(pieces), 1),
+    ]
+
+
+# --- tricks -------------------------------------------------------------------------------------------------
+
+TRICKS: Final = (
+    "hidden-text", "tiny-text", "same-colour", "off-screen", "zero-width", "bidi-control", "tag-characters", "stacked-marks",
+    "styled-letters", "look-alike", "spaced-word", "spelled-out-address", "digit-letters", "split-by-comment", "split-by-tags",
+    "entity-coded", "other-plain-text",
+)  # fmt: skip
+_TRICK_NAMES: Final = (
+    *(f"trick: {name}" for name in TRICKS),
+    "trick: any",
+    "trick: invisible characters",
+    "trick: decoy share",
+)
+
+
+def _trick_flags(mail: Mail) -> list[float]:
+    tricks = mail.text.tricks
+    return [
+        *(float(name in tricks) for name in TRICKS),
+        _log(len(tricks)),
+        _log(mail.text.strange.get("zero-width", 0)),
+        mail.text.decoy,
+    ]
+
+
+# --- header facts that travel -------------------------------------------------------------------------------
+
+_HEADER_NAMES: Final = (
+    "header: a reply", "header: Re without reply", "header: list", "header: list unsubscribe", "header: one-click unsubscribe",
+    "header: bulk or automatic", "header: reply-to elsewhere", "header: reply-to free mail", "header: To missing", "header: recipients",
+    "header: undisclosed", "header: Cc", "header: no sender name", "header: name has address", "header: name is another address",
+    "header: digits in sender", "header: sender free mail", "header: sender TLD cheap", "header: sender TLD country",
+    "header: Message-ID missing", "header: Message-ID of sender's domain", "header: Date missing", "header: mailer", "header: web mailer",
+    "header: sender is recipient", "header: name in capitals", "header: name not ASCII", "header: To has name", "header: long sender",
+    "header: organisation", "header: priority", "header: hops", "header: authenticated",
+)  # fmt: skip
+_HEADER_COUNT: Final = len(_HEADER_NAMES)
+_WEB_MAILER: Final = re.compile(r"roundcube|squirrel|horde|phpmailer|php|webmail|zimbra|swift", re.I)
+
+
+def _header_facts(mail: Mail) -> list[float]:
+    message = mail.message
+    first = message.first
+    if not first:
+        return [MISSING] * _HEADER_COUNT
+    carried = "received" in first or "message-id" in first
+    have = first.__contains__
+    sender, reply_to, to = message.sender, message.reply_to, message.to
+    local, _, domain = sender.rpartition("@")
+    home = registered(domain) if domain else ""
+    reply_domain = registered(reply_to.rpartition("@")[2]) if reply_to else ""
+    suffix = home.rpartition(".")[2]
+    name = message.sender_name
+    subject_reply = _RE.match(message.subject) is not None
+    reply = have("in-reply-to") or have("references")
+    recipients = to.count("@") + first.get("cc", "").count("@")
+    mailer = first.get("x-mailer", "") or first.get("user-agent", "")
+    bulk = first.get("precedence", "").lower() in ("bulk", "list", "junk") or (
+        have("auto-submitted") and first["auto-submitted"].lower() != "no"
+    )
+    id_domain = message.message_id.rpartition("@")[2].lower()
+    who = [
+        float(bool(reply_domain) and reply_domain != home),
+        float(reply_domain in FREE_MAIL and reply_domain != home),
+        float(not to.strip()),
+        _log(recipients),
+        float("undisclosed" in to.lower() or (bool(to.strip()) and "@" not in to)),
+        float(have("cc")),
+        float(not name),
+        float("@" in name),
+        float("@" in name and name.strip(" '\"<>").lower() != sender),
+        float(sum(map(str.isdigit, local)) > 2),
+        float(home in FREE_MAIL),
+        float(suffix in _CHEAP),
+        float(len(suffix) == 2 and suffix not in _CHEAP),
+    ]
+    identity = [
+        float(not message.message_id),
+        float(bool(id_domain) and bool(home) and id_domain.endswith(home)),
+        float(not message.date),
+        float(bool(mailer)),
+        float(bool(mailer) and _WEB_MAILER.search(mailer) is not None),
+    ]
+    looks = [
+        float(bool(sender) and sender in to.lower()),
+        float(len(name) > 3 and name.isupper()),
+        float(not name.isascii()),
+        float("<" in to and bool(to.partition("<")[0].strip())),
+        float(len(sender) > 35),
+    ]
+    verdict = authentication(message, mail.trusted)
+    carried_only = [
+        float(have("organization") or have("organisation")),
+        float(have("x-priority") or have("importance") or have("priority")),
+        _log(len(message.all("received"))),
+        MISSING if not verdict else float(verdict.get("dmarc", verdict.get("dkim", "")) == "pass"),
+    ]
+    missing = [MISSING]
+    return [
+        *([float(reply), float(subject_reply and not reply)] if carried else missing * 2),
+        *(
+            [
+                float(have("list-id") or have("list-post")),
+                float(have("list-unsubscribe")),
+                float(have("list-unsubscribe-post")),
+                float(bulk),
+            ]
+            if carried
+            else missing * 4
+        ),
+        *(who if sender or to else missing * 13),
+        *(identity if carried else missing * 5),
+        *(looks if sender or to else missing * 5),
+        *(carried_only if carried else missing * 4),
+    ]
+
+
+_RESULT: Final = re.compile(r"(?<![\w.-])(spf|dkim|dmarc|arc|iprev|compauth)\s*=\s*([a-z]+)", re.I)
+_BY: Final = re.compile(r"(?:^|\s)by\s+([\w.-]{3,255})", re.I)
+
+
+def authentication(message: ParsedMessage, trusted: str | None = None) -> dict[str, str]:
+    """Results of the receiving server's own checks ({"spf": "pass", "dkim": ...}), {} if it wrote none.
+
+    Anyone can write this header, so only the topmost counts, and only if its authserv-id is `trusted`, or (None) belongs
+    to the domain of the server that took the mail in: the `by` of the topmost Received.
+    """
+    value = message.first.get("authentication-results", "")
+    if not value:
+        return {}
+    server = value.partition(";")[0].strip().partition(" ")[0].lower()
+    if "=" in server:
+        server = ""  # Exchange leaves the name out of its own
+    if trusted is not None:
+        if server != trusted.lower():
+            return {}
+    else:
+        receiver = _BY.search(message.first.get("received", ""))
+        if not receiver:
+            return {}
+        by = registered(receiver[1].lower().rstrip("."))
+        if (registered(server) if server else "outlook.com") != by:
+            return {}
+    out: dict[str, str] = {}
+    for name, result in _RESULT.findall(value[:4000]):
+        out.setdefault(name.lower(), result.lower())
+    return out
+
+
+Group = tuple[str, int, tuple[str, ...], Callable[[Mail], list[float]]]
+GROUPS: Final[tuple[Group, ...]] = (
+    ("text", 1, _TEXT_NAMES, _text_shape),
+    ("lines", 1, _LINE_NAMES, _line_shape),
+    ("topics", 1, _TOPIC_NAMES, _topics),
+    ("links", 1, _LINK_NAMES, _link_shape),
+    ("html", 1, _HTML_NAMES, _html_shape),
+    ("mime", 1, _MIME_NAMES, _mime_shape),
+    ("subject", 1, _SUBJECT_NAMES, _subject_shape),
+    ("tricks", 1, _TRICK_NAMES, _trick_flags),
+    ("header", 1, _HEADER_NAMES, _header_facts),
+)
+NAMES: Final = tuple(name for _, _, names, _ in GROUPS for name in names)
+LENGTH: Final = len(NAMES)
+BODY: Final = LENGTH - _HEADER_COUNT
+"""The first BODY values come from body and subject; the rest are header facts and may be NaN."""
+
+
+def measure(mail: Mail) -> NDArray[np.float32]:
+    """All values, rounded to half precision: what is stored is then exactly what was scored."""
+    values: list[float] = []
+    for _, _, _, function in GROUPS:
+        values.extend(function(mail))
+    return np.array(values, np.float32).astype(np.float16).astype(np.float32)
+
+
+__all__ = ["BODY", "GROUPS", "LENGTH", "MISSING", "NAMES", "TRICKS", "Mail", "authentication", "measure"]

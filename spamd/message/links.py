@@ -1,0 +1,258 @@
+# ruff: noqa: E501
+"""Where a mail's links lead: host, registered domain, and what is odd about them.
+
+The public suffix list is the snapshot inside tldextract; nothing is fetched or cached on disk.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+from urllib.parse import unquote
+
+import tldextract
+
+from spamd.message.lookalikes import SKELETON
+from spamd.message.parsing import ParsedMessage
+from spamd.message.text import MessageText
+from spamd.message.wordlists import listed
+
+MAX_LINKS: Final = 200
+
+SHORTENERS: Final = listed(
+    """bit.ly goo.gl t.co tinyurl.com ow.ly is.gd buff.ly adf.ly bit.do cutt.ly rebrand.ly rb.gy shorturl.at
+    t.ly tiny.cc v.gd lnkd.in soo.gd s.id clck.ru u.to x.co mcaf.ee qr.ae po.st bl.ink short.io snip.ly
+    tr.im zpr.io surl.li urlz.fr t2m.io shorte.st ouo.io trib.al dlvr.it shrtco.de linktr.ee vk.cc
+    qrco.de tny.im gg.gg kutt.it l.ead.me shrinkme.io 1drv.ms"""
+)
+# Hosting anyone may use in a minute: sites, forms, buckets and gateways that phishing lives on.
+OPEN_HOSTING: Final = listed(
+    """blogspot.com weebly.com wixsite.com wordpress.com github.io gitlab.io netlify.app vercel.app pages.dev
+    workers.dev firebaseapp.com web.app appspot.com herokuapp.com azurewebsites.net windows.net
+    amazonaws.com cloudfront.net r2.dev glitch.me repl.co replit.app ngrok.io ngrok-free.app
+    trycloudflare.com ipfs.io dweb.link cf-ipfs.com fleek.co duckdns.org no-ip.org no-ip.com ddns.net
+    hopto.org sites.google.com docs.google.com forms.gle storage.googleapis.com myshopify.com
+    godaddysites.com square.site strikingly.com webflow.io webnode.page yolasite.com
+    jimdosite.com000webhostapp.com 000webhostapp.com typeform.com jotform.com formstack.com canva.site
+    notion.site framer.app surge.sh tripod.com geocities.com angelfire.com translate.goog
+    linodeobjects.com digitaloceanspaces.com backblazeb2.com page.link"""
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One link. `flags` are plain words: "ip", "port", "punycode", "text-differs", "shortener", "redirect", ..."""
+
+    url: str  # at most 500 characters, as written
+    host: str  # lower case, Unicode for punycode names; "" for mailto, tel, ...
+    domain: str  # registered domain; the host itself for addresses and unknown suffixes
+    shown: str = ""  # the text a person sees
+    flags: frozenset[str] = frozenset()
+    path: str = ""
+    query: str = ""
+    kind: str = "a"  # "a", "form", "img", "text"
+
+
+_extract = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None, fallback_to_snapshot=True)
+
+
+@lru_cache(maxsize=8192)
+def registered(host: str) -> str:
+    """Registered domain of a host ("a.b.co.uk" -> "b.co.uk"); the host itself where the suffix is unknown."""
+    if not host or len(host) > 253:
+        return host[-253:]
+    try:
+        found = _extract.extract_str(host)
+    except (ValueError, UnicodeError, IndexError):
+        return host
+    return f"{found.domain}.{found.suffix}" if found.domain and found.suffix else host
+
+
+_URL: Final = re.compile(
+    r"([a-zA-Z][a-zA-Z0-9+.-]{0,20}):(?://)?(?:([^/?#@\s]{0,200})@)?(\[[0-9a-fA-F:.]{2,45}\]|[^/?#:\s]{0,255})(?::(\d{0,5}))?([^?#]*)(?:\?([^#]*))?"
+)
+_IN_TEXT: Final = re.compile(r"h(?:tt|xx)ps?://[^\s<>\"'`\])}]{3,2000}", re.I)
+_WWW: Final = re.compile(r"(?<![\w./@-])www\.[a-zA-Z0-9][^\s<>\"'`\])}]{2,2000}", re.I)
+_LOOKS_LIKE_HOST: Final = re.compile(r"(?:https?://)?(?:[\w-]{1,63}\.)+[a-zA-Z]{2,18}(?=[/:?#\s]|$)")
+_SHOWN_HOST: Final = re.compile(r"(?:https?://|www\.)?((?:[\w-]{1,63}\.){1,8}[a-zA-Z]{2,18})", re.I)
+_NUMBER_PART: Final = re.compile(r"(?:0x[0-9a-f]{1,16}|\d{1,16})$")
+_INNER_URL: Final = re.compile(r"(?:=|/|^)(?:https?(?:%3a|:)(?:%2f|/){2}|aHR0c)", re.I)
+_OTHER: Final = frozenset(
+    {
+        "mailto",
+        "tel",
+        "sms",
+        "javascript",
+        "data",
+        "cid",
+        "file",
+        "callto",
+        "skype",
+        "whatsapp",
+        "geo",
+        "about",
+    }
+)
+
+
+def _address_number(host: str) -> bool:
+    """Whether browsers read the host as an IPv4 number ("3232235777", "0xC0A80101", "192.168.257", "0300.0.0.1")."""
+    if not host or host[-1] not in "0123456789abcdef" or (host[0] not in "0123456789"):
+        return False
+    labels = host.split(".")
+    return len(labels) <= 4 and all(_NUMBER_PART.match(label) for label in labels)
+
+
+@lru_cache(maxsize=8192)
+def _host(raw: str) -> tuple[str, str, tuple[str, ...]]:
+    """Host as people read it, its registered domain, and its flags."""
+    flags: list[str] = []
+    host = raw
+    if "%" in host:
+        flags.append("coded-host")
+        host = unquote(host)
+    host = host.lower().strip(".")
+    if not host.isascii():
+        flags.append("unicode-host")
+        host = host.replace("。", ".").replace("．", ".")
+        if (skeleton := host.translate(SKELETON)).isascii() and skeleton != host:
+            flags.append("look-alike-host")
+    if host.startswith("["):
+        return host, host, (*flags, "ip")
+    if _address_number(host):
+        flags.append("ip")
+        if (
+            host.count(".") != 3
+            or "x" in host
+            or any(part.startswith("0") and part != "0" for part in host.split("."))
+        ):
+            flags.append("coded-ip")
+        return host, host, tuple(flags)
+    if "xn--" in host:
+        flags.append("punycode")
+        readable = ".".join(map(_unpuny, host.split(".")))
+        if not readable.isascii() and readable.translate(SKELETON).isascii():
+            flags.append("look-alike-host")
+        domain = ".".join(map(_unpuny, registered(host).split(".")))
+        host = readable
+    else:
+        domain = registered(host)
+    if domain in SHORTENERS:
+        flags.append("shortener")
+    if domain in OPEN_HOSTING or host in OPEN_HOSTING or host.partition(".")[2] in OPEN_HOSTING:
+        flags.append("open-hosting")
+    return host, domain, tuple(flags)
+
+
+def _unpuny(label: str) -> str:
+    if not label.startswith("xn--"):
+        return label
+    try:
+        return label[4:].encode("ascii").decode("punycode").encode("utf-8").decode("utf-8") or label
+    except (UnicodeError, ValueError, OverflowError, IndexError):
+        return label
+
+
+def link(url: str, shown: str = "", kind: str = "a") -> Link | None:
+    """A link from what is written in an href or a text; None if it leads nowhere."""
+    url = url.strip()
+    if "\n" in url or "\t" in url or "\r" in url:
+        url = url.replace("\n", "").replace("\t", "").replace("\r", "")
+    if not url or url[0] == "#":
+        return None
+    if url.startswith("//"):
+        url = "http:" + url
+    match = _URL.match(url)
+    if not match:
+        if kind != "text" or not url.lower().startswith("www."):
+            return Link(url[:500], "", "", shown, frozenset(("relative",)), kind=kind)
+        match = _URL.match("http://" + url)
+        if not match:
+            return None
+    scheme = match[1].lower()
+    flags: list[str] = []
+    if scheme in _OTHER:
+        domain = ""
+        if scheme == "mailto":
+            address = url[7:].partition("?")[0]
+            if "@" in address:
+                domain = registered(address.rpartition("@")[2].strip(" >").lower())
+        return Link(url[:500], "", domain, shown, frozenset((scheme,)), kind=kind)
+    if scheme == "hxxp" or scheme == "hxxps":
+        flags.append("spelled-out")
+    raw_host = match[3]
+    if "\\" in raw_host:
+        raw_host = raw_host.partition("\\")[0]
+    host, domain, host_flags = _host(raw_host)
+    if not host or ("." not in host and "ip" not in host_flags):
+        return Link(url[:500], host, domain, shown, frozenset(("relative",)), kind=kind)
+    flags.extend(host_flags)
+    if match[2] is not None:
+        flags.append("user-in-url")
+    if match[4] and match[4] not in ("80", "443"):
+        flags.append("port")
+    path, query = match[5], match[6] or ""
+    if scheme == "http":
+        flags.append("not-https")
+    if (len(query) > 8 and _INNER_URL.search(query)) or (len(path) > 12 and _INNER_URL.search(path)):
+        flags.append("redirect")
+    if (
+        shown
+        and kind == "a"
+        and "." in shown
+        and (told := _SHOWN_HOST.match(shown))
+        and "@" not in shown[: told.end() + 1]
+    ):
+        told_host = told[1].lower()
+        told_domain = registered(told_host)
+        if told_domain != domain and told_domain != told_host.rpartition(".")[2] and _known_suffix(told_host):
+            flags.append("text-differs")
+    return Link(url[:500], host, domain, shown, frozenset(flags), path[:500], query[:500], kind)
+
+
+@lru_cache(maxsize=4096)
+def _known_suffix(host: str) -> bool:
+    try:
+        found = _extract.extract_str(host)
+    except (ValueError, UnicodeError, IndexError):
+        return False
+    return bool(found.domain and found.suffix)
+
+
+def find(message: ParsedMessage, text: MessageText) -> tuple[Link, ...]:
+    """Every link of a mail, once each, in order: of the HTML, then those written in the text."""
+    out: list[Link] = []
+    seen: set[tuple[str, str]] = set()
+    for anchor in text.anchors:
+        key = (anchor.target, anchor.kind)
+        if key in seen:
+            continue
+        seen.add(key)
+        found = link(anchor.target, anchor.shown, anchor.kind)
+        if found is not None:
+            out.append(found)
+            if len(out) >= MAX_LINKS:
+                return tuple(out)
+    written: list[str] = []
+    sources = (text.visible,) if text.plain is text.visible else (text.visible, text.plain)
+    for source in sources:
+        if "://" in source:
+            written.extend(_IN_TEXT.findall(source))
+        if "www." in source or "WWW." in source:
+            written.extend(_WWW.findall(source))
+    written.extend(f"http://{address}/" for address in text.addresses)
+    targets = {anchor.target for anchor in text.anchors}
+    told = "\n".join([anchor.shown for anchor in text.anchors if anchor.shown])
+    for url in written:
+        url = url.rstrip(".,;:!?*_")
+        if url in targets or (told and url in told):
+            continue
+        targets.add(url)
+        found = link(url, "", "text")
+        if found is not None:
+            out.append(found)
+            if len(out) >= MAX_LINKS:
+                break
+    return tuple(out)

@@ -1,0 +1,698 @@
+# ruff: noqa: E501
+"""What a person sees of a mail, what is hidden from them, and the tricks that were played on the way.
+
+HTML is read by lexbor (selectolax): linear, bounded, no recursion in Python. Each trick found is a name in
+`MessageText.tricks`; the text is mended as a reader would mend it ("v1agra", "f u n s i t e . c o m", look-alikes).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Final
+
+from selectolax.lexbor import LexborHTMLParser, LexborNode
+
+from spamd.message.lookalikes import SKELETON
+from spamd.message.parsing import ParsedMessage
+from spamd.message.wordlists import listed
+
+MAX_CHARACTERS: Final = 60_000  # of visible text that is looked at
+MAX_WORDS: Final = 8_000
+_MAX_STYLED: Final = 3_000  # elements whose style is looked at
+_MAX_STEPS: Final = 20_000  # climbing steps for inherited colours and sizes, per mail
+_MAX_ANCHORS: Final = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """A link, form or picture as the HTML has it."""
+
+    kind: str  # "a", "form", "img"
+    target: str
+    shown: str = ""  # text inside
+
+
+@dataclass(frozen=True, slots=True)
+class MessageText:
+    """A mail's text. `visible` has one line per block; `hidden` is what only a machine reads."""
+
+    visible: str = ""
+    hidden: str = ""
+    tricks: frozenset[str] = frozenset()
+    words: tuple[str, ...] = ()  # lower case, mended, in order
+    mended: tuple[str, ...] = ()  # words put together again ("viagra")
+    addresses: tuple[str, ...] = ()  # web addresses that were spelled out ("funsite.com")
+    plain: str = ""  # the plain part (or the visible text where there is none): lines as written
+    anchors: tuple[Anchor, ...] = ()
+    tags: dict[str, int] = field(default_factory=dict)  # HTML tag -> count
+    markup: int = 0  # characters of HTML source
+    styles: dict[str, int] = field(
+        default_factory=dict
+    )  # "hidden", "tiny", "huge", "background", "white" -> elements
+    strange: dict[str, int] = field(
+        default_factory=dict
+    )  # "zero-width", "bidi", "look-alike", ... -> characters or words
+    decoy: float = 0.0  # share of the plain alternative's words that the HTML does not show
+
+
+# --- harmless text ------------------------------------------------------------------------------------------
+
+_CONTROL: Final = {
+    **dict.fromkeys((9, 10, 11, 12, 13, 133, 8232, 8233), " "),
+    **dict.fromkeys((*range(9), *range(14, 32), *range(127, 133), *range(134, 160)), "�"),
+    **dict.fromkeys((1564, 8206, 8207, *range(8234, 8239), *range(8294, 8298))),
+    **dict.fromkeys((173, 847, 6158, 8203, 8288, *range(8289, 8293), 65279, 65529, 65530, 65531)),
+    **dict.fromkeys(range(917504, 917632)),
+    **dict.fromkeys(range(55296, 57344), "�"),
+}
+
+
+def harmless(text: str, limit: int = 1000) -> str:
+    """Text for display: one line; no control, bidi or invisible characters, no lone surrogates; at most `limit`."""
+    text = text[: limit * 4]
+    if not text.isprintable():
+        text = text.translate(_CONTROL)
+    text = " ".join(text.split())
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+# --- styles -------------------------------------------------------------------------------------------------
+
+HIDDEN, TINY, HUGE, OFFSCREEN, COLOUR, BACKGROUND, SIZE, WORD = 1, 2, 4, 8, 16, 32, 64, 128
+_NAMED: Final = {
+    "white": 0xFFFFFF, "black": 0, "red": 0xFF0000, "blue": 0x0000FF, "green": 0x008000, "yellow": 0xFFFF00, "gray": 0x808080,
+    "grey": 0x808080, "silver": 0xC0C0C0, "navy": 0x000080, "maroon": 0x800000, "purple": 0x800080, "teal": 0x008080,
+    "lime": 0x00FF00, "aqua": 0x00FFFF, "cyan": 0x00FFFF, "fuchsia": 0xFF00FF, "magenta": 0xFF00FF, "olive": 0x808000,
+    "orange": 0xFFA500, "snow": 0xFFFAFA, "ivory": 0xFFFFF0, "whitesmoke": 0xF5F5F5, "ghostwhite": 0xF8F8FF, "lightgrey": 0xD3D3D3,
+    "lightgray": 0xD3D3D3, "gainsboro": 0xDCDCDC,
+}  # fmt: skip
+_TRANSPARENT: Final = -1
+_UNKNOWN: Final = -2  # a picture, a gradient, a variable
+_HIDES: Final = re.compile(
+    r"display\s*:\s*none|visibility\s*:\s*(?:hidden|collapse)|(?<![\w-])opacity\s*:\s*(?:0(?:\.0\d*)?|\.0\d*)\s*(?:[;!]|$)"
+    r"|clip\s*:\s*rect\s*\(\s*[01](?:px)?[\s,]+[01](?:px)?[\s,]+[01](?:px)?[\s,]+[01](?:px)?\s*\)"
+    r"|transform\s*:\s*scale\s*\(\s*0\s*\)"
+)
+_NO_HEIGHT: Final = re.compile(
+    r"(?:max-|(?<![\w-]))(?:height|width)\s*:\s*0*[01]?(?:\.\d*)?(?:px|pt|em|%)?\s*(?:[;!]|$)"
+)
+_OFF: Final = re.compile(
+    r"(?<![\w-])(?:left|right|top|bottom|text-indent|margin(?:-left|-top)?)\s*:\s*-\s*\d{3,}"
+)
+_SIZE: Final = re.compile(
+    r"font(?:-size)?\s*:[^;]{0,60}?(?<![\w.#-])(\d{0,4}(?:\.\d{1,4})?)\s*(px|pt|em|rem|%|vw)?(?=[\s;!/]|$)"
+)
+_COLOUR: Final = re.compile(r"(?<![\w-])color\s*:\s*([^;!]{1,60})")
+_BACKGROUND: Final = re.compile(r"(?<![\w-])background(?:-color|-image)?\s*:\s*([^;!]{1,200})")
+_RGB: Final = re.compile(
+    r"rgba?\s*\(\s*(\d{1,3})%?[\s,]+(\d{1,3})%?[\s,]+(\d{1,3})%?(?:[\s,/]+([\d.]{1,6})%?)?\s*\)"
+)
+_HEX: Final = re.compile(r"#([0-9a-f]{6}|[0-9a-f]{3})(?![0-9a-f])")
+
+
+def colour(value: str) -> int | None:
+    """0xRRGGBB of a CSS or HTML colour; _TRANSPARENT, _UNKNOWN, or None for no colour."""
+    value = value.strip().lower()
+    if found := _HEX.search(value):
+        digits = found[1]
+        return int(digits if len(digits) == 6 else "".join(c + c for c in digits), 16)
+    if found := _RGB.search(value):
+        if found[4] is not None and found[4].strip(".0") == "":
+            return _TRANSPARENT
+        return min(int(found[1]), 255) << 16 | min(int(found[2]), 255) << 8 | min(int(found[3]), 255)
+    if "url" in value or "gradient" in value or "var(" in value:
+        return _UNKNOWN
+    for word in value.split():
+        if word in _NAMED:
+            return _NAMED[word]
+        if word == "transparent":
+            return _TRANSPARENT
+    if len(value) == 6 and all(c in "0123456789abcdef" for c in value):
+        return int(value, 16)
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Style:
+    flags: int
+    colour: int | None = None
+    background: int | None = None
+
+
+@lru_cache(maxsize=4096)
+def _style(css: str) -> _Style:
+    css = css.lower()
+    flags = 0
+    if _HIDES.search(css) or ("overflow" in css and "hidden" in css and _NO_HEIGHT.search(css)):
+        flags |= HIDDEN
+    if "-" in css and _OFF.search(css):
+        flags |= OFFSCREEN
+    if "font" in css and (sized := _SIZE.search(css)):
+        number, unit = sized[1], sized[2]
+        if number and number != "." and (unit or number.strip("0.") == ""):
+            flags |= SIZE
+            points = float(number) * {"em": 16, "rem": 16, "%": 0.16, "vw": 6, "pt": 1.333}.get(
+                unit or "px", 1.0
+            )
+            if points < 4:
+                flags |= TINY
+            elif points >= 36:
+                flags |= HUGE
+    if "mso-" in css:
+        flags |= WORD
+    fore = back = None
+    if "color" in css or "background" in css:
+        if found := _COLOUR.search(css):
+            fore = colour(found[1])
+            if fore is not None:
+                flags |= COLOUR
+        if "background" in css:
+            for found in _BACKGROUND.finditer(css):
+                value = colour(found[1])
+                if value is not None and value != _TRANSPARENT and back != _UNKNOWN:
+                    back = value
+            if back is not None:
+                flags |= BACKGROUND
+    return _Style(flags, fore, back)
+
+
+def _alike(one: int, other: int) -> bool:
+    """Whether text of one colour cannot be read on the other."""
+    return (
+        abs((one >> 16) - (other >> 16))
+        + abs((one >> 8 & 255) - (other >> 8 & 255))
+        + abs((one & 255) - (other & 255))
+        <= 30
+    )
+
+
+# --- HTML ---------------------------------------------------------------------------------------------------
+
+_BLOCK: Final = re.compile(
+    r"<(?=/(?:p|div|t[dhr]|table|li|h[1-6]|center|blockquote|option|title|dd|dt)\b|br|hr)", re.I
+)
+_TAG: Final = re.compile(r"<([a-zA-Z][a-zA-Z0-9]{0,15})")
+_INSIDE_COMMENT: Final = re.compile(r"[a-z]<!(?:--)?[^>]{0,100}>[a-z]", re.I)
+_INSIDE_TAG: Final = re.compile(
+    r"[a-z](?:<(b|i|u|em|font|span|strong)(?:\s[^>]{0,100})?></\1>|</?(?!/?(?:br|td|tr|li|wbr)\b)[b-z][a-z]{5,15}>)[a-z]",
+    re.I,
+)
+_ENTITY: Final = re.compile(r"(?:&#(?:x0*[4-7][0-9a-f]|0*(?:6[5-9]|[7-9]\d|1[01]\d|12[0-2]));?){4}", re.I)
+_STYLE_RULE: Final = re.compile(r"([^{}@;]{1,200})\{([^{}]{0,500})\}")
+_SIMPLE_SELECTOR: Final = re.compile(r"^[a-z]*(?:[.#][a-zA-Z_][\w-]{0,60}){1,3}$")
+
+
+class _Page:
+    """One HTML document being read."""
+
+    __slots__ = (
+        "anchors",
+        "backgrounds",
+        "hidden",
+        "hidden_ids",
+        "steps",
+        "styles",
+        "tags",
+        "tree",
+        "tricks",
+    )
+
+    def __init__(self, tricks: set[str]) -> None:
+        self.tricks = tricks
+        self.hidden: list[str] = []
+        self.hidden_ids: set[int] = set()
+        self.styles = dict.fromkeys(
+            ("hidden", "tiny", "huge", "background", "colour", "word", "white", "off-screen"), 0
+        )
+        self.anchors: list[Anchor] = []
+        self.tags: dict[str, int] = {}
+        self.steps = 0
+        self.backgrounds: set[int] = {0xFFFFFF}
+
+    def read(self, html: str) -> str:
+        for tag in _TAG.findall(html):
+            tag = tag.lower()
+            self.tags[tag] = self.tags.get(tag, 0) + 1
+        if "<!" in html and _INSIDE_COMMENT.search(html):
+            self.tricks.add("split-by-comment")
+        if _INSIDE_TAG.search(html):
+            self.tricks.add("split-by-tags")
+        if "&#" in html and _ENTITY.search(html):
+            self.tricks.add("entity-coded")
+        tree = LexborHTMLParser(_BLOCK.sub("\n<", html))
+        body = tree.body
+        if body is None:
+            return ""
+        sheet = ""
+        if "style" in self.tags:
+            sheet = "\n".join(node.text() for node in tree.css("style")[:20])
+        tree.strip_tags(["script", "style", "head", "template", "noscript", "object"])
+        self._links(tree)
+        styled = tree.css("[style], font, [bgcolor], [hidden], [color]")[:_MAX_STYLED]
+        looked: list[tuple[LexborNode, _Style]] = []
+        for node in styled:
+            attributes = node.attrs
+            css = attributes.sget("style", "")
+            style = _style(css[:600]) if css else _NONE
+            flags = style.flags
+            tag = node.tag
+            if tag == "font" or tag == "basefont":
+                style = _font(style, attributes.sget("color", ""), attributes.sget("size", ""))
+                flags = style.flags
+            bgcolor = attributes.sget("bgcolor", "")
+            if bgcolor and style.background is None:
+                back = colour(bgcolor)
+                if back is not None:
+                    style = _Style(flags | BACKGROUND, style.colour, back)
+                    flags = style.flags
+            if style.background is not None and style.background >= 0:
+                self.backgrounds.add(style.background)
+            if flags & HIDDEN or "hidden" in attributes:
+                self.styles["hidden"] += 1
+                self._hide(node, "hidden-text")
+            elif flags & OFFSCREEN:
+                self.styles["off-screen"] += 1
+                self._hide(node, "off-screen")
+            elif flags & (TINY | COLOUR):
+                looked.append((node, style))
+            if flags:
+                self._count(flags)
+        if sheet:
+            self._sheet(tree, sheet)
+        for node, style in looked:
+            if style.flags & TINY:
+                self._hide_inherited(node, SIZE, "tiny-text", None)
+            if style.colour is not None and style.colour >= 0:
+                fore = style.colour
+                if any(_alike(fore, back) for back in self.backgrounds):
+                    self.styles["white"] += 1
+                    self._hide_inherited(node, COLOUR, "same-colour", fore)
+        if not self.hidden_ids:
+            return body.text()
+        hidden_ids = self.hidden_ids
+        return "".join(
+            [
+                node.text_content or ""
+                for node in body.traverse(include_text=True)
+                if node.is_text_node and node.mem_id not in hidden_ids
+            ]
+        )
+
+    def _count(self, flags: int) -> None:
+        styles = self.styles
+        if flags & TINY:
+            styles["tiny"] += 1
+        if flags & HUGE:
+            styles["huge"] += 1
+        if flags & BACKGROUND:
+            styles["background"] += 1
+        if flags & COLOUR:
+            styles["colour"] += 1
+        if flags & WORD:
+            styles["word"] += 1
+
+    def _hide(self, node: LexborNode, trick: str) -> None:
+        """All text inside is hidden."""
+        said = False
+        for inner in node.traverse(include_text=True):
+            self.steps += 1
+            if self.steps > _MAX_STEPS:
+                self.tricks.add("too much hiding")
+                return
+            if inner.is_text_node and inner.mem_id not in self.hidden_ids:
+                text = inner.text_content or ""
+                self.hidden_ids.add(inner.mem_id)
+                if text and not text.isspace():
+                    self.hidden.append(text)
+                    said = said or len(text.strip("\u200c\u200b\u034f\xa0\u2007\xad\ufeff \n\t")) > 2
+        if said:
+            self.tricks.add(trick)
+
+    def _hide_inherited(self, top: LexborNode, what: int, trick: str, fore: int | None) -> None:
+        """Text inside that takes its size or colour from `top` is hidden; a nearer element may have its own."""
+        said = False
+        for inner in top.traverse(include_text=True):
+            self.steps += 1
+            if self.steps > _MAX_STEPS:
+                return
+            if not inner.is_text_node or inner.mem_id in self.hidden_ids:
+                continue
+            text = inner.text_content or ""
+            if not text or text.isspace():
+                continue
+            above = inner.parent
+            background: int | None = None
+            while above is not None and above.mem_id != top.mem_id:
+                self.steps += 1
+                style = _of(above)
+                if style.flags & what:
+                    break
+                if background is None and style.background is not None:
+                    background = style.background
+                above = above.parent
+            else:
+                if fore is not None:
+                    if background is None:
+                        background = self._background(top)
+                    if background < 0 or not _alike(fore, background):
+                        continue
+                self.hidden_ids.add(inner.mem_id)
+                self.hidden.append(text)
+                said = said or len(text.strip("\u200c\u200b\u034f\xa0\u2007\xad\ufeff \n\t")) > 2
+        if said:
+            self.tricks.add(trick)
+
+    def _background(self, node: LexborNode | None) -> int:
+        while node is not None and node.is_element_node and self.steps <= _MAX_STEPS:
+            self.steps += 1
+            style = _of(node)
+            if style.background is not None:
+                return style.background
+            node = node.parent
+        return 0xFFFFFF
+
+    def _sheet(self, tree: LexborHTMLParser, sheet: str) -> None:
+        """Hiding rules of a <style> element that hold on every screen (not inside @media)."""
+        lowered = sheet.lower()
+        if "none" not in lowered and "hidden" not in lowered and "font-size" not in lowered:
+            return
+        if "@" in sheet:
+            sheet = _without_media(sheet)
+        for count, rule in enumerate(_STYLE_RULE.finditer(sheet)):
+            if count > 200:
+                break
+            style = _style(rule[2][:500])
+            if not style.flags & (HIDDEN | OFFSCREEN):
+                continue
+            for selector in rule[1].split(",")[:8]:
+                selector = selector.strip()
+                if not _SIMPLE_SELECTOR.match(selector):
+                    continue
+                for node in tree.css(selector)[:50]:
+                    own = node.attrs.sget("style", "")
+                    if own and "display" in own and not _style(own[:600]).flags & HIDDEN:
+                        continue
+                    self.styles["hidden"] += 1
+                    self._hide(node, "hidden-text")
+
+    def _links(self, tree: LexborHTMLParser) -> None:
+        anchors = self.anchors
+        for node in tree.css("a[href], area[href], form[action], img[src], [background]")[:_MAX_ANCHORS]:
+            tag = node.tag
+            attributes = node.attrs
+            if tag == "a" or tag == "area":
+                anchors.append(Anchor("a", attributes.sget("href", "")[:2048], node.text()[:300].strip()))
+            elif tag == "form":
+                anchors.append(Anchor("form", attributes.sget("action", "")[:2048]))
+            else:
+                anchors.append(
+                    Anchor("img", (attributes.sget("src", "") or attributes.sget("background", ""))[:2048])
+                )
+
+
+_NONE: Final = _Style(0)
+
+
+def _font(style: _Style, color: str, size: str) -> _Style:
+    flags = style.flags
+    fore = style.colour
+    if color and fore is None:
+        fore = colour(color)
+        if fore is not None:
+            flags |= COLOUR
+    if size and not flags & SIZE:
+        flags |= SIZE
+        if size.strip() in ("0", "-7", "-6", "-5"):
+            flags |= TINY
+        elif size.strip() in ("6", "7", "+3", "+4", "+5"):
+            flags |= HUGE
+    return _Style(flags, fore, style.background)
+
+
+def _of(node: LexborNode) -> _Style:
+    """The style an element declares itself."""
+    attributes = node.attrs
+    css = attributes.sget("style", "")
+    style = _style(css[:600]) if css else _NONE
+    if node.tag == "font":
+        style = _font(style, attributes.sget("color", ""), attributes.sget("size", ""))
+    if style.background is None:
+        if attributes.sget("background", ""):
+            return _Style(style.flags, style.colour, _UNKNOWN)
+        if (back := attributes.sget("bgcolor", "")) and (value := colour(back)) is not None:
+            return _Style(style.flags, style.colour, value)
+    return style
+
+
+def _without_media(sheet: str) -> str:
+    """A style sheet without its @ blocks, by counting braces."""
+    out: list[str] = []
+    at = 0
+    while (start := sheet.find("@", at)) >= 0:
+        out.append(sheet[at:start])
+        brace = sheet.find("{", start)
+        semicolon = sheet.find(";", start)
+        if brace < 0 or 0 <= semicolon < brace:
+            at = semicolon + 1 if semicolon >= 0 else len(sheet)
+            continue
+        level, at = 1, brace + 1
+        while level and at < len(sheet):
+            opening, closing = sheet.find("{", at), sheet.find("}", at)
+            if closing < 0:
+                at = len(sheet)
+            elif 0 <= opening < closing:
+                level, at = level + 1, opening + 1
+            else:
+                level, at = level - 1, closing + 1
+    out.append(sheet[at:])
+    return "".join(out)
+
+
+# --- letters ------------------------------------------------------------------------------------------------
+
+_STRANGE: Final = re.compile(
+    "[\u00ad\u0300-\u036f\u0370-\u058f\u061c\u115f\u1160\u13a0-\u13ff\u1400-\u167f\u180e\u1d00-\u1d7f\u200b-\u200f"
+    "\u202a-\u202e\u2060-\u206f\u2100-\u214f\u2460-\u24ff\u2c80-\u2cff\u2d30-\u2d7f\u3164\ua4d0-\ua4ff\uab30-\uabbf\ufe00-\ufe0f"
+    "\ufeff\uff00-\uffef\U00010280-\U000104ff\U000118a0-\U000118ff\U0001d400-\U0001d7ff\U0001f100-\U0001f1ff\U000e0000-\U000e007f]"
+)
+_ZERO_WIDTH: Final = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200d\u2060-\u2064\u206a-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0]+"
+)
+_ZERO_WIDTH_IN_WORD: Final = re.compile(
+    "[A-Za-z0-9\u00c0-\u024f][\u034f\u115f\u1160\u180e\u200b-\u200d\u2060-\u2064\u3164\ufeff\uffa0]+[A-Za-z0-9\u00c0-\u024f]"
+)
+_SOFT_HYPHEN_IN_WORD: Final = re.compile("[A-Za-z]\u00ad+[A-Za-z]\u00ad*[A-Za-z]?\u00ad")
+_BIDI: Final = re.compile("[\u202a-\u202e\u2066-\u2069\u200e\u200f]")
+_OVERRIDE: Final = re.compile("[\u202d\u202e]")
+_TAG_CHARACTERS: Final = re.compile("[\U000e0000-\U000e007f]")
+_FLAG_TAGS: Final = re.compile("\U0001f3f4[\U000e0020-\U000e007f]+")
+_STACKED: Final = re.compile(
+    "[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u20d0-\u20ff]{3,}|(?:[A-Za-z][\u0300-\u036f\u20d0-\u20ff]){4,}"
+)
+_COMBINING: Final = re.compile("[\u0300-\u036f\u20d0-\u20ff]+")
+_STYLED: Final = re.compile(
+    "[\U0001d400-\U0001d7ff\u24b6-\u24e9\U0001f130-\U0001f149\U0001f150-\U0001f169\U0001f170-\U0001f189\uff21-\uff3a\uff41-\uff5a\u1d00-\u1d25]{2,}"
+)
+_WIDE_SCRIPT: Final = re.compile("[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7a3]")
+_MIXED: Final = re.compile(
+    "(?=[^\\W\\d_]*[A-Za-z])(?=[^\\W\\d_]*[\u0370-\u058f\u13a0-\u167f\u1d00-\u1d7f\u0251\u0261\u0269\u2c80-\u2cff\ua4d0-\ua4ff])[^\\W\\d_]{2,40}"
+)
+_LOOK_WORD: Final = re.compile("[\u0370-\u052f]{4,40}")
+_REAL_CYRILLIC: Final = re.compile("[бвгджзийлнптфцчшщъыьэюяБГДЖЗИЙЛПФЦЧШЩЪЫЬЭЮЯ]")
+_REAL_GREEK: Final = re.compile("[δεζηθλμξπςσφχψωΔΘΛΞΠΣΦΨΩά-ώ]")
+
+
+def mend(text: str, tricks: set[str], strange: dict[str, int]) -> str:
+    """Undo what was done to the letters: invisible characters out, styled letters and look-alikes back to ASCII."""
+    if text.isascii() or not _STRANGE.search(text):
+        return text
+    if count := len(_TAG_CHARACTERS.findall(_FLAG_TAGS.sub("", text))):
+        strange["tag-characters"] = strange.get("tag-characters", 0) + count
+        tricks.add("tag-characters")
+    if count := len(_ZERO_WIDTH_IN_WORD.findall(text)) + len(_SOFT_HYPHEN_IN_WORD.findall(text)):
+        tricks.add("zero-width")
+        strange["zero-width-in-word"] = strange.get("zero-width-in-word", 0) + count
+    if found := _ZERO_WIDTH.findall(text):
+        strange["zero-width"] = strange.get("zero-width", 0) + sum(map(len, found))
+    if found := _BIDI.findall(text):
+        strange["bidi"] = strange.get("bidi", 0) + len(found)
+        if _OVERRIDE.search(text):
+            tricks.add("bidi-control")
+    text = _ZERO_WIDTH.sub("", _BIDI.sub("", _TAG_CHARACTERS.sub("", text)))
+    if _STACKED.search(text):
+        tricks.add("stacked-marks")
+        text = _COMBINING.sub("", text)
+    if found := _STYLED.findall(text):
+        if not _WIDE_SCRIPT.search(text):
+            tricks.add("styled-letters")
+        strange["styled"] = strange.get("styled", 0) + sum(map(len, found))
+        text = unicodedata.normalize("NFKC", text)
+    count = 0
+
+    def ascii_letters(match: re.Match[str]) -> str:
+        nonlocal count
+        word = match[0]
+        skeleton = word.translate(SKELETON)
+        if not skeleton.isascii():
+            return word
+        count += 1
+        return skeleton
+
+    text = _MIXED.sub(ascii_letters, text)
+    # A word all of look-alikes ("рауре" for "paype"): only where the language itself is not written here.
+    if _LOOK_WORD.search(text) and not (_REAL_CYRILLIC.search(text) or _REAL_GREEK.search(text)):
+        text = _LOOK_WORD.sub(ascii_letters, text)
+    if count:
+        tricks.add("look-alike")
+        strange["look-alike"] = strange.get("look-alike", 0) + count
+    return text
+
+
+_SPACED: Final = re.compile(r"(?<![\w.])[^\W\d_](?:[ .\-*_|/+~·•]{1,3}[^\W\d_]){3,40}(?!\w)")
+_SPELLED: Final = re.compile(
+    r"(?<![\w.@])([a-z0-9][a-z0-9-]{1,40})(?:\s?[\[({<（]\s?(?:\.|dot|punkt|point|@)\s?[\])}>）]\s?\.?|\s(?:\.|dot)\s)(com|net|org|info|biz|ru|cn|de|co|us|uk|shop|top|xyz|site|online|club|live|vip|icu)(?!\w)",
+    re.I,
+)
+_DISGUISED: Final = re.compile(
+    r"(?<![\w@./=&?%#-])(?=[a-z]*[0134578@$!|][a-z@$!|0134578]*[a-z])(?=[0134578@$!|]?[a-z])[a-z0134578@$!|]{4,20}(?![\w@/=&%-])",
+    re.I,
+)
+_PLAIN_LETTER: Final = str.maketrans("013457@$!|8", "oieastasiib")
+_PLAIN_LETTER_L: Final = str.maketrans("013457@$!|8", "oleastaslib")
+# Words that are disguised for a filter's sake; kept to those that honest mail does not write with digits.
+_OFTEN_DISGUISED: Final = listed(
+    """viagra cialis levitra xanax valium ambien phentermine pharmacy pharma pills pill drugs medication penis
+    sex sexy sexual erection mortgage casino rolex replica watches watch refinance loan loans credit
+    bitcoin crypto free money cash click porn pornstar girls nude webcam dating winner lottery prize
+    offer discount cheap cheapest account password verify paypal amazon apple microsoft netflix security
+    bank invoice payment update confirm login weight loss diet enlargement enlarge prescription doctor
+    online order hydrocodone vicodin tramadol soma adult teens investment profit income casinos pokies
+    bonus sale deal deals office software adobe windows unsubscribe remove guaranteed million"""
+)
+
+
+def _put_together(text: str, words: list[str], tricks: set[str]) -> tuple[list[str], list[str]]:
+    """Words and web addresses that were taken apart: "f u n s i t e . c o m", "V.i.a.g.r.a", "v1agra"."""
+    mended: list[str] = []
+    addresses: list[str] = []
+    if sum(map((1).__eq__, map(len, words))) >= 4:
+        for match in _SPACED.finditer(text):
+            run = match[0]
+            tight = run.replace(" . ", "\0")
+            joined = re.sub(r"[ .\-*_|/+~·•]", "", tight).replace("\0", ".").lower()
+            if len(set(joined)) < 3 or (joined in _ALPHABET) or len(joined) < 4:
+                continue
+            if "." not in joined and run.isupper() and "." in run and len(joined) < 6:
+                continue  # "U.S.A.F."
+            tricks.add("spaced-word")
+            mended.append(joined.replace(".", " "))
+            if "." in joined:
+                addresses.append(joined)
+            if len(mended) > 40:
+                break
+    for match in _SPELLED.finditer(text):
+        if " " in match[0] and match[0].count(" ") == 2 and " dot " not in match[0].lower():
+            continue  # "the end . com": a sentence's end
+        tricks.add("spelled-out-address")
+        addresses.append(f"{match[1]}.{match[2]}".lower())
+        if len(addresses) > 40:
+            break
+    for count, match in enumerate(_DISGUISED.finditer(text)):
+        if count > 200:
+            break
+        word = match[0].lower()
+        for table in (_PLAIN_LETTER, _PLAIN_LETTER_L):
+            clear = word.translate(table)
+            if clear in _OFTEN_DISGUISED and not word.isalpha():
+                if word.rstrip("!") == clear or (word[-1] in "!|" and word[:-1].isalpha()):
+                    continue
+                tricks.add("digit-letters")
+                mended.append(clear)
+                break
+    return mended, addresses
+
+
+_ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz"
+_WORDS: Final = re.compile(r"\w+")
+
+
+def tidy(text: str) -> str:
+    """One space between words, no empty lines."""
+    return "\n".join([line for raw in text.split("\n") if (line := " ".join(raw.split()))])
+
+
+def read(message: ParsedMessage) -> MessageText:
+    """Everything a mail says. Never raises."""
+    tricks: set[str] = set()
+    strange: dict[str, int] = {}
+    htmls: list[str] = []
+    shown: list[str] = []
+    plains: list[str] = []
+    for part in message.parts:
+        if part.text is None:
+            continue
+        if part.kind == "text/html":
+            htmls.append(part.text)
+        else:
+            plains.append(part.text)
+    page: _Page | None = None
+    decoy = 0.0
+    hidden = ""
+    plain = "\n".join(plains)[:MAX_CHARACTERS]
+    if htmls:
+        page = _Page(tricks)
+        visible_html = tidy(page.read("\n".join(htmls)))[:MAX_CHARACTERS]
+        hidden = tidy("\n".join(page.hidden))[:MAX_CHARACTERS]
+        shown.append(visible_html)
+        shown.extend(
+            part.text
+            for part in message.parts
+            if part.text and part.kind != "text/html" and not part.alternative
+        )
+        if plain and any(
+            part.alternative for part in message.parts if part.text is not None and part.kind != "text/html"
+        ):
+            decoy = _decoy(plain, visible_html)
+            if decoy > 0.6:
+                tricks.add("other-plain-text")
+        if not visible_html and plain:
+            shown.append(plain)
+    else:
+        shown.append(plain)
+    visible = "\n".join(shown)[:MAX_CHARACTERS]
+    mended_text = mend(visible, tricks, strange)
+    lowered = mended_text.lower()
+    words = _WORDS.findall(lowered)[:MAX_WORDS]
+    mended, addresses = _put_together(mended_text, words, tricks)
+    if mended:
+        words.extend(word for run in mended for word in run.split())
+    subject = message.subject
+    if not subject.isascii():
+        subject = mend(subject, tricks, strange)
+    return MessageText(
+        visible=mended_text,
+        hidden=hidden,
+        tricks=frozenset(tricks),
+        words=tuple(words),
+        mended=tuple(mended),
+        addresses=tuple(addresses),
+        plain=plain or mended_text,
+        anchors=tuple(page.anchors) if page else (),
+        tags=page.tags if page else {},
+        markup=sum(map(len, htmls)),
+        styles=page.styles if page else {},
+        strange=strange,
+        decoy=decoy,
+    )
+
+
+def _decoy(plain: str, visible: str) -> float:
+    """Share of the plain part's distinct longer words that the HTML does not show; 0 where there are too few to tell."""
+    said = {word for word in _WORDS.findall(plain[:20_000].lower()) if len(word) > 3}
+    if len(said) < 12:
+        return 0.0
+    seen = set(_WORDS.findall(visible.lower()))
+    return len(said - seen) / len(said)

@@ -1,0 +1,302 @@
+# ruff: noqa: E501
+"""Bytes -> Features: everything the model reads of one mail, and how it is kept.
+
+SCHEMA names the recipe. A model and the vectors it is trained on must have the same; it changes by itself when an
+extractor, a hand-made feature or a word list does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import struct
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spamd.errors import SchemaMismatch
+from spamd.message import dense as dense_features
+from spamd.message import hashing, likeness, links, parsing, text, tokens
+from spamd.message.dense import Mail
+from spamd.message.hashing import Hashes
+from spamd.message.likeness import Fingerprint
+from spamd.message.links import Link
+from spamd.message.parsing import ParsedMessage
+from spamd.message.text import MessageText
+from spamd.message.wordlists import TOPICS
+
+_BITS: Final = 18
+BUCKETS: Final = 1 << _BITS  # personal ids
+BASE_BUCKETS: Final = 1 << _BITS  # base word ids, a space of their own
+DENSE: Final = dense_features.LENGTH
+DENSE_BODY: Final = dense_features.BODY
+"""dense[:DENSE_BODY] are body features, the rest header facts (NaN: missing)"""
+DENSE_NAMES: Final = dense_features.NAMES
+LENGTH: Final = 4_096
+"""most ids a vector may have, in either part"""
+SNIPPET: Final = 200
+
+_BASE: Final = tuple(
+    (row, hashing.salt(f"{row.name}.{row.version}")) for row in tokens.EXTRACTORS if row.part == "base"
+)
+_PERSONAL: Final = tuple(
+    (row, hashing.salt(f"{row.name}.{row.version}")) for row in tokens.EXTRACTORS if row.part == "personal"
+)
+
+
+def _schema() -> str:
+    told = [f"{row.name} {row.version} {row.part} {row.limit}" for row in tokens.EXTRACTORS]
+    told += [f"{name} {version} {names}" for name, version, names, _ in dense_features.GROUPS]
+    told += [f"{topic} {sorted(words.split())}" for topic, words in TOPICS.items()]
+    told += [f"{_BITS} {LENGTH} {likeness.LENGTH} {likeness.VERSION} {_VERSION}"]
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredVector:
+    """What the store keeps of a mail: nothing a person could read."""
+
+    base_ids: NDArray[np.int32]
+    dense: NDArray[np.float32]
+    personal_ids: NDArray[np.int32]
+    fingerprint: Fingerprint
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Features:
+    """What the model reads of one mail, and what it was read from."""
+
+    base_ids: NDArray[np.int32]  # sorted, each once
+    dense: NDArray[np.float32]  # DENSE values; header facts may be NaN
+    personal_ids: NDArray[np.int32]  # sorted, each once
+    fingerprint: Fingerprint
+    mail: Mail
+
+    @property
+    def message(self) -> ParsedMessage:
+        return self.mail.message
+
+    @property
+    def text(self) -> MessageText:
+        return self.mail.text
+
+    @property
+    def links(self) -> tuple[Link, ...]:
+        return self.mail.links
+
+    @property
+    def subject(self) -> str:
+        """For display: one harmless line."""
+        return text.harmless(self.mail.message.subject, 300)
+
+    @property
+    def sender(self) -> str:
+        """For display: the address."""
+        return text.harmless(self.mail.message.sender, 254)
+
+    @property
+    def sender_name(self) -> str:
+        return text.harmless(self.mail.message.sender_name, 120)
+
+    @property
+    def sender_domain(self) -> str:
+        """Registered domain of the sender's address."""
+        return text.harmless(links.registered(self.mail.message.sender.rpartition("@")[2]), 253)
+
+    @property
+    def snippet(self) -> str:
+        """For display: how the visible text begins."""
+        return text.harmless(self.mail.text.visible, SNIPPET)
+
+    @property
+    def link_hosts(self) -> tuple[str, ...]:
+        """Registered domains of the links, in order, each once."""
+        return tuple(dict.fromkeys(text.harmless(link.domain, 253) for link in self.mail.links if link.host))[
+            :20
+        ]
+
+    @property
+    def tricks(self) -> frozenset[str]:
+        return self.mail.text.tricks
+
+    def stored(self) -> StoredVector:
+        return StoredVector(self.base_ids, self.dense, self.personal_ids, self.fingerprint)
+
+    def named(self) -> Names:
+        """What stands behind the numbers, for an explanation."""
+        return named(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Readable meaning of a mail's buckets: (kind, text) pairs; kind is "word", "link", "fact", "sender", "letters"."""
+
+    base: Mapping[int, tuple[tuple[str, str], ...]]
+    personal: Mapping[int, tuple[tuple[str, str], ...]]
+    dense: tuple[str, ...] = DENSE_NAMES
+
+
+_SUBJECT_WORDS: Final = re.compile(r"\w+")
+
+
+def read(raw: bytes, *, limits: parsing.Limits = parsing.DEFAULT, trusted: str | None = None) -> Mail:
+    """Parse a mail and collect what features are made from. `trusted`: authserv-id of the person's own server."""
+    message = parsing.parse(raw, limits=limits)
+    said = text.read(message)
+    subject = message.subject if message.subject.isascii() else text.mend(message.subject, set(), {})
+    return Mail(
+        message=message,
+        text=said,
+        links=links.find(message, said),
+        words=said.words,
+        subject_words=tuple(_SUBJECT_WORDS.findall(subject[:1000].lower())),
+        subject=subject,
+        trusted=trusted,
+    )
+
+
+def vectorise(
+    raw: bytes, *, limits: parsing.Limits = parsing.DEFAULT, trusted: str | None = None
+) -> Features:
+    """Features of a mail. Never raises, whatever the bytes; the same bytes always give the same numbers."""
+    return vectorise_mail(read(raw, limits=limits, trusted=trusted))
+
+
+def vectorise_mail(mail: Mail) -> Features:
+    """Features of a mail that is already read."""
+    known: dict[str, Hashes] = {}
+    return Features(
+        base_ids=_gather(_BASE, mail, known),
+        dense=dense_features.measure(mail),
+        personal_ids=_gather(_PERSONAL, mail, known),
+        fingerprint=likeness.fingerprint(mail),
+        mail=mail,
+    )
+
+
+def _gather(
+    rows: tuple[tuple[tokens.Extractor, np.uint64], ...], mail: Mail, known: dict[str, Hashes]
+) -> NDArray[np.int32]:
+    found: list[NDArray[np.int32]] = []
+    for row, salt in rows:
+        ids = hashing.buckets(tokens.hashed(row, mail, known), salt, _BITS)
+        found.append(tokens.unique_in_order(ids, row.limit))
+    together = np.concatenate(found)
+    ids = np.unique(together)
+    if ids.size > LENGTH:
+        ids = np.sort(_first_different(together, LENGTH))
+    return ids
+
+
+def _first_different(values: NDArray[np.int32], limit: int) -> NDArray[np.int32]:
+    _, places = np.unique(values, return_index=True)
+    places.sort()
+    return values[places[:limit]]
+
+
+def named(features: Features) -> Names:
+    """Which tokens fill which buckets. Computed anew (a few ms); only for the mail at hand."""
+    sides: list[dict[int, tuple[tuple[str, str], ...]]] = []
+    known: dict[str, Hashes] = {}
+    for rows, present in ((_BASE, features.base_ids), (_PERSONAL, features.personal_ids)):
+        there = frozenset(present.tolist())
+        names: dict[int, tuple[tuple[str, str], ...]] = {}
+        for row, salt in rows:
+            ids = hashing.buckets(tokens.hashed(row, features.mail, known), salt, _BITS).tolist()
+            for bucket, token in zip(ids, row.texts(features.mail), strict=True):
+                if bucket in there:
+                    pair = (row.kind, text.harmless(token, 120))
+                    before = names.get(bucket, ())
+                    if pair not in before:
+                        names[bucket] = (*before, pair)
+        sides.append(names)
+    return Names(base=sides[0], personal=sides[1])
+
+
+# --- what is kept --------------------------------------------------------------------------------------------------
+
+_VERSION: Final = 1
+_MAGIC: Final = b"SV"
+_HEAD: Final = struct.Struct(
+    "<2sB8sHHHH"
+)  # magic, version, schema, base ids, personal ids, dense, fingerprint
+SCHEMA: Final = _schema()
+_SCHEMA_BYTES: Final = bytes.fromhex(SCHEMA)
+
+
+def _steps(ids: NDArray[np.int32]) -> bytes:
+    """Sorted ids as differences: three planes of bytes, which compress well."""
+    steps = np.diff(ids, prepend=0).astype("<u4")
+    planes = steps.view(np.uint8).reshape(-1, 4)
+    return planes[:, 0].tobytes() + planes[:, 1].tobytes() + planes[:, 2].tobytes()
+
+
+def _ids(data: bytes, count: int) -> NDArray[np.int32]:
+    planes = np.frombuffer(data, np.uint8).reshape(3, count).astype(np.int32)
+    return np.cumsum(planes[0] | (planes[1] << 8) | (planes[2] << 16), dtype=np.int32)
+
+
+def pack(features: Features | StoredVector) -> bytes:
+    """About 3 kB that hold the vector; the words cannot be read back from it."""
+    head = _HEAD.pack(
+        _MAGIC,
+        _VERSION,
+        _SCHEMA_BYTES,
+        features.base_ids.size,
+        features.personal_ids.size,
+        features.dense.size,
+        features.fingerprint.size,
+    )
+    body = (
+        _steps(features.base_ids)
+        + _steps(features.personal_ids)
+        + features.dense.astype("<f2").tobytes()
+        + features.fingerprint.astype("<u4").tobytes()
+    )
+    return head + zlib.compress(body, 1)
+
+
+def schema_of(packed: bytes) -> str:
+    """The SCHEMA a packed vector was made with, "" if it is none."""
+    if len(packed) < _HEAD.size or packed[:2] != _MAGIC:
+        return ""
+    return packed[3:11].hex()
+
+
+def unpack(packed: bytes) -> StoredVector:
+    """The vector again, bit for bit. SchemaMismatch if it was made by another recipe or is damaged."""
+    try:
+        magic, version, schema, base, personal, dense_count, prints = _HEAD.unpack_from(packed)
+    except struct.error:
+        raise SchemaMismatch("A stored vector is damaged.", "It is left out.") from None
+    if magic != _MAGIC or version != _VERSION or schema != _SCHEMA_BYTES:
+        raise SchemaMismatch("A stored vector was made by another version.", "It is left out.")
+    sizes = (3 * base, 3 * personal, 2 * dense_count, 4 * prints)
+    total = sum(sizes)
+    if base > LENGTH or personal > LENGTH or dense_count != DENSE or prints != likeness.LENGTH:
+        raise SchemaMismatch("A stored vector is damaged.", "It is left out.")
+    try:
+        unzip = zlib.decompressobj()
+        body = unzip.decompress(packed[_HEAD.size :], total + 1)
+    except zlib.error:
+        raise SchemaMismatch("A stored vector is damaged.", "It is left out.") from None
+    if len(body) != total or not unzip.eof:
+        raise SchemaMismatch("A stored vector is damaged.", "It is left out.")
+    one, two, three = sizes[0], sizes[0] + sizes[1], sizes[0] + sizes[1] + sizes[2]
+    base_ids, personal_ids = _ids(body[:one], base), _ids(body[one:two], personal)
+    if any(ids.size and (int(ids[-1]) >= BUCKETS or int(ids[0]) < 0) for ids in (base_ids, personal_ids)):
+        raise SchemaMismatch("A stored vector is damaged.", "It is left out.")
+    return StoredVector(
+        base_ids=base_ids,
+        dense=np.frombuffer(body[two:three], "<f2").astype(np.float32),
+        personal_ids=personal_ids,
+        fingerprint=np.frombuffer(body[three:], "<u4").astype(np.uint32),
+    )
+
+
+similarity = likeness.similarity
+similarities = likeness.similarities

@@ -1,0 +1,95 @@
+"""Bytes to features, and what is kept of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from spamd.errors import SchemaMismatch
+from spamd.message import vector
+
+MAIL = b"""From: "Ann Miller" <ann@shop.example>
+To: bob@home.example
+Subject: =?utf-8?q?Angebot_f=C3=BCr_Sie?=
+Date: Mon, 2 Nov 2026 10:00:00 +0100
+Message-ID: <1@shop.example>
+Content-Type: text/html; charset=utf-8
+
+<p>Hello Bob, here is what you asked for: <b>v1agra</b> at <a href="https://pay.example.com/x?y=1">www.bank.example</a>
+<span style="display:none">secret words nobody sees</span></p>
+"""
+
+
+def test_the_same_bytes_give_the_same_features_and_line_ends_do_not_matter() -> None:
+    one, two = vector.vectorise(MAIL), vector.vectorise(MAIL.replace(b"\n", b"\r\n"))
+    assert np.array_equal(one.base_ids, two.base_ids)
+    assert np.array_equal(one.personal_ids, two.personal_ids)
+    assert np.array_equal(one.dense, two.dense, equal_nan=True)
+    assert vector.similarity(one.fingerprint, two.fingerprint) == pytest.approx(1.0)
+
+
+def test_ids_are_sorted_and_each_there_once_and_values_are_finite() -> None:
+    found = vector.vectorise(MAIL)
+    for ids in (found.base_ids, found.personal_ids):
+        assert ids.dtype == np.int32
+        assert (np.diff(ids) > 0).all()
+        assert 0 < ids.size <= vector.LENGTH
+    assert found.dense.shape == (vector.DENSE,)
+    assert np.isfinite(found.dense[: vector.DENSE_BODY]).all()
+
+
+def test_header_facts_are_missing_where_there_is_no_header() -> None:
+    found = vector.vectorise(b"\nOnly a text, no header.\n")
+    assert np.isnan(found.dense[vector.DENSE_BODY :]).all()
+    assert np.isfinite(found.dense[: vector.DENSE_BODY]).all()
+
+
+def test_packing_keeps_every_bit() -> None:
+    found = vector.vectorise(MAIL)
+    packed = vector.pack(found)
+    again = vector.unpack(packed)
+    assert np.array_equal(again.base_ids, found.base_ids)
+    assert np.array_equal(again.personal_ids, found.personal_ids)
+    assert np.array_equal(again.dense, found.dense, equal_nan=True)
+    assert np.array_equal(again.fingerprint, found.fingerprint)
+    assert vector.pack(again) == packed
+    assert vector.schema_of(packed) == vector.SCHEMA
+
+
+@pytest.mark.parametrize("cut", [0, 5, 12, 30, -1])
+def test_damaged_vectors_are_refused(cut: int) -> None:
+    packed = vector.pack(vector.vectorise(MAIL))
+    with pytest.raises(SchemaMismatch):
+        vector.unpack(packed[:cut])
+
+
+def test_a_vector_of_another_recipe_is_refused() -> None:
+    packed = bytearray(vector.pack(vector.vectorise(MAIL)))
+    packed[4] ^= 1
+    with pytest.raises(SchemaMismatch):
+        vector.unpack(bytes(packed))
+
+
+def test_every_bucket_has_a_name() -> None:
+    found = vector.vectorise(MAIL)
+    names = found.named()
+    assert set(names.base) == set(found.base_ids.tolist())
+    assert set(names.personal) == set(found.personal_ids.tolist())
+    said = {pair for pairs in (*names.base.values(), *names.personal.values()) for pair in pairs}
+    assert ("word", "viagra") in said
+    assert ("link", "link to pay.example.com") in said
+    assert ("fact", "trick hidden-text") in said
+    assert len(names.dense) == vector.DENSE
+
+
+def test_what_is_shown_is_harmless() -> None:
+    found = vector.vectorise(MAIL)
+    assert found.subject == "Angebot für Sie"
+    assert (found.sender_name, found.sender, found.sender_domain) == (
+        "Ann Miller",
+        "ann@shop.example",
+        "shop.example",
+    )
+    assert found.snippet.startswith("Hello Bob, here is what you asked for: v1agra at www.bank.example")
+    assert "secret" not in found.snippet
+    assert found.link_hosts == ("example.com",)
