@@ -1,4 +1,3 @@
-# ruff: noqa: E501
 """Bytes -> text in whatever charset they really are. Declared first, then UTF-8, then a guess by script."""
 
 from __future__ import annotations

@@ -1,4 +1,3 @@
-# ruff: noqa: E501
 """The hand-made features: what a mail looks like, apart from which words it uses. They travel between mailboxes.
 
 Each group is one function and one row of GROUPS: (name, version, names of its values, function). Values are rates

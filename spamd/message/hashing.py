@@ -1,4 +1,3 @@
-# ruff: noqa: E501
 """Tokens -> 64-bit hashes -> buckets, whole arrays at a time.
 
 A word's hash is a polynomial of its UTF-8 bytes modulo 2**64, read off running sums, so hashing all words of a mail is

@@ -1,4 +1,3 @@
-# ruff: noqa: E501
 """Near copies: a fingerprint that stays nearly the same when numbers, names and addresses in a mail are varied.
 
 One-permutation MinHash (Li, Owen, Zhang 2012) over masked word pairs and single words: each item falls into one of

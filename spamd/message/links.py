@@ -1,4 +1,3 @@
-# ruff: noqa: E501
 """Where a mail's links lead: host, registered domain, and what is odd about them.
 
 The public suffix list is the snapshot inside tldextract; nothing is fetched or cached on disk.

@@ -1,4 +1,3 @@
-# ruff: noqa: E501
 """Letters that look like ASCII letters.
 
 From Unicode's confusables.txt (UTS 39, Unicode License V3), cut to single letters that stand for one ASCII letter

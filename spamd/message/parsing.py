@@ -1,4 +1,3 @@
-# ruff: noqa: E501
 """Bytes -> ParsedMessage, inside hard limits. Never raises, whatever the bytes.
 
 Not the standard library's parser: that one recurses with the mail's nesting, has no limits and takes three times as

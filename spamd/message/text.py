@@ -1,4 +1,3 @@
-# ruff: noqa: E501
 """What a person sees of a mail, what is hidden from them, and the tricks that were played on the way.
 
 HTML is read by lexbor (selectolax): linear, bounded, no recursion in Python. Each trick found is a name in

@@ -1,4 +1,3 @@
-# ruff: noqa: E501
 """Tokens: what is hashed. One generator per group, one row of EXTRACTORS each.
 
 A "base" group may only hold what travels between mailboxes and years: words of subject, text, sender's name and links.

@@ -1,4 +1,3 @@
-# ruff: noqa: E501
 """Bytes -> Features: everything the model reads of one mail, and how it is kept.
 
 SCHEMA names the recipe. A model and the vectors it is trained on must have the same; it changes by itself when an

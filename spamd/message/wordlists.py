@@ -1,4 +1,3 @@
-# ruff: noqa: E501
 """Words that say what kind of talk this is, in the languages mail comes in. Only rates of these travel into the base.
 
 No lists of work, computer or stock-market words: measured, they learn a corpus's topics and nothing that travels.
