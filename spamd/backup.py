@@ -66,7 +66,7 @@ class Contents:
 
 
 def save(paths: Paths, file: Path, passphrase: str) -> Outcome:
-    """Write the backup; the daemon may run meanwhile. The file appears whole, readable by this person only."""
+    """Write the backup; the daemon may run meanwhile. The file appears whole and private."""
     import pyrage
 
     _check_passphrase(passphrase)
@@ -170,9 +170,9 @@ def restore(paths: Paths, file: Path, passphrase: str) -> Outcome:
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     text = (
-        f"Restored {len(contents.labels)} labels, {len(contents.lists)} list entries, {len(contents.models)} model"
-        f" files and the settings. What was here is kept beside them as *.{stamp}. Passwords must be entered again"
-        " where this is another computer."
+        f"Restored {len(contents.labels)} labels, {len(contents.lists)} list entries, {len(contents.models)}"
+        f" model files and the settings. What was here is kept beside them as *.{stamp}."
+        " On another computer, passwords must be entered again."
     )
     return Outcome(text, len(contents.labels), len(contents.lists), len(contents.models))
 

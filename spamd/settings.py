@@ -439,7 +439,8 @@ def update_account(path: Path, name: str, **changes: Any) -> Settings:
         if key not in _ACCOUNT_BY_NAME:
             raise ConfigError(_unknown(key, list(_ACCOUNT_BY_NAME), f"accounts.{name}"))
     defaults = {key: _ACCOUNT_BY_NAME[key].default for key, value in changes.items() if value is None}
-    return _write_account(path, dataclasses.replace(account, **{**changes, **defaults}), changes)
+    said = [key for key, value in changes.items() if value is not None]
+    return _write_account(path, dataclasses.replace(account, **{**changes, **defaults}), changes, said)
 
 
 def remove_account(path: Path, name: str) -> Settings:
@@ -459,8 +460,11 @@ def _no_account(path: Path, name: str) -> ConfigError:
     return ConfigError(f"There is no account {name!r}.", f"There is: {', '.join(names)}." if names else "")
 
 
-def _write_account(path: Path, account: Account, changed: Iterable[str]) -> Settings:
-    """Write these settings of the account; those at their default leave the file."""
+def _write_account(
+    path: Path, account: Account, changed: Iterable[str], said: Iterable[str] = ()
+) -> Settings:
+    """Write these settings of the account; those at their default leave the file, but not what was just said."""
+    explicit = frozenset(said)
     check_account_name(account.name)
     values: dict[str, object] = {}
     for name in changed:
@@ -469,7 +473,7 @@ def _write_account(path: Path, account: Account, changed: Iterable[str]) -> Sett
         plain = value.value if isinstance(value, enum.Enum) else value
         if value is not None:
             _checked(option, plain, f"accounts.{account.name}.{name}")
-        values[name] = None if value == option.default else plain
+        values[name] = None if value == option.default and name not in explicit else plain
     check_account(account)
 
     def edit(document: tomlkit.TOMLDocument) -> None:
