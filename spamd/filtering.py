@@ -1,0 +1,540 @@
+"""A new mail: fetch, read, score, decide, write it down with the intent, move, write down what came of it.
+
+One `Filter` serves one account and belongs to its worker's thread. What it must never do: judge one mail
+twice, lose sight of a mail between deciding and moving (both are one transaction), or try a mail that breaks
+it for ever.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from spamd.domain import (
+    Account,
+    Decision,
+    Evidence,
+    FetchedMail,
+    FolderName,
+    Identity,
+    Judgement,
+    LabelSource,
+    MessageRef,
+    MoveKind,
+    MoveRecord,
+    MoveState,
+    Score,
+    Sighting,
+    Verdict,
+)
+from spamd.errors import FolderMissing, MailboxError, RequestError, StoreError
+from spamd.judgement import brake as brakes
+from spamd.judgement.policy import History, decide, match
+from spamd.message import headers, vector
+from spamd.source import MailSession, Mover
+
+if TYPE_CHECKING:
+    from spamd.model.scoring import Scorer
+    from spamd.store.database import Store
+
+log = logging.getLogger(__name__)
+
+FETCH_LIMIT = 65536
+"""Bytes of a mail that are read (reference measurements: more changes no verdict)."""
+BATCH = 20
+"""Mails judged before the moves among them are carried out."""
+SNIPPET = 300
+RETRY_AFTER = 600.0
+RETRY_FOR = 86400.0
+STAMPS = {Verdict.JUNK: "Junk", Verdict.KEEP: "NonJunk"}
+OPPOSITE = {"Junk": ("NonJunk", "$NotJunk", "NotJunk"), "NonJunk": ("Junk", "$Junk")}
+PERSON = frozenset(
+    {
+        LabelSource.DRAG,
+        LabelSource.KEYWORD,
+        LabelSource.ADDON,
+        LabelSource.REVIEW,
+        LabelSource.UNDO,
+        LabelSource.TEACH,
+        LabelSource.IMPORT,
+    }
+)
+Publish = Callable[[str, Mapping[str, object]], None]
+
+
+def _silent(kind: str, data: Mapping[str, object]) -> None:
+    """Nobody listens."""
+
+
+@dataclass(slots=True)
+class _Judged:
+    """One mail on its way: judged, perhaps about to move."""
+
+    judgement: Judgement
+    ref: MessageRef
+    intent: MoveRecord | None = None
+
+
+class Filter:
+    """Judges new mail of one account and moves what is to be moved."""
+
+    def __init__(
+        self,
+        session: MailSession,
+        mover: Mover,
+        store: Store,
+        scorer: Scorer,
+        account: Account,
+        *,
+        evidence: Callable[[], Evidence],
+        paused: Callable[[], bool] = lambda: False,
+        publish: Publish = _silent,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._session = session
+        self._mover = mover
+        self._store = store
+        self._scorer = scorer
+        self.account = account
+        self._evidence = evidence
+        self._paused = paused
+        self._publish = publish
+        self._clock = clock
+        self._junk: FolderName | None = None
+        self._trusted: str | None = None
+        self._told: dict[str, float] = {}
+        self._addresses = frozenset({account.user.lower()} if "@" in account.user else ())
+
+    # -- judging
+
+    def judge(self, arrivals: Sequence[Sighting]) -> list[Judgement]:
+        """Judge these new mails and carry out what is decided. Mails that are gone meanwhile are skipped.
+
+        Raises MailboxError when the connection fails: what was recorded until then stays recorded, the rest
+        comes again with the next look.
+        """
+        wanted = {sighting.ref: sighting for sighting in arrivals}
+        done: list[Judgement] = []
+        batch: list[_Judged] = []
+        for mail in self._fetched(list(wanted)):
+            judged = self._judge_one(mail, wanted[mail.arrival.ref])
+            if judged is None:
+                continue
+            batch.append(judged)
+            if len(batch) >= BATCH:
+                done += self._carry_out(batch)
+                batch = []
+        done += self._carry_out(batch)
+        return done
+
+    def _fetched(self, refs: Sequence[MessageRef]) -> Iterator[FetchedMail]:
+        """Newest last. A first mail alone, so that a single new mail is judged without waiting for others."""
+        for start in range(0, len(refs), 200):
+            yield from self._session.fetch(refs[start : start + 200], FETCH_LIMIT)
+
+    def _judge_one(self, mail: FetchedMail, sighting: Sighting) -> _Judged | None:
+        try:
+            features = vector.vectorise(mail.raw)
+            score = self._scorer.score(features)
+        except (MailboxError, StoreError):
+            raise
+        except Exception:
+            # A mail that breaks the reader must not stop the others, nor come back with every look.
+            log.exception("%s: a mail could not be read; it stays where it is", self.account.name)
+            self._store.add_sightings([sighting])
+            self._tell_once("unreadable", "A mail could not be read. It stays where it is.")
+            return None
+        now = self._clock()
+        history = self._history(sighting.identity, features.message)
+        held = self.brake()
+        lists = self._store.list_entries()
+        decision = decide(
+            score,
+            evidence=self._evidence(),
+            account=self.account,
+            history=history,
+            lists=lists,
+            brake=held,
+            paused=self._paused(),
+            now=now,
+        )
+        if decision.reason in ("allowed", "blocked"):
+            entry = match(lists, history.sender, now)
+            if entry is not None:
+                self._store.touch_list_entry(entry.value, now)
+        target = self._target(decision)
+        if decision.move and target is None:
+            decision = replace(
+                decision,
+                move=False,
+                reason="no-folder",
+                explanation=f"{decision.explanation} The account has no Junk folder.",
+            )
+            self._tell_once(
+                "no-folder",
+                "There is no Junk folder: make one, or name one.",
+                needs_person=True,
+            )
+        judgement = self._judgement(sighting, features, score, decision, now)
+        intents = [] if target is None else [self._intent(judgement, sighting, target, mail.raw)]
+        stored, recorded = self._store.record_judgement(
+            judgement, vector=vector.pack(features), intents=intents, sighting=sighting
+        )
+        self._stamp(sighting, decision)
+        return _Judged(stored, sighting.ref, recorded[0] if recorded else None)
+
+    def _judgement(
+        self, sighting: Sighting, features: vector.Features, score: Score, decision: Decision, now: float
+    ) -> Judgement:
+        message = features.message
+        hosts = dict.fromkeys(link.domain or link.host for link in features.links)
+        return Judgement(
+            id=0,
+            account=self.account.name,
+            identity=sighting.identity,
+            at=now,
+            score=score,
+            decision=decision,
+            sender=message.sender,
+            subject=message.subject,
+            snippet=" ".join(features.text.visible[: 4 * SNIPPET].split())[:SNIPPET],
+            sender_domain=message.sender.rpartition("@")[2],
+            link_hosts=tuple(host for host in hosts if host)[:20],
+            folder=sighting.ref.folder,
+        )
+
+    def _history(self, identity: Identity, message: object) -> History:
+        name = self.account.name
+        sender = str(getattr(message, "sender", "") or "").lower()
+        label = self._store.label_of(name, identity)
+        said = label.label if label is not None and label.source in PERSON and not label.held else None
+        return History(
+            sender=sender,
+            rescued=self._store.rescued(name, identity),
+            said=said,
+            moved_before=self._store.was_moved(name, identity),
+            contact=bool(sender) and self._store.is_contact(name, sender),
+            own=sender in self._addresses,
+            authenticated=self._authenticated(message),
+        )
+
+    def _authenticated(self, message: object) -> bool | None:
+        """What the receiving server found. Only its own header counts.
+
+        The topmost one, which it wrote last.
+        """
+        found = headers.authentication(message, None)  # type: ignore[arg-type]
+        return found.sender_proven if found is not None else None
+
+    def _target(self, decision: Decision) -> FolderName | None:
+        if not decision.move:
+            return None
+        if decision.verdict is Verdict.UNSURE:
+            return self.account.unsure_folder
+        return self.junk_folder()
+
+    def junk_folder(self) -> FolderName | None:
+        if self._junk is None:
+            self._junk = self._session.junk_folder()
+        return self._junk
+
+    def _intent(self, judgement: Judgement, sighting: Sighting, target: FolderName, raw: bytes) -> MoveRecord:
+        kind = MoveKind.UNSURE if judgement.decision.verdict is Verdict.UNSURE else MoveKind.JUNK
+        return self._record(judgement, sighting, target, kind, header_digest(raw))
+
+    def _record(
+        self,
+        judgement: Judgement,
+        sighting: Sighting,
+        target: FolderName,
+        kind: MoveKind,
+        fingerprint: str = "",
+    ) -> MoveRecord:
+        now = self._clock()
+        return MoveRecord(
+            id=0,
+            account=self.account.name,
+            identity=sighting.identity,
+            kind=kind,
+            state=MoveState.INTENT,
+            source=sighting.ref,
+            target=target,
+            target_uid_validity=None,
+            target_uid_next=None,
+            target_uid=None,
+            message_id=sighting.message_id,
+            size=sighting.size,
+            fingerprint=fingerprint,
+            created_at=now,
+            changed_at=now,
+            model_id=judgement.score.model_id,
+        )
+
+    def _stamp(self, sighting: Sighting, decision: Decision) -> None:
+        """Write the verdict as a keyword, where the person wants it and the server keeps it."""
+        keyword = STAMPS.get(decision.verdict)
+        if not self.account.stamp or keyword is None or not self._session.abilities.keywords:
+            return
+        try:
+            stamped = self._session.add_keyword(sighting.ref, keyword, OPPOSITE[keyword])
+        except FolderMissing:
+            return
+        if stamped:
+            kept = {word for word in sighting.keywords if word not in OPPOSITE[keyword]}
+            self._store.set_keywords(self.account.name, sighting.ref, kept | {keyword})
+
+    # -- moving
+
+    def _carry_out(self, batch: Sequence[_Judged]) -> list[Judgement]:
+        """Move what is to be moved, then tell of every mail in the batch."""
+        moves = [(judged.intent, judged.ref) for judged in batch if judged.intent is not None]
+        outcome: dict[Identity, MoveRecord] = {}
+        if moves:
+            for record in self._mover.move(moves):
+                outcome[record.identity] = record
+            self.finish(list(outcome.values()))
+        told: list[Judgement] = []
+        for judged in batch:
+            ended = outcome.get(judged.judgement.identity) if judged.intent is not None else None
+            moved = ended is not None and ended.state is MoveState.DONE
+            judgement = replace(judged.judgement, moved=moved or judged.judgement.moved)
+            told.append(judgement)
+            self._publish(
+                "verdict",
+                {
+                    "id": judgement.id,
+                    "account": judgement.account,
+                    "verdict": judgement.decision.verdict.value,
+                    "moved": moved,
+                    "reason": judgement.decision.reason,
+                    "probability": round(judgement.score.probability, 4),
+                },
+            )
+        return told
+
+    def finish(self, records: Sequence[MoveRecord]) -> None:
+        """Bookkeeping after moves (ours, undone or recovered): who lies where now; what failed is told."""
+        now = self._clock()
+        for record in records:
+            if record.state is MoveState.DONE:
+                self._arrived(record, now)
+            elif record.state is MoveState.FAILED:
+                log.warning("%s: a move failed: %s", self.account.name, record.error)
+                self._tell_once(
+                    f"failed:{record.error}",
+                    f"A mail could not be moved, it stays: {record.error}",
+                )
+
+    def _arrived(self, record: MoveRecord, now: float) -> None:
+        source = record.source
+        known = [
+            sighting
+            for sighting in self._store.sighting_of(self.account.name, record.identity)
+            if sighting.ref == source
+        ]
+        self._store.mark_gone(self.account.name, source.folder, source.uid_validity, [source.uid], now)
+        if record.target_uid is not None and record.target_uid_validity is not None:
+            ref = MessageRef(record.target, record.target_uid_validity, record.target_uid)
+            base = known[0] if known else None
+            there = Sighting(
+                self.account.name,
+                ref,
+                record.identity,
+                base.keywords if base else frozenset(),
+                now,
+                None,
+                record.message_id,
+                record.size,
+                base.internal_date if base else 0.0,
+            )
+            self._store.add_sightings([there])
+
+    def recover(self) -> list[MoveRecord]:
+        """Bring intents that a crash left open to an end."""
+        records = list(self._mover.recover())
+        self.finish(records)
+        return records
+
+    def put_back(self, record: MoveRecord) -> MoveRecord | None:
+        """Undo one move: the mail goes back to where it was. None where it has gone elsewhere meanwhile."""
+        if record.state is not MoveState.DONE:
+            return None
+        found = self._whereabouts(record)
+        if found is None:
+            return None
+        judgement = self._store.judgement_of(self.account.name, record.identity)
+        undo = replace(
+            record,
+            id=0,
+            kind=MoveKind.UNDO,
+            state=MoveState.INTENT,
+            source=found,
+            target=record.source.folder,
+            target_uid_validity=None,
+            target_uid_next=None,
+            target_uid=None,
+            created_at=self._clock(),
+            changed_at=self._clock(),
+            error="",
+        )
+        intent = self._store.intent(undo)
+        (outcome,) = self._mover.move([(intent, found)])
+        self.finish([outcome])
+        if judgement is not None:
+            self._publish("verdict", {"id": judgement.id, "account": self.account.name, "moved": False})
+        return outcome
+
+    def _whereabouts(self, record: MoveRecord) -> MessageRef | None:
+        """Where the mail of a finished move lies now, in the folder we moved it to."""
+        try:
+            if record.target_uid is not None and record.target_uid_validity is not None:
+                ref = MessageRef(record.target, record.target_uid_validity, record.target_uid)
+                status = self._session.status(record.target)
+                if status.uid_validity == ref.uid_validity:
+                    there = self._session.locate([ref])
+                    if any(arrival.identity == record.identity for arrival in there):
+                        return ref
+            found = self._session.find(record.target, record.identity, record.message_id)
+        except FolderMissing:
+            return None
+        return found[0].ref if found else None
+
+    def file_junk(self, judgement: Judgement) -> MoveRecord | None:
+        """The person said that this mail is junk: move it to Junk.
+
+        None where that cannot be done (any more).
+        """
+        target = self.junk_folder()
+        if target is None:
+            return None
+        for sighting in self._store.sighting_of(self.account.name, judgement.identity):
+            if sighting.gone_at is not None or sighting.ref.folder == target:
+                continue
+            if not self._session.locate([sighting.ref]):
+                continue
+            try:
+                intent = self._store.intent(self._record(judgement, sighting, target, MoveKind.JUNK))
+            except RequestError:
+                return None  # it was moved once and came back: the person may drag it
+            (outcome,) = self._mover.move([(intent, sighting.ref)])
+            self.finish([outcome])
+            return outcome
+        return None
+
+    def again(self) -> list[Judgement]:
+        """Moves that did not happen but should.
+
+        Refused by the server, or held by the brake that was released.
+        """
+        now = self._clock()
+        waiting = [
+            record
+            for record in self._store.moves(
+                self.account.name, since=now - RETRY_FOR, state=MoveState.FAILED, limit=200
+            )
+            if record.kind is not MoveKind.UNDO and now - record.changed_at >= RETRY_AFTER
+        ]
+        done: list[Judgement] = []
+        for identity in dict.fromkeys(record.identity for record in waiting):
+            judgement = self._store.judgement_of(self.account.name, identity)
+            if judgement is not None and judgement.decision.move and not judgement.moved:
+                done += self._move_late(judgement)
+        return done
+
+    def go_on(self) -> list[Judgement]:
+        """The brake was released: what it held back is decided again."""
+        since = self._clock() - RETRY_FOR
+        held = self._store.judgements(account=self.account.name, since=since, limit=500)
+        done: list[Judgement] = []
+        for judgement in reversed(held):
+            if judgement.decision.reason == "brake" and judgement.label is None and not judgement.moved:
+                done += self._move_late(judgement)
+        return done
+
+    def _move_late(self, judgement: Judgement) -> list[Judgement]:
+        """Decide again about a mail that still lies in the inbox, with its old score."""
+        for sighting in self._store.sighting_of(self.account.name, judgement.identity):
+            if sighting.gone_at is not None or sighting.ref.folder != judgement.folder:
+                continue
+            for mail in self._session.fetch([sighting.ref], FETCH_LIMIT):
+                judged = self._judge_one(mail, sighting)
+                return self._carry_out([judged]) if judged is not None else []
+        return []
+
+    # -- the brake
+
+    def brake(self) -> brakes.Brake:
+        """Pulled or not, counted anew from the journal; pulling it is written down and told."""
+        name, now = self.account.name, self._clock()
+        state = self._brake_state()
+        if state.get("held"):
+            return brakes.Brake(True, _number(state.get("since")) or 0.0, str(state.get("reason", "")))
+        released = _number(state.get("released")) or 0.0
+        hour_ago = max(now - brakes.HOUR, released)
+        last_hour = self._store.moves_since(name, hour_ago)
+        if last_hour < min(self.account.max_moves_per_hour or brakes.SURGE_FLOOR, brakes.SURGE_FLOOR):
+            return brakes.FREE
+        weeks = self._store.moves_since(name, now - brakes.HISTORY_WINDOW) - last_hour
+        first = _number(state.get("first"))
+        if first is None:
+            oldest = self._store.moves(name, limit=100_000)
+            first = oldest[-1].created_at if oldest else None
+        pulled = brakes.check(
+            last_hour=last_hour,
+            last_weeks=max(0, weeks),
+            first_move_at=first,
+            cap_per_hour=self.account.max_moves_per_hour,
+            now=now,
+        )
+        if pulled.held:
+            self._save_brake({"held": True, "since": now, "reason": pulled.reason, "first": first})
+            self._store.add_event(
+                "brake",
+                f"Moving has stopped: {pulled.reason} Look at what was moved, then let it go on.",
+                account=name,
+                needs_person=True,
+            )
+            self._publish("state", {"account": name, "brake": True})
+        return pulled
+
+    def release_brake(self) -> None:
+        """The person looked and said: go on."""
+        state = self._brake_state()
+        if state.get("held"):
+            self._save_brake({"held": False, "released": self._clock(), "first": state.get("first")})
+
+    def _brake_state(self) -> dict[str, object]:
+        try:
+            state = json.loads(self._store.state(f"brake:{self.account.name}") or "{}")
+        except ValueError:
+            return {}
+        return state if isinstance(state, dict) else {}
+
+    def _save_brake(self, state: Mapping[str, object]) -> None:
+        self._store.set_state(f"brake:{self.account.name}", json.dumps(state))
+
+    # -- telling
+
+    def _tell_once(self, key: str, text: str, *, needs_person: bool = False) -> None:
+        """An event, but the same one at most once an hour."""
+        now = self._clock()
+        if now - self._told.get(key, float("-inf")) < brakes.HOUR:
+            return
+        self._told[key] = now
+        self._store.add_event("error", text, account=self.account.name, needs_person=needs_person)
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
+
+
+def header_digest(raw: bytes) -> str:
+    """sha256 of the header with CRLF line ends, hex: tells two mails with one Message-ID apart."""
+    head = re.split(rb"\r?\n\r?\n", raw, maxsplit=1)[0]
+    return hashlib.sha256(b"\r\n".join(head.splitlines())).hexdigest()

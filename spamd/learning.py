@@ -1,0 +1,942 @@
+"""What the person does with their mail becomes labels, and labels teach the model at once.
+
+`Learner.look` reads what changed since the last look (one STATUS per folder when nothing did), lets
+`judgement.corrections` say what it means, writes labels and teaches the instant head. New mail it only
+reports: the filter judges it, and `settle` moves the cursors when that is done. A crash in between repeats
+the look; what was recorded by then is recognised, so that nothing is judged, labelled or missed twice.
+
+`FirstReading` learns from folders that were there before us. `Learner.keep_quiet_mail` turns mail that was
+opened and left alone into weak evidence.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import logging
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from spamd.domain import (
+    Account,
+    Arrival,
+    Decision,
+    Evidence,
+    FetchedMail,
+    FolderCursor,
+    FolderName,
+    FolderStatus,
+    Identity,
+    Judgement,
+    Label,
+    LabelRecord,
+    LabelSource,
+    MessageRef,
+    MoveKind,
+    MoveState,
+    Score,
+    Sighting,
+    Uid,
+    UidValidity,
+    Verdict,
+)
+from spamd.errors import FolderMissing, FolderRefused, MailboxError, SpamdError, StoreError
+from spamd.judgement import corrections, evidence
+from spamd.judgement.corrections import Correction, Findings, KeywordChange, Pending, Place
+from spamd.message import vector
+from spamd.source import Folder, MailSession
+
+if TYPE_CHECKING:
+    from spamd.model.scoring import Scorer
+    from spamd.store.database import Store
+
+log = logging.getLogger(__name__)
+
+INBOX = FolderName("INBOX")
+BASELINE = 5000
+"""Mails per folder that are remembered when a folder is first seen."""
+ELSEWHERE = 500
+"""Newest mails of another folder that are looked through for mail that left Junk."""
+FETCH_LIMIT = 65536
+DAY = 86400.0
+FOLDERS_FRESH = 600.0
+CONTRADICTION = 4.0
+"""Log odds from which a weak label against the model is held for the person to look at."""
+KEPT_AFTER = 3 * DAY
+KEPT_WINDOW = 21 * DAY
+KEPT_WEIGHT = 0.3
+SUSPECT_WEIGHT = 0.1
+"""Suspected mail that was opened and left proves something; it teaches next to nothing.
+
+The person may be lazy.
+"""
+KEPT_PER_SENDER = 3
+KEPT_PER_DAY = 60
+
+_PLACES = {
+    "inbox": Place.INBOX,
+    "junk": Place.JUNK,
+    "trash": Place.TRASH,
+    "sent": Place.OTHER,
+    "drafts": Place.OTHER,
+    "all": Place.OTHER,
+}
+Publish = Callable[[str, Mapping[str, object]], None]
+
+
+def _silent(kind: str, data: Mapping[str, object]) -> None:
+    """Nobody listens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one look found. new: mails to be judged. Give it back to `settle` when they are."""
+
+    new: tuple[Sighting, ...] = ()
+    labels: tuple[LabelRecord, ...] = ()
+    cursors: tuple[FolderCursor, ...] = ()
+    waiting: float | None = None  # seconds until mail that is still too young may be judged
+    quiet: bool = False  # nothing had changed
+
+
+@dataclass(slots=True)
+class _Change:
+    """One folder in one look."""
+
+    status: FolderStatus
+    cursor: FolderCursor | None
+    place: Place
+    arrivals: list[Sighting] = field(default_factory=list)  # not known at that reference
+    arrived: int = 0  # all, also those our own moves brought
+    first_time: bool = False
+    reset: bool = False
+
+
+class Learner:
+    """Reads what the person did on one account; belongs to that account's worker thread."""
+
+    def __init__(
+        self,
+        session: MailSession,
+        store: Store,
+        scorer: Scorer,
+        account: Account,
+        *,
+        since: float,
+        publish: Publish = _silent,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """since: when the account was set up; older mail found at the first look is not judged."""
+        self._session = session
+        self._store = store
+        self._scorer = scorer
+        self.account = account
+        self._since = since
+        self._publish = publish
+        self._clock = clock
+        self._places: dict[FolderName, Place] = {}
+        self._places_at = float("-inf")
+        self._consumed: dict[MessageRef, float] = {}
+        self._first_seen: dict[MessageRef, float] = {}
+        self._pending = self._load_pending()
+
+    # -- folders
+
+    def places(self) -> Mapping[FolderName, Place]:
+        """What each folder means. Read again every ten minutes: people make folders."""
+        now = self._clock()
+        if now - self._places_at >= FOLDERS_FRESH or not self._places:
+            self._places = places(self._session.folders(), self._session.junk_folder(), self.account)
+            self._places_at = now
+        return self._places
+
+    def watched(self) -> list[FolderName]:
+        """Inbox first: a drag from it to Junk is then seen at its target at the latest."""
+        found = self.places()
+        order = (Place.INBOX, Place.UNSURE, Place.JUNK)
+        return [name for place in order for name, its in found.items() if its is place]
+
+    # -- one look
+
+    def look(self) -> Look:
+        """What changed since the cursors: labels are written and taught; new mail is returned."""
+        now = self._clock()
+        watched = self.watched()
+        statuses = {status.folder: status for status in self._session.statuses(watched)}
+        changes = [self._change(statuses[name]) for name in watched if name in statuses]
+        moved = [change for change in changes if _changed(change)]
+        if not moved and not self._pending:
+            return Look(quiet=True)
+        fresh: list[Sighting] = []
+        for change in moved:
+            self._read(change, now)
+            fresh += change.arrivals
+        found_elsewhere, elsewhere_cursors = self._left_junk(moved, fresh, now)
+        keywords = [hint for change in moved for hint in self._keywords(change)]
+        findings = self._compare([*fresh, *found_elsewhere], moved, keywords, statuses, now)
+        labels = self._learn(findings, now)
+        self._write_down(findings, moved, keywords, now)
+        new, waiting = self._ripe(findings, moved, now)
+        held_back = {sighting.ref for sighting in findings.new} - {sighting.ref for sighting in new}
+        cursors = [_cursor(self.account, change.status, held_back) for change in moved]
+        return Look(tuple(new), tuple(labels), (*cursors, *elsewhere_cursors), waiting)
+
+    def settle(self, look: Look) -> None:
+        """The new mails of this look are judged: the next one starts after them."""
+        for cursor in look.cursors:
+            self._store.set_cursor(cursor)
+
+    def _change(self, status: FolderStatus) -> _Change:
+        cursor = self._store.cursor(self.account.name, status.folder)
+        change = _Change(status, cursor, self.places().get(status.folder, Place.KEPT))
+        change.first_time = cursor is None
+        change.reset = cursor is not None and cursor.uid_validity != status.uid_validity
+        return change
+
+    def _read(self, change: _Change, now: float) -> None:
+        """The arrivals of one folder that the store does not know at that reference."""
+        status, cursor = change.status, change.cursor
+        if cursor is None or change.reset:
+            uids = self._session.uids(status.folder)
+            first = uids[-BASELINE] if len(uids) > BASELINE else Uid(1)
+            if not uids:
+                return
+        elif status.uid_next <= cursor.uid_next:
+            return
+        else:
+            first = cursor.uid_next
+        for arrival in self._session.arrivals(status.folder, first):
+            if arrival.ref.uid < first:
+                continue
+            change.arrived += 1
+            earlier = self._store.sighting_of(self.account.name, arrival.identity)
+            if not any(sighting.ref == arrival.ref for sighting in earlier):
+                change.arrivals.append(sighting_of(self.account, arrival, now))
+
+    def _compare(
+        self,
+        arrivals: Sequence[Sighting],
+        changes: Sequence[_Change],
+        keywords: Sequence[KeywordChange],
+        statuses: Mapping[FolderName, FolderStatus],
+        now: float,
+    ) -> Findings:
+        name = self.account.name
+        identities = dict.fromkeys(
+            [sighting.identity for sighting in arrivals] + [wait.identity for wait in self._pending]
+        )
+        known = {identity: self._store.sighting_of(name, identity) for identity in identities}
+        here = {sighting.ref for sighting in arrivals}
+        asked = {
+            sighting.ref
+            for earlier in known.values()
+            for sighting in earlier
+            if sighting.gone_at is None and sighting.ref not in here
+        }
+        for wait in self._pending:
+            asked |= {wait.old, wait.new}
+        own = []
+        for identity in identities:
+            record = self._store.move_of(name, identity)
+            if record is not None:
+                own.append(record)
+                if record.state is MoveState.DONE:
+                    self._consumed[record.source] = now
+        own += [row for row in self._store.open_moves(name) if row not in own]
+        findings = corrections.compare(
+            arrivals,
+            places=self.places(),
+            known=known,
+            alive=self._alive(asked, statuses) | here,
+            own=own,
+            pending=self._pending,
+            reset={change.status.folder for change in changes if change.reset or change.first_time},
+            consumed=set(self._consumed),
+            keywords=keywords,
+            statuses=statuses,
+            now=now,
+        )
+        return self._without_old(findings, changes)
+
+    def _without_old(self, findings: Findings, changes: Sequence[_Change]) -> Findings:
+        """At the first look only mail that came after the account was set up is new.
+
+        Where a folder was made anew (UIDVALIDITY), only what is younger than all that was known in it, and has
+        no Message-ID that was: a restored mailbox may have lost its dates or its ids.
+        """
+        limits: dict[FolderName, float] = {}
+        known_ids: set[str] = set()
+        for change in changes:
+            if change.first_time:
+                limits[change.status.folder] = self._since
+            elif change.reset and change.cursor is not None:
+                before = self._store.sightings(
+                    self.account.name, change.status.folder, change.cursor.uid_validity
+                ).values()
+                limits[change.status.folder] = max(
+                    [self._since, *(sighting.internal_date for sighting in before)]
+                )
+                known_ids |= {sighting.message_id for sighting in before if sighting.message_id}
+        if not limits:
+            return findings
+        new = tuple(
+            sighting
+            for sighting in findings.new
+            if sighting.internal_date > limits.get(sighting.ref.folder, float("-inf"))
+            and not (sighting.ref.folder in limits and sighting.message_id in known_ids)
+        )
+        return replace(findings, new=new)
+
+    def _alive(
+        self, refs: Iterable[MessageRef], statuses: Mapping[FolderName, FolderStatus]
+    ) -> set[MessageRef]:
+        """Of these the ones that are there now."""
+        by_folder: defaultdict[tuple[FolderName, UidValidity], list[MessageRef]] = defaultdict(list)
+        for ref in refs:
+            by_folder[ref.folder, ref.uid_validity].append(ref)
+        alive: set[MessageRef] = set()
+        for (folder, validity), group in by_folder.items():
+            try:
+                status = statuses.get(folder) or self._session.status(folder)
+                if status.uid_validity != validity:
+                    continue
+                for start in range(0, len(group), 500):
+                    alive |= {arrival.ref for arrival in self._session.locate(group[start : start + 500])}
+            except (FolderMissing, FolderRefused):
+                continue
+        return alive
+
+    def _left_junk(
+        self, changes: Sequence[_Change], fresh: Sequence[Sighting], now: float
+    ) -> tuple[list[Sighting], list[FolderCursor]]:
+        """Mail that left Junk (or the unsure folder) for a folder that is not watched: found alive there?"""
+        arrived = {sighting.identity for sighting in fresh}
+        left: set[Identity] = set()
+        for change in changes:
+            cursor = change.cursor
+            if change.place not in (Place.JUNK, Place.UNSURE) or cursor is None or change.reset:
+                continue
+            if cursor.messages + change.arrived <= change.status.messages:
+                continue
+            there = set(self._session.uids(change.status.folder))
+            known = self._store.sightings(self.account.name, change.status.folder, change.status.uid_validity)
+            gone = [sighting for uid, sighting in known.items() if uid not in there]
+            self._store.mark_gone(
+                self.account.name,
+                change.status.folder,
+                change.status.uid_validity,
+                [sighting.ref.uid for sighting in gone],
+                now,
+            )
+            left |= {sighting.identity for sighting in gone}
+        cursors = {cursor.folder: cursor for cursor in self._store.cursors(self.account.name)}
+        kept = [name for name, place in self.places().items() if place is Place.KEPT]
+        unknown = [name for name in kept if name not in cursors]
+        ask = kept if left - arrived else unknown
+        found: list[Sighting] = []
+        renewed: list[FolderCursor] = []
+        for status in self._session.statuses(ask) if ask else ():
+            cursor = cursors.get(status.folder)
+            renewed.append(_cursor(self.account, status, ()))
+            if cursor is None or cursor.uid_validity != status.uid_validity:
+                continue
+            first = Uid(max(cursor.uid_next, status.uid_next - ELSEWHERE))
+            if status.uid_next > cursor.uid_next and left - arrived:
+                found += [
+                    sighting_of(self.account, arrival, now)
+                    for arrival in self._session.arrivals(status.folder, first)
+                    if arrival.identity in left and arrival.ref.uid >= first
+                ]
+        return found, renewed
+
+    def _keywords(self, change: _Change) -> list[KeywordChange]:
+        """Mails known before whose junk keywords are others now."""
+        status, cursor = change.status, change.cursor
+        if cursor is None or change.reset or status.messages == 0:
+            return []
+        if cursor.highest_modseq is not None and cursor.highest_modseq == status.highest_modseq:
+            return []
+        flags = self._session.changed_flags(status.folder, cursor.highest_modseq)
+        spoken = {uid: words for uid, words in flags.items() if corrections.keyword_label(words) is not None}
+        if not spoken:
+            return []
+        known = self._store.sightings(self.account.name, status.folder, status.uid_validity)
+        fresh = {sighting.ref.uid for sighting in change.arrivals}
+        return [
+            KeywordChange(known[uid], words)
+            for uid, words in spoken.items()
+            if uid in known and uid not in fresh and words_of(words) != known[uid].keywords
+        ]
+
+    # -- what follows
+
+    def _learn(self, findings: Findings, now: float) -> list[LabelRecord]:
+        """Labels into the ledger, then into the model."""
+        written = [
+            record
+            for correction in findings.corrections
+            if (record := self._label(correction, bool(findings.held), now)) is not None
+        ]
+        if findings.held:
+            self._store.add_event("correction", findings.held, account=self.account.name, needs_person=True)
+        else:
+            self._tell(written)
+        return written
+
+    def _label(self, correction: Correction, held: bool, now: float) -> LabelRecord | None:
+        name, identity = self.account.name, correction.identity
+        packed = self._vector(correction)
+        weak = correction.source is LabelSource.HINT
+        logit = self._logit(identity)
+        against = logit is not None and (logit > CONTRADICTION) is (correction.label is Label.HAM)
+        contradicts = weak and logit is not None and abs(logit) > CONTRADICTION and against
+        record = LabelRecord(
+            account=name,
+            identity=identity,
+            label=correction.label,
+            source=correction.source,
+            weight=correction.weight,
+            at=now,
+            model_id=self._scorer.card.id,
+            note=correction.note,
+            held=held or contradicts,
+        )
+        stored = self._store.add_label(record)
+        if stored.at != now or stored.source is not correction.source:
+            return None  # what was said before is stronger, or the same
+        if not stored.held and packed is not None:
+            self._teach(packed, stored)
+        return stored
+
+    def _teach(self, packed: bytes, record: LabelRecord) -> None:
+        try:
+            stored = vector.unpack(packed)
+        except (SpamdError, ValueError):
+            return  # of an older recipe: the night reads the mail again
+        self._scorer.teach(stored, record.identity, record.label, record.weight, record.at)
+
+    def _vector(self, correction: Correction) -> bytes | None:
+        """The mail's vector: kept from when it was judged, else read now; scored before it is learned."""
+        packed = self._store.vector_of(self.account.name, correction.identity)
+        if packed is not None:
+            return packed
+        for mail in self._session.fetch([correction.ref], FETCH_LIMIT):
+            judgement, packed = read_known_mail(
+                self.account, self._scorer, mail, self._clock(), "The mail was there before it was corrected."
+            )
+            self._store.record_judgement(judgement, vector=packed, sighting=None)
+            return packed
+        return None
+
+    def _logit(self, identity: Identity) -> float | None:
+        judgement = self._store.judgement_of(self.account.name, identity)
+        return judgement.score.logit if judgement is not None else None
+
+    def _tell(self, written: Sequence[LabelRecord]) -> None:
+        counts = Counter((record.label, record.held) for record in written)
+        for (label, held), number in counts.items():
+            mails = "a mail" if number == 1 else f"{number} mails"
+            word = "junk" if label is Label.SPAM else "good mail"
+            text = f"You marked {mails} as {word}."
+            if held:
+                text = f"A keyword says that {mails} is {word}, against everything known. Is that so?"
+            self._store.add_event("correction", text, account=self.account.name, needs_person=held)
+        if written:
+            self._publish("state", {"account": self.account.name, "labels": len(written)})
+
+    def _write_down(
+        self,
+        findings: Findings,
+        changes: Sequence[_Change],
+        keywords: Sequence[KeywordChange],
+        now: float,
+    ) -> None:
+        """Sightings as they are now; new mail's are written with its judgement."""
+        name = self.account.name
+        new = {sighting.ref for sighting in findings.new}
+        for change in changes:
+            if change.reset:
+                self._store.forget_folder(name, change.status.folder)
+        self._store.add_sightings(
+            sighting for change in changes for sighting in change.arrivals if sighting.ref not in new
+        )
+        for hint in keywords:
+            self._store.set_keywords(name, hint.sighting.ref, words_of(hint.now))
+        gone: defaultdict[tuple[FolderName, UidValidity], list[Uid]] = defaultdict(list)
+        for ref in findings.departed:
+            gone[ref.folder, ref.uid_validity].append(ref.uid)
+            self._consumed[ref] = now
+        for (folder, validity), uids in gone.items():
+            self._store.mark_gone(name, folder, validity, uids, now)
+        limit = now - 2 * corrections.GONE_LATELY
+        self._consumed = {ref: at for ref, at in self._consumed.items() if at > limit}
+        if tuple(self._pending) != findings.pending:
+            self._pending = findings.pending
+            self._save_pending()
+
+    def _ripe(
+        self, findings: Findings, changes: Sequence[_Change], now: float
+    ) -> tuple[list[Sighting], float | None]:
+        """New mail that has waited as long as the person wants.
+
+        And how long the youngest still has to wait.
+        """
+        wait = self.account.wait_seconds
+        if wait <= 0:
+            return list(findings.new), None
+        ripe: list[Sighting] = []
+        missing: list[float] = []
+        seen = {sighting.ref: self._first_seen.get(sighting.ref, now) for sighting in findings.new}
+        for sighting in findings.new:
+            left = seen[sighting.ref] + wait - now
+            if left > 0:
+                missing.append(left)
+            else:
+                ripe.append(sighting)
+        self._first_seen = seen
+        return ripe, min(missing) if missing else None
+
+    # -- copies that may become moves
+
+    def _load_pending(self) -> tuple[Pending, ...]:
+        try:
+            rows = json.loads(self._store.state(f"pending:{self.account.name}") or "[]")
+            return tuple(
+                Pending(Identity(row["identity"]), _ref(row["old"]), _ref(row["new"]), float(row["since"]))
+                for row in rows
+            )
+        except (ValueError, KeyError, TypeError):
+            return ()
+
+    def _save_pending(self) -> None:
+        rows = [asdict(wait) for wait in self._pending[-1000:]]
+        self._store.set_state(f"pending:{self.account.name}", json.dumps(rows))
+
+    # -- weak evidence
+
+    def keep_quiet_mail(self) -> int:
+        """Mail that was opened and left in the inbox for days is, weakly, good mail. Once a day is enough.
+
+        It never follows from our own verdict alone: the person must have opened (or flagged, or answered)
+        it. A sender counts a few times a day at most. What we suspected and the person left counts for the
+        proof, and hardly for the lesson. Returns the number of labels.
+        """
+        now = self._clock()
+        name = self.account.name
+        here = {sighting.identity: sighting for sighting in self._store.sightings(name, INBOX).values()}
+        wanted: list[tuple[Judgement, Sighting]] = []
+        before: int | None = None
+        while len(wanted) < 1000:
+            page = self._store.judgements(
+                account=name,
+                since=now - KEPT_WINDOW,
+                until=now - KEPT_AFTER,
+                labelled=False,
+                before_id=before,
+                limit=200,
+            )
+            for judgement in page:
+                sighting = here.get(judgement.identity)
+                unspoken = self._store.label_of(name, judgement.identity) is None
+                if sighting is not None and not judgement.moved and unspoken:
+                    wanted.append((judgement, sighting))
+            if len(page) < 200:
+                break
+            before = page[-1].id
+        per_sender: Counter[tuple[str, int]] = Counter()
+        per_day: Counter[int] = Counter()
+        written = 0
+        flags = self._flags([sighting.ref for _, sighting in wanted])
+        for judgement, sighting in wanted:
+            words = flags.get(sighting.ref)
+            if words is None:
+                self._store.mark_gone(name, INBOX, sighting.ref.uid_validity, [sighting.ref.uid], now)
+                continue
+            lower = {word.lower() for word in words}
+            if not lower & {"\\seen", "\\answered", "\\flagged"} or "\\deleted" in lower:
+                continue
+            day = int(judgement.at // DAY)
+            sender = (judgement.sender or judgement.sender_domain or judgement.identity, day)
+            if per_sender[sender] >= KEPT_PER_SENDER or per_day[day] >= KEPT_PER_DAY:
+                continue
+            per_sender[sender] += 1
+            per_day[day] += 1
+            suspected = judgement.decision.verdict is not Verdict.KEEP
+            answered = bool(lower & {"\\answered", "\\flagged"})
+            self._store.add_label(
+                LabelRecord(
+                    account=name,
+                    identity=judgement.identity,
+                    label=Label.HAM,
+                    source=LabelSource.IMPLICIT,
+                    weight=SUSPECT_WEIGHT if suspected and not answered else KEPT_WEIGHT,
+                    at=now,
+                    model_id=judgement.score.model_id,
+                    note="answered" if answered else "opened and left",
+                )
+            )
+            written += 1
+        return written
+
+    def _flags(self, refs: Sequence[MessageRef]) -> dict[MessageRef, frozenset[str]]:
+        found: dict[MessageRef, frozenset[str]] = {}
+        by_validity: defaultdict[UidValidity, list[MessageRef]] = defaultdict(list)
+        for ref in refs:
+            by_validity[ref.uid_validity].append(ref)
+        for group in by_validity.values():
+            for start in range(0, len(group), 500):
+                found |= {
+                    arrival.ref: arrival.flags for arrival in self._session.locate(group[start : start + 500])
+                }
+        return found
+
+
+# -- the first reading
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingProgress:
+    done: int
+    total: int
+    text: str
+    finished: bool = False
+
+
+READ_JUNK = 1000
+READ_KEPT = 2000
+READ_PER_FOLDER = 1000
+READ_SENT = 2000
+READ_CHUNK = 100
+FOLDER_WEIGHT = 0.7
+
+
+class FirstReading:
+    """Learns from folders that were there before us: Junk as spam, kept folders as good mail, newest first.
+
+    The inbox says little: only what was answered or flagged counts whole, what was read counts weakly, what
+    was not opened counts nothing. Bounded, resumable (each chunk is written down), and never sets \\Seen.
+    Each mail is scored before it is learned, so that reading is also the first proof.
+    """
+
+    def __init__(
+        self,
+        session: MailSession,
+        store: Store,
+        scorer: Scorer,
+        account: Account,
+        *,
+        clock: Callable[[], float] = time.time,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._session = session
+        self._store = store
+        self._scorer = scorer
+        self._account = account
+        self._clock = clock
+        self._stop = stop
+        self._key = f"reading:{account.name}"
+
+    def run(self, tell: Callable[[ReadingProgress], None] = lambda _: None) -> ReadingProgress:
+        """Read on where the last one stopped, until done or told to stop."""
+        state = self._load()
+        plan = self._plan()
+        total = sum(len(uids) for _, _, uids in plan)
+        started, begun, done = self._clock(), state.count, state.count
+        for folder, place, uids in plan:
+            left = state.remaining(folder, uids)
+            for start in range(0, len(left), READ_CHUNK):
+                if self._stop():
+                    return ReadingProgress(done, max(total, done), "Stopped; it goes on from here next time.")
+                chunk = left[start : start + READ_CHUNK]
+                self._read_chunk(folder, place, chunk)
+                done += len(chunk)
+                state.advance(folder, chunk[-1], done)
+                self._save(state)
+                text = self._time_left(started, done - begun, total - done)
+                tell(ReadingProgress(done, max(total, done), text))
+        self._read_sent()
+        state.finished = True
+        self._save(state)
+        text = f"{done} mails read." if done else "There was nothing to read."
+        progress = ReadingProgress(done, max(total, done), text, finished=True)
+        tell(progress)
+        return progress
+
+    def _plan(self) -> list[tuple[FolderStatus, Place, list[Uid]]]:
+        """Folders and their newest UIDs, descending, within the bounds."""
+        found = places(self._session.folders(), self._session.junk_folder(), self._account)
+        budget = {Place.JUNK: READ_JUNK, Place.KEPT: READ_KEPT, Place.INBOX: READ_PER_FOLDER}
+        plan: list[tuple[FolderStatus, Place, list[Uid]]] = []
+        for name, place in sorted(found.items(), key=lambda pair: pair[1] is not Place.JUNK):
+            if budget.get(place, 0) <= 0:
+                continue
+            try:
+                status = self._session.status(name)
+                uids = list(self._session.uids(name))[-min(READ_PER_FOLDER, budget[place]) :]
+            except (FolderMissing, FolderRefused):
+                continue
+            budget[place] -= len(uids)
+            if uids:
+                plan.append((status, place, uids[::-1]))
+        return plan
+
+    def _read_chunk(self, status: FolderStatus, place: Place, uids: Sequence[Uid]) -> None:
+        refs = [MessageRef(status.folder, status.uid_validity, uid) for uid in uids]
+        wanted = {
+            arrival.ref: weight
+            for arrival in self._session.locate(refs)
+            if (weight := self._weight(arrival, place)) > 0
+            and self._store.label_of(self._account.name, arrival.identity) is None
+        }
+        label = Label.SPAM if place is Place.JUNK else Label.HAM
+        for mail in self._session.fetch([ref for ref in refs if ref in wanted], FETCH_LIMIT):
+            try:
+                self._learn(mail, label, wanted[mail.arrival.ref])
+            except (MailboxError, StoreError):
+                raise
+            except Exception:
+                log.exception("%s: a mail could not be read", self._account.name)
+
+    def _learn(self, mail: FetchedMail, label: Label, weight: float) -> None:
+        now = self._clock()
+        name, identity = self._account.name, mail.arrival.identity
+        known = self._store.judgement_of(name, identity)
+        judgement, packed = read_known_mail(self._account, self._scorer, mail, now, "Read with its folder.")
+        if known is None:
+            self._store.record_judgement(
+                judgement, vector=packed, sighting=sighting_of(self._account, mail.arrival, now)
+            )
+        else:
+            self._store.put_vector(name, identity, packed)
+        logit = judgement.score.logit
+        against = abs(logit) > CONTRADICTION and (logit > 0) is (label is Label.HAM)
+        record = self._store.add_label(
+            LabelRecord(
+                account=name,
+                identity=identity,
+                label=label,
+                source=LabelSource.FOLDER,
+                weight=weight,
+                at=now,
+                model_id=judgement.score.model_id,
+                note=mail.arrival.ref.folder,
+                held=against,
+            )
+        )
+        if not record.held and record.source is LabelSource.FOLDER and weight >= 0.5:
+            self._scorer.teach(vector.unpack(packed), identity, label, weight, now)
+
+    def _weight(self, arrival: Arrival, place: Place) -> float:
+        flags = {flag.lower() for flag in arrival.flags}
+        if "\\deleted" in flags or "\\draft" in flags:
+            return 0.0
+        if place is not Place.INBOX:
+            return FOLDER_WEIGHT
+        if flags & {"\\answered", "\\flagged"}:
+            return FOLDER_WEIGHT
+        old = arrival.internal_date < self._clock() - KEPT_AFTER
+        return KEPT_WEIGHT if "\\seen" in flags and old else 0.0
+
+    def _read_sent(self) -> None:
+        """Whom the person writes to: evidence, never taught."""
+        for folder in self._session.folders():
+            if folder.role != "sent" or not folder.selectable:
+                continue
+            try:
+                uids = list(self._session.uids(folder.name))[-READ_SENT:]
+                found: set[str] = set()
+                for start in range(0, len(uids), 200):
+                    if self._stop():
+                        break
+                    rows = self._session.headers(folder.name, uids[start : start + 200], ("To", "Cc"))
+                    for header in rows.values():
+                        found |= recipients(header)
+                self._store.add_contacts(self._account.name, sorted(found), self._clock())
+            except (FolderMissing, FolderRefused):
+                continue
+
+    def _time_left(self, started: float, done: int, left: int) -> str:
+        if left <= 0 or done <= 0:
+            return f"{done} mails read."
+        seconds = (self._clock() - started) / done * left
+        about = f"{seconds / 60:.0f} minutes" if seconds >= 90 else f"{max(1, round(seconds))} seconds"
+        return f"{left} mails to go, about {about}."
+
+    def _load(self) -> _ReadingState:
+        try:
+            raw = json.loads(self._store.state(self._key) or "{}")
+            if raw.get("finished"):
+                raw = {}
+            folders = {str(name): [int(part) for part in row] for name, row in raw.get("folders", {}).items()}
+            return _ReadingState(folders, int(raw.get("count", 0)))
+        except (ValueError, AttributeError, TypeError):
+            return _ReadingState()
+
+    def _save(self, state: _ReadingState) -> None:
+        self._store.set_state(
+            self._key,
+            json.dumps({"folders": state.folders, "count": state.count, "finished": state.finished}),
+        )
+
+
+@dataclass(slots=True)
+class _ReadingState:
+    """How far each folder was read: [UIDVALIDITY, lowest UID done]."""
+
+    folders: dict[str, list[int]] = field(default_factory=dict)
+    count: int = 0
+    finished: bool = False
+
+    def remaining(self, status: FolderStatus, uids: Sequence[Uid]) -> list[Uid]:
+        validity, lowest = self.folders.get(status.folder, (0, 0))
+        if validity != status.uid_validity:
+            return list(uids)
+        return [uid for uid in uids if uid < lowest]
+
+    def advance(self, status: FolderStatus, lowest: Uid, count: int) -> None:
+        self.folders[status.folder] = [status.uid_validity, lowest]
+        self.count = count
+
+
+def reading_unfinished(store: Store, account: Account) -> bool:
+    """Was a first reading begun and not ended?"""
+    try:
+        raw = json.loads(store.state(f"reading:{account.name}") or "{}")
+    except ValueError:
+        return False
+    return bool(raw) and not raw.get("finished", False)
+
+
+# -- how far the model may be trusted
+
+
+def assess_account(store: Store, scorer: Scorer, account: Account, now: float) -> Evidence:
+    """The evidence of one account as the ledger has it now."""
+    ours = {record.identity for record in store.moves(account.name, kind=MoveKind.JUNK, limit=100_000)}
+    recent = store.labels(account.name, since=now - evidence.RESCUES_WINDOW)
+    rescues = [
+        record.at
+        for record in recent
+        if record.label is Label.HAM and record.source is not LabelSource.IMPLICIT and record.identity in ours
+    ]
+    return evidence.assess(
+        store.evidence_points(account.name),
+        account.promise,
+        now,
+        shipped_threshold=scorer.card.junk_threshold,
+        said=account.mode,
+        rescues=rescues,
+    )
+
+
+# -- values
+
+
+def places(folders: Sequence[Folder], junk: FolderName | None, account: Account) -> dict[FolderName, Place]:
+    """What each selectable folder means for this account."""
+    found: dict[FolderName, Place] = {}
+    for folder in folders:
+        if not folder.selectable:
+            continue
+        place = _PLACES.get(folder.role, Place.KEPT)
+        if folder.name.upper() == "INBOX":
+            place = Place.INBOX
+        elif junk is not None and (
+            folder.name == junk or (folder.separator and folder.name.startswith(junk + folder.separator))
+        ):
+            place = Place.JUNK
+        elif folder.name == account.unsure_folder:
+            place = Place.UNSURE
+        elif place is Place.JUNK and junk is not None:
+            place = Place.KEPT if folder.name != junk else Place.JUNK
+        found[folder.name] = place
+    return found
+
+
+def sighting_of(account: Account, arrival: Arrival, at: float) -> Sighting:
+    return Sighting(
+        account.name,
+        arrival.ref,
+        arrival.identity,
+        words_of(arrival.flags),
+        at,
+        None,
+        arrival.message_id,
+        arrival.size,
+        arrival.internal_date,
+    )
+
+
+def words_of(flags: Iterable[str]) -> frozenset[str]:
+    """The keywords among flags."""
+    return frozenset(flag for flag in flags if not flag.startswith("\\"))
+
+
+def read_known_mail(
+    account: Account, scorer: Scorer, mail: FetchedMail, now: float, explanation: str
+) -> tuple[Judgement, bytes]:
+    """A mail that was there before us, scored before it is learned.
+
+    Its judgement bears the mail's own date.
+    """
+    features = vector.vectorise(mail.raw)
+    score: Score = scorer.score(features, arrived=False)
+    message = features.message
+    at = min(mail.arrival.internal_date or now, now)
+    judgement = Judgement(
+        id=0,
+        account=account.name,
+        identity=mail.arrival.identity,
+        at=at,
+        score=score,
+        decision=Decision(Verdict.KEEP, False, "before", explanation),
+        sender=message.sender,
+        subject=message.subject,
+        sender_domain=message.sender.rpartition("@")[2],
+        folder=mail.arrival.ref.folder,
+    )
+    return judgement, vector.pack(features)
+
+
+def recipients(header: bytes) -> set[str]:
+    """Addresses of To and Cc lines, lower case. Never raises."""
+    text = header.decode("utf-8", "replace").replace("\r\n ", " ").replace("\r\n\t", " ").replace("\n ", " ")
+    values = [line.partition(":")[2] for line in text.splitlines() if ":" in line]
+    found = set()
+    try:
+        for _, address in email.utils.getaddresses(values):
+            address = address.strip().lower()
+            if address.count("@") == 1 and len(address) <= 254 and " " not in address:
+                found.add(address)
+    except (ValueError, IndexError):
+        return set()
+    return found
+
+
+def _changed(change: _Change) -> bool:
+    status, cursor = change.status, change.cursor
+    if cursor is None or change.reset:
+        return True
+    if (status.uid_next, status.messages) != (cursor.uid_next, cursor.messages):
+        return True
+    if status.highest_modseq is None or cursor.highest_modseq is None:
+        return True
+    return status.highest_modseq != cursor.highest_modseq
+
+
+def _cursor(account: Account, status: FolderStatus, held_back: Iterable[MessageRef]) -> FolderCursor:
+    """How far the folder is read; not beyond mail that must still wait."""
+    uids = [ref.uid for ref in held_back if ref.folder == status.folder]
+    first = min([status.uid_next, *uids])
+    return FolderCursor(
+        account.name, status.folder, status.uid_validity, first, status.highest_modseq, status.messages
+    )
+
+
+def _ref(row: Mapping[str, object]) -> MessageRef:
+    return MessageRef(
+        FolderName(str(row["folder"])), UidValidity(int(str(row["uid_validity"]))), Uid(int(str(row["uid"])))
+    )
