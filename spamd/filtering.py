@@ -36,7 +36,9 @@ from spamd.domain import (
 from spamd.errors import FolderMissing, MailboxError, RequestError, StoreError
 from spamd.judgement import brake as brakes
 from spamd.judgement.policy import History, decide, match
-from spamd.message import headers, vector
+from spamd.message import vector
+from spamd.message.dense import authentication
+from spamd.message.parsing import ParsedMessage
 from spamd.source import MailSession, Mover
 
 if TYPE_CHECKING:
@@ -49,7 +51,6 @@ FETCH_LIMIT = 65536
 """Bytes of a mail that are read (reference measurements: more changes no verdict)."""
 BATCH = 20
 """Mails judged before the moves among them are carried out."""
-SNIPPET = 300
 RETRY_AFTER = 600.0
 RETRY_FOR = 86400.0
 STAMPS = {Verdict.JUNK: "Junk", Verdict.KEEP: "NonJunk"}
@@ -192,8 +193,6 @@ class Filter:
     def _judgement(
         self, sighting: Sighting, features: vector.Features, score: Score, decision: Decision, now: float
     ) -> Judgement:
-        message = features.message
-        hosts = dict.fromkeys(link.domain or link.host for link in features.links)
         return Judgement(
             id=0,
             account=self.account.name,
@@ -201,17 +200,17 @@ class Filter:
             at=now,
             score=score,
             decision=decision,
-            sender=message.sender,
-            subject=message.subject,
-            snippet=" ".join(features.text.visible[: 4 * SNIPPET].split())[:SNIPPET],
-            sender_domain=message.sender.rpartition("@")[2],
-            link_hosts=tuple(host for host in hosts if host)[:20],
+            sender=features.sender,
+            subject=features.subject,
+            snippet=features.snippet,
+            sender_domain=features.sender_domain,
+            link_hosts=features.link_hosts,
             folder=sighting.ref.folder,
         )
 
-    def _history(self, identity: Identity, message: object) -> History:
+    def _history(self, identity: Identity, message: ParsedMessage) -> History:
         name = self.account.name
-        sender = str(getattr(message, "sender", "") or "").lower()
+        sender = message.sender.lower()
         label = self._store.label_of(name, identity)
         said = label.label if label is not None and label.source in PERSON and not label.held else None
         return History(
@@ -221,16 +220,8 @@ class Filter:
             moved_before=self._store.was_moved(name, identity),
             contact=bool(sender) and self._store.is_contact(name, sender),
             own=sender in self._addresses,
-            authenticated=self._authenticated(message),
+            authenticated=sender_proven(authentication(message)),
         )
-
-    def _authenticated(self, message: object) -> bool | None:
-        """What the receiving server found. Only its own header counts.
-
-        The topmost one, which it wrote last.
-        """
-        found = headers.authentication(message, None)  # type: ignore[arg-type]
-        return found.sender_proven if found is not None else None
 
     def _target(self, decision: Decision) -> FolderName | None:
         if not decision.move:
@@ -528,6 +519,19 @@ class Filter:
             return
         self._told[key] = now
         self._store.add_event("error", text, account=self.account.name, needs_person=needs_person)
+
+
+def sender_proven(results: Mapping[str, str]) -> bool | None:
+    """Did the receiving server prove the address in From? Only DMARC (or Microsoft's compauth) speaks of it:
+    SPF and DKIM alone prove some domain, not that one.
+    """
+    for method in ("dmarc", "compauth"):
+        result = results.get(method, "")
+        if result == "pass":
+            return True
+        if result == "fail":
+            return False
+    return None
 
 
 def _number(value: object) -> float | None:

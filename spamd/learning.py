@@ -16,7 +16,7 @@ import json
 import logging
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -126,15 +126,19 @@ class Learner:
         account: Account,
         *,
         since: float,
+        flood: int = corrections.FLOOD,
         publish: Publish = _silent,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """since: when the account was set up; older mail found at the first look is not judged."""
+        """since: when the account was set up; older mail found at the first look is not judged. flood: more
+        corrections than this in one look are asked about.
+        """
         self._session = session
         self._store = store
         self._scorer = scorer
         self.account = account
         self._since = since
+        self._flood = flood
         self._publish = publish
         self._clock = clock
         self._places: dict[FolderName, Place] = {}
@@ -258,14 +262,15 @@ class Learner:
             keywords=keywords,
             statuses=statuses,
             now=now,
+            flood=self._flood,
         )
         return self._without_old(findings, changes)
 
     def _without_old(self, findings: Findings, changes: Sequence[_Change]) -> Findings:
         """At the first look only mail that came after the account was set up is new.
 
-        Where a folder was made anew (UIDVALIDITY), only what is younger than all that was known in it, and has
-        no Message-ID that was: a restored mailbox may have lost its dates or its ids.
+        Where a folder was made anew (UIDVALIDITY), only what is younger than all that was known in it, and
+        has no Message-ID that was: a restored mailbox may have lost its dates or its ids.
         """
         limits: dict[FolderName, float] = {}
         known_ids: set[str] = set()
@@ -407,7 +412,7 @@ class Learner:
         stored = self._store.add_label(record)
         if stored.at != now or stored.source is not correction.source:
             return None  # what was said before is stronger, or the same
-        if not stored.held and packed is not None:
+        if teaches(stored) and packed is not None:
             self._teach(packed, stored)
         return stored
 
@@ -726,7 +731,7 @@ class FirstReading:
                 held=against,
             )
         )
-        if not record.held and record.source is LabelSource.FOLDER and weight >= 0.5:
+        if record.source is LabelSource.FOLDER and teaches(record):
             self._scorer.teach(vector.unpack(packed), identity, label, weight, now)
 
     def _weight(self, arrival: Arrival, place: Place) -> float:
@@ -832,6 +837,25 @@ def assess_account(store: Store, scorer: Scorer, account: Account, now: float) -
     )
 
 
+def teaches(record: LabelRecord) -> bool:
+    """Does this label move the instant head? Silence never does; what was only read in the inbox does not."""
+    weak_folder = record.source is LabelSource.FOLDER and record.weight < evidence.SURE_WEIGHT
+    return not record.held and record.source is not LabelSource.IMPLICIT and not weak_folder
+
+
+def lessons(
+    store: Store, now: float, limit: int
+) -> Iterator[tuple[Identity, vector.StoredVector, Label, float, float]]:
+    """What the ledger teaches, for `Scorer.rebuild`. Vectors of an older recipe are left out."""
+    for record, packed in store.training_set(until=now, limit=limit):
+        if not teaches(record):
+            continue
+        try:
+            yield record.identity, vector.unpack(packed), record.label, record.weight, record.at
+        except (SpamdError, ValueError):
+            continue
+
+
 # -- values
 
 
@@ -884,7 +908,6 @@ def read_known_mail(
     """
     features = vector.vectorise(mail.raw)
     score: Score = scorer.score(features, arrived=False)
-    message = features.message
     at = min(mail.arrival.internal_date or now, now)
     judgement = Judgement(
         id=0,
@@ -893,9 +916,11 @@ def read_known_mail(
         at=at,
         score=score,
         decision=Decision(Verdict.KEEP, False, "before", explanation),
-        sender=message.sender,
-        subject=message.subject,
-        sender_domain=message.sender.rpartition("@")[2],
+        sender=features.sender,
+        subject=features.subject,
+        snippet=features.snippet,
+        sender_domain=features.sender_domain,
+        link_hosts=features.link_hosts,
         folder=mail.arrival.ref.folder,
     )
     return judgement, vector.pack(features)

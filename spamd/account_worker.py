@@ -1,0 +1,586 @@
+"""One account at work: a thread that watches (IDLE) and a thread that acts, each with its own connection.
+
+The acting thread owns the session, the filter and the learner; everything else talks to it through `wake`,
+`ask` and `order`. It ends only when told to: whatever fails is told, waited out (with jitter; a sign-in that
+was refused waits for the person) and begun anew. Other accounts never notice.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from spamd.answers import AccountPhase, AccountState
+from spamd.domain import Account, Evidence, FolderName, Identity, Mode, MoveRecord
+from spamd.errors import (
+    ConnectionLost,
+    CredentialError,
+    MailboxError,
+    ServerBusy,
+    SignInError,
+    SpamdError,
+    StoreError,
+)
+from spamd.filtering import Filter
+from spamd.judgement import policy, schedule
+from spamd.learning import INBOX, Learner, assess_account
+from spamd.source import FolderWatch, MailSession, Mover
+
+if TYPE_CHECKING:
+    from spamd.model.scoring import Scorer
+    from spamd.store.database import Store
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+POLL_WATCHED = 60.0
+"""Seconds between looks while IDLE works: keywords set in Junk, and drags between other folders."""
+POLL_BLIND = 20.0
+"""The same while it does not."""
+TIDY_EVERY = 3600.0
+QUIET_MAIL_EVERY = 86400.0
+SIGN_IN_RETRY = 3600.0
+"""A refused sign-in is tried again this seldom unless the person changes something (a server may be
+mistaken).
+"""
+ORDER_TRIES = 5
+
+
+class Opener(Protocol):
+    """Opens connections for an account. Raises MailboxError or CredentialError."""
+
+    def session(self, account: Account) -> MailSession: ...
+
+    def mover(self, session: MailSession, account: Account) -> Mover: ...
+
+    def watch(self, account: Account, folder: FolderName) -> FolderWatch: ...
+
+
+@dataclass(slots=True)
+class _Order:
+    """Something the person wants done to a mail, kept until it is done."""
+
+    kind: str  # "put-back" or "file-junk"
+    number: int  # of the journal row, or of the judgement
+    tries: int = 0
+
+
+@dataclass(slots=True)
+class _AtWork:
+    """What belongs to one connection."""
+
+    session: MailSession
+    filter: Filter
+    learner: Learner
+
+
+class AccountWorker:
+    """Starts and stops the two threads of an account, and knows how it is doing."""
+
+    def __init__(
+        self,
+        account: Account,
+        *,
+        store: Store,
+        scorer: Scorer,
+        opener: Opener,
+        paused_until: Callable[[], tuple[bool, float | None]],
+        hold_labels: int,
+        publish: Callable[[str, Mapping[str, object]], None],
+        clock: Callable[[], float] = time.time,
+        rng: random.Random | None = None,
+        poll: float = POLL_WATCHED,
+    ) -> None:
+        self.account = account
+        self._store = store
+        self._scorer = scorer
+        self._opener = opener
+        self._paused_until = paused_until
+        self._hold_labels = hold_labels
+        self._publish = publish
+        self._clock = clock
+        self._rng = rng or random.Random()
+        self._poll = poll
+        self._stopping = threading.Event()
+        self._work = threading.Condition()
+        self._woken = True
+        self._kicked = False
+        self._reconnect = False
+        self._asks: deque[tuple[Callable[[_AtWork], object], Future[object]]] = deque()
+        self._orders: deque[_Order] = deque(self._load_orders())
+        self._threads: list[threading.Thread] = []
+        self._watch: FolderWatch | None = None
+        self._watching = False
+        self._session: MailSession | None = None
+        self._state = AccountState(account.name, AccountPhase.STARTING)
+        self._state_lock = threading.Lock()
+        self._told: str = ""
+        self._evidence: Evidence | None = None
+        self._evidence_stale = True
+        self._tidied_at = float("-inf")
+        self.since = self._set_up_at()
+
+    # -- from other threads
+
+    def start(self) -> None:
+        if self.account.paused:
+            self._say(AccountPhase.PAUSED, "Paused in the settings.")
+            return
+        for name, target in (("work", self._run), ("watch", self._run_watch)):
+            thread = threading.Thread(target=target, name=f"{name} {self.account.name}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def stop(self) -> None:
+        """Ask both threads to end; returns at once."""
+        self._stopping.set()
+        with self._work:
+            self._work.notify_all()
+        watch = self._watch
+        if watch is not None:
+            watch.wake()
+
+    def join(self, deadline: float) -> bool:
+        """Wait for the threads until a monotonic time. False: one still hangs in a read; it is cut off."""
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(max(0.0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def wake(self) -> None:
+        """Look now."""
+        with self._work:
+            self._woken = True
+            self._work.notify_all()
+
+    def kick(self) -> None:
+        """Something changed that may help: do not wait any longer before trying again."""
+        with self._work:
+            self._woken = self._kicked = True
+            self._work.notify_all()
+
+    def awake_again(self) -> None:
+        """The machine slept: connections are probably dead."""
+        with self._work:
+            self._reconnect = self._woken = self._kicked = True
+            self._work.notify_all()
+        watch = self._watch
+        if watch is not None:
+            watch.wake()
+
+    def ask(self, question: Callable[[MailSession, Filter], T], timeout: float) -> T:
+        """Have the worker answer on its connection. TimeoutError; whatever the question raises."""
+        future: Future[T] = Future()
+
+        def answer(at_work: _AtWork) -> object:
+            return question(at_work.session, at_work.filter)
+
+        with self._work:
+            self._asks.append((answer, future))  # type: ignore[arg-type]
+            self._work.notify_all()
+        try:
+            return future.result(timeout)
+        finally:
+            future.cancel()
+
+    def order(self, kind: str, numbers: list[int]) -> None:
+        """Things to be done to mails as soon as there is a connection; they survive a restart."""
+        with self._work:
+            waiting = {(order.kind, order.number) for order in self._orders}
+            self._orders.extend(
+                _Order(kind, number) for number in dict.fromkeys(numbers) if (kind, number) not in waiting
+            )
+            self._save_orders()
+            self._woken = True
+            self._work.notify_all()
+
+    def go_on(self) -> None:
+        """Release the brake; what it held back is decided again."""
+        with self._work:
+            self._asks.append((lambda at_work: self._go_on(at_work), Future()))
+            self._work.notify_all()
+
+    def labels_changed(self) -> None:
+        self._evidence_stale = True
+        self.wake()
+
+    def state(self) -> AccountState:
+        paused, until = self._paused_until()
+        with self._state_lock:
+            state = replace(
+                self._state,
+                mode=policy.effective_mode(self.account, self._evidence) if self._evidence else Mode.LEARNING,
+                evidence=self._evidence,
+                paused_until=until if paused else None,
+            )
+        if (paused or self.account.paused) and state.phase in (AccountPhase.WATCHING, AccountPhase.BRAKE):
+            return replace(state, phase=AccountPhase.PAUSED, detail="Paused.")
+        return state
+
+    # -- the acting thread
+
+    def _run(self) -> None:
+        attempt = 0
+        while not self._stopping.is_set():
+            began = time.monotonic()
+            pause: float | None = None
+            try:
+                self._say(AccountPhase.CONNECTING)
+                self._serve()
+            except SignInError as error:
+                pause = self._refused(error)
+            except CredentialError as error:
+                pause = self._refused(error)
+            except ServerBusy as error:
+                attempt += 1
+                pause = schedule.backoff(attempt, self._rng, busy=True)
+                self._say(AccountPhase.OFFLINE, error.title)
+            except MailboxError as error:
+                attempt = 1 if time.monotonic() - began > 120 else attempt + 1
+                pause = schedule.backoff(attempt, self._rng)
+                log.info("%s: %s", self.account.name, type(error).__name__)
+                self._say(AccountPhase.OFFLINE, error.title)
+            except StoreError as error:
+                attempt += 1
+                pause = schedule.backoff(attempt, self._rng)
+                log.error("%s: %s", self.account.name, error)
+                self._say(AccountPhase.ERROR, error.title)
+            except Exception as error:
+                attempt += 1
+                pause = schedule.backoff(attempt, self._rng)
+                log.exception("%s: the worker failed and is started anew", self.account.name)
+                self._say(AccountPhase.ERROR, "Something went wrong; it is tried again.")
+                self._tell(f"An error in the program: {type(error).__name__}. It is tried again.")
+            else:
+                attempt = 0
+            finally:
+                self._refuse_asks()
+            if pause is not None:
+                self._sleep(pause)
+
+    def _serve(self) -> None:
+        """Work on one connection until stopped, or until it breaks."""
+        session = self._opener.session(self.account)
+        self._session = session
+        try:
+            mover = self._opener.mover(session, self.account)
+            at_work = _AtWork(session, self._filter(session, mover), self._learner(session))
+            at_work.filter.recover()
+            self._told = ""
+            with self._work:
+                self._reconnect = False
+            self._note_folders(at_work)
+            while not self._stopping.is_set():
+                waiting = self._round(at_work)
+                self._say_working(at_work)
+                self._answer(at_work)
+                if not self._wait(waiting):
+                    return
+        finally:
+            self._session = None
+            session.close()
+
+    def _round(self, at_work: _AtWork) -> float | None:
+        """Look, learn, judge; then what is due besides. Seconds until waiting mail is ripe."""
+        self._answer(at_work)
+        self._carry_out_orders(at_work)
+        look = at_work.learner.look()
+        if look.labels:
+            self._evidence_stale = True
+        if look.new:
+            at_work.filter.judge(look.new)
+        at_work.learner.settle(look)
+        self._contact()
+        now = self._clock()
+        if now - self._tidied_at >= TIDY_EVERY or now < self._tidied_at:
+            self._tidied_at = now
+            self._tidy(at_work, now)
+        return look.waiting
+
+    def _tidy(self, at_work: _AtWork, now: float) -> None:
+        """Once an hour: moves that failed, the weak evidence of the day, the proof."""
+        at_work.filter.again()
+        key = f"kept:{self.account.name}"
+        last = float(self._store.state(key) or 0.0)
+        if not 0 <= now - last < QUIET_MAIL_EVERY:
+            if at_work.learner.keep_quiet_mail():
+                self._evidence_stale = True
+            self._store.set_state(key, str(now))
+        self._evidence_stale = True
+
+    def _wait(self, waiting: float | None) -> bool:
+        """Until there is something to do. False: the connection is to be made anew."""
+        seconds = self._poll if self._watching else min(self._poll, POLL_BLIND)
+        if waiting is not None:
+            seconds = min(seconds, waiting)
+        with self._work:
+            if not (self._woken or self._asks or self._stopping.is_set()):
+                self._work.wait(seconds)
+            self._woken = self._kicked = False
+            return not self._reconnect
+
+    def _sleep(self, seconds: float) -> None:
+        """Wait out a failure; a kick ends it."""
+        deadline = time.monotonic() + seconds
+        with self._work:
+            while not self._kicked and not self._stopping.is_set():
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    break
+                self._work.wait(left)
+            self._kicked = False
+            self._woken = True
+
+    # -- pieces
+
+    def _filter(self, session: MailSession, mover: Mover) -> Filter:
+        return Filter(
+            session,
+            mover,
+            self._store,
+            self._scorer,
+            self.account,
+            evidence=self.evidence,
+            paused=lambda: self._paused_until()[0],
+            publish=self._publish,
+            clock=self._clock,
+        )
+
+    def _learner(self, session: MailSession) -> Learner:
+        return Learner(
+            session,
+            self._store,
+            self._scorer,
+            self.account,
+            since=self.since,
+            flood=self._hold_labels,
+            publish=self._publish,
+            clock=self._clock,
+        )
+
+    def evidence(self) -> Evidence:
+        """Recomputed when labels changed, and once an hour."""
+        if self._evidence is None or self._evidence_stale:
+            self._evidence_stale = False
+            found = assess_account(self._store, self._scorer, self.account, self._clock())
+            self._evidence = found
+            self._note_mode(found)
+        return self._evidence
+
+    def _note_mode(self, found: Evidence) -> None:
+        """Tell when evidence changes what is done."""
+        if self.account.mode is not None:
+            return
+        key = f"mode:{self.account.name}"
+        before = self._store.state(key)
+        if before != found.mode.value:
+            self._store.set_state(key, found.mode.value)
+            if before is not None:
+                text = f"From {before} to {found.mode.value}. {found.explanation}"
+                self._store.add_event("mode", text, account=self.account.name)
+                self._publish("state", {"account": self.account.name, "mode": found.mode.value})
+
+    def _answer(self, at_work: _AtWork) -> None:
+        """Questions of other threads. A connection that breaks breaks the round, too."""
+        while True:
+            with self._work:
+                if not self._asks:
+                    return
+                question, future = self._asks.popleft()
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                future.set_result(question(at_work))
+            except ConnectionLost as error:
+                future.set_exception(error)
+                raise
+            except Exception as error:  # noqa: BLE001 whoever asked is told
+                future.set_exception(error)
+
+    def _refuse_asks(self) -> None:
+        """There is no connection: whoever asks is told at once."""
+        with self._work:
+            waiting, self._asks = list(self._asks), deque()
+        for _, future in waiting:
+            if future.set_running_or_notify_cancel():
+                future.set_exception(ConnectionLost("There is no connection to the mailbox now."))
+
+    def _carry_out_orders(self, at_work: _AtWork) -> None:
+        while True:
+            with self._work:
+                if not self._orders:
+                    return
+                order = self._orders[0]
+            try:
+                self._carry_out(at_work, order)
+            except (ConnectionLost, ServerBusy, StoreError):
+                order.tries += 1
+                if order.tries < ORDER_TRIES:
+                    raise
+            except SpamdError as error:
+                self._tell(f"What you asked for could not be done: {error.title}")
+            except Exception as error:
+                log.exception("%s: an order failed", self.account.name)
+                self._tell(f"What you asked for could not be done ({type(error).__name__}).")
+            with self._work:
+                if self._orders and self._orders[0] is order:
+                    self._orders.popleft()
+                self._save_orders()
+
+    def _carry_out(self, at_work: _AtWork, order: _Order) -> None:
+        if order.kind == "put-back":
+            record = self._store.move(order.number)
+            if record is not None and record.account == self.account.name:
+                at_work.filter.put_back(record)
+        else:
+            judgement = self._store.judgement(order.number)
+            if judgement is not None and judgement.account == self.account.name:
+                at_work.filter.file_junk(judgement)
+
+    def _go_on(self, at_work: _AtWork) -> None:
+        at_work.filter.release_brake()
+        at_work.filter.go_on()
+
+    def open_moves(self) -> list[MoveRecord]:
+        return list(self._store.open_moves(self.account.name))
+
+    def _load_orders(self) -> list[_Order]:
+        try:
+            rows = json.loads(self._store.state(f"orders:{self.account.name}") or "[]")
+            return [_Order(str(kind), int(number)) for kind, number in rows]
+        except (ValueError, TypeError):
+            return []
+
+    def _save_orders(self) -> None:
+        rows = [[order.kind, order.number] for order in self._orders]
+        self._store.set_state(f"orders:{self.account.name}", json.dumps(rows))
+
+    def _set_up_at(self) -> float:
+        """When this account was first seen here: older mail is none of our business."""
+        key = f"since:{self.account.name}"
+        known = self._store.state(key)
+        if known is not None:
+            return float(known)
+        now = self._clock()
+        self._store.set_state(key, str(now))
+        return now
+
+    # -- telling
+
+    def _say(self, phase: AccountPhase, detail: str = "") -> None:
+        with self._state_lock:
+            changed = (self._state.phase, self._state.detail) != (phase, detail)
+            self._state = replace(self._state, phase=phase, detail=detail)
+        if changed:
+            self._publish("state", {"account": self.account.name, "phase": phase.value})
+
+    def _say_working(self, at_work: _AtWork) -> None:
+        evidence = self.evidence()
+        brake = at_work.filter.brake()
+        if brake.held:
+            self._say(AccountPhase.BRAKE, brake.reason)
+        else:
+            self._say(AccountPhase.WATCHING, evidence.explanation)
+
+    def _contact(self) -> None:
+        with self._state_lock:
+            self._state = replace(self._state, last_contact=self._clock())
+
+    def _note_folders(self, at_work: _AtWork) -> None:
+        names = tuple(at_work.learner.places())
+        junk = at_work.filter.junk_folder()
+        with self._state_lock:
+            self._state = replace(
+                self._state, folders=names, junk_folder=junk, quirk=at_work.session.abilities.quirk
+            )
+
+    def _refused(self, error: SpamdError) -> float:
+        log.warning("%s: %s", self.account.name, error)
+        self._say(AccountPhase.SIGN_IN, error.title)
+        self._tell(str(error), needs_person=True)
+        return SIGN_IN_RETRY
+
+    def _tell(self, text: str, *, needs_person: bool = False) -> None:
+        """An event, once until things went well again."""
+        if self._told == text:
+            return
+        self._told = text
+        try:
+            self._store.add_event("error", text, account=self.account.name, needs_person=needs_person)
+        except StoreError:
+            log.exception("%s: an event could not be written", self.account.name)
+
+    # -- the watching thread
+
+    def _run_watch(self) -> None:
+        attempt = 0
+        while not self._stopping.is_set():
+            try:
+                watch = self._opener.watch(self.account, INBOX)
+            except (MailboxError, CredentialError) as error:
+                attempt += 1
+                refused = isinstance(error, SignInError | CredentialError)
+                pause = SIGN_IN_RETRY if refused else schedule.backoff(attempt, self._rng)
+                self._watch_pause(pause)
+                continue
+            except Exception:
+                attempt += 1
+                log.exception("%s: watching failed", self.account.name)
+                self._watch_pause(schedule.backoff(attempt, self._rng))
+                continue
+            self._watch, self._watching = watch, True
+            try:
+                self.wake()  # what came before the watch stood
+                while not self._stopping.is_set() and not self._reconnect:
+                    if watch.wait(schedule.idle_renewal(self._rng)):
+                        self.wake()
+                    attempt = 0
+            except MailboxError:
+                attempt += 1
+            except Exception:
+                attempt += 1
+                log.exception("%s: watching failed", self.account.name)
+            finally:
+                self._watch, self._watching = None, False
+                watch.close()
+            self.wake()
+            if not self._stopping.is_set():
+                self._watch_pause(schedule.backoff(attempt, self._rng) if attempt else 0.5)
+
+    def _watch_pause(self, seconds: float) -> None:
+        """Wait; but no longer than until the acting thread has a connection again."""
+        deadline = time.monotonic() + seconds
+        while not self._stopping.is_set():
+            left = deadline - time.monotonic()
+            recovered = self._state.phase is AccountPhase.WATCHING and seconds - left > 2.0
+            if left <= 0 or recovered:
+                return
+            self._stopping.wait(min(left, 2.0))
+
+
+def fetch_now(
+    identity: Identity, store: Store, account: Account
+) -> Callable[[MailSession, Filter], bytes | None]:
+    """A question for `ask`: the bytes of a mail where it lies now."""
+
+    def question(session: MailSession, _: Filter) -> bytes | None:
+        for sighting in store.sighting_of(account.name, identity):
+            if sighting.gone_at is not None:
+                continue
+            try:
+                for mail in session.fetch([sighting.ref]):
+                    return mail.raw
+            except MailboxError as error:
+                if isinstance(error, ConnectionLost):
+                    raise
+        return None
+
+    return question

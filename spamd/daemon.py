@@ -1,0 +1,718 @@
+"""The composition root: builds every object once, starts and stops what runs, and is the `Engine` behind
+`Control`.
+
+Order of a start: the lock (one daemon per home), the store, the model, the lessons since the last night, the
+accounts, the pages. Order of a stop: no new requests, the accounts' threads (what was begun is finished),
+the trainer (killed: it has changed nothing), the store. A stop takes at most five seconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import random
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Protocol
+
+from spamd import __version__, logs, settings
+from spamd.account_worker import AccountWorker, Opener, fetch_now
+from spamd.answers import AccountCheck, AccountPhase, AccountState, Progress, ServerGuess, SignIn
+from spamd.domain import Account, AccountName, GateReport, Identity, Label
+from spamd.errors import (
+    AlreadyRunning,
+    ConfigError,
+    ConnectionLost,
+    CredentialError,
+    MailboxError,
+    ModelError,
+    NotFound,
+    RequestError,
+    SpamdError,
+)
+from spamd.judgement import schedule
+from spamd.learning import FirstReading, ReadingProgress, lessons, reading_unfinished
+
+if TYPE_CHECKING:
+    from spamd.control import Control
+    from spamd.credentials import Secrets
+    from spamd.file_watch import Watcher
+    from spamd.model.bundle import Bundles
+    from spamd.model.scoring import Scorer
+    from spamd.paths import Paths
+    from spamd.settings import Settings
+    from spamd.store.database import Store
+    from spamd.web.server import WebServer
+
+log = logging.getLogger(__name__)
+
+PULSE = 10.0
+"""Seconds between two looks at the clock (sleep, the night, the day's tidying)."""
+STOP_SECONDS = 4.0
+PRUNE_EVERY = 86400.0
+PROGRESS_KEPT = 60.0
+LESSONS = 5000
+FETCH_SECONDS = 20.0
+
+
+class Night(Protocol):
+    """The nightly training, as the daemon sees it."""
+
+    def due(self) -> schedule.Due: ...
+
+    def run_night(
+        self, *, from_scratch: bool = False, tell: Callable[[int, int, str], None] = ...
+    ) -> GateReport:
+        """Blocks until the trainer has ended and the gate has spoken. TrainingError when it could not."""
+        ...
+
+    def stop(self) -> None:
+        """Kill the trainer; nothing is changed by that."""
+        ...
+
+
+class Daemon:
+    """Everything that runs. Implements spamd.control.Engine; its methods may be called from any thread."""
+
+    def __init__(
+        self,
+        paths: Paths,
+        *,
+        clock: Callable[[], float] = time.time,
+        opener: Opener | None = None,
+        rng: random.Random | None = None,
+        serve: bool = True,
+        poll: float | None = None,
+    ) -> None:
+        """opener: how mailboxes are reached (default: as the accounts say). serve: with pages and API."""
+        self._paths = paths
+        self._clock = clock
+        self._given_opener = opener
+        self._rng = rng or random.Random()
+        self._serve = serve
+        self._poll = poll
+        self._stopping = threading.Event()
+        self._changing = threading.RLock()  # workers and settings
+        self._workers: dict[AccountName, AccountWorker] = {}
+        self._progress: dict[str, tuple[Progress, float | None]] = {}
+        self._progress_lock = threading.Lock()
+        self._background: list[threading.Thread] = []
+        self._training = threading.Lock()
+        self._ready = threading.Event()
+        self._night: Night | None = None
+        self._web: WebServer | None = None
+        self._watcher: Watcher | None = None
+        self._pruned_at = float("-inf")
+        self.control: Control | None = None
+        self._settings: Settings
+        self._store: Store
+        self._bundles: Bundles
+        self._scorer: Scorer
+        self._secrets: Secrets
+        self._opener: Opener
+        self._pauses: dict[str, float | None] = {}
+
+    # -- life
+
+    def run(self) -> None:
+        """Until `stop`. AlreadyRunning, ConfigError, StoreError or ModelError when it cannot begin."""
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(lock(self._paths.lock_file))
+            self._build(stack)
+            stack.callback(self._shut_down)
+            self._start()
+            self._ready.set()
+            notify("READY=1")
+            log.info("spamd %s is ready, %d accounts", __version__, len(self._workers))
+            self._beat()
+            notify("STOPPING=1")
+            log.info("stopping")
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    def wait_until_ready(self, timeout: float) -> bool:
+        return self._ready.wait(timeout)
+
+    def _build(self, stack: contextlib.ExitStack) -> None:
+        from spamd.credentials import Secrets
+        from spamd.model.bundle import Bundles
+        from spamd.model.scoring import Scorer
+        from spamd.paths import shipped_model
+        from spamd.store.database import Store
+
+        self._paths.make()
+        self._settings = settings.load(self._paths.config_file)
+        for warning in self._settings.warnings:
+            log.warning("%s", warning)
+        self._secrets = Secrets.choose(self._settings, self._paths)
+        self._store = stack.enter_context(
+            Store(self._paths.database, clock=self._clock, display=self._settings.display)  # type: ignore[arg-type]
+        )
+        self._bundles = Bundles(self._paths.personal_models, shipped_model())
+        self._scorer = Scorer(self._bundles)
+        self._load_pauses()
+        self.rebuild_scores()
+        self._opener = self._given_opener or self._default_opener()
+
+    def _default_opener(self) -> Opener:
+        from spamd.opening import Opening
+
+        return Opening(lambda account: self._secrets, self._store, clock=self._clock)
+
+    def _start(self) -> None:
+        from spamd.control import Control
+
+        self.control = Control(
+            paths=self._paths,
+            store=self._store,
+            scorer=self._scorer,
+            bundles=self._bundles,
+            engine=self,
+            secrets=self._secrets,
+            clock=self._clock,
+        )
+        self._night = self._make_night()
+        with self._changing:
+            for account in self._settings.accounts:
+                self._start_worker(account)
+        self._watch_files()
+        if self._serve:
+            from spamd.web.server import WebServer
+
+            self._web = WebServer(self.control, self._paths)
+            self._web.start()
+        for account in self._settings.accounts:
+            if reading_unfinished(self._store, account) and not account.paused:
+                self.start_first_reading(account.name)
+
+    def _make_night(self) -> Night | None:
+        try:
+            from spamd.nightly import Nightly
+        except ImportError:
+            return None
+        return Nightly(
+            paths=self._paths,
+            store=self._store,
+            bundles=self._bundles,
+            settings=lambda: self._settings,
+            clock=self._clock,
+        )
+
+    def _shut_down(self) -> None:
+        deadline = time.monotonic() + STOP_SECONDS
+        self._stopping.set()
+        if self._watcher is not None:
+            self._watcher.stop()
+        for worker in self._workers.values():
+            worker.stop()
+        if self._night is not None:
+            with contextlib.suppress(Exception):
+                self._night.stop()
+        if self._web is not None:
+            self._web.stop()
+        for worker in self._workers.values():
+            if not worker.join(deadline):
+                log.warning("%s: cut off while waiting for the server", worker.account.name)
+        for thread in self._background:
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _beat(self) -> None:
+        """The main thread's work: the clock."""
+        wall, steady = self._clock(), time.monotonic()
+        while not self._stopping.wait(PULSE):
+            wall_now, steady_now = self._clock(), time.monotonic()
+            if schedule.slept(steady_now - steady, wall_now - wall, PULSE):
+                log.info("the machine slept, or its clock was set")
+                for worker in list(self._workers.values()):
+                    worker.awake_again()
+            wall, steady = wall_now, steady_now
+            try:
+                self._due(wall_now)
+            except Exception:
+                log.exception("the hourly work failed")
+
+    def _due(self, now: float) -> None:
+        if not 0 <= now - self._pruned_at < PRUNE_EVERY:
+            self._pruned_at = now
+            self._store.prune(now, self._settings.keep_days)
+        ended = [key for key, until in self._pauses.items() if until is not None and until <= now]
+        for key in ended:
+            self.resume(None if key == "*" else AccountName(key))
+        if self._night is not None and not self._training.locked() and self._night.due().due:
+            self._start_night(from_scratch=False)
+
+    # -- accounts
+
+    def _start_worker(self, account: Account) -> None:
+        worker = AccountWorker(
+            account,
+            store=self._store,
+            scorer=self._scorer,
+            opener=self._opener,
+            paused_until=lambda name=account.name: self._paused(name),  # type: ignore[misc]
+            hold_labels=self._settings.hold_labels,
+            publish=self._publish,
+            clock=self._clock,
+            rng=random.Random(self._rng.random()),
+            **({} if self._poll is None else {"poll": self._poll}),
+        )
+        self._workers[account.name] = worker
+        worker.start()
+
+    def _worker(self, name: AccountName) -> AccountWorker:
+        worker = self._workers.get(name)
+        if worker is None:
+            raise NotFound(f"There is no account called {name!r}.")
+        return worker
+
+    def _chosen(self, name: AccountName | None) -> list[AccountWorker]:
+        return list(self._workers.values()) if name is None else [self._worker(name)]
+
+    def account_states(self) -> Sequence[AccountState]:
+        reading = {
+            progress.account
+            for progress in self.progress()
+            if progress.kind == "first-reading" and not progress.finished
+        }
+        states = []
+        for worker in list(self._workers.values()):
+            state = worker.state()
+            if state.name in reading and state.phase is AccountPhase.WATCHING:
+                state = replace(state, phase=AccountPhase.READING)
+            states.append(state)
+        return states
+
+    def reload_settings(self) -> None:
+        with self._changing:
+            if self._stopping.is_set():
+                return
+            try:
+                fresh = settings.load(self._paths.config_file)
+            except ConfigError as error:
+                log.warning("the settings stay as they were: %s", error)
+                self._store.add_event("error", f"The settings stay as they were. {error}", needs_person=True)
+                return
+            before, self._settings = self._settings, fresh
+            logs.set_level(fresh.log_level)
+            if fresh.display != before.display:
+                self._store.set_display(fresh.display)  # type: ignore[arg-type]
+            if (fresh.secrets, fresh.accounts) != (before.secrets, before.accounts):
+                from spamd.credentials import Secrets
+
+                self._secrets = Secrets.choose(fresh, self._paths)
+            wanted = {account.name: account for account in fresh.accounts}
+            everything = fresh.hold_labels != before.hold_labels
+            for name, worker in list(self._workers.items()):
+                if everything or wanted.get(name) != worker.account:
+                    worker.stop()
+                    worker.join(time.monotonic() + STOP_SECONDS)
+                    del self._workers[name]
+            for account in fresh.accounts:
+                if account.name in self._workers:
+                    self._workers[account.name].kick()
+                else:
+                    self._start_worker(account)
+        self._publish("state", {"settings": True})
+
+    def wake(self, account: AccountName | None) -> None:
+        for worker in self._chosen(account):
+            worker.kick()
+
+    # -- pausing
+
+    def pause(self, account: AccountName | None, until: float | None) -> None:
+        with self._changing:
+            self._pauses[account or "*"] = until
+            self._save_pauses()
+        self._publish("state", {"account": account, "paused": True})
+
+    def resume(self, account: AccountName | None) -> None:
+        with self._changing:
+            if account is None:
+                self._pauses.clear()
+            else:
+                self._pauses.pop(account, None)
+                if "*" in self._pauses:
+                    until = self._pauses.pop("*")
+                    self._pauses |= {name: until for name in self._workers if name != account}
+            self._save_pauses()
+        self._publish("state", {"account": account, "paused": False})
+        for worker in self._chosen(account) if account in self._workers or account is None else []:
+            worker.wake()
+
+    def _paused(self, name: AccountName) -> tuple[bool, float | None]:
+        now = self._clock()
+        pauses = self._pauses
+        for key in ("*", name):
+            if key in pauses:
+                until = pauses[key]
+                if until is None or until > now:
+                    return True, until
+        return False, None
+
+    def _load_pauses(self) -> None:
+        try:
+            rows = json.loads(self._store.state("pauses") or "{}")
+            self._pauses = {str(k): None if v is None else float(v) for k, v in rows.items()}
+        except (ValueError, TypeError, AttributeError):
+            self._pauses = {}
+
+    def _save_pauses(self) -> None:
+        self._store.set_state("pauses", json.dumps(self._pauses))
+
+    # -- what the person asks for
+
+    def go_on(self, account: AccountName) -> None:
+        self._worker(account).go_on()
+
+    def put_back(self, move_ids: Sequence[int]) -> None:
+        self._order("put-back", move_ids, lambda number: self._store.move(number))
+
+    def file_junk(self, judgement_ids: Sequence[int]) -> None:
+        self._order("file-junk", judgement_ids, lambda number: self._store.judgement(number))
+
+    def _order(self, kind: str, numbers: Sequence[int], find: Callable[[int], object]) -> None:
+        """Each to its account; what one account cannot do never keeps another from it."""
+        chosen: dict[AccountName, list[int]] = {}
+        for number in numbers:
+            row = find(number)
+            name = getattr(row, "account", None)
+            if name is not None:
+                chosen.setdefault(name, []).append(number)
+        for name, own in chosen.items():
+            worker = self._workers.get(name)
+            if worker is None:
+                log.warning("%s: this account is not served any more", name)
+                continue
+            worker.order(kind, own)
+            worker.labels_changed()
+
+    def fetch_mail(self, account: AccountName, identity: Identity) -> bytes | None:
+        worker = self._worker(account)
+        try:
+            return worker.ask(fetch_now(identity, self._store, worker.account), FETCH_SECONDS)
+        except TimeoutError:
+            raise ConnectionLost("The mailbox does not answer now.", "Try again in a moment.") from None
+
+    def check_account(self, account: Account, secret: str | None) -> AccountCheck:
+        from spamd.opening import Opening
+
+        try:
+            session = Opening(self._secrets, self._store, clock=self._clock, secret=secret).session(account)
+        except (MailboxError, CredentialError) as error:
+            return AccountCheck(False, error.title, error.hint)
+        try:
+            folders = session.folders()
+            junk = session.junk_folder()
+            counted = {
+                status.folder: status.messages
+                for status in session.statuses([folder.name for folder in folders if folder.selectable][:200])
+            }
+            able = session.abilities
+            names = ("move", "uidplus", "condstore", "idle", "server_ids", "keywords")
+            inbox = next((folder.name for folder in folders if folder.name.upper() == "INBOX"), None)
+            return AccountCheck(
+                ok=True,
+                text=f"Signed in. {len(folders)} folders.",
+                hint="" if junk else "There is no Junk folder yet: make one, or name one in the settings.",
+                folders=tuple(folder.name for folder in folders if folder.selectable),
+                junk_folder=junk,
+                abilities=tuple(name for name in names if getattr(able, name)),
+                inbox_messages=counted.get(inbox, 0) if inbox else 0,
+                junk_messages=counted.get(junk, 0) if junk else 0,
+            )
+        except MailboxError as error:
+            return AccountCheck(False, error.title, error.hint)
+        finally:
+            session.close()
+
+    def find_servers(self, address: str) -> Sequence[ServerGuess]:
+        raise RequestError("Looking up servers is not possible.", address)
+
+    def sign_in(self, account: Account) -> SignIn:
+        raise RequestError("This account signs in with a password.", account.name)
+
+    # -- labels and models
+
+    def rebuild_scores(self) -> None:
+        """The instant head and the memory of copies, from the ledger."""
+        self._scorer.rebuild(lessons(self._store, self._clock(), LESSONS))
+        for worker in list(self._workers.values()):
+            worker.labels_changed()
+
+    def train(self, from_scratch: bool) -> None:
+        if self._night is None:
+            raise RequestError("Training is not installed.", 'pip install "spamd-desktop[train]"')
+        if not self._start_night(from_scratch=from_scratch):
+            raise RequestError("A training runs already.")
+
+    def _start_night(self, *, from_scratch: bool) -> bool:
+        if not self._training.acquire(blocking=False):
+            return False
+        self._spawn("night", lambda: self._run_night(from_scratch))
+        return True
+
+    def _run_night(self, from_scratch: bool) -> None:
+        assert self._night is not None
+        began = self._clock()
+        try:
+            self._note_progress("train", None, 0, 0, "Training.", began)
+            report = self._night.run_night(
+                from_scratch=from_scratch,
+                tell=lambda done, total, text: self._note_progress("train", None, done, total, text, began),
+            )
+            text = "A new model serves. " if report.promoted else "The model stays. "
+            text += " ".join(report.reasons)
+            if report.promoted:
+                self.model_changed()
+            self._note_progress("train", None, 1, 1, text, began, finished=True)
+            self._store.add_event("night", text)
+        except SpamdError as error:
+            if not self._stopping.is_set():
+                self._note_progress("train", None, 0, 0, "", began, finished=True, error=str(error))
+                self._store.add_event("night", f"No training: {error}")
+        except Exception as error:
+            log.exception("the night failed")
+            self._note_progress("train", None, 0, 0, "", began, finished=True, error=type(error).__name__)
+        finally:
+            self._training.release()
+
+    def model_changed(self) -> None:
+        """The pointer to the current model changed: swap between two mails."""
+        try:
+            if not self._scorer.reload():
+                return
+        except ModelError as error:
+            log.warning("the model stays: %s", error)
+            self._store.add_event("model", f"A model file was refused. {error}", needs_person=True)
+            return
+        card = self._scorer.card
+        self.rebuild_scores()
+        log.info("model %s serves", card.id)
+        self._store.add_event("model", f"Model {card.id} serves.")
+        self._publish("state", {"model": card.id})
+
+    # -- the first reading
+
+    def start_first_reading(self, account: AccountName) -> None:
+        worker = self._worker(account)
+        with self._progress_lock:
+            running = self._progress.get(f"first-reading {account}")
+            if running is not None and not running[0].finished:
+                raise RequestError("The folders are being read already.")
+            started = self._clock()
+            first = Progress("first-reading", account, 0, 0, "Looking at the folders.", started)
+            self._progress[f"first-reading {account}"] = (first, None)
+        self._spawn(f"reading {account}", lambda: self._read(worker, started))
+
+    def _read(self, worker: AccountWorker, started: float) -> None:
+        account = worker.account
+        attempt = 0
+        told = ReadingProgress(0, 0, "")
+
+        def tell(progress: ReadingProgress) -> None:
+            nonlocal told
+            told = progress
+            self._note_progress(
+                "first-reading", account.name, progress.done, progress.total, progress.text, started
+            )
+
+        while not self._stopping.is_set():
+            try:
+                with contextlib.closing(self._opener.session(account)) as session:
+                    reading = FirstReading(
+                        session,
+                        self._store,
+                        self._scorer,
+                        account,
+                        clock=self._clock,
+                        stop=self._stopping.is_set,
+                    )
+                    told = reading.run(tell)
+                if not told.finished:
+                    return
+                self._note_progress(
+                    "first-reading", account.name, told.done, told.total, told.text, started, finished=True
+                )
+                self._store.add_event("account", f"The folders were read. {told.text}", account=account.name)
+                worker.labels_changed()
+                return
+            except ConnectionLost as error:
+                attempt += 1
+                if attempt >= 5:
+                    self._reading_failed(account, told, started, error)
+                    return
+                self._stopping.wait(schedule.backoff(attempt, self._rng))
+            except SpamdError as error:
+                self._reading_failed(account, told, started, error)
+                return
+            except Exception as error:
+                log.exception("%s: the first reading failed", account.name)
+                self._reading_failed(account, told, started, error)
+                return
+
+    def _reading_failed(
+        self, account: Account, told: ReadingProgress, started: float, error: Exception
+    ) -> None:
+        text = error.title if isinstance(error, SpamdError) else type(error).__name__
+        self._note_progress(
+            "first-reading", account.name, told.done, told.total, "", started, finished=True, error=text
+        )
+        if not self._stopping.is_set():
+            self._store.add_event("error", f"Reading the folders stopped: {text}", account=account.name)
+
+    # -- telling
+
+    def progress(self) -> Sequence[Progress]:
+        now = time.monotonic()
+        with self._progress_lock:
+            self._progress = {
+                key: (progress, ended)
+                for key, (progress, ended) in self._progress.items()
+                if ended is None or now - ended < PROGRESS_KEPT
+            }
+            return [progress for progress, _ in self._progress.values()]
+
+    def _note_progress(
+        self,
+        kind: str,
+        account: AccountName | None,
+        done: int,
+        total: int,
+        text: str,
+        started: float,
+        *,
+        finished: bool = False,
+        error: str = "",
+    ) -> None:
+        progress = Progress(kind, account, done, total, text, started, finished, error)
+        with self._progress_lock:
+            key = f"{kind} {account}" if account else kind
+            self._progress[key] = (progress, time.monotonic() if finished else None)
+        self._publish("progress", {"kind": kind, "account": account, "done": done, "total": total})
+
+    def _publish(self, kind: str, data: Mapping[str, object]) -> None:
+        if self.control is not None:
+            self.control.feed.publish(kind, data)
+
+    def _spawn(self, name: str, work: Callable[[], None]) -> None:
+        self._background = [thread for thread in self._background if thread.is_alive()]
+        thread = threading.Thread(target=work, name=name, daemon=True)
+        self._background.append(thread)
+        thread.start()
+
+    # -- files
+
+    def _watch_files(self) -> None:
+        from spamd.file_watch import Watcher
+
+        self._watcher = Watcher(
+            {
+                self._paths.config_file: self.reload_settings,
+                self._paths.personal_models / "current": self.model_changed,
+                self._paths.teach_spam: lambda: self._teach(self._paths.teach_spam, Label.SPAM),
+                self._paths.teach_ham: lambda: self._teach(self._paths.teach_ham, Label.HAM),
+            }
+        )
+        self._watcher.start()
+        self._teach(self._paths.teach_spam, Label.SPAM)
+        self._teach(self._paths.teach_ham, Label.HAM)
+
+    def _teach(self, folder: Path, label: Label) -> None:
+        """Mail files dropped into the teach folder are learned, and put into its folder "learned"."""
+        if self.control is None:
+            return
+        learned = folder / "learned"
+        for file in sorted(folder.glob("*")):
+            if not file.is_file() or file.is_symlink() or file.name.startswith("."):
+                continue
+            try:
+                raw = file.read_bytes()[: 1 << 20]
+                self.control.teach_mail(raw, label)
+                learned.mkdir(mode=0o700, exist_ok=True)
+                file.replace(learned / file.name)
+            except (SpamdError, OSError) as error:
+                log.warning("a mail in the teach folder could not be learned: %s", type(error).__name__)
+
+
+# -- one daemon per home
+
+
+@contextlib.contextmanager
+def lock(path: Path) -> Iterator[None]:
+    """Held while the daemon runs; the system lets go of it however the process ends. AlreadyRunning."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    file = path.open("a+b")
+    try:
+        _lock(file)
+    except OSError:
+        file.close()
+        raise AlreadyRunning(
+            "spamd runs already.", "See `spamdctl status`; its page opens with `spamdctl open`."
+        ) from None
+    try:
+        yield
+    finally:
+        file.close()
+
+
+def _lock(file: IO[bytes]) -> None:
+    if sys.platform == "win32":
+        import msvcrt
+
+        file.seek(0)
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def notify(message: str) -> None:
+    """Tell systemd (sd_notify(3)), where it listens."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address or not hasattr(socket, "AF_UNIX"):
+        return
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as speaker:
+        speaker.connect("\0" + address[1:] if address.startswith("@") else address)
+        speaker.sendall(message.encode())
+
+
+def main(paths: Paths, *, foreground: bool = True) -> int:
+    """Run until SIGTERM or Ctrl-C. The exit code: 0 stopped, 1 could not begin, 3 runs already."""
+    try:
+        level = settings.load(paths.config_file).log_level
+    except ConfigError:
+        level = "info"
+    logs.configure(paths, level, foreground=foreground)
+    daemon = Daemon(paths)
+
+    def end(number: int, _: object) -> None:
+        log.info("%s", signal.Signals(number).name)
+        daemon.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, lambda *_: daemon._spawn("reload", daemon.reload_settings))
+    try:
+        daemon.run()
+    except AlreadyRunning as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return 3
+    except SpamdError as error:
+        log.error("%s", error)
+        print(error, file=sys.stderr)  # noqa: T201
+        return 1
+    finally:
+        logs.close()
+    return 0
