@@ -15,7 +15,17 @@ from spamd.service.systemd import Systemd
 from spamd.service.task_scheduler import TaskScheduler
 from spamd.service.xdg_autostart import XdgAutostart
 
-__all__ = ["AutostartStatus", "Part", "Plan", "entries", "install", "plan_for", "status", "uninstall"]
+__all__ = [
+    "AutostartStatus",
+    "Part",
+    "Plan",
+    "entries",
+    "install",
+    "plan_for",
+    "start",
+    "status",
+    "uninstall",
+]
 
 
 class Entry(Protocol):
@@ -89,6 +99,12 @@ def uninstall(paths: Paths) -> AutostartStatus:
 def status(paths: Paths, *, mail: Sequence[Path] = ()) -> AutostartStatus:
     daemon_entry, tray_entry = entries(paths)
     return _status(plan_for(paths, mail=mail), daemon_entry, tray_entry, ())
+
+
+def start(paths: Paths) -> bool:
+    """Start the daemon by the session's own means; False where it is not entered there or that fails."""
+    daemon_entry, _ = entries(paths)
+    return isinstance(daemon_entry, Systemd) and daemon_entry.start()
 
 
 def _status(plan: Plan, daemon_entry: Entry, tray_entry: Entry, notes: tuple[str, ...]) -> AutostartStatus:

@@ -164,6 +164,9 @@ class Systemd:
                 break
         return tuple(notes)
 
+    def start(self) -> bool:
+        return owned.is_ours(self.file) and ask(["systemctl", "--user", "start", UNIT]).ok
+
     def uninstall(self) -> tuple[str, ...]:
         if not owned.is_ours(self.file):
             return ()

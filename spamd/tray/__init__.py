@@ -1,0 +1,72 @@
+"""The system-tray program, a process of its own: a failing display must not take filtering with it.
+
+view (pure) says what to show, picture draws it, notices (pure) says when to interrupt, watching talks to the daemon,
+surroundings finds a usable backend, icon is the thin layer over pystray.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+UNUSABLE = 3  # exit code: no display, D-Bus, backend or tray
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command `spamd-tray`. Does not return: a display's threads may outlive a failed start."""
+    code = _run(arguments)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    parser = argparse.ArgumentParser(prog="spamd-tray", description="The spamd icon in the system tray.")
+    parser.add_argument(
+        "--wait", type=float, default=60.0, metavar="SECONDS", help="wait so long for a tray (default: 60)"
+    )
+    parser.add_argument("--check", action="store_true", help="only say whether an icon can be shown here")
+    try:
+        wanted = parser.parse_args(arguments)
+    except SystemExit as end:
+        return int(end.code or 0)
+    from spamd import paths
+    from spamd.errors import SpamdError
+    from spamd.tray import surroundings
+    from spamd.tray.single import Single
+
+    logging.basicConfig(level=logging.WARNING, format="spamd-tray: %(message)s")
+    here = paths.find()
+    try:
+        pystray = surroundings.backend()
+        if sys.platform.startswith("linux"):
+            surroundings.wait_for_host(0.0 if wanted.check else wanted.wait)
+        if wanted.check:
+            sys.stdout.write("An icon can be shown here.\n")
+            return 0
+        try:
+            here.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = Single(here.state / "tray.lock")
+        except OSError as error:
+            raise SpamdError(f"{here.state} cannot be written: {error.strerror or error}.") from error
+        if not lock.taken:
+            sys.stderr.write("spamd-tray: the icon is shown already.\n")
+            return 0
+    except SpamdError as error:
+        sys.stderr.write(f"spamd-tray: {error}\n")
+        return UNUSABLE
+    from spamd.tray.icon import TrayIcon, stop_on_signals
+
+    icon = TrayIcon(pystray, here)
+    stop_on_signals(icon)
+    try:
+        icon.run()
+    except Exception as error:  # noqa: BLE001 GLib.Error, Xlib's own, …: one line, whatever the display raised
+        if icon.was_shown:  # stopping without a notification service raises, too: the person has quit
+            return 0
+        sys.stderr.write(f"spamd-tray: the icon cannot be shown: {error}\n")
+        return UNUSABLE
+    return 0
