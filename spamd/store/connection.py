@@ -66,16 +66,16 @@ class Connections:
             waiting = schema.pending(db)
             if waiting:
                 if schema.applied(db):
-                    copy_to(db, self.copies_prefix().with_name(f"{path.name}.before-{waiting[0]}"))
+                    copy_to(db, path.with_name(f"{path.name}.before-{waiting[0]}"))
                 schema.migrate(db)
         except BaseException:
             db.close()
             raise
         return db
 
-    def copies_prefix(self) -> Path:
-        """Copies made before a migration begin with this name."""
-        return self.path.with_name(f"{self.path.name}.before-")
+    def copies(self) -> list[Path]:
+        """Made before a migration, or before a backup was restored."""
+        return sorted(self.path.parent.glob(f"{self.path.name}.before-*"))
 
     def _connect(self, *, writing: bool) -> sqlite3.Connection:
         address = f"{self.path.absolute().as_uri()}?mode={'rw' if writing else 'ro'}"

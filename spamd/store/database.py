@@ -89,6 +89,12 @@ class Store(Judgements, Labels, Moves, Folders, Notes):
             if changed:
                 # FTS5 only marks removed words; merged into one segment they are gone.
                 db.execute("INSERT INTO judgement_text (judgement_text) VALUES ('optimize')")
+        if changed:
+            with self._outside_transaction() as db:  # else it lies in the log until that is written over
+                db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        for copy in self.copies():
+            if copy.stat().st_mtime < old:
+                copy.unlink(missing_ok=True)
         return changed
 
     def forget_learned(self) -> None:
@@ -124,7 +130,7 @@ class Store(Judgements, Labels, Moves, Folders, Notes):
         with self._lock:
             with self._write() as db:
                 db.execute("INSERT INTO judgement_text (judgement_text) VALUES ('rebuild')")
-            for copy in self.path.parent.glob(self.copies_prefix().name + "*"):
+            for copy in self.copies():
                 copy.unlink(missing_ok=True)
             with self._outside_transaction() as db:
                 db.execute("VACUUM")

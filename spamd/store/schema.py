@@ -91,6 +91,7 @@ def first_tables(db: Database) -> None:
         strict=True,
     )
     db.table("sighting").create_index(["account", "identity"], index_name="sighting_mail")
+    db.execute("CREATE INDEX sighting_message ON sighting (message_id) WHERE message_id != ''")
     db.execute("CREATE INDEX sighting_gone ON sighting (gone_at) WHERE gone_at IS NOT NULL")
 
     db.table("cursor").create(
@@ -166,8 +167,9 @@ def first_tables(db: Database) -> None:
         "CREATE INDEX move_target ON move (account, target, target_uid_validity, target_uid)"
         " WHERE target_uid IS NOT NULL"
     )
-    db.execute("CREATE INDEX move_created ON move (account, created_at)")
-    db.execute("CREATE INDEX move_model ON move (model_id, created_at)")
+    db.execute("CREATE INDEX move_created ON move (created_at, id)")
+    db.execute("CREATE INDEX move_account_created ON move (account, created_at, id)")
+    db.execute("CREATE INDEX move_model ON move (model_id, created_at, id)")
 
     db.execute(
         """

@@ -1,0 +1,214 @@
+"""The ledger: which word holds, what is history, what forgetting means; out and in as JSON lines."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from spamd.domain import AccountName, Label, LabelSource
+from spamd.errors import RequestError
+from spamd.store.database import Store
+from spamd.store.labels import PERSON_SOURCES, STRENGTH
+from spamd.store.ledger import export_lines, import_lines
+
+
+def now_of(store, rows, n=1):
+    found = store.label_of(rows.account, rows.identity(n))
+    return (found.label, found.source) if found else None
+
+
+def test_every_source_has_a_strength():
+    assert set(STRENGTH) == set(LabelSource)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "holds"),
+    [
+        ("drag", "drag", "second"),
+        ("drag", "review", "second"),
+        ("drag", "keyword", "first"),
+        ("keyword", "drag", "second"),
+        ("keyword", "hint", "first"),
+        ("hint", "keyword", "second"),
+        ("implicit", "hint", "second"),
+        ("hint", "implicit", "first"),
+        ("implicit", "implicit", "second"),
+        ("folder", "drag", "second"),
+    ],
+)
+def test_a_later_word_holds_unless_it_is_weaker(store, rows, first, second, holds):
+    store.add_label(rows.label(1, "ham", first, at=rows.noon))
+    returned = store.add_label(rows.label(1, "spam", second, at=rows.noon + 1))
+    expected = (Label.HAM, LabelSource(first)) if holds == "first" else (Label.SPAM, LabelSource(second))
+    assert now_of(store, rows) == expected
+    assert (returned.label, returned.source) == expected
+    assert len(list(store.ledger())) == 2
+
+
+def test_an_older_word_of_the_same_strength_becomes_history(store, rows):
+    store.add_label(rows.label(1, "spam", at=rows.noon))
+    store.add_label(rows.label(1, "ham", at=rows.noon - 5))
+    assert now_of(store, rows) == (Label.SPAM, LabelSource.DRAG)
+    assert store.rescued(rows.account, rows.identity(1))
+
+
+def test_said_again_nothing_is_written(store, rows):
+    first = store.add_label(rows.label(1, "ham", "implicit", weight=0.3))
+    for later in range(5):
+        again = store.add_label(rows.label(1, "ham", "implicit", weight=0.3, at=rows.noon + later))
+        assert again.id == first.id
+    store.add_label(rows.label(1, "spam", "drag", at=rows.noon + 9))
+    for later in range(5):
+        store.add_label(rows.label(1, "ham", "implicit", weight=0.3, at=rows.noon + 10 + later))
+    assert len(list(store.ledger())) == 2
+
+
+@pytest.mark.parametrize("source", list(LabelSource))
+def test_rescued_is_what_the_person_did_for_ever(store, rows, source):
+    store.add_label(rows.label(1, "ham", source))
+    person = source in PERSON_SOURCES
+    assert store.rescued(rows.account, rows.identity(1)) == person
+    store.add_label(rows.label(1, "spam", "drag", at=rows.noon + 1))
+    assert store.rescued(rows.account, rows.identity(1)) == person
+    assert not store.rescued(AccountName("other"), rows.identity(1))
+    assert not store.rescued(rows.account, rows.identity(2))
+    store.forget_label(rows.account, rows.identity(1))
+    assert not store.rescued(rows.account, rows.identity(1))
+
+
+def test_forgetting_is_exact(store, rows):
+    store.put_vector(rows.account, rows.identity(1), b"v")
+    assert not store.forget_label(rows.account, rows.identity(1))
+    store.add_label(rows.label(1, "ham", "keyword"))
+    store.add_label(rows.label(1, "spam", "drag"))
+    store.add_label(rows.label(2))
+    assert store.forget_label(rows.account, rows.identity(1))
+    assert [record.identity for record in store.ledger()] == [rows.identity(2)]
+    assert list(store.training_set(until=rows.noon, limit=10)) == []
+
+
+def test_training_set_is_what_holds_until_then(store, rows):
+    for n in range(1, 6):
+        store.put_vector(rows.account, rows.identity(n), b"%d" % n)
+        store.add_label(rows.label(n, at=rows.noon + n))
+    store.hold(rows.account, rows.identity(2))
+    store.add_label(rows.label(9, at=rows.noon))  # without a vector
+    training = list(store.training_set(until=rows.noon + 4, limit=10))
+    assert [data for _, data in training] == [b"4", b"3", b"1"]
+    assert [data for _, data in store.training_set(until=rows.noon + 99, limit=2)] == [b"5", b"4"]
+    assert list(store.training_set(until=rows.noon + 99, limit=2, account=AccountName("other"))) == []
+
+
+def test_held_labels_are_listed_and_released(store, rows):
+    store.add_label(rows.label(1))
+    store.add_label(rows.label(2, held=True, note="contradicts"))
+    assert [one.note for one in store.labels(held=True)] == ["contradicts"]
+    assert [one.identity for one in store.labels(held=False)] == [rows.identity(1)]
+    assert store.release(rows.account, rows.identity(2))
+    assert store.labels(held=True) == []
+    assert not store.hold(rows.account, rows.identity(3))
+
+
+def test_pages_of_labels(store, rows):
+    for n in range(1, 8):
+        store.add_label(rows.label(n, at=rows.noon + n % 3, source="review" if n % 2 else "drag"))
+    everything = store.labels()
+    first = store.labels(limit=3)
+    rest = store.labels(before_id=first[-1].id)
+    assert first + rest == everything
+    assert {one.source for one in store.labels(source=LabelSource.REVIEW)} == {LabelSource.REVIEW}
+    assert len(store.labels(since=rows.noon + 2)) == 2
+    assert store.label(everything[0].id) == everything[0]
+    assert sum(store.label_counts().values()) == 7
+
+
+class TestLines:
+    def test_out_and_in_is_the_same_ledger(self, store, rows, tmp_path):
+        store.add_label(rows.label(1, "ham", "drag", note="line\u2028separator\nfeed"))
+        store.add_label(rows.label(1, "spam", "review", at=rows.noon + 1))
+        store.add_label(rows.label(2, "ham", "implicit", weight=0.3, held=True))
+        lines = list(export_lines(store))
+        with Store(tmp_path / "new.db") as new:
+            assert import_lines(new, lines).taken == 3
+            assert list(export_lines(new)) == lines
+            assert new.rescued(rows.account, rows.identity(1))
+            again = import_lines(new, lines)
+            assert (again.taken, again.known) == (0, 3)
+            assert len(list(new.ledger())) == 3
+
+    def test_for_another_account(self, store, rows):
+        store.add_label(rows.label(1))
+        lines = list(export_lines(store))
+        import_lines(store, lines, account=AccountName("new"))
+        assert store.rescued(AccountName("new"), rows.identity(1))
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            "nonsense",
+            "[]",
+            "[" * 5000,
+            "{}",
+            '{"account": "a", "identity": "x", "label": "eggs", "source": "drag", "weight": 1, "at": 1}',
+            '{"account": "a", "identity": "x", "label": "ham", "source": "magic", "weight": 1, "at": 1}',
+            '{"account": "", "identity": "x", "label": "ham", "source": "drag", "weight": 1, "at": 1}',
+            '{"account": "a", "identity": "x", "label": "ham", "source": "drag", "weight": -1, "at": 1}',
+            '{"account": "a", "identity": "x", "label": "ham", "source": "drag", "weight": 1e999, "at": 1}',
+            '{"account": "a", "identity": "x", "label": "ham", "source": "drag", "weight": NaN, "at": 1}',
+            '{"account": ["a"], "identity": "x", "label": "ham", "source": "drag", "weight": 1, "at": 1}',
+        ],
+    )
+    def test_a_bad_line_is_reported_and_the_rest_goes_on(self, store, rows, line):
+        good = '{"account": "home", "identity": "hash:1", "label": "ham", "source": "drag", "weight": 1, "at": 1}'
+        report = import_lines(store, [line, "", good])
+        assert (report.taken, report.known, len(report.refused)) == (1, 0, 1)
+        assert report.refused[0].startswith("Line 1: ")
+
+    def test_nothing_is_taken_if_the_source_of_lines_fails(self, store, rows):
+        def lines():
+            yield '{"account": "home", "identity": "hash:1", "label": "ham", "source": "drag", "weight": 1, "at": 1}'
+            raise RequestError("gone")
+
+        with pytest.raises(RequestError):
+            import_lines(store, lines())
+        assert store.labels() == []
+
+
+words = st.tuples(
+    st.integers(1, 3),
+    st.sampled_from(["ham", "spam"]),
+    st.sampled_from([source.value for source in LabelSource]),
+    st.integers(0, 4),
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.one_of(words, st.tuples(st.just(0), st.integers(1, 3))), max_size=20))
+def test_one_word_holds_and_export_restores_it(tmp_path_factory, rows, said):
+    """Whatever is said and forgotten: the strongest, then newest word holds; a new installation agrees."""
+    model: dict[int, list[tuple[int, int, str]]] = {}
+    folder = tmp_path_factory.mktemp("ledger")
+    with Store(folder / "one.db") as store, Store(folder / "two.db") as other:
+        for step in said:
+            if step[0] == 0:
+                store.forget_label(rows.account, rows.identity(step[1]))
+                model.pop(step[1], None)
+            else:
+                n, label, source, at = step
+                store.add_label(rows.label(n, label, source, at=float(at)))
+                model.setdefault(n, []).append((STRENGTH[LabelSource(source)], at, label))
+        import_lines(other, export_lines(store))
+        for n in range(1, 4):
+            held = store.label_of(rows.account, rows.identity(n))
+            assert (held is None) == (n not in model)
+            if held is not None:
+                strongest = max((strength, at) for strength, at, _ in model[n])
+                assert STRENGTH[held.source] == strongest[0]
+                assert held.label in {label for strength, at, label in model[n] if strength == strongest[0]}
+            there = other.label_of(rows.account, rows.identity(n))
+            assert (there is None) == (held is None)
+            if held is not None:
+                assert (there.label, there.source) == (held.label, held.source)
+            identity = rows.identity(n)
+            assert store.rescued(rows.account, identity) == other.rescued(rows.account, identity)
