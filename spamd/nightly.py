@@ -1,0 +1,445 @@
+"""The night: is it due, the trainer in its child process, the gate's word, promotion. Nothing changes before that.
+
+The trainer (`python -m spamd.training`) only reads the database and only writes its own folder below the cache. It can be
+killed at any moment: until `Bundles.install` renames a whole folder, the old model serves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib.util
+import json
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from spamd import paths as places
+from spamd.domain import GateReport, Label, LabelSource, ModelId, MoveKind
+from spamd.errors import ModelError, TrainingError
+from spamd.judgement import schedule
+from spamd.model import bundle, gate
+from spamd.model.bundle import Bundles
+from spamd.paths import Paths
+from spamd.settings import Settings
+from spamd.store.database import Store
+
+log = logging.getLogger(__name__)
+
+TIME_LIMIT = 30 * 60.0
+"""Seconds. 1,000 new and 10,000 old labels take under 30 CPU seconds; beyond this the machine is too slow or it hangs."""
+MEMORY_LIMIT = 1536 * 2**20
+"""Bytes resident. Measured peak .8 GB; beyond this the trainer would push the person's own programs into swap."""
+FREE_BYTES = 100 * 2**20
+NICENESS = 15
+LAST_NIGHT = "last_night"
+CLOCK_SLACK = 3600.0
+"""A model whose knowledge ends further ahead than this was made with a wrong clock (seconds)."""
+RESCUES = 3
+RESCUES_WINDOW = 86400.0
+RESCUED_MOVES_WINDOW = 7 * 86400.0
+BY_HAND = frozenset(
+    {LabelSource.DRAG, LabelSource.UNDO, LabelSource.REVIEW, LabelSource.ADDON, LabelSource.KEYWORD}
+)
+STAGES = {
+    "read": "Reading labels",
+    "fit": "Learning",
+    "export": "Writing the model",
+    "examine": "Comparing with the model in force",
+}
+NO_TRAINER = TrainingError(
+    "The trainer is not installed.",
+    "pipx inject spamd-desktop tensorflow-cpu   (or pip install 'spamd-desktop[train]'). "
+    "Until then what you teach counts at once, but is not built into the model.",
+)
+
+Tell = Callable[[int, int, str], None]
+
+
+def _silent(_done: int, _of: int, _text: str) -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    code: int
+    result: dict[str, Any]
+    last_words: str
+
+
+class Nightly:
+    """One per daemon. `run_night` blocks; `stop` may be called from any thread."""
+
+    def __init__(
+        self,
+        *,
+        paths: Paths,
+        store: Store,
+        bundles: Bundles,
+        settings: Callable[[], Settings],
+        clock: Callable[[], float] = time.time,
+        shipped: Path | None = None,
+        trainer: tuple[str, ...] = (sys.executable, "-m", "spamd.training"),
+    ) -> None:
+        self._paths = paths
+        self._store = store
+        self._bundles = bundles
+        self._settings = settings
+        self._clock = clock
+        self._shipped = shipped or places.shipped_model()
+        self._trainer = trainer
+        self._lock = threading.Lock()  # one night at a time
+        self._child_lock = threading.Lock()
+        self._child: subprocess.Popen[str] | None = None
+        self._stopped = threading.Event()
+        self._why_killed = ""
+
+    # ---- when
+
+    def installed(self) -> bool:
+        return importlib.util.find_spec("tensorflow") is not None
+
+    def due(self) -> schedule.Due:
+        """Should the trainer run now, and why (not)?"""
+        if not self.installed():
+            return schedule.Due(False, "the trainer is not installed")
+        now = self._clock()
+        settings = self._settings()
+        return schedule.night_is_due(
+            now,
+            last_night=self._last_night(now),
+            new_labels=self.new_labels(),
+            min_labels=settings.night_min_labels,
+            start=settings.night_start,
+            end=settings.night_end,
+            on_mains=on_mains(),
+            on_battery_allowed=settings.on_battery,
+            idle_seconds=quiet_seconds(),
+        )
+
+    def new_labels(self) -> int:
+        """Labels by the person that the model in force does not know yet."""
+        known = min(self._bundles.current().card.known_until, self._clock())
+        fresh = self._store.labels(since=known, held=False)
+        return sum(one.at > known and one.source is not LabelSource.IMPLICIT for one in fresh)
+
+    def _last_night(self, now: float) -> float | None:
+        text = self._store.state(LAST_NIGHT)
+        try:
+            last = float(text) if text else None
+        except ValueError:
+            return None
+        if last is not None and last > now + CLOCK_SLACK:
+            # The clock was ahead that night. Set right once, or no night would be due until then.
+            self._store.set_state(LAST_NIGHT, repr(now))
+            return now
+        return last
+
+    # ---- the night
+
+    def run_night(self, *, from_scratch: bool = False, tell: Tell = _silent) -> GateReport:
+        """Train, judge, promote or discard. Blocks until the end.
+
+        tell(done, of, text): progress. A night that is refused (by the gate, or because there is nothing to learn) is a
+        report, not an error. TrainingError: the trainer is missing, was stopped, or failed; nothing has changed then.
+        """
+        if not self.installed():
+            raise NO_TRAINER
+        if not self._lock.acquire(blocking=False):
+            raise TrainingError("Training runs already.", "Wait for its end.")
+        folder = self._paths.cache / "night"
+        try:
+            self._stopped.clear()
+            return self._night(folder, from_scratch=from_scratch, tell=tell)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            self._lock.release()
+
+    def _night(self, folder: Path, *, from_scratch: bool, tell: Tell) -> GateReport:
+        now = self._clock()
+        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            folder.mkdir(mode=0o700, parents=True)
+            free = shutil.disk_usage(folder).free
+        except OSError as exc:
+            raise TrainingError(
+                f"{folder} cannot be made: {exc.strerror}.", "Look at its owner and free space."
+            ) from exc
+        if free < FREE_BYTES:
+            raise TrainingError(
+                f"Only {free // 2**20} MB are free.", "Make room; the model in force goes on."
+            )
+        parent = self._bundles.current()
+        if parent.card.known_until > now + CLOCK_SLACK:
+            # It was made while the clock was ahead: what was taught since would never count as new.
+            log.info("the model's knowledge lies in the future: training from scratch")
+            from_scratch = True
+        tell(0, 0, "Starting the trainer")
+        arguments = [
+            "--database",
+            self._paths.database,
+            "--parent",
+            parent.folder,
+            "--shipped",
+            self._shipped,
+        ]
+        arguments += ["--out", folder / "candidate", "--until", repr(now)]
+        outcome = self._train([str(one) for one in arguments] + ["--from-scratch"] * from_scratch, tell)
+        self._store.set_state(LAST_NIGHT, repr(self._clock()))
+        status = outcome.result.get("status")
+        if status == "refused":
+            return self._refused(GateReport(False, (str(outcome.result.get("reason", "")),)))
+        if status != "candidate" or outcome.code != 0:
+            title = str(outcome.result.get("reason") or f"The trainer ended with code {outcome.code}.")
+            hint = str(outcome.result.get("hint") or outcome.last_words or "The model in force goes on.")
+            self._store.add_event("night", f"The night failed: {title}")
+            raise TrainingError(title, hint)
+        return self._judge(folder / "candidate", parent.card.id)
+
+    def _judge(self, candidate: Path, parent: ModelId) -> GateReport:
+        try:
+            report = gate.judge(gate.load(candidate))
+            card = bundle.read_card(candidate)
+        except ModelError as exc:
+            raise TrainingError(exc.title, exc.hint) from exc
+        if not report.promoted:
+            return self._refused(report)
+        if self._bundles.current().card.id != parent:
+            return self._refused(GateReport(False, ("Another model was chosen meanwhile.",), report.figures))
+        card = dataclasses.replace(card, reasons=report.reasons, figures={**card.figures, **report.figures})
+        bundle.write_card(candidate, card)
+        self._bundles.install(candidate, keep=self._settings().keep_models)
+        text = f"A new model was taken ({card.labels.get('ham', 0)} good and {card.labels.get('spam', 0)} junk mails)."
+        self._store.add_event("night", f"{text} {' '.join(report.reasons)}")
+        return report
+
+    def _refused(self, report: GateReport) -> GateReport:
+        self._store.add_event("night", f"No new model tonight. {' '.join(report.reasons)}")
+        return report
+
+    # ---- afterwards
+
+    def roll_back_on_rescues(self) -> ModelId | None:
+        """Go back to the model before when the person takes back many moves of a young one; its id, or None.
+
+        A burst is `RESCUES` mails that this very model moved, taken back within a day. Cheap: to be asked often.
+        """
+        now = self._clock()
+        card = self._bundles.current().card
+        if card.parent is None:
+            return None
+        rescued = [
+            one
+            for one in self._store.labels(since=now - RESCUES_WINDOW, held=False)
+            if one.label is Label.HAM and one.source in BY_HAND
+        ]
+        if len(rescued) < RESCUES:
+            return None
+        moved = {
+            (move.account, move.identity)
+            for move in self._store.moves(since=now - RESCUED_MOVES_WINDOW, model_id=card.id)
+            if move.kind is MoveKind.JUNK
+        }
+        count = sum((one.account, one.identity) in moved for one in rescued)
+        if count < RESCUES:
+            return None
+        before = self._bundles.roll_back()
+        self._store.add_event(
+            "model",
+            f"You took {count} mails back that {card.id} had moved. I went back to {before.card.id}.",
+            needs_person=True,
+        )
+        log.warning("rolled back from %s to %s after %d rescues", card.id, before.card.id, count)
+        return before.card.id
+
+    # ---- the child
+
+    def stop(self) -> None:
+        """Kill the trainer, if one runs. The model in force goes on."""
+        self._stopped.set()
+        self._kill("it was stopped")
+
+    def _kill(self, why: str) -> None:
+        with self._child_lock:
+            if self._child is not None and self._child.poll() is None:
+                self._why_killed = self._why_killed or why
+                with contextlib.suppress(ProcessLookupError):
+                    if os.name == "posix":
+                        os.killpg(self._child.pid, signal.SIGKILL)
+                    else:
+                        self._child.kill()
+
+    def _train(self, arguments: list[str], tell: Tell) -> _Outcome:
+        errors = self._paths.cache / "night" / "stderr"
+        with errors.open("w+", encoding="utf-8", errors="replace") as stderr:
+            child = self._start(arguments, stderr)
+            ended = threading.Event()
+            watch = threading.Thread(
+                target=self._watch, args=(child.pid, ended), name="night-watch", daemon=True
+            )
+            watch.start()
+            result: dict[str, Any] = {}
+            try:
+                for event in _events(child):
+                    if event.get("event") == "result":
+                        result = event
+                    else:
+                        tell(*_progress(event))
+                code = child.wait()
+            finally:
+                self._kill("its reader failed")
+                child.wait()
+                ended.set()
+                watch.join()
+                if child.stdout is not None:
+                    child.stdout.close()
+                with self._child_lock:
+                    self._child = None
+            if self._why_killed:
+                raise TrainingError(f"The training was ended: {self._why_killed}.", "Nothing has changed.")
+            stderr.seek(max(0, stderr.tell() - 2000))
+            lines = [line for line in stderr.read().splitlines() if line.strip()]
+        return _Outcome(code, result, lines[-1][:300] if lines else "")
+
+    def _start(self, arguments: list[str], stderr: Any) -> subprocess.Popen[str]:
+        flags = 0
+        if sys.platform == "win32":
+            flags = subprocess.IDLE_PRIORITY_CLASS | subprocess.CREATE_NO_WINDOW
+        with self._child_lock:
+            if self._stopped.is_set():
+                raise TrainingError("The training was ended: it was stopped.", "Nothing has changed.")
+            self._why_killed = ""
+            try:
+                child = subprocess.Popen(
+                    [*self._trainer, *arguments],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=stderr,
+                    text=True,
+                    encoding="utf-8",
+                    errors="replace",
+                    start_new_session=True,
+                    creationflags=flags,
+                )
+            except OSError as exc:
+                raise TrainingError(
+                    f"The trainer cannot be started: {exc.strerror}.", "Install spamd again."
+                ) from exc
+            self._child = child
+        if sys.platform != "win32":
+            with contextlib.suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, child.pid, NICENESS)
+        return child
+
+    def _watch(self, pid: int, ended: threading.Event) -> None:
+        """Kills a trainer that takes too long or too much."""
+        deadline = time.monotonic() + TIME_LIMIT
+        while not ended.wait(1.0):
+            if time.monotonic() > deadline:
+                self._kill(f"it took longer than {TIME_LIMIT / 60:.0f} minutes")
+            elif (resident_bytes(pid) or 0) > MEMORY_LIMIT:
+                self._kill(f"it needed more than {MEMORY_LIMIT // 2**20} MB")
+
+
+def _events(child: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
+    """The trainer's JSON lines; whatever else a library prints is passed over."""
+    assert child.stdout is not None
+    for line in child.stdout:
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(event, dict):
+            yield event
+
+
+def _progress(event: dict[str, Any]) -> tuple[int, int, str]:
+    stage = STAGES.get(str(event.get("stage") or event.get("name")), "Training")
+    done, of = event.get("done", 0), event.get("of", 0)
+    return (done, of, stage) if isinstance(done, int) and isinstance(of, int) else (0, 0, stage)
+
+
+def resident_bytes(pid: int) -> int | None:
+    """Resident memory of another process; None where that cannot be told."""
+    if sys.platform == "linux":
+        try:
+            pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        except (OSError, ValueError, IndexError):
+            return None
+        return pages * os.sysconf("SC_PAGE_SIZE")
+    if sys.platform == "darwin":
+        with contextlib.suppress(OSError, ValueError, subprocess.TimeoutExpired):
+            asked = subprocess.run(
+                ["ps", "-o", "rss=", "-p", str(pid)], capture_output=True, text=True, timeout=5, check=False
+            )
+            return int(asked.stdout) * 1024
+    return None
+
+
+def on_mains(supplies: Path = Path("/sys/class/power_supply")) -> bool:
+    """False only where the machine says that it runs on battery."""
+    if sys.platform == "linux":
+        return _linux_on_mains(supplies)
+    if sys.platform == "darwin":
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            told = subprocess.run(
+                ["pmset", "-g", "batt"], capture_output=True, text=True, timeout=5, check=False
+            )
+            return "Battery Power" not in told.stdout
+    if sys.platform == "win32":
+        import ctypes
+
+        status = (
+            ctypes.c_byte * 12
+        )()  # SYSTEM_POWER_STATUS; its first byte: 0 battery, 1 mains, 255 unknown
+        if ctypes.windll.kernel32.GetSystemPowerStatus(status):
+            return status[0] != 0
+    return True
+
+
+def _linux_on_mains(supplies: Path) -> bool:
+    mains: list[bool] = []
+    discharging = False
+    try:
+        entries = sorted(supplies.iterdir())
+    except OSError:
+        return True
+    for entry in entries:
+        read = {}
+        for name in ("type", "scope", "online", "status"):
+            with contextlib.suppress(OSError):
+                read[name] = (entry / name).read_text().strip()
+        if read.get("scope") == "Device":
+            continue  # a mouse or a headset
+        if read.get("type") in ("Mains", "USB") and read.get("online") in ("0", "1"):
+            mains.append(read["online"] == "1")
+        if read.get("type") == "Battery" and read.get("status") == "Discharging":
+            discharging = True
+    return any(mains) or not discharging
+
+
+def quiet_seconds() -> float | None:
+    """For how long the machine has had little to do, by its load averages; None where they are unknown.
+
+    A desktop's own idle time is not asked for: a daemon may have no session. Load says whether training disturbs.
+    """
+    try:
+        one, five, fifteen = os.getloadavg()
+    except (OSError, AttributeError):
+        return None
+    limit = 0.5 * (os.cpu_count() or 1)
+    if one > limit or five > limit:
+        return 0.0
+    return 900.0 if fifteen <= limit else 300.0
+
+
+__all__ = ["Nightly", "on_mains", "quiet_seconds", "resident_bytes"]
