@@ -221,6 +221,10 @@ class Client:
         body = {"label": label.value, "move": move, "source": source.value}
         return self._post(Answered, f"/judgements/{judgement_id}/label", body)
 
+    def unanswer(self, judgement_id: int) -> Done:
+        """Take the last answer on this mail back."""
+        return self._post(Done, f"/judgements/{judgement_id}/unanswer")
+
     def try_mail(self, raw: bytes) -> Why:
         return self._post(Why, "/try", {"raw": wire.to_json(raw)}, slow=True)
 

@@ -214,6 +214,7 @@ class Control:
         self._clock = clock
         self._started_at = clock()
         self._changing = threading.Lock()  # one change of settings or models at a time
+        self._answers: dict[int, tuple[LabelRecord | None, str]] = {}  # what held before, and the move begun
         self._kept: dict[str, tuple[float, Any]] = {}  # slow answers, kept for a moment
 
     # -- how things are ----------------------------------------------------------------------------
@@ -520,6 +521,7 @@ class Control:
     ) -> Answered:
         """The person's word on a mail: taught at once, and the mail goes where it belongs."""
         mail = self.judgement(judgement_id)
+        before = self._store.label_of(mail.account, mail.identity)
         record = self._teach(mail.account, mail.identity, label, source)
         moved = "none"
         if move and label is Label.SPAM and not mail.moved:
@@ -531,6 +533,9 @@ class Control:
                 self._engine.put_back([done.id])
                 moved = "back"
         self._forget_kept()
+        self._answers[mail.id] = (before, moved)
+        while len(self._answers) > 1000:
+            self._answers.pop(next(iter(self._answers)), None)
         text = {
             "junk": "Learned as junk; it goes to the Junk folder.",
             "back": "Learned as good; it goes back to where it was.",
@@ -539,6 +544,25 @@ class Control:
         self.feed.publish("verdict", {"id": mail.id, "label": label.value, "move": moved})
         following = next((item.judgement.id for item in self.review(2) if item.judgement.id != mail.id), None)
         return Answered(self.judgement(mail.id), record, moved, text, following)
+
+    def unanswer(self, judgement_id: int) -> Done:
+        """Take the last answer on a mail back: what was said before it holds again, and the move is undone."""
+        mail = self.judgement(judgement_id)
+        given = self._answers.pop(judgement_id, None)
+        if given is None:
+            raise RequestError("There is no answer to take back.", "Labels can be taken back one by one.")
+        before, move = given
+        self.forget_label(mail.account, mail.identity)
+        if before is not None:
+            self._store.add_label(replace(before, id=0))
+            self._learn(before)
+        if move == "back":
+            self._engine.file_junk([mail.id])
+        elif move == "junk":
+            done = self._store.move_of(mail.account, mail.identity)
+            if done is not None:
+                self._engine.put_back([done.id])
+        return Done("The answer was taken back.")
 
     def _teach(
         self, account: AccountName, identity: Identity, label: Label, source: LabelSource, note: str = ""
@@ -556,13 +580,17 @@ class Control:
                 note=note,
             )
         )
-        packed = self._store.vector_of(account, identity)
+        self._learn(record)
+        return record
+
+    def _learn(self, record: LabelRecord) -> None:
+        packed = self._store.vector_of(record.account, record.identity)
         if packed is not None and not record.held:
             from spamd.message import vector
 
             with contextlib.suppress(SpamdError):  # a vector of an older recipe teaches at the next night
-                self._scorer.teach(vector.unpack(packed), identity, record.label, record.weight, record.at)
-        return record
+                features = vector.unpack(packed)
+                self._scorer.teach(features, record.identity, record.label, record.weight, record.at)
 
     def teach_mail(self, raw: bytes, label: Label, account: str | None = None) -> LabelRecord:
         """A mail handed over as a whole (Try it, add-on): kept as a vector, taught at once."""
@@ -611,6 +639,13 @@ class Control:
         self._scorer.forget(Identity(identity))
         self._forget_kept()
         return Done("The label was taken back. The next night trains without it.")
+
+    def label_of(self, account: AccountName, identity: Identity) -> LabelRecord | None:
+        return self._store.label_of(account, identity)
+
+    def mail_of(self, account: AccountName, identity: Identity) -> Judgement | None:
+        """The judgement a label or move belongs to, if it is still known."""
+        return self._store.judgement_of(account, identity)
 
     def export_labels(self) -> tuple[LabelRecord, ...]:
         return tuple(self._store.ledger())

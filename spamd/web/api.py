@@ -368,6 +368,13 @@ ROUTES: tuple[Route, ...] = (
         "POST", "/judgements/{id:int}/undo", "Put it back", Answered, lambda c, r: c.undo_move(r.path["id"])
     ),
     Route(
+        "POST",
+        "/judgements/{id:int}/unanswer",
+        "Take the last answer back",
+        Done,
+        lambda c, r: c.unanswer(r.path["id"]),
+    ),
+    Route(
         "GET",
         "/review",
         "What the person's word is wanted on",

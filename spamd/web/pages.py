@@ -1,25 +1,163 @@
-"""The pages for people, rendered here; they work without JavaScript, which only makes them quicker."""
+"""The pages for people, rendered here. They work without JavaScript, which only makes them quicker.
+
+A page is one method that asks `control`, and one template. A form posts to `/do/...`, which answers with the
+page it came from (303), so that reloading never does a thing twice.
+"""
 
 from __future__ import annotations
 
-import html
+import time
+import urllib.parse
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from spamd.answers import AccountCheck
 from spamd.control import Control
+from spamd.domain import (
+    Account,
+    AccountName,
+    AuthMethod,
+    FolderName,
+    Identity,
+    Label,
+    LabelSource,
+    Mode,
+    TlsMode,
+    Verdict,
+)
+from spamd.errors import NotFound, RequestError, SpamdError
+from spamd.web import charts, shown
 from spamd.web.access import Access, Refused, too_many_codes
+
+HERE = Path(__file__).parent
+NAVIGATION = (
+    ("/", "Today"),
+    ("/review", "Review"),
+    ("/search", "Search"),
+    ("/trends", "Trends"),
+    ("/model", "Model"),
+    ("/accounts", "Accounts"),
+    ("/lists", "Lists"),
+    ("/try", "Try it"),
+    ("/settings", "Settings"),
+    ("/log", "Log"),
+)
+CHART_HEADERS = {
+    # A picture's own colours are in it; opened by itself it still may load and run nothing.
+    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
+}
+FILTERS: tuple[Callable[..., Any], ...] = (
+    shown.one_line,
+    shown.raw_text,
+    shown.full_time,
+    shown.percent,
+    shown.one_in,
+    shown.number,
+    shown.verdict_word,
+    shown.label_word,
+    shown.source_word,
+    shown.mode_word,
+    shown.phase_word,
+    shown.phase_tone,
+    shown.odds,
+)
+Form = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """Told once, on the next page."""
+
+    tone: str  # "good" or "bad"
+    text: str
+    hint: str = ""
 
 
 class Pages:
+    """Pages of one daemon. Methods run in threads; what they keep between requests is per browser session."""
+
     def __init__(self, control: Control, access: Access, cookie: str) -> None:
         self._control = control
         self._access = access
         self._cookie = cookie
+        self._said: dict[str, Said] = {}
+        self._checks: dict[str, AccountCheck] = {}
+        self._templates = Environment(
+            loader=FileSystemLoader(HERE / "templates"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._templates.filters.update({one.__name__: one for one in FILTERS})
+        self._templates.globals["strength"] = shown.strength
+        self._templates.globals["navigation"] = NAVIGATION
+        self._templates.globals["Mode"] = Mode
+        self._templates.globals["Label"] = Label
+        self._templates.globals["Verdict"] = Verdict
 
     def routes(self) -> list[BaseRoute]:
-        return [Route("/open", self.open)]
+        pages: dict[str, Callable[[Request], Response]] = {
+            "/": self.today,
+            "/review": self.review,
+            "/labels": self.labels,
+            "/search": self.search,
+            "/similar/{id:int}": self.similar,
+            "/why/{id:int}": self.why,
+            "/trends": self.trends,
+            "/charts/{name}.svg": self.chart,
+            "/model": self.model,
+            "/accounts": self.accounts,
+            "/accounts/{name}": self.account,
+            "/setup": self.setup,
+            "/lists": self.lists,
+            "/try": self.try_it,
+            "/settings": self.settings,
+            "/log": self.log,
+            "/undo": self.undo,
+            "/open": self.open,
+        }
+        deeds: dict[str, Callable[[Request, Form], Response]] = {
+            "/do/answer": self.do_answer,
+            "/do/undo-move": self.do_undo_move,
+            "/do/undo": self.do_undo,
+            "/do/forget-label": self.do_forget_label,
+            "/do/train": self.do_train,
+            "/do/roll-back": self.do_roll_back,
+            "/do/reset-model": self.do_reset_model,
+            "/do/pause": self.do_pause,
+            "/do/resume": self.do_resume,
+            "/do/go-on": self.do_go_on,
+            "/do/mode": self.do_mode,
+            "/do/account": self.do_account,
+            "/do/secret": self.do_secret,
+            "/do/sign-in": self.do_sign_in,
+            "/do/test": self.do_test,
+            "/do/read": self.do_read,
+            "/do/remove": self.do_remove,
+            "/do/list": self.do_list,
+            "/do/unlist": self.do_unlist,
+            "/do/teach": self.do_teach,
+            "/do/settings": self.do_settings,
+            "/do/settle": self.do_settle,
+            "/do/wipe": self.do_wipe,
+            "/setup": self.do_setup,
+            "/try": self.do_try,
+        }
+        return [
+            *(Route(path, page, methods=["GET"]) for path, page in pages.items()),
+            *(Route(path, self._deed(deed), methods=["POST"]) for path, deed in deeds.items()),
+        ]
+
+    # -- pages ------------------------------------------------------------------------------
 
     def open(self, request: Request) -> Response:
         """A one-time code becomes a session. No redirect: a Strict cookie might not go along."""
@@ -28,15 +166,419 @@ class Pages:
         if session is None:
             self._access.bad_try()
             raise Refused(401, "This link was used already, or is too old.", "Open the pages again.")
-        to = request.query_params.get("to", "")
-        target = "/" + (to if to.replace("-", "").isalpha() else "")
-        response = HTMLResponse(
-            f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>spamd</title>'
-            f'<meta http-equiv="refresh" content="0;url={target}"></head>'
-            f'<body><a href="{target}">Go on</a></body></html>'
-        )
+        to = request.query_params.get("to", "").strip("/")
+        target = f"/{to}" if f"/{to}" in dict(NAVIGATION) or to in ("setup", "labels", "undo") else "/"
+        response = HTMLResponse(self._templates.get_template("open.html").render(target=target))
         response.set_cookie(self._cookie, session, httponly=True, samesite="strict", path="/")
         return response
 
+    def today(self, request: Request) -> Response:
+        status = self._control.status()
+        if not status.accounts:
+            return RedirectResponse("/setup", 303)
+        show = request.query_params.get("show", "all")
+        mails = self._control.recent(
+            verdict={"junk": Verdict.JUNK, "unsure": Verdict.UNSURE, "good": Verdict.KEEP}.get(show),
+            before_id=_whole(request.query_params.get("before")),
+            limit=40,
+        )
+        return self._page(request, "today.html", status=status, mails=mails, show=show, page_size=40)
+
+    def review(self, request: Request) -> Response:
+        items = self._control.review(30)
+        return self._page(request, "review.html", items=items, waiting=self._control.review_waiting())
+
+    def labels(self, request: Request) -> Response:
+        query = request.query_params
+        source = _one_of(LabelSource, query.get("source", ""))
+        held = True if query.get("held") else None
+        rows = self._control.labels(source=source, held=held, limit=200)
+        mails = {row.id: self._control.mail_of(row.account, row.identity) for row in rows}
+        return self._page(
+            request,
+            "labels.html",
+            rows=rows,
+            mails=mails,
+            sources=list(LabelSource),
+            source=source,
+            held=held,
+        )
+
+    def search(self, request: Request) -> Response:
+        query = request.query_params
+        text, since, until = query.get("q", ""), query.get("since", ""), query.get("until", "")
+        asked = bool(text.strip() or since or until)
+        mails = (
+            self._control.search(
+                text,
+                since=shown.day_start(since),
+                until=shown.day_end(until),
+                before_id=_whole(query.get("before")),
+                limit=50,
+            )
+            if asked
+            else ()
+        )
+        return self._page(
+            request,
+            "search.html",
+            text=text,
+            since=since,
+            until=until,
+            mails=mails,
+            asked=asked,
+            page_size=50,
+        )
+
+    def similar(self, request: Request) -> Response:
+        mail = self._control.judgement(request.path_params["id"])
+        found = self._control.similar(mail.id, 30)
+        return self._page(request, "similar.html", mail=mail, found=found)
+
+    def why(self, request: Request) -> Response:
+        why = self._control.why(request.path_params["id"])
+        assert why.judgement is not None
+        label = self._control.label_of(why.judgement.account, why.judgement.identity)
+        return self._page(request, "why.html", why=why, mail=why.judgement, label=label)
+
+    def trends(self, request: Request) -> Response:
+        days = _whole(request.query_params.get("days")) or 30
+        return self._page(request, "trends.html", trends=self._control.trends(days), days=days)
+
+    def chart(self, request: Request) -> Response:
+        days = _whole(request.query_params.get("days")) or 30
+        picture = charts.draw(request.path_params["name"], self._control.trends(days))
+        if picture is None:
+            raise NotFound("There is no such picture.")
+        return Response(picture, media_type="image/svg+xml", headers=CHART_HEADERS)
+
+    def model(self, request: Request) -> Response:
+        models = self._control.models()
+        by_id = {str(card.id): card for card in models.cards}
+        pair = [by_id.get(request.query_params.get(name, "")) for name in ("a", "b")]
+        return self._page(request, "model.html", models=models, pair=pair)
+
+    def accounts(self, request: Request) -> Response:
+        views = self._control.accounts()
+        progress = self._control.progress()
+        return self._page(request, "accounts.html", views=views, progress=progress)
+
+    def account(self, request: Request) -> Response:
+        view = self._control.account(request.path_params["name"])
+        progress = [one for one in self._control.progress() if one.account == view.account.name]
+        check = self._checks.pop(self._session(request), None)
+        return self._page(
+            request, "account.html", view=view, progress=progress, check=check, modes=list(Mode)
+        )
+
+    def setup(self, request: Request) -> Response:
+        return self._setup_page(request, {})
+
+    def lists(self, request: Request) -> Response:
+        return self._page(request, "lists.html", entries=self._control.lists())
+
+    def try_it(self, request: Request) -> Response:
+        return self._page(request, "try.html", why=None, raw="")
+
+    def settings(self, request: Request) -> Response:
+        return self._page(request, "settings.html", options=self._control.settings())
+
+    def log(self, request: Request) -> Response:
+        query = request.query_params
+        since, until = query.get("since", ""), query.get("until", "")
+        events = self._control.events(
+            limit=100,
+            before_id=_whole(query.get("before")),
+            since=shown.day_start(since),
+            until=shown.day_end(until),
+        )
+        return self._page(request, "log.html", events=events, since=since, until=until, page_size=100)
+
+    def undo(self, request: Request) -> Response:
+        """The preview is a GET: it changes nothing."""
+        query = request.query_params
+        since, model, account = query.get("since", ""), query.get("model", ""), query.get("account", "")
+        plan = None
+        if since or model:
+            at = shown.moment(since)
+            if since and at is None:
+                raise RequestError("This is not a date and time.")
+            plan = self._control.undo(since=at, model_id=model or None, account=account or None, dry_run=True)
+        return self._page(
+            request,
+            "undo.html",
+            plan=plan,
+            since=since,
+            model=model,
+            account=account,
+            cards=self._control.models().cards,
+            views=self._control.accounts(),
+        )
+
+    # -- deeds ------------------------------------------------------------------------------
+
+    def do_answer(self, request: Request, form: Form) -> Response:
+        answered = self._control.answer(_id(form), _label(form))
+        return self._back(request, form, Said("good", answered.text))
+
+    def do_undo_move(self, request: Request, form: Form) -> Response:
+        answered = self._control.undo_move(_id(form))
+        return self._back(request, form, Said("good", answered.text))
+
+    def do_undo(self, request: Request, form: Form) -> Response:
+        at = shown.moment(form.get("since", ""))
+        plan = self._control.undo(
+            since=at, model_id=form.get("model") or None, account=form.get("account") or None, dry_run=False
+        )
+        return self._to(request, "/undo", Said("good", plan.text))
+
+    def do_forget_label(self, request: Request, form: Form) -> Response:
+        done = self._control.forget_label(form.get("account", ""), Identity(form.get("identity", "")))
+        return self._back(request, form, Said("good", done.text))
+
+    def do_train(self, request: Request, form: Form) -> Response:
+        done = self._control.train_now(from_scratch=form.get("from_scratch") == "yes")
+        return self._to(request, "/model", Said("good", done.text))
+
+    def do_roll_back(self, request: Request, form: Form) -> Response:
+        card = self._control.roll_back(form.get("id") or None)
+        return self._to(request, "/model", Said("good", f"{card.id} is in use now."))
+
+    def do_reset_model(self, request: Request, form: Form) -> Response:
+        card = self._control.reset_model()
+        return self._to(request, "/model", Said("good", f"The shipped model {card.id} is in use now."))
+
+    def do_pause(self, request: Request, form: Form) -> Response:
+        seconds = {"hour": 3600.0, "day": 86400.0}.get(form.get("long", ""))
+        done = self._control.pause(account=form.get("account") or None, seconds=seconds)
+        return self._back(request, form, Said("good", done.text))
+
+    def do_resume(self, request: Request, form: Form) -> Response:
+        return self._back(request, form, Said("good", self._control.resume(form.get("account") or None).text))
+
+    def do_go_on(self, request: Request, form: Form) -> Response:
+        return self._back(request, form, Said("good", self._control.go_on(form.get("account", "")).text))
+
+    def do_mode(self, request: Request, form: Form) -> Response:
+        view = self._control.set_mode(form.get("account", ""), _one_of(Mode, form.get("mode", "")))
+        return self._back(request, form, Said("good", view.headline))
+
+    def do_account(self, request: Request, form: Form) -> Response:
+        from spamd import settings
+
+        changes = {
+            name: None if form[name].strip() == "" else settings.account_value_from_text(name, form[name])
+            for name in ("junk", "unsure_folder", "max_moves_per_hour", "wait_seconds", "stamp", "promise")
+            if name in form
+        }
+        self._control.update_account(form.get("account", ""), changes)
+        return self._back(request, form, Said("good", "Saved."))
+
+    def do_secret(self, request: Request, form: Form) -> Response:
+        self._control.set_secret(form.get("account", ""), form.get("secret", ""))
+        return self._back(request, form, Said("good", "The new password is stored."))
+
+    def do_sign_in(self, request: Request, form: Form) -> Response:
+        step = self._control.sign_in(form.get("account", ""))
+        return self._page(request, "sign_in.html", step=step)
+
+    def do_test(self, request: Request, form: Form) -> Response:
+        name = form.get("account", "")
+        self._checks[self._session(request)] = self._control.test_account(name)
+        return self._to(request, f"/accounts/{urllib.parse.quote(name)}", None)
+
+    def do_read(self, request: Request, form: Form) -> Response:
+        done = self._control.first_reading(form.get("account", ""))
+        return self._back(request, form, Said("good", done.text))
+
+    def do_remove(self, request: Request, form: Form) -> Response:
+        if form.get("sure") != "yes":
+            return self._back(request, form, Said("bad", "Nothing was removed.", "Tick the box to confirm."))
+        done = self._control.remove_account(form.get("account", ""), wipe=form.get("wipe") == "yes")
+        return self._to(request, "/accounts", Said("good", done.text))
+
+    def do_list(self, request: Request, form: Form) -> Response:
+        expires = shown.day_end(form.get("expires", ""))
+        entry = self._control.add_to_list(form.get("value", ""), _label(form), expires)
+        word = "always junk" if entry.label is Label.SPAM else "always kept"
+        return self._back(request, form, Said("good", f"{entry.value}: {word}."))
+
+    def do_unlist(self, request: Request, form: Form) -> Response:
+        done = self._control.remove_from_list(form.get("value", ""))
+        return self._back(request, form, Said("good", done.text))
+
+    def do_teach(self, request: Request, form: Form) -> Response:
+        self._control.teach_mail(_mail_bytes(form.get("raw", "")), _label(form))
+        return self._to(request, "/try", Said("good", "Learned. The next mail like it is judged by it."))
+
+    def do_try(self, request: Request, form: Form) -> Response:
+        raw = form.get("raw", "")
+        why = self._control.try_mail(_mail_bytes(raw))
+        return self._page(request, "try.html", why=why, raw=raw)
+
+    def do_settings(self, request: Request, form: Form) -> Response:
+        now = {option.name: option.value for option in self._control.settings()}
+        changes = {name: text for name, text in form.items() if name in now and text.strip() != now[name]}
+        if changes:
+            self._control.set_settings(changes)
+        text = "Saved." if changes else "Nothing was changed."
+        return self._to(request, "/settings", Said("good", text))
+
+    def do_settle(self, request: Request, form: Form) -> Response:
+        return self._back(request, form, Said("good", self._control.settle_event(_id(form)).text))
+
+    def do_wipe(self, request: Request, form: Form) -> Response:
+        if form.get("sure") != "yes":
+            return self._back(request, form, Said("bad", "Nothing was wiped.", "Tick the box to confirm."))
+        return self._to(request, "/settings", Said("good", self._control.wipe(form.get("what", "")).text))
+
+    def do_setup(self, request: Request, form: Form) -> Response:
+        """Address, then server and password, then (tested) the account: each step shows the next."""
+        step = form.get("step", "")
+        values: dict[str, Any] = {**form, "secret": ""}  # a password is never sent back to the browser
+        try:
+            if step == "find":
+                guesses = self._control.find_servers(form.get("address", ""))
+                return self._setup_page(request, values, guesses=guesses)
+            account = _new_account(form)
+            check = self._control.check_account(account, form.get("secret") or None)
+            if not check.ok and account.auth is AuthMethod.PASSWORD:
+                return self._setup_page(request, values, check=check)
+            if check.junk_folder is None and account.junk is None and check.ok:
+                return self._setup_page(request, values, check=check)  # which folder is Junk?
+            self._control.add_account(account, form.get("secret") or None)
+        except SpamdError as error:
+            return self._setup_page(request, values, said=Said("bad", error.title, error.hint), status=400)
+        if account.auth is AuthMethod.OAUTH:
+            return self._page(request, "sign_in.html", step=self._control.sign_in(account.name))
+        if form.get("read") == "yes":
+            self._control.first_reading(account.name)
+        return self._to(
+            request, f"/accounts/{account.name}", Said("good", f"{account.name} is set up. {check.text}")
+        )
+
+    # -- inside ------------------------------------------------------------------------------
+
+    def _setup_page(
+        self, request: Request, values: Mapping[str, Any], *, status: int = 200, **more: Any
+    ) -> Response:
+        first = not self._control.accounts()
+        context = {"guesses": None, "check": None, "said": None, **more}
+        return self._page(request, "setup.html", status_code=status, values=values, first=first, **context)
+
     def error(self, request: Request, status: int, title: str, hint: str) -> Response:
-        return HTMLResponse(f"<h1>{html.escape(title)}</h1><p>{html.escape(hint)}</p>", status)
+        """For what went wrong on a page: in its frame, where that can still be drawn."""
+        try:
+            return self._page(request, "error.html", status_code=status, title=title, hint=hint)
+        except SpamdError:
+            from spamd.web.access import refused_response
+
+            return refused_response(request.url.path, Refused(status, title, hint))
+
+    def _page(self, request: Request, template: str, status_code: int = 200, **context: Any) -> Response:
+        now = time.time()
+        said = context.pop("said", None) or self._said.pop(self._session(request), None)
+        path = request.url.path
+        html = self._templates.get_template(template).render(
+            {
+                "path": path,
+                "here": path
+                + (f"?{request.url.query}" if request.url.query and request.method == "GET" else ""),
+                "said": said,
+                "waiting_count": self._control.review_waiting(),
+                "now": now,
+                "when": lambda at: shown.when(at, now),
+                "ago": lambda at: shown.ago(at, now),
+                **context,
+            }
+        )
+        return HTMLResponse(html, status_code)
+
+    def _deed(self, deed: Callable[[Request, Form], Response]) -> Callable[[Request], Awaitable[Response]]:
+        async def run(request: Request) -> Response:
+            form = read_form(request, await request.body())
+            try:
+                return await run_in_threadpool(deed, request, form)
+            except SpamdError as error:
+                if form.get("back"):
+                    return self._back(request, form, Said("bad", error.title, error.hint))
+                raise
+
+        return run
+
+    def _session(self, request: Request) -> str:
+        return request.cookies.get(self._cookie, "")
+
+    def _back(self, request: Request, form: Form, said: Said) -> Response:
+        """To the page the form was on: a path of ours, never another address."""
+        back = form.get("back", "/")
+        parts = urllib.parse.urlsplit(back)
+        ours = back.startswith("/") and not back.startswith(("//", "/\\", "/do/")) and not parts.netloc
+        return self._to(request, back if ours and back.isascii() and back.isprintable() else "/", said)
+
+    def _to(self, request: Request, path: str, said: Said | None) -> Response:
+        if said is not None:
+            if len(self._said) > 100:
+                self._said.clear()
+            self._said[self._session(request)] = said
+        return RedirectResponse(path, 303)
+
+
+def read_form(request: Request, body: bytes) -> dict[str, str]:
+    """A plain HTML form (urlencoded, no files). RequestError for anything else."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/x-www-form-urlencoded" and body:
+        raise RequestError("This is not a form.")
+    try:
+        pairs = urllib.parse.parse_qsl(
+            body.decode("ascii"),
+            keep_blank_values=True,
+            encoding="utf-8",
+            errors="replace",
+            max_num_fields=200,
+        )
+    except ValueError:
+        raise RequestError("This form cannot be read.") from None
+    return dict(pairs)
+
+
+def _mail_bytes(text: str) -> bytes:
+    return text.replace("\r\n", "\n").replace("\n", "\r\n").encode("utf-8", "replace")
+
+
+def _whole(text: str | None) -> int | None:
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 16 else None
+
+
+def _id(form: Form) -> int:
+    number = _whole(form.get("id"))
+    if number is None:
+        raise RequestError("It is not said which mail.")
+    return number
+
+
+def _label(form: Form) -> Label:
+    label: Label | None = _one_of(Label, form.get("label", ""))
+    if label is None:
+        raise RequestError("It is not said whether it is junk.")
+    return label
+
+
+def _one_of(kind: type[Any], text: str) -> Any:
+    return kind(text) if text in [one.value for one in kind] else None
+
+
+def _new_account(form: Form) -> Account:
+    port = form.get("port", "").strip() or "0"
+    if not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise RequestError("The port is a number up to 65535.")
+    return Account(
+        name=AccountName(form.get("name", "").strip()),
+        host=form.get("host", "").strip(),
+        port=int(port),
+        user=form.get("user", "").strip(),
+        tls=_one_of(TlsMode, form.get("tls", "")) or TlsMode.IMPLICIT,
+        auth=_one_of(AuthMethod, form.get("auth", "")) or AuthMethod.PASSWORD,
+        oauth_provider=form.get("oauth_provider", "").strip(),
+        junk=FolderName(form["junk"].strip()) if form.get("junk", "").strip() else None,
+    )

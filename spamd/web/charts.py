@@ -1,0 +1,168 @@
+"""The pictures of the Trends page: SVG by pygal, without scripts, in the page's colours, light and dark."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from spamd.answers import Trends
+from spamd.web.shown import one_line
+
+LIGHT = {"ink": "#1d2430", "soft": "#5b6675", "line": "#d9dee6", "paper": "#ffffff"}
+DARK = {"ink": "#e7ebf2", "soft": "#9aa6b8", "line": "#343d4b", "paper": "#181d25"}
+# keep, unsure, junk, correction: apart for the colour-blind, too (blue, amber, magenta, teal)
+LIGHT_SERIES = ("#3b6fd4", "#c98a14", "#b3305f", "#167d6f")
+DARK_SERIES = ("#7aa5ff", "#f0bb55", "#f07ba6", "#4fc7b5")
+
+
+def draw(name: str, trends: Trends) -> bytes | None:
+    """One picture as SVG; None where there is no such picture."""
+    chart = CHARTS.get(name)
+    return None if chart is None else _svg(chart(trends))
+
+
+def _style() -> Any:
+    from pygal.style import Style
+
+    return Style(
+        background="transparent",
+        plot_background="transparent",
+        foreground=LIGHT["soft"],
+        foreground_strong=LIGHT["ink"],
+        foreground_subtle=LIGHT["line"],
+        colors=LIGHT_SERIES,
+        opacity=".9",
+        opacity_hover="1",
+        transition="0s",
+        font_family="system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif",
+        label_font_size=13,
+        major_label_font_size=13,
+        legend_font_size=14,
+        value_font_size=13,
+        no_data_font_size=20,
+        guide_stroke_dasharray="2,4",
+        major_guide_stroke_dasharray="2,4",
+    )
+
+
+def _options(**more: Any) -> dict[str, Any]:
+    return {
+        "style": _style(),
+        "width": 720,
+        "height": 300,
+        "margin": 8,
+        "explicit_size": False,
+        "js": (),
+        "show_legend": True,
+        "legend_at_bottom": True,
+        "legend_box_size": 12,
+        "no_data_text": "Nothing yet",
+        "disable_xml_declaration": True,
+        "truncate_label": 30,
+        "truncate_legend": 40,
+        **more,
+    }
+
+
+def _svg(chart: Any) -> bytes:
+    text: str = chart.render(is_unicode=True)
+    text = re.sub(r"<script.*?</script>", "", text, flags=re.DOTALL)
+    dark = [
+        f".axis text, .legends text, .axis .major {{ fill: {DARK['soft']} !important }}",
+        f".axis .line, .axis .guide {{ stroke: {DARK['line']} !important }}",
+        f".title, .no_data, .text-overlay text {{ fill: {DARK['ink']} !important }}",
+    ]
+    for place, colour in enumerate(DARK_SERIES):
+        dark.append(f".color-{place} {{ fill: {colour} !important; stroke: {colour} !important }}")
+    dark.append(".plot .nofill { fill: none !important }")
+    style = f"<style>@media (prefers-color-scheme: dark) {{ {' '.join(dark)} }}</style>"
+    return text.replace("</svg>", style + "</svg>").encode("utf-8")
+
+
+def _few(labels: list[str], count: int = 10) -> list[str]:
+    """Every n-th label, so that they can be read."""
+    step = max(1, -(-len(labels) // count))
+    return [label if place % step == 0 else "" for place, label in enumerate(labels)]
+
+
+def _mail_per_day(trends: Trends) -> Any:
+    import pygal
+
+    chart = pygal.StackedBar(**_options())
+    chart.x_labels = _few([day.day[5:] for day in trends.daily])
+    chart.add("good", [day.keep for day in trends.daily])
+    chart.add("unsure", [day.unsure for day in trends.daily])
+    chart.add("junk", [day.junk for day in trends.daily])
+    return chart
+
+
+def _corrected(trends: Trends) -> Any:
+    import pygal
+
+    chart = pygal.Bar(**_options())
+    chart.x_labels = _few([day.day[5:] for day in trends.daily])
+    chart.add("good mail taken for junk", [day.false_positives for day in trends.daily])
+    chart.add("junk that was kept", [day.missed for day in trends.daily])
+    return chart
+
+
+def _promise(trends: Trends) -> Any:
+    import pygal
+
+    chart = pygal.Bar(**_options(print_values=True, value_formatter=lambda v: f"{v:.2f} %"))
+    accounts = [one for one in trends.promises if one.share is not None]
+    chart.x_labels = [one_line(one.account, 30) for one in accounts]
+    chart.add("measured", [round(100 * (one.share or 0.0), 4) for one in accounts])
+    chart.add("at most (95 %)", [round(100 * (one.upper or 0.0), 4) for one in accounts])
+    chart.add("promised", [round(100 * one.promise, 4) for one in accounts])
+    return chart
+
+
+def _calibration(trends: Trends) -> Any:
+    import pygal
+
+    chart = pygal.XY(
+        **_options(x_title="probability given", y_title="was junk", range=(0, 1), xrange=(0, 1), dots_size=5)
+    )
+    chart.add("this model", [(round(b.mean, 3), round(b.spam_share, 3)) for b in trends.calibration])
+    chart.add("perfect", [(0, 0), (1, 1)], show_dots=False)
+    return chart
+
+
+def _hosts(trends: Trends) -> Any:
+    import pygal
+
+    chart = pygal.HorizontalBar(
+        **_options(show_legend=False, height=340, print_values=True, truncate_label=34)
+    )
+    rows = list(reversed(trends.hosts))
+    chart.x_labels = [one_line(row.host, 34) for row in rows]
+    chart.add("mails", [row.count for row in rows])
+    return chart
+
+
+def _nights(trends: Trends) -> Any:
+    import pygal
+
+    chart = pygal.Line(**_options(dots_size=4))
+    chart.x_labels = _few([_day(night.at) for night in trends.nights])
+    chart.add("good mail learned from", [night.ham for night in trends.nights])
+    chart.add("junk learned from", [night.spam for night in trends.nights])
+    return chart
+
+
+def _day(at: float) -> str:
+    from datetime import UTC, datetime
+
+    return f"{datetime.fromtimestamp(at, UTC).astimezone():%m-%d}"
+
+
+CHARTS: dict[str, Callable[[Trends], Any]] = {
+    "mail": _mail_per_day,
+    "corrected": _corrected,
+    "promise": _promise,
+    "calibration": _calibration,
+    "hosts": _hosts,
+    "nights": _nights,
+}
