@@ -405,8 +405,7 @@ class Client:
 
     def wipe(self, what: str) -> Wiped:
         """what: "display", "account:NAME" or "all"."""
-        kind, _, account = what.partition(":")
-        return self._post(Wiped, "/wipe", {"what": kind, "account": account or None}, slow=True)
+        return self._post(Wiped, "/wipe", {"what": what}, slow=True)
 
     def settle_event(self, event_id: int) -> Done:
         return self._post(Done, f"/events/{event_id}/settle")

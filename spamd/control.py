@@ -76,6 +76,7 @@ from spamd.store.judgements import DISPLAYS
 
 if TYPE_CHECKING:
     from spamd.credentials import Secrets
+    from spamd.message.vector import StoredVector
     from spamd.model.bundle import Bundles
     from spamd.model.scoring import Scorer
     from spamd.paths import Paths
@@ -89,6 +90,7 @@ REVIEW_WINDOW = 30 * DAY  # older doubt is not asked about any more
 RAW_SHOWN = 65536  # bytes of a mail shown as text
 MAX_PAGE = 200
 MAX_UNDO_SHOWN = 200
+NEAR = 0.25  # share of words two mails have in common, from which they are called similar
 
 
 class Engine(Protocol):
@@ -333,23 +335,25 @@ class Control:
         ranked = sorted(found.values(), key=lambda one: (-one.likeness, -one.judgement.at))
         return tuple(ranked[: _page(limit)])
 
-    def _near(self, mail: Judgement, own: Any) -> list[tuple[float, Identity]]:
+    def _near(self, mail: Judgement, own: StoredVector) -> list[tuple[float, Identity]]:
         """Mails of the same account that share many words with it, the most alike first."""
-        from spamd.message import vector
-        from spamd.model.copies import jaccard
+        import numpy as np
 
-        near = []
+        from spamd.message import likeness, vector
+
+        names, prints = list[Identity](), []
         for identity, packed in self._store.vectors(mail.account, limit=2000):
-            if identity == mail.identity:
-                continue
-            with contextlib.suppress(SpamdError, ValueError):  # of an older recipe
-                likeness = jaccard(own.base_ids, vector.unpack(packed).base_ids)
-                if likeness >= 0.25:
-                    near.append((likeness, identity))
-        near.sort(key=lambda one: -one[0])
-        return near
+            if identity != mail.identity:
+                with contextlib.suppress(SpamdError, ValueError):  # of an older recipe
+                    prints.append(vector.unpack(packed).fingerprint)
+                    names.append(identity)
+        if not prints:
+            return []
+        alike = likeness.similarities(own.fingerprint, np.stack(prints))
+        near = [(float(a), name) for a, name in zip(alike, names, strict=True) if a >= NEAR]
+        return sorted(near, key=lambda one: -one[0])
 
-    def _vector(self, mail: Judgement) -> Any:
+    def _vector(self, mail: Judgement) -> StoredVector | None:
         from spamd.message import vector
 
         packed = self._store.vector_of(mail.account, mail.identity)
@@ -940,7 +944,932 @@ class Control:
                 self._secrets.delete(account.name)
         self._engine.reload_settings()
         if wipe:
-            self._store.wipe("account", account.name)
+            self._store.wipe(f"account:{account.name}")
+            self._engine.rebuild_scores()
+        self._forget_kept()
+        self._store.add_event("account", f"Account {account.name} was removed.")
+        self.feed.publish("state", {"account": account.name})
+        return Done(f"The account {account.name} was removed. No mail was touched.")
+
+    def _after_account(self, name: str, what: str) -> AccountView:
+        self._engine.reload_settings()
+        self._forget_kept()
+        self._store.add_event("account", f"Account {name} {what}.", account=AccountName(name))
+        self.feed.publish("state", {"account": name})
+        return self.account(name)
+
+    def pause(
+        self, *, account: str | None = None, seconds: float | None = None, until: float | None = None
+    ) -> Done:
+        name = self.account(account).account.name if account else None
+        if seconds is not None:
+            if not 0 < seconds <= 365 * DAY:
+                raise RequestError("A pause is between a second and a year.")
+            until = self._clock() + seconds
+        if until is not None and until <= self._clock():
+            raise RequestError("This time is over already.")
+        self._engine.pause(name, until)
+        self._said(name, "Paused.")
+        return Done("Paused. New mail stays where it is." if until is None else "Paused for a while.")
+
+    def resume(self, account: str | None = None) -> Done:
+        name = self.account(account).account.name if account else None
+        self._engine.resume(name)
+        self._said(name, "Resumed.")
+        return Done("Filtering goes on.")
+
+    def go_on(self, account: str) -> Done:
+        name = self.account(account).account.name
+        self._engine.go_on(name)
+        self._said(name, "The brake was released, because the person looked at it.")
+        return Done("The brake is released.")
+
+    def wake(self, account: str | None = None) -> Done:
+        self._engine.wake(self.account(account).account.name if account else None)
+        return Done("Looking for new mail now.")
+
+    def first_reading(self, account: str) -> Done:
+        self._engine.start_first_reading(self.account(account).account.name)
+        return Done("Reading of the existing folders has begun.")
+
+    def _said(self, account: AccountName | None, text: str) -> None:
+        self._store.add_event("account", text, account=account)
+        self._forget_kept()
+        self.feed.publish("state", {"account": account})
+
+    # -- lists -------------------------------------------------------------------------------------
+
+    def lists(self) -> tuple[ListEntry, ...]:
+        return tuple(sorted(self._store.list_entries(), key=lambda entry: (entry.label, entry.value)))
+
+    def add_to_list(self, value: str, label: Label, expires_at: float | None = None) -> ListEntry:
+        value = list_value(value)
+        if expires_at is not None and expires_at <= self._clock():
+            raise RequestError("This time is over already.")
+        return self._store.add_list_entry(ListEntry(value, label, self._clock(), expires_at))
+
+    def remove_from_list(self, value: str) -> Done:
+        if not self._store.remove_list_entry(value):
+            raise NotFound("This is not on a list.")
+        return Done(f"{value} is on no list any more.")
+
+    # -- settings, log -----------------------------------------------------------------------------
+
+    def settings(self) -> tuple[SettingView, ...]:
+        now = self._settings()
+        return tuple(
+            SettingView(
+                option.name,
+                "choice" if option.choices else option.kind.__name__,
+                _setting_text(getattr(now, option.name)),
+                _setting_text(option.default),
+                option.help,
+                option.choices,
+            )
+            for option in settings.OPTIONS
+        )
+
+    def set_settings(self, changes: Mapping[str, str]) -> tuple[SettingView, ...]:
+        """Values as typed; all or nothing. Keeping less of mails for display wipes what is there."""
+        values = {name: settings.from_text(name, text) for name, text in changes.items()}
+        with self._changing:
+            display = settings.save(self._paths.config_file, values).display
+        self._store.set_display(next(one for one in DISPLAYS if one == display))
+        self._engine.reload_settings()
+        self._forget_kept()
+        self.feed.publish("state", {"settings": sorted(values)})
+        return self.settings()
+
+    def reload_settings(self) -> Done:
+        self._engine.reload_settings()
+        self._forget_kept()
+        return Done("The settings were read again.")
+
+    def events(
+        self,
+        *,
+        limit: int = 100,
+        before_id: int | None = None,
+        needs_person: bool | None = None,
+        since: float | None = None,
+        until: float | None = None,
+    ) -> tuple[EventRecord, ...]:
+        """Newest first."""
+        wanted, found = _page(limit), list[EventRecord]()
+        while len(found) < wanted:
+            batch = self._store.events(MAX_PAGE, before_id, needs_person)
+            found += [event for event in batch if _within(event.at, since, until)]
+            if len(batch) < MAX_PAGE or (since is not None and batch[-1].at < since):
+                break
+            before_id = batch[-1].id
+        return tuple(found[:wanted])
+
+    def settle_event(self, event_id: int) -> Done:
+        """The person has seen to it."""
+        if not self._store.settle_event(event_id):
+            raise NotFound("There is nothing to settle.")
+        self.feed.publish("state", {"event": event_id})
+        return Done("Settled.")
+
+    def wipe(self, what: str) -> Wiped:
+        """what: "display" (senders, subjects, snippets), "account:NAME" (all of one), or "all"."""
+        kind, _, account = what.partition(":")
+        if what not in ("display", "all") and not (kind == "account" and account):
+            raise RequestError('What to wipe is "display", "account:NAME" or "all".')
+        self._store.wipe(what)
+        if what != "display":
+            self._engine.rebuild_scores()
+        self._forget_kept()
+        return Wiped(what, "Wiped, and the file was cleaned so that nothing can be read back.")
+
+    def stop(self) -> None:
+        """End the daemon in an orderly way, soon."""
+        ...
+
+
+class Feed:
+    """Who wants to hear of happenings. Listeners must return at once and never raise."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._numbers = itertools.count(1)
+        self._listeners: dict[int, Callable[[Happening], None]] = {}
+
+    def publish(self, kind: str, data: Mapping[str, object]) -> None:
+        """data: JSON values only, no mail text beyond what the store may keep for display."""
+        happening = Happening(kind, dict(data), self._clock())
+        with self._lock:
+            listeners = list(self._listeners.values())
+        for listener in listeners:
+            listener(happening)
+
+    def listen(self, listener: Callable[[Happening], None]) -> Callable[[], None]:
+        """Returns what to call to stop listening."""
+        with self._lock:
+            number = next(self._numbers)
+            self._listeners[number] = listener
+
+        def forget() -> None:
+            with self._lock:
+                self._listeners.pop(number, None)
+
+        return forget
+
+
+class Control:
+    """Answers questions and carries out wishes. One per daemon."""
+
+    def __init__(
+        self,
+        *,
+        paths: Paths,
+        store: Store,
+        scorer: Scorer,
+        bundles: Bundles,
+        engine: Engine,
+        secrets: Secrets,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.feed = Feed(clock)
+        self._paths = paths
+        self._store = store
+        self._scorer = scorer
+        self._bundles = bundles
+        self._engine = engine
+        self._secrets = secrets
+        self._clock = clock
+        self._started_at = clock()
+        self._changing = threading.Lock()  # one change of settings or models at a time
+        self._answers: dict[int, tuple[LabelRecord | None, str]] = {}  # what held before, and the move begun
+        self._kept: dict[str, tuple[float, Any]] = {}  # slow answers, kept for a moment
+
+    # -- how things are ----------------------------------------------------------------------------
+
+    def status(self) -> Status:
+        now = self._clock()
+        accounts = self.accounts()
+        today: Counter[str] = Counter()
+        midnight = _midnight(now)
+        for view in accounts:
+            today.update(self._store.counts(view.account.name, midnight))
+        progress = tuple(self._engine.progress())
+        return Status(
+            version=__version__,
+            now=now,
+            started_at=self._started_at,
+            accounts=accounts,
+            today=dict(today),
+            review_waiting=self.review_waiting(),
+            model=self._scorer.card,
+            progress=progress,
+            needs_person=self.events(limit=5, needs_person=True),
+            paused=bool(accounts) and all(v.state.phase is AccountPhase.PAUSED for v in accounts),
+            headline=_headline(accounts),
+        )
+
+    def accounts(self) -> tuple[AccountView, ...]:
+        states = {state.name: state for state in self._engine.account_states()}
+        since = self._clock() - 30 * DAY
+        views = []
+        for account in self._settings().accounts:
+            state = states.get(account.name) or AccountState(account.name, AccountPhase.STARTING)
+            judged = self._remember(
+                f"counts {account.name}", 5.0, partial(self._store.counts, account.name, since)
+            )
+            views.append(AccountView(account, state, dict(judged), _account_headline(account, state)))
+        return tuple(views)
+
+    def account(self, name: str) -> AccountView:
+        for view in self.accounts():
+            if view.account.name == name:
+                return view
+        raise NotFound(f"There is no account called {_short(name)!r}.", "The Accounts page lists them.")
+
+    # -- what was judged ---------------------------------------------------------------------------
+
+    def recent(
+        self,
+        *,
+        account: str | None = None,
+        verdict: Verdict | None = None,
+        since: float | None = None,
+        until: float | None = None,
+        before_id: int | None = None,
+        limit: int = 50,
+    ) -> tuple[Judgement, ...]:
+        """Newest first."""
+        return tuple(
+            self._store.judgements(
+                account=AccountName(account) if account else None,
+                verdict=verdict,
+                since=since,
+                until=until,
+                before_id=before_id,
+                limit=_page(limit),
+            )
+        )
+
+    def judgement(self, judgement_id: int) -> Judgement:
+        found = self._store.judgement(judgement_id) if 0 < judgement_id < 2**63 else None
+        if found is None:
+            raise NotFound(
+                "This mail is not known (any more).", "It may have been wiped, or is past the time kept."
+            )
+        return found
+
+    def search(
+        self,
+        text: str,
+        *,
+        since: float | None = None,
+        until: float | None = None,
+        before_id: int | None = None,
+        limit: int = 50,
+    ) -> tuple[Judgement, ...]:
+        """Over sender, subject and snippet, as far as they are kept."""
+        text = text.strip()[:200]
+        if not text:
+            return self.recent(since=since, until=until, before_id=before_id, limit=limit)
+        wanted, found = _page(limit), []
+        # The index knows words, not times: read on until the page is full, at most ten pages.
+        for _ in range(10):
+            batch = list(self._store.search(text, limit=MAX_PAGE, before_id=before_id))
+            found += [one for one in batch if _within(one.at, since, until)]
+            if len(found) >= wanted or len(batch) < MAX_PAGE:
+                break
+            before_id = batch[-1].id
+        return tuple(found[:wanted])
+
+    def similar(self, judgement_id: int, limit: int = 20) -> tuple[SimilarMail, ...]:
+        """Other mails like this one: by the words in the stored vectors, the sender's domain, the links."""
+        mail = self.judgement(judgement_id)
+        found: dict[int, SimilarMail] = {}
+        own = self._vector(mail)
+        if own is not None:
+            for likeness, identity in self._near(mail, own)[: _page(limit)]:
+                other = self._store.judgement_of(mail.account, identity)
+                if other is not None:
+                    found[other.id] = SimilarMail(other, likeness, "copy" if likeness > 0.9 else "words")
+        for text, cause in ((mail.sender, "sender"), (mail.sender_domain, "sender"), (mail.subject, "words")):
+            if len(found) >= limit or not text.strip():
+                continue
+            for other in self._store.search(text[:200], limit=20):
+                if other.id != mail.id and other.id not in found:
+                    found[other.id] = SimilarMail(other, 0.2, cause)
+        ranked = sorted(found.values(), key=lambda one: (-one.likeness, -one.judgement.at))
+        return tuple(ranked[: _page(limit)])
+
+    def _near(self, mail: Judgement, own: StoredVector) -> list[tuple[float, Identity]]:
+        """Mails of the same account that share many words with it, the most alike first."""
+        import numpy as np
+
+        from spamd.message import likeness, vector
+
+        names, prints = list[Identity](), []
+        for identity, packed in self._store.vectors(mail.account, limit=2000):
+            if identity != mail.identity:
+                with contextlib.suppress(SpamdError, ValueError):  # of an older recipe
+                    prints.append(vector.unpack(packed).fingerprint)
+                    names.append(identity)
+        if not prints:
+            return []
+        alike = likeness.similarities(own.fingerprint, np.stack(prints))
+        near = [(float(a), name) for a, name in zip(alike, names, strict=True) if a >= NEAR]
+        return sorted(near, key=lambda one: -one[0])
+
+    def _vector(self, mail: Judgement) -> StoredVector | None:
+        from spamd.message import vector
+
+        packed = self._store.vector_of(mail.account, mail.identity)
+        if packed is None:
+            return None
+        try:
+            return vector.unpack(packed)
+        except (SpamdError, ValueError):  # of an older recipe
+            return None
+
+    def identify(self, message_id: str) -> Identified:
+        """By the Message-ID header, with or without angle brackets; the newest where several share it."""
+        wanted = message_id.strip().strip("<>").strip()
+        if not wanted:
+            raise RequestError("A Message-ID is needed.")
+        known = self._store.judgement_by_message_id(wanted[:1000])
+        if not known:
+            return Identified(None, None, None)
+        return Identified(known[0], known[0].identity, known[0].account)
+
+    # -- why ---------------------------------------------------------------------------------------
+
+    def why(self, judgement_id: int) -> Why:
+        """Reads the mail again where it lies; without it, tells what is stored."""
+        mail = self.judgement(judgement_id)
+        missing, raw = "", None
+        try:
+            raw = self._engine.fetch_mail(mail.account, mail.identity)
+            if raw is None:
+                missing = "The mail is not in a folder spamd reads any more, so its words cannot be shown."
+        except MailboxError as error:
+            missing = f"The mail could not be read now: {error.title}"
+        evidence = self.account(mail.account).state.evidence if self._has_account(mail.account) else None
+        stored = Why(
+            judgement=mail,
+            verdict=mail.decision.verdict,
+            probability=mail.score.probability,
+            junk_threshold=evidence.junk_threshold if evidence else None,
+            unsure_threshold=evidence.unsure_threshold if evidence else None,
+            model_id=mail.score.model_id,
+            explanation=mail.decision.explanation,
+            reasons=(),
+            base_logit=mail.score.base_logit,
+            personal_logit=mail.score.logit - mail.score.base_logit,
+            links=tuple(LinkView(host, "") for host in mail.link_hosts),
+            missing=missing,
+            copy_of=mail.score.copy_of,
+            subject=mail.subject,
+            sender=mail.sender,
+        )
+        if raw is None:
+            return stored
+        return self._read_mail(raw, stored)
+
+    def try_mail(self, raw: bytes) -> Why:
+        """What would be said of this mail now. Nothing is stored."""
+        if not raw.strip():
+            raise RequestError(
+                "There is no mail to look at.", "Paste the source of a mail, with its headers."
+            )
+        card = self._scorer.card
+        evidence = next(
+            (view.state.evidence for view in self.accounts() if view.state.evidence is not None), None
+        )
+        junk = (
+            evidence.junk_threshold
+            if evidence and evidence.junk_threshold is not None
+            else card.junk_threshold
+        )
+        unsure = evidence.unsure_threshold if evidence else 0.5
+        empty = Why(
+            judgement=None,
+            verdict=Verdict.KEEP,
+            probability=0.0,
+            junk_threshold=junk,
+            unsure_threshold=unsure,
+            model_id=card.id,
+            explanation="",
+            reasons=(),
+            base_logit=0.0,
+            personal_logit=0.0,
+        )
+        why = self._read_mail(raw, empty)
+        verdict = (
+            Verdict.JUNK
+            if why.probability >= junk
+            else Verdict.UNSURE
+            if why.probability >= unsure
+            else Verdict.KEEP
+        )
+        sentence = {
+            Verdict.JUNK: "This would count as junk.",
+            Verdict.UNSURE: "This would be left in the inbox and listed for review.",
+            Verdict.KEEP: "This would stay in the inbox.",
+        }[verdict]
+        return replace(why, verdict=verdict, explanation=sentence)
+
+    def _read_mail(self, raw: bytes, base: Why) -> Why:
+        from spamd.message import vector
+        from spamd.model.explanation import explain
+
+        features = vector.vectorise(raw)
+        score = self._scorer.score(features, arrived=False)
+        return replace(
+            base,
+            probability=score.probability if base.judgement is None else base.probability,
+            model_id=score.model_id if base.judgement is None else base.model_id,
+            base_logit=score.base_logit,
+            personal_logit=score.logit - score.base_logit,
+            reasons=tuple(explain(features, self._scorer)),
+            links=tuple(
+                LinkView(link.host, _clip(link.shown, 200), tuple(sorted(link.flags)))
+                for link in features.links[:50]
+            ),
+            tricks=tuple(sorted(features.text.tricks)),
+            visible_text=_clip(features.text.visible, RAW_SHOWN),
+            hidden_text=_clip(features.text.hidden, RAW_SHOWN),
+            raw_text=raw[:RAW_SHOWN].decode("utf-8", "replace"),
+            raw_cut=len(raw) > RAW_SHOWN,
+            defects=tuple(features.message.defects),
+            copy_of=score.copy_of,
+            subject=_clip(features.message.subject, 1000) or base.subject,
+            sender=_clip(features.message.sender, 320) or base.sender,
+        )
+
+    # -- review: the person's word -----------------------------------------------------------------
+
+    def review(self, limit: int = 20) -> tuple[ReviewItem, ...]:
+        """What the person's word is wanted on: contradictions, then doubt, then "would have moved"."""
+        limit = _page(limit)
+        items: dict[int, ReviewItem] = {}
+        for label in self._store.labels(held=True):
+            mail = self._store.judgement_of(label.account, label.identity)
+            if mail is not None and mail.id not in items:
+                items[mail.id] = ReviewItem(
+                    mail,
+                    "held",
+                    f"This was learned as {_word(label.label)} ({_source_word(label.source)}), "
+                    "but everything else says the opposite. Which is it?",
+                    label.label,
+                    label.id,
+                    label.source.value,
+                )
+            if len(items) >= limit:
+                break
+        since = self._clock() - REVIEW_WINDOW
+        for verdict in (Verdict.UNSURE, Verdict.JUNK):
+            if len(items) >= limit:
+                break
+            for mail in self._store.judgements(verdict=verdict, since=since, labelled=False, limit=MAX_PAGE):
+                if mail.id in items or mail.moved:
+                    continue
+                if verdict is Verdict.UNSURE:
+                    item = ReviewItem(mail, "unsure", "Junk or not? The model cannot tell.")
+                else:
+                    item = ReviewItem(mail, "would-move", "This looks like junk. Is it?", Label.SPAM)
+                items[mail.id] = item
+                if len(items) >= limit:
+                    break
+        return tuple(items.values())
+
+    def review_waiting(self) -> int:
+        """At most 100."""
+        count: int = self._remember("review", 2.0, lambda: len(self.review(100)))
+        return count
+
+    def answer(
+        self, judgement_id: int, label: Label, *, source: LabelSource = LabelSource.REVIEW, move: bool = True
+    ) -> Answered:
+        """The person's word on a mail: taught at once, and the mail goes where it belongs."""
+        mail = self.judgement(judgement_id)
+        before = self._store.label_of(mail.account, mail.identity)
+        record = self._teach(mail.account, mail.identity, label, source)
+        moved = "none"
+        if move and label is Label.SPAM and not mail.moved:
+            self._engine.file_junk([mail.id])
+            moved = "junk"
+        elif move and label is Label.HAM and mail.moved:
+            done = self._store.move_of(mail.account, mail.identity)
+            if done is not None and done.kind is not MoveKind.UNDO:
+                self._engine.put_back([done.id])
+                moved = "back"
+        self._forget_kept()
+        self._answers[mail.id] = (before, moved)
+        while len(self._answers) > 1000:
+            self._answers.pop(next(iter(self._answers)), None)
+        text = {
+            "junk": "Learned as junk; it goes to the Junk folder.",
+            "back": "Learned as good; it goes back to where it was.",
+            "none": f"Learned as {_word(label)}.",
+        }[moved]
+        self.feed.publish("verdict", {"id": mail.id, "label": label.value, "move": moved})
+        following = next((item.judgement.id for item in self.review(2) if item.judgement.id != mail.id), None)
+        return Answered(self.judgement(mail.id), record, moved, text, following)
+
+    def unanswer(self, judgement_id: int) -> Done:
+        """Take the last answer on a mail back: what was said before it holds again, and the move is undone."""
+        mail = self.judgement(judgement_id)
+        given = self._answers.pop(judgement_id, None)
+        if given is None:
+            raise RequestError("There is no answer to take back.", "Labels can be taken back one by one.")
+        before, move = given
+        self.forget_label(mail.account, mail.identity)
+        if before is not None:
+            self._store.add_label(replace(before, id=0))
+            self._learn(before)
+        if move == "back":
+            self._engine.file_junk([mail.id])
+        elif move == "junk":
+            done = self._store.move_of(mail.account, mail.identity)
+            if done is not None:
+                self._engine.put_back([done.id])
+        return Done("The answer was taken back.")
+
+    def _teach(
+        self, account: AccountName, identity: Identity, label: Label, source: LabelSource, note: str = ""
+    ) -> LabelRecord:
+        card = self._scorer.card
+        record = self._store.add_label(
+            LabelRecord(
+                account=account,
+                identity=identity,
+                label=label,
+                source=source,
+                weight=1.0,
+                at=self._clock(),
+                model_id=card.id,
+                note=note,
+            )
+        )
+        self._learn(record)
+        return record
+
+    def _learn(self, record: LabelRecord) -> None:
+        packed = self._store.vector_of(record.account, record.identity)
+        if packed is not None and not record.held:
+            from spamd.message import vector
+
+            with contextlib.suppress(SpamdError):  # a vector of an older recipe teaches at the next night
+                features = vector.unpack(packed)
+                self._scorer.teach(features, record.identity, record.label, record.weight, record.at)
+
+    def teach_mail(self, raw: bytes, label: Label, account: str | None = None) -> LabelRecord:
+        """A mail handed over as a whole (Try it, add-on): kept as a vector, taught at once."""
+        from spamd.message import vector
+
+        if not raw.strip():
+            raise RequestError("There is no mail to learn from.")
+        name = self.account(account).account.name if account else self._first_account()
+        identity = Identity("hash:" + hashlib.sha256(raw).hexdigest())
+        self._store.put_vector(name, identity, vector.pack(vector.vectorise(raw)))
+        return self._teach(name, identity, label, LabelSource.TEACH)
+
+    # -- labels ------------------------------------------------------------------------------------
+
+    def labels(
+        self,
+        *,
+        account: str | None = None,
+        since: float | None = None,
+        held: bool | None = None,
+        source: LabelSource | None = None,
+        limit: int = 100,
+    ) -> tuple[LabelRecord, ...]:
+        """Newest first."""
+        return tuple(
+            self._store.labels(
+                AccountName(account) if account else None,
+                since,
+                held,
+                source,
+                limit=max(1, min(limit, 10_000)),
+            )
+        )
+
+    def set_label(self, account: str, identity: str, label: Label, source: LabelSource) -> LabelRecord:
+        name = self.account(account).account.name
+        mail = self._store.judgement_of(name, Identity(identity))
+        if mail is None:
+            raise NotFound("This mail is not known.", "Only mail that was judged or read can be labelled.")
+        return self.answer(mail.id, label, source=source).label
+
+    def forget_label(self, account: str, identity: str) -> Done:
+        """Take one label back, exactly: the model scores as if it had never been."""
+        if not self._store.forget_label(AccountName(account), Identity(identity)):
+            raise NotFound("There is no such label.")
+        self._scorer.forget(Identity(identity))
+        self._forget_kept()
+        return Done("The label was taken back. The next night trains without it.")
+
+    def label_of(self, account: AccountName, identity: Identity) -> LabelRecord | None:
+        return self._store.label_of(account, identity)
+
+    def mail_of(self, account: AccountName, identity: Identity) -> Judgement | None:
+        """The judgement a label or move belongs to, if it is still known."""
+        return self._store.judgement_of(account, identity)
+
+    def export_labels(self) -> tuple[LabelRecord, ...]:
+        return tuple(self._store.ledger())
+
+    def import_labels(self, records: Sequence[LabelRecord]) -> Imported:
+        """Labels of mail that is known here; others are skipped, since there is nothing to learn from."""
+        known = {view.account.name for view in self.accounts()}
+        added = 0
+        for record in records:
+            if record.account not in known or self._store.vector_of(record.account, record.identity) is None:
+                continue
+            if not 0.0 < record.weight <= 1.0 or not math.isfinite(record.at):
+                continue
+            self._store.add_label(replace(record, id=0, source=LabelSource.IMPORT, held=False))
+            added += 1
+        if added:
+            self._engine.rebuild_scores()
+        self._forget_kept()
+        skipped = len(records) - added
+        return Imported(added, skipped, f"{added} labels were added, {skipped} skipped.")
+
+    # -- undo --------------------------------------------------------------------------------------
+
+    def undo_move(self, judgement_id: int) -> Answered:
+        """Put one mail back; it counts as the person's word that it is good."""
+        mail = self.judgement(judgement_id)
+        done = self._store.move_of(mail.account, mail.identity)
+        if done is None or done.kind is MoveKind.UNDO or not mail.moved:
+            raise RequestError("This mail was not moved, so there is nothing to undo.")
+        return self.answer(judgement_id, Label.HAM, source=LabelSource.UNDO)
+
+    def undo(
+        self,
+        *,
+        since: float | None = None,
+        model_id: str | None = None,
+        account: str | None = None,
+        dry_run: bool = True,
+    ) -> UndoPlan:
+        """All moves since a time or of a model. Nothing is learned from it: among many there is real junk.
+
+        A mail that was put back is not moved again by itself.
+        """
+        if since is None and not model_id:
+            raise RequestError("Say since when, or of which model.")
+        name = self.account(account).account.name if account else None
+        model = ModelId(model_id) if model_id else None
+        rows = list(self._store.moves(account=name, since=since, model_id=model, limit=100_000))
+        returned: dict[tuple[str, str], float] = {}
+        back = self._store.moves(account=name, since=since, kind=MoveKind.UNDO, limit=100_000)
+        for row in back:
+            if row.state not in (MoveState.FAILED, MoveState.ABANDONED):
+                key = (row.account, row.identity)
+                returned[key] = max(returned.get(key, 0.0), row.created_at)
+        wanted: list[MoveRecord] = []
+        skipped = 0
+        for row in rows:
+            if row.kind is MoveKind.UNDO:
+                continue
+            again = returned.get((row.account, row.identity), -1.0) >= row.created_at
+            if row.state is MoveState.DONE and not again:
+                wanted.append(row)
+            else:
+                skipped += 1
+        wanted.sort(key=lambda row: -row.created_at)
+        items = tuple(self._undo_item(row) for row in wanted[:MAX_UNDO_SHOWN])
+        count = len(wanted)
+        if not dry_run and wanted:
+            self._engine.put_back([row.id for row in wanted])
+            self._store.add_event(
+                "move", f"{count} moves are being undone, because the person asked.", account=name
+            )
+            self._forget_kept()
+        mails = "1 mail" if count == 1 else f"{count} mails"
+        text = (
+            "There is nothing to put back."
+            if not count
+            else f"{mails} would go back to where they were."
+            if dry_run
+            else f"{mails} are going back to where they were."
+        )
+        return UndoPlan(dry_run, count, items, skipped, text)
+
+    def _undo_item(self, row: MoveRecord) -> UndoItem:
+        mail = self._store.judgement_of(row.account, row.identity)
+        return UndoItem(
+            move_id=row.id,
+            account=row.account,
+            judgement_id=mail.id if mail else None,
+            at=row.created_at,
+            kind=row.kind,
+            state=row.state,
+            sender=mail.sender if mail else "",
+            subject=mail.subject if mail else "",
+            source=row.source.folder,
+            target=row.target,
+            model_id=row.model_id,
+        )
+
+    # -- trends ------------------------------------------------------------------------------------
+
+    def trends(self, days: int = 30) -> Trends:
+        days = max(1, min(days, 730))
+        trends: Trends = self._remember(f"trends {days}", 60.0, lambda: self._trends(days))
+        return trends
+
+    def _trends(self, days: int) -> Trends:
+        now = self._clock()
+        since = _midnight(now) - (days - 1) * DAY
+        return Trends(
+            days=days,
+            daily=tuple(self._store.daily_counts(since)),
+            promises=tuple(self._promise(account) for account in self._settings().accounts),
+            calibration=self._calibration(),
+            hosts=tuple(HostCount(host, count) for host, count in self._store.link_hosts(since, limit=12)),
+            nights=tuple(
+                NightView(
+                    card.id,
+                    card.created_at,
+                    card.labels.get("ham", 0),
+                    card.labels.get("spam", 0),
+                    dict(card.figures),
+                    tuple(card.reasons),
+                )
+                for card in sorted(self._bundles.list(), key=lambda card: card.created_at)
+            ),
+        )
+
+    def _promise(self, account: Account) -> PromiseCheck:
+        """Good mail of 90 days: what stayed, and what we moved to Junk and the person fetched out again."""
+        since = self._clock() - 90 * DAY
+        ham = {row.identity for row in self._store.labels(account=account.name) if row.label is Label.HAM}
+        buried = sum(
+            1
+            for move in self._store.moves(
+                account=account.name, since=since, kind=MoveKind.JUNK, limit=100_000
+            )
+            if move.identity in ham and move.state is MoveState.DONE
+        )
+        kept = self._store.counts(account.name, since).get(Verdict.KEEP.value, 0)
+        total = kept + buried
+        return PromiseCheck(
+            account=account.name,
+            promise=account.promise,
+            ham=total,
+            buried=buried,
+            share=buried / total if total else None,
+            upper=upper_bound(buried, total) if total else None,
+        )
+
+    def _calibration(self) -> tuple[CalibrationBin, ...]:
+        edges = (0.0, 0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98, 1.0)
+        points = [
+            point
+            for account in self._settings().accounts
+            for point in self._store.evidence_points(account.name)
+        ]
+        bins = []
+        for low, high in itertools.pairwise(edges):
+            inside = [p for p in points if low <= p[0] < high or (high == 1.0 and p[0] == 1.0)]
+            if inside:
+                spam = sum(1 for p in inside if p[1] is Label.SPAM)
+                mean = sum(p[0] for p in inside) / len(inside)
+                bins.append(CalibrationBin(low, high, mean, spam / len(inside), len(inside)))
+        return tuple(bins)
+
+    # -- models ------------------------------------------------------------------------------------
+
+    def models(self) -> Models:
+        cards = sorted(self._bundles.list(), key=lambda card: -card.created_at)
+        shipped = next((card.id for card in cards if card.id.startswith("base-")), None)
+        current = self._scorer.card
+        can_train, hint = _trainer()
+        waiting = self._remember(
+            "labels waiting",
+            10.0,
+            lambda: sum(1 for _ in self._store.labels(since=current.known_until or None)),
+        )
+        return Models(
+            current=current,
+            cards=tuple(cards),
+            shipped=shipped,
+            can_train=can_train,
+            training_hint=hint,
+            progress=next((one for one in self._engine.progress() if one.kind == "train"), None),
+            labels_waiting=waiting,
+            history=tuple(
+                sorted(
+                    (e for kind in ("night", "model") for e in self._store.events(20, kind=kind)),
+                    key=lambda event: -event.id,
+                )
+            ),
+        )
+
+    def progress(self) -> tuple[Progress, ...]:
+        return tuple(self._engine.progress())
+
+    def train_now(self, *, from_scratch: bool = False) -> Done:
+        can, hint = _trainer()
+        if not can:
+            raise RequestError("Training is not possible here.", hint)
+        self._engine.train(from_scratch)
+        return Done("Training has begun. A new model is taken only if it proves better.")
+
+    def roll_back(self, to: str | None = None) -> ModelCard:
+        """To a model kept on disk; None: the one before."""
+        if to is not None and to not in {card.id for card in self._bundles.list()}:
+            raise NotFound(f"There is no model {_short(to)!r}.", "The Model page lists those that are kept.")
+        with self._changing:
+            bundle = self._bundles.roll_back(ModelId(to) if to else None)
+            self._scorer.reload()
+        return self._changed_model(bundle.card, "went back to")
+
+    def reset_model(self) -> ModelCard:
+        """Back to the shipped model. Labels stay, so the next night learns from them afresh."""
+        with self._changing:
+            bundle = self._bundles.reset()
+            self._scorer.reload()
+        return self._changed_model(bundle.card, "was reset to")
+
+    def _changed_model(self, card: ModelCard, verb: str) -> ModelCard:
+        self._engine.rebuild_scores()
+        self._store.add_event("model", f"The model {verb} {card.id}, because the person asked.")
+        self._forget_kept()
+        self.feed.publish("state", {"model": card.id})
+        return card
+
+    # -- accounts ----------------------------------------------------------------------------------
+
+    def find_servers(self, address: str) -> tuple[ServerGuess, ...]:
+        address = address.strip()
+        name, at, domain = address.rpartition("@")
+        if not (name and at and "." in domain) or len(address) > 254 or any(c.isspace() for c in address):
+            raise RequestError("This is not a mail address.", "It looks like name@example.org.")
+        return tuple(self._engine.find_servers(address))
+
+    def check_account(self, account: Account, secret: str | None) -> AccountCheck:
+        """Try an account that is not added yet."""
+        settings.check_account_name(account.name)
+        settings.check_account(account)
+        return self._engine.check_account(account, secret)
+
+    def test_account(self, name: str) -> AccountCheck:
+        """Try an account that is there, with its stored secret."""
+        return self._engine.check_account(self.account(name).account, None)
+
+    def add_account(self, account: Account, secret: str | None) -> AccountView:
+        """The secret goes to the keyring first: an account without one would only fail."""
+        with self._changing:
+            settings.check_account_name(account.name)
+            settings.check_account(account)
+            if self._settings().account(account.name) is not None:
+                raise RequestError(f"There is already an account {account.name!r}.", "Choose another name.")
+            if secret:
+                self._secrets.set(account.name, secret)
+            settings.add_account(self._paths.config_file, account)
+        return self._after_account(account.name, "was added")
+
+    def set_secret(self, name: str, secret: str) -> AccountView:
+        if not secret:
+            raise RequestError("The password is empty.")
+        self._secrets.set(self.account(name).account.name, secret)
+        return self._after_account(name, "has a new password")
+
+    def sign_in(self, name: str) -> SignIn:
+        return self._engine.sign_in(self.account(name).account)
+
+    def update_account(self, name: str, changes: Mapping[str, object]) -> AccountView:
+        """Change settings of an account; None takes one back to its default. Not: paths and commands."""
+        self.account(name)
+        forbidden = {"path", "password_command", "ca_file", "kind", "name"} & set(changes)
+        if forbidden:
+            raise RequestError(f"{', '.join(sorted(forbidden))} can only be changed in config.toml.")
+        with self._changing:
+            settings.update_account(self._paths.config_file, name, **changes)
+        return self._after_account(name, "was changed")
+
+    def set_mode(self, name: str, mode: Mode | None) -> AccountView:
+        """None: as the evidence allows."""
+        view = self.update_account(name, {"mode": mode})
+        self._store.add_event(
+            "mode", f"Mode set to {mode.value if mode else 'automatic'}.", account=view.account.name
+        )
+        return view
+
+    def remove_account(self, name: str, *, wipe: bool = False) -> Done:
+        """Stop filtering it. wipe: forget all that was learned from it, too."""
+        account = self.account(name).account
+        with self._changing:
+            settings.remove_account(self._paths.config_file, name)
+            with contextlib.suppress(SpamdError):  # none there, or a locked keyring: told by the doctor
+                self._secrets.delete(account.name)
+        self._engine.reload_settings()
+        if wipe:
+            self._store.wipe(f"account:{account.name}")
             self._engine.rebuild_scores()
         self._forget_kept()
         self._store.add_event("account", f"Account {account.name} was removed.")

@@ -263,8 +263,7 @@ class IdentifyBody:
 
 @dataclass(frozen=True, slots=True)
 class WipeBody:
-    what: typing.Literal["display", "account", "all"]
-    account: str | None = None
+    what: str  # "display", "account:NAME" or "all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -591,7 +590,7 @@ ROUTES: tuple[Route, ...] = (
         lambda c, r: c.identify(r.body.message_id),
         body=IdentifyBody,
     ),
-    Route("POST", "/wipe", "Forget", Wiped, lambda c, r: c.wipe(r.body.what, r.body.account), body=WipeBody),
+    Route("POST", "/wipe", "Forget", Wiped, lambda c, r: c.wipe(r.body.what), body=WipeBody),
     Route(
         "POST",
         "/events/{id:int}/settle",

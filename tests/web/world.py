@@ -1,0 +1,517 @@
+"""A small world for the pages: a real store with seeded mail, a real scorer, and a daemon's edge played by hand."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from spamd import settings
+from spamd.answers import (
+    AccountCheck,
+    AccountPhase,
+    AccountState,
+    Progress,
+    ServerGuess,
+    SignIn,
+)
+from spamd.control import Control
+from spamd.credentials import FileSecrets
+from spamd.domain import (
+    Account,
+    AccountName,
+    AuthMethod,
+    Decision,
+    Evidence,
+    FolderName,
+    Identity,
+    Judgement,
+    Label,
+    LabelRecord,
+    LabelSource,
+    ListEntry,
+    MessageRef,
+    Mode,
+    ModelCard,
+    ModelId,
+    MoveKind,
+    MoveRecord,
+    MoveState,
+    Score,
+    Sighting,
+    TlsMode,
+    Uid,
+    UidValidity,
+    Verdict,
+)
+from spamd.errors import RequestError
+from spamd.message import vector
+from spamd.paths import find
+from spamd.store.database import Store
+from spamd.web.access import Limits
+from spamd.web.server import WebServer
+
+HOME, WORK = AccountName("home"), AccountName("work")
+DAY = 86400.0
+
+GOOD = [
+    (
+        "anna.becker@example.org",
+        "Saturday: bring the tent?",
+        "Are you still in for the lake? We leave at nine",
+    ),
+    ("billing@trains.example", "Your ticket Berlin – Prague", "Coach 258, seat 64, Thursday 08:32"),
+    ("ci@forge.example", "[garden] build 4812 passed", "All 1,204 tests passed in 6 minutes"),
+    ("mum@example.net", "Photos from Sunday", "They are lovely, thank you. Grandpa says hello"),
+    ("library@city.example", "Your loan is due in three days", "The Left Hand of Darkness, due Friday"),
+    ("jo@work.example", "Re: minutes of Tuesday", "Looks good to me, one comment on page two"),
+    ("news@seedswap.example", "Seed swap newsletter: November", "Beans, kale, and what to do with frost"),
+    ("dentist@praxis.example", "Reminder: appointment on 3 December", "Please call if you cannot come"),
+]
+JUNK = [
+    ("winner@lotto-claims.example", "CONGRATULATIONS!! You won 850,000 EUR", "claim now before midnight"),
+    (
+        "security@paypa1-verify.example",
+        "Your account is limited: verify within 24h",
+        "click to restore access",
+    ),
+    ("dr.lee@cheap-pills.example", "Discount meds, no prescription needed", "lowest price guaranteed"),
+    ("ceo.office@crypto-doubler.example", "Double your bitcoin today", "send 0.1 and get 0.2 back"),
+    ("hr@quick-jobs.example", "Work from home, 4,000 a week", "no experience, start today"),
+]
+DOUBT = [
+    ("offers@shoes-sale.example", "Last hours: 40 % off boots", "you bought from us in 2023"),
+    ("hello@unknown-startup.example", "Quick question about your website", "I noticed some issues"),
+]
+HOSTILE = [
+    ("x@evil.example", "<script>document.title='owned'</script><img src=x onerror=alert(1)>", "<b>bold</b>"),
+    (
+        "\u202egro.elpmaxe@moc.live",
+        "Invoice \u202efdp.exe\u202c and \u2066more",
+        "\u200bz\u200be\u200br\u200bo",
+    ),
+    ('"><svg onload=alert(1)>@evil.example', "javascript:alert(1) {{ 7*7 }} {% raw %} ${7*7}", "&lt;&amp;"),
+    ("big@evil.example", "A" * 1_000_000, "B" * 300_000),
+    ("ctl@evil.example", "nul\x00 esc\x1b[31m tab\t cr\r\n line\u2028sep", "x"),
+]
+
+HOSTILE_RAW = (
+    b'From: "><script>alert(1)</script>" <x@evil.example>\r\n'
+    b"To: me@example.org\r\n"
+    b"Subject: =?utf-8?q?=E2=80=AEfdp.exe?= <script>document.title='owned'</script>\r\n"
+    b"Message-ID: <hostile@evil.example>\r\n"
+    b"MIME-Version: 1.0\r\nContent-Type: text/html; charset=utf-8\r\n\r\n"
+    b"<html><body><p>Verify your account at <a href='http://evil.example/steal?x=\"><script>'>www.bank.example</a>"
+    b"<img src='http://tracker.evil.example/pixel.gif'><link rel=stylesheet href='http://evil.example/a.css'>"
+    b"<div style='display:none'>hidden words to fool a filter, meeting agenda minutes</div>"
+    b"<script>document.title='owned'</script></p><p>f r e e  m o n e y \xe2\x80\x8b now</p></body></html>\r\n"
+)
+
+
+class HandEngine:
+    """The daemon's outer edge, moved by hand: it keeps its promises to Control at once, on the calling thread."""
+
+    def __init__(self, store: Store, clock=time.time) -> None:
+        self.store = store
+        self.clock = clock
+        self.calls: list[tuple] = []
+        self.states: dict[str, AccountState] = {}
+        self.work: list[Progress] = []
+        self.mails: dict[tuple[str, str], bytes] = {}
+        self.check = AccountCheck(
+            True,
+            "Signed in.",
+            folders=(FolderName("INBOX"), FolderName("Junk"), FolderName("Archive")),
+            junk_folder=FolderName("Junk"),
+            abilities=("move", "idle"),
+            inbox_messages=1204,
+            junk_messages=87,
+        )
+        self.fetch_error: Exception | None = None
+        self.stopped = threading.Event()
+
+    def account_states(self):
+        return list(self.states.values())
+
+    def progress(self):
+        return list(self.work)
+
+    def pause(self, account, until):
+        self.calls.append(("pause", account, until))
+        for name, state in self.states.items():
+            if account in (None, name):
+                self.states[name] = replace(state, phase=AccountPhase.PAUSED, paused_until=until)
+
+    def resume(self, account):
+        self.calls.append(("resume", account))
+        for name, state in self.states.items():
+            if account in (None, name):
+                self.states[name] = replace(state, phase=AccountPhase.WATCHING, paused_until=None)
+
+    def go_on(self, account):
+        self.calls.append(("go_on", account))
+        self.resume(account)
+
+    def wake(self, account):
+        self.calls.append(("wake", account))
+
+    def put_back(self, move_ids):
+        self.calls.append(("put_back", tuple(move_ids)))
+        for move_id in move_ids:
+            done = self.store.move(move_id)
+            back = self.store.intent(
+                replace(
+                    done,
+                    id=0,
+                    kind=MoveKind.UNDO,
+                    state=MoveState.INTENT,
+                    source=MessageRef(done.target, UidValidity(9), Uid(move_id)),
+                    target=done.source.folder,
+                    created_at=self.clock(),
+                    changed_at=0.0,
+                )
+            )
+            self.store.advance(replace(back, state=MoveState.DONE, changed_at=self.clock()))
+
+    def file_junk(self, judgement_ids):
+        self.calls.append(("file_junk", tuple(judgement_ids)))
+        for judgement_id in judgement_ids:
+            mail = self.store.judgement(judgement_id)
+            if not self.store.was_moved(mail.account, mail.identity):
+                move(self.store, mail, self.clock())
+
+    def fetch_mail(self, account, identity):
+        if self.fetch_error is not None:
+            raise self.fetch_error
+        return self.mails.get((account, identity))
+
+    def check_account(self, account, secret):
+        self.calls.append(("check", account.name, secret))
+        return self.check
+
+    def find_servers(self, address):
+        domain = address.rpartition("@")[2]
+        account = Account(AccountName(domain), host=f"imap.{domain}", user=address, port=993)
+        other = replace(account, host=f"mail.{domain}", port=143, tls=TlsMode.STARTTLS)
+        return [ServerGuess(account, "guess"), ServerGuess(other, "guess")]
+
+    def sign_in(self, account):
+        if account.auth is not AuthMethod.OAUTH:
+            raise RequestError("This account signs in with a password.")
+        return SignIn(account.name, "https://login.provider.example/device", "ABCD-EFGH")
+
+    def start_first_reading(self, account):
+        self.calls.append(("read", account))
+        self.work = [Progress("first-reading", account, 120, 400, "Junk: 120 of 400", self.clock())]
+
+    def train(self, from_scratch):
+        self.calls.append(("train", from_scratch))
+        self.work = [Progress("train", None, 3, 12, "Epoch 3 of 12", self.clock())]
+
+    def reload_settings(self):
+        self.calls.append(("reload",))
+
+    def rebuild_scores(self):
+        self.calls.append(("rebuild",))
+
+    def stop(self):
+        self.stopped.set()
+
+
+class World:
+    """Everything a test needs; close() ends it."""
+
+    def __init__(
+        self, home: Path, *, accounts: bool = True, mails: bool = True, limits: Limits | None = None
+    ) -> None:
+        self.paths = find({"SPAMD_HOME": str(home)})
+        self.paths.make()
+        self.now = time.time()
+        self.store = Store(self.paths.database)
+        self.engine = HandEngine(self.store)
+        self.scorer, self.bundles = scorer(self.paths)
+        self.secrets = FileSecrets(self.paths.secrets_file)
+        if accounts:
+            self._accounts()
+        if mails:
+            self._mails()
+        self.control = Control(
+            paths=self.paths,
+            store=self.store,
+            scorer=self.scorer,
+            bundles=self.bundles,
+            engine=self.engine,
+            secrets=self.secrets,
+        )
+        self.server = WebServer(self.control, self.paths, limits=limits)
+
+    def close(self) -> None:
+        self.server.stop()
+        self.store.close()
+
+    def _accounts(self) -> None:
+        settings.add_account(
+            self.paths.config_file, Account(HOME, host="imap.example.org", user="me@example.org")
+        )
+        settings.add_account(
+            self.paths.config_file,
+            Account(WORK, host="mail.work.example", user="me@work.example", mode=Mode.SUGGESTING),
+        )
+        folders = tuple(FolderName(name) for name in ("INBOX", "Archive", "Junk", "Sent", "Trash"))
+        self.engine.states = {
+            HOME: AccountState(
+                HOME,
+                AccountPhase.WATCHING,
+                last_contact=self.now - 20,
+                junk_folder=FolderName("Junk"),
+                mode=Mode.FILTERING,
+                evidence=Evidence(
+                    Mode.FILTERING,
+                    0.982,
+                    0.45,
+                    642,
+                    188,
+                    0,
+                    0.0008,
+                    0.94,
+                    "642 good mails are known: at most 1 in 1,250 would be moved.",
+                    self.now,
+                ),
+                folders=folders,
+                quirk="dovecot",
+            ),
+            WORK: AccountState(
+                WORK,
+                AccountPhase.WATCHING,
+                last_contact=self.now - 300,
+                junk_folder=FolderName("Spam"),
+                mode=Mode.SUGGESTING,
+                evidence=Evidence(
+                    Mode.LEARNING,
+                    None,
+                    0.5,
+                    112,
+                    9,
+                    188,
+                    None,
+                    None,
+                    "188 more good mails are needed.",
+                    self.now,
+                ),
+                folders=folders,
+            ),
+        }
+
+    def _mails(self) -> None:
+        random.seed(7)
+        self.store.set_display("snippet")
+        number = 0
+        for day in range(29, -1, -1):
+            for _ in range(random.randint(3, 6)):
+                number += 1
+                at = self.now - day * DAY - random.uniform(60, 20000)
+                pick = random.random()
+                if pick < 0.55:
+                    self.add(number, random.choice(GOOD), Verdict.KEEP, random.uniform(0.001, 0.05), at)
+                elif pick < 0.92:
+                    mail = self.add(
+                        number, random.choice(JUNK), Verdict.JUNK, random.uniform(0.985, 0.9999), at
+                    )
+                    if mail.account == HOME:
+                        move(self.store, mail, at)
+                    if random.random() < 0.3:
+                        self.say(mail, Label.SPAM, LabelSource.DRAG, at + 60)
+                else:
+                    mail = self.add(
+                        number, random.choice(DOUBT), Verdict.UNSURE, random.uniform(0.5, 0.9), at
+                    )
+                    if day > 5:
+                        self.say(mail, Label.HAM, LabelSource.REVIEW, at + 300)
+        for row in HOSTILE:
+            number += 1
+            self.add(number, row, Verdict.UNSURE, 0.7, self.now - number, account=HOME)
+        number += 1
+        why = self.add(number, JUNK[1], Verdict.JUNK, 0.9991, self.now - 5, account=HOME)
+        move(self.store, why, self.now - 5)
+        self.engine.mails[(why.account, why.identity)] = HOSTILE_RAW
+        self.hostile_id = why.id
+        number += 1
+        wrong = self.add(number, GOOD[5], Verdict.JUNK, 0.991, self.now - 2 * DAY, account=HOME)
+        move(self.store, wrong, self.now - 2 * DAY)
+        self.say(wrong, Label.HAM, LabelSource.UNDO, self.now - 2 * DAY + 60)
+        number += 1
+        held = self.add(number, GOOD[3], Verdict.KEEP, 0.002, self.now - 3 * DAY, account=HOME)
+        self.say(held, Label.SPAM, LabelSource.FOLDER, self.now - 2 * DAY, held=True)
+        for entry in (
+            ListEntry("mum@example.net", Label.HAM, self.now - 100 * DAY, None, self.now - DAY, 41),
+            ListEntry("lotto-claims.example", Label.SPAM, self.now - 200 * DAY),
+            ListEntry(
+                "seedswap.example", Label.HAM, self.now - 40 * DAY, self.now - DAY, self.now - 9 * DAY, 3
+            ),
+        ):
+            self.store.add_list_entry(entry)
+        self.store.add_event("night", "The candidate was taken: 2 of 214 held-out mails better.", None)
+        self.store.add_event("account", "Connected to imap.example.org.", HOME)
+        self.store.add_event("error", "The server closed the connection; connected again after 4 s.", WORK)
+        self.store.add_event(
+            "mode", "Filtering has begun: 300 good mails are known.", HOME, needs_person=True
+        )
+
+    def add(
+        self, number: int, row, verdict: Verdict, probability: float, at: float, account=None
+    ) -> Judgement:
+        sender, subject, snippet = row
+        name = account or (HOME if number % 4 else WORK)
+        identity = Identity(f"hash:{number:064x}")
+        domain = sender.rpartition("@")[2]
+        raw = f"From: {sender}\r\nSubject: {subject[:200]}\r\n\r\n{snippet[:400]}\r\n".encode(
+            "utf-8", "replace"
+        )
+        reasons = {
+            Verdict.JUNK: ("score", "It scores above your threshold.", name == HOME),
+            Verdict.UNSURE: ("score", "The model cannot tell.", False),
+            Verdict.KEEP: ("score", "It looks like your usual mail.", False),
+        }
+        reason, explanation, moves = reasons[verdict]
+        judgement = Judgement(
+            id=0,
+            account=name,
+            identity=identity,
+            at=at,
+            score=Score(
+                probability, 4.0 * (probability - 0.5), 3.0 * (probability - 0.5), ModelId("base-0123456789")
+            ),
+            decision=Decision(verdict, moves, reason, explanation),
+            sender=sender,
+            subject=subject,
+            snippet=snippet,
+            sender_domain=domain,
+            link_hosts=(f"www.{domain}", "cdn.links.example") if verdict is not Verdict.KEEP else (),
+        )
+        stored, _ = self.store.record_judgement(
+            judgement,
+            vector=vector.pack(vector.vectorise(raw)),
+            sighting=Sighting(
+                name,
+                MessageRef(FolderName("INBOX"), UidValidity(1), Uid(number)),
+                identity,
+                seen_at=at,
+                message_id=f"mail-{number}@example.org",
+            ),
+        )
+        return stored
+
+    def say(
+        self, mail: Judgement, label: Label, source: LabelSource, at: float, *, held: bool = False
+    ) -> None:
+        weight = 1.0 if source is not LabelSource.FOLDER else 0.6
+        self.store.add_label(
+            LabelRecord(
+                mail.account, mail.identity, label, source, weight, at, mail.score.model_id, held=held
+            )
+        )
+
+    def find(self, subject: str) -> Judgement:
+        """The newest mail whose subject begins so."""
+        return next(mail for mail in self.store.judgements(limit=500) if mail.subject.startswith(subject))
+
+
+def move(store: Store, mail: Judgement, at: float) -> MoveRecord:
+    """A finished move of this mail to Junk."""
+    intent = store.intent(
+        MoveRecord(
+            id=0,
+            account=mail.account,
+            identity=mail.identity,
+            kind=MoveKind.JUNK,
+            state=MoveState.INTENT,
+            source=MessageRef(FolderName("INBOX"), UidValidity(1), Uid(mail.id)),
+            target=FolderName("Junk"),
+            target_uid_validity=UidValidity(9),
+            target_uid_next=Uid(mail.id),
+            target_uid=Uid(mail.id),
+            message_id="",
+            size=2000,
+            fingerprint="",
+            created_at=at,
+            changed_at=at,
+            model_id=mail.score.model_id,
+        )
+    )
+    done = replace(intent, state=MoveState.DONE, changed_at=at + 1)
+    store.advance(done)
+    return done
+
+
+def scorer(paths):
+    """The real scorer and models on disk, where a model is shipped."""
+    return WordScorer(), Shelf()
+
+
+BASE = ModelCard(
+    ModelId("base-0123456789"),
+    None,
+    1_790_000_000.0,
+    vector.SCHEMA,
+    "0" * 64,
+    "hashed_linear.v1",
+    1.0,
+    (1.0, 0.0),
+    {"ham": 21000, "spam": 18400},
+    {"held_out_accuracy": 0.991, "caught_at_promise": 0.93},
+    ("As shipped.",),
+    junk_threshold=0.97,
+)
+OWN = replace(
+    BASE,
+    id=ModelId("personal-a1b2c3d4e5"),
+    parent=BASE.id,
+    created_at=1_795_000_000.0,
+    labels={"ham": 642, "spam": 188},
+    figures={"held_out_accuracy": 0.996, "caught_at_promise": 0.968},
+    reasons=("2 of 214 held-out mails better, none worse.", "No rescued mail is above the threshold."),
+    known_until=1_795_000_000.0,
+)
+
+
+class WordScorer:
+    def __init__(self):
+        self.card = OWN
+        self.taught = []
+
+    def score(self, features, *, arrived=True):
+        return Score(0.93, 2.6, 2.1, self.card.id)
+
+    def logits(self, vectors):
+        return [2.6 for _ in vectors]
+
+    def teach(self, features, identity, label, weight=1.0, at=0.0):
+        self.taught.append((identity, label))
+
+    def forget(self, identity):
+        self.taught = [row for row in self.taught if row[0] != identity]
+        return True
+
+    def reload(self):
+        return True
+
+
+class Shelf:
+    def __init__(self):
+        self.now = OWN
+
+    def list(self):
+        return [OWN, BASE]
+
+    def roll_back(self, to=None):
+        self.now = BASE
+        return self
+
+    def reset(self):
+        return self.roll_back()
+
+    @property
+    def card(self):
+        return self.now
