@@ -13,10 +13,12 @@ import time
 
 import pytest
 
+from tests.servers.courier import _courier, courier
+from tests.servers.cyrus import _cyrus, cyrus
 from tests.servers.dovecot import _dovecots, dovecot
 from tests.servers.embedded import _embedded, pymap
 
-__all__ = ["_dovecots", "_embedded", "dovecot", "pymap"]
+__all__ = ["_courier", "_cyrus", "_dovecots", "_embedded", "courier", "cyrus", "dovecot", "pymap"]
 
 # A test that wants a real keyring sets this itself. (An environment variable, so that children have it too.)
 os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.fail.Keyring"

@@ -42,6 +42,8 @@ NO_UID = b"4294967295"  # the highest; asks for nothing, but shows whether an it
 JUNK_KEYWORDS = frozenset({"$junk", "junk", "$notjunk", "notjunk", "nonjunk"})
 _KEYWORD_SEARCH = b"OR KEYWORD $Junk OR KEYWORD $NotJunk OR KEYWORD Junk OR KEYWORD NonJunk KEYWORD NotJunk"
 _STATUS = b"MESSAGES UIDNEXT UIDVALIDITY"
+_MONTHS = (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec")
+_DAY = 86400.0
 _MESSAGE_ID = re.compile(r"<([^<>\s]+)>")
 
 
@@ -428,9 +430,11 @@ class ImapSession:
         if message_id and message_id.isascii():
             yield b"HEADER", b"Message-ID", quote(message_id.encode())
         if kind == "hash":
-            size = value.partition(".")[0]
-            if size.isdigit() and int(size) > 0:
-                yield b"LARGER %d SMALLER %d" % (int(size) - 1, int(size) + 1), b"ALL"
+            size, at = (int(part) if part.isdigit() else 0 for part in value.split(".")[:2])
+            if size > 0:
+                # Servers differ in what they count (Courier: bytes on disk), and in their time zone.
+                days = (_search_date(at - 2 * _DAY), _search_date(at + 2 * _DAY))
+                yield b"LARGER %d SMALLER %d" % (size // 2, size * 2), b"SINCE %s BEFORE %s" % days
         yield (b"ALL",)
 
     def changed_flags(self, folder: FolderName, since: int | None) -> dict[Uid, frozenset[str]]:
@@ -554,6 +558,12 @@ def _section(row: dict[bytes, Any], prefix: bytes) -> bytes | None:
         if key.startswith(prefix):
             return value if isinstance(value, bytes) else (b"%d" % value if isinstance(value, int) else None)
     return None
+
+
+def _search_date(at: float) -> bytes:
+    """A day as SEARCH wants it: 2-Nov-2026, whatever the locale."""
+    day = datetime.datetime.fromtimestamp(max(at, 0), datetime.UTC)
+    return b"%d-%s-%04d" % (day.day, _MONTHS[day.month - 1], day.year)
 
 
 def _timestamp(value: object) -> float:

@@ -22,7 +22,7 @@ SERVERS = {
 }
 
 
-@pytest.fixture(params=[*SERVERS, "pymap"])
+@pytest.fixture(params=[*SERVERS, "pymap", "cyrus", "courier"])
 def host(request):
     if request.param in SERVERS:
         return request.getfixturevalue("dovecot")(**SERVERS[request.param])
