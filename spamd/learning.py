@@ -874,8 +874,6 @@ def places(folders: Sequence[Folder], junk: FolderName | None, account: Account)
             place = Place.JUNK
         elif folder.name == account.unsure_folder:
             place = Place.UNSURE
-        elif place is Place.JUNK and junk is not None:
-            place = Place.KEPT if folder.name != junk else Place.JUNK
         found[folder.name] = place
     return found
 

@@ -1,0 +1,468 @@
+"""filtering.Filter on a mailbox in memory, with the real store and the real mover."""
+
+from __future__ import annotations
+
+import pytest
+
+from spamd.domain import (
+    Account,
+    AccountName,
+    Evidence,
+    FolderName,
+    Label,
+    LabelRecord,
+    LabelSource,
+    ListEntry,
+    Mode,
+    MoveKind,
+    MoveState,
+    Verdict,
+)
+from spamd.errors import ConnectionLost
+from spamd.filtering import Filter, sender_proven
+from spamd.learning import Learner
+from spamd.mailbox.mover import JournaledMover
+from spamd.store.database import Store
+from tests.fakes.memory_mailbox import START, MemoryCommands, MemoryServer, MemorySession
+from tests.fakes.scripted_scorer import ScriptedScorer
+
+ME = AccountName("home")
+PROVEN = Evidence(Mode.FILTERING, 0.97, 0.5, 400, 90, 0, 0.001, 0.9, "")
+
+
+def mail(number, score=0.01, *, sender="a@shop.example", subject=None, more=""):
+    text = (
+        f"From: <{sender}>\r\nTo: me@home.example\r\nSubject: {subject or f'mail {number}'}\r\n"
+        f"Message-ID: <{number}@shop.example>\r\nScore: {score}\r\n{more}\r\nBody of number {number}.\r\n"
+    )
+    return text.encode()
+
+
+class Place:
+    """One account on one server in memory."""
+
+    def __init__(self, path, account=None, server=None):
+        self.now = START + 1_000_000
+        self.server = server or MemoryServer(folders=("Junk", "Trash", "Archive", "Doubt", "Sent"))
+        self.account = account or Account(ME)
+        self.store = Store(path / "spamd.db", clock=lambda: self.now)
+        self.scorer = ScriptedScorer()
+        self.evidence = PROVEN
+        self.paused = False
+        self.told = []
+        self.connect()
+
+    def connect(self):
+        self.session = MemorySession(self.server)
+        mover = JournaledMover(
+            self.session, MemoryCommands(self.session), self.store, self.account.name, clock=lambda: self.now
+        )
+        self.filter = Filter(
+            self.session,
+            mover,
+            self.store,
+            self.scorer,
+            self.account,
+            evidence=lambda: self.evidence,
+            paused=lambda: self.paused,
+            publish=lambda kind, data: self.told.append((kind, data)),
+            clock=lambda: self.now,
+        )
+        self.learner = Learner(
+            self.session,
+            self.store,
+            self.scorer,
+            self.account,
+            since=START,
+            flood=50,
+            clock=lambda: self.now,
+        )
+
+    def look(self, seconds=5.0):
+        self.now += seconds
+        look = self.learner.look()
+        judged = self.filter.judge(look.new)
+        self.learner.settle(look)
+        return judged
+
+    def judgement(self):
+        return self.store.judgements(account=self.account.name, limit=1)[0]
+
+    def labels(self):
+        return self.store.labels(self.account.name)
+
+
+@pytest.fixture
+def place(tmp_path):
+    made = Place(tmp_path)
+    made.look()
+    yield made
+    made.store.close()
+
+
+def test_junk_moves_and_good_mail_stays(place):
+    before = place.server.bodies()
+    place.server.deliver(mail(1, 0.99))
+    place.server.deliver(mail(2, 0.7))
+    place.server.deliver(mail(3))
+    judged = place.look()
+    assert [one.decision.verdict for one in judged] == [Verdict.JUNK, Verdict.UNSURE, Verdict.KEEP]
+    assert [one.moved for one in judged] == [True, False, False]
+    assert place.server.raws("Junk") == [mail(1, 0.99)]
+    assert len(place.server.bodies()) == len(before) + 3
+    assert not place.server.flagged("\\Seen")
+    assert not place.store.open_moves(ME)
+    (row,) = place.store.moves(ME)
+    assert (row.state, row.target_uid) == (MoveState.DONE, 1)
+    assert [data["moved"] for kind, data in place.told if kind == "verdict"] == [True, False, False]
+    assert place.look() == []
+    assert place.labels() == [], "our own move is no correction"
+
+
+def test_the_same_mail_is_judged_once(place):
+    place.server.deliver(mail(1, 0.7))
+    place.look()
+    scored = place.scorer.scored
+    place.connect()
+    place.look()
+    assert place.scorer.scored == scored
+
+
+def test_a_connection_lost_between_recording_and_moving(place):
+    place.server.deliver(mail(1, 0.99))
+    place.server.deliver(mail(2, 0.99))
+
+    def cut(command):
+        if command.startswith("MOVE"):
+            raise ConnectionLost("cut")
+
+    place.server.before = cut
+    with pytest.raises(ConnectionLost):
+        place.look()
+    place.server.before = None
+    assert len(place.store.open_moves(ME)) == 2
+    place.connect()
+    place.filter.recover()
+    assert sorted(place.server.raws("Junk")) == [mail(1, 0.99), mail(2, 0.99)]
+    assert place.look() == []
+    assert place.scorer.scored == 2
+    assert not place.labels()
+    assert all(one.moved for one in place.store.judgements(account=ME))
+
+
+def test_the_answer_of_the_move_is_lost(place):
+    place.server.deliver(mail(1, 0.99))
+
+    def cut(command):
+        if command.startswith("MOVE"):
+            raise ConnectionLost("cut")
+
+    place.server.after = cut
+    with pytest.raises(ConnectionLost):
+        place.look()
+    place.server.after = None
+    place.connect()
+    place.filter.recover()
+    place.look()
+    assert place.server.raws("Junk") == [mail(1, 0.99)]
+    assert place.server.raws("INBOX") == []
+    assert not place.labels()
+
+
+def test_cut_at_every_command(tmp_path):
+    """Wherever the connection breaks: nothing lost, doubled or read, and each mail judged once."""
+    for point in range(1, 150):
+        folder = tmp_path / str(point)
+        folder.mkdir()
+        place = Place(folder)
+        place.look()
+        for number in range(3):
+            place.server.deliver(mail(number, 0.99))
+        count = 0
+
+        def cut(command, point=point):
+            nonlocal count
+            count += 1
+            if count == point:
+                raise ConnectionLost("cut")
+
+        place.server.after = cut
+        for _ in range(6):
+            try:
+                place.connect()
+                place.filter.recover()
+                place.look()
+            except ConnectionLost:
+                continue
+        place.server.after = None
+        place.connect()
+        place.filter.recover()
+        place.look()
+        assert sorted(place.server.raws("Junk")) == [mail(n, 0.99) for n in range(3)], point
+        assert place.server.raws("INBOX") == [], point
+        assert len(place.store.judgements(account=ME)) == 3
+        assert not place.labels(), point
+        assert not place.server.flagged("\\Seen")
+        place.store.close()
+        if count < point:
+            break
+    else:
+        pytest.fail("never ran through without a cut")
+
+
+def test_nothing_moves_while_learning(place):
+    place.evidence = Evidence(Mode.LEARNING, None, 0.5, 0, 0, 300, None, None, "")
+    place.server.deliver(mail(1, 0.999))
+    (judged,) = place.look()
+    assert (judged.decision.verdict, judged.decision.reason) == (Verdict.JUNK, "learning")
+    assert len(place.server.raws("INBOX")) == 1
+
+
+def test_old_mail_is_not_judged_at_the_first_look(tmp_path):
+    server = MemoryServer()
+    server.deliver(mail(1, 0.999), at=START - 100)
+    server.deliver(mail(2, 0.999), at=START + 100)
+    place = Place(tmp_path, server=server)
+    assert [one.identity for one in place.look()] == ["emailid:M2"]
+    assert place.server.raws("Junk") == [mail(2, 0.999)]
+    place.store.close()
+
+
+def test_a_mail_that_breaks_the_reader_is_left_alone(place):
+    place.server.deliver(mail(1, "break"))
+    place.server.deliver(mail(2, 0.99))
+    assert len(place.look()) == 1
+    assert place.server.raws("INBOX") == [mail(1, "break")]
+    scored = place.scorer.scored
+    place.look()
+    assert place.scorer.scored == scored, "not tried again"
+    assert [event.kind for event in place.store.events()] == ["error"]
+
+
+def test_uidvalidity_changes_and_nothing_is_judged_again(place):
+    for number in range(3):
+        place.server.deliver(mail(number, 0.6))
+    place.look()
+    scored = place.scorer.scored
+    place.server.renumber("INBOX")
+    assert place.look() == []
+    assert place.scorer.scored == scored
+    place.server.deliver(mail(9, 0.6), at=place.now)
+    assert len(place.look()) == 1
+
+
+def test_a_restored_mailbox_without_its_dates_and_ids(tmp_path):
+    place = Place(tmp_path)
+    for number in range(3):
+        place.server.deliver(mail(number, 0.99), at=START - 50)
+    place.look()
+    raws = place.server.raws("INBOX")
+    place.server.drop_folder("INBOX")
+    place.server.create("INBOX")
+    for raw in raws:
+        place.server.deliver(raw, at=place.now)
+    assert place.look() == []
+    assert len(place.server.raws("INBOX")) == 3
+    place.store.close()
+
+
+def test_rescued_mail_is_never_filed_again(place):
+    place.server.deliver(mail(1, 0.99))
+    place.look()
+    (ref,) = place.server.refs("Junk")
+    back = place.server.drag(ref, "INBOX")
+    place.look()
+    (label,) = place.labels()
+    assert (label.label, label.source) == (Label.HAM, LabelSource.DRAG)
+    place.server.renumber("INBOX")
+    place.look()
+    assert place.server.raws("INBOX") == [mail(1, 0.99)]
+    place.connect()
+    place.look()
+    assert place.server.raws("INBOX") == [mail(1, 0.99)]
+    assert back
+
+
+def test_lists_and_contacts(place):
+    place.store.add_list_entry(ListEntry("shop.example", Label.HAM, place.now))
+    place.server.deliver(mail(1, 0.99))
+    (judged,) = place.look()
+    assert judged.decision.reason == "allowed"
+    assert place.store.list_entries()[0].uses == 1
+    place.store.remove_list_entry("shop.example")
+    place.store.add_contacts(ME, ["a@shop.example"], place.now)
+    proven = (
+        "Received: from x by mx.home.example; Sun, 1 Nov 2026 10:00:00 +0000\r\n"
+        "Authentication-Results: mx.home.example; dmarc={}\r\n"
+    )
+    place.server.deliver(mail(2, 0.99, more=proven.format("pass")))
+    place.server.deliver(mail(3, 0.99, more=proven.format("fail")))
+    place.server.deliver(mail(4, 0.99))
+    assert [one.moved for one in place.look()] == [False, True, True]
+
+
+def test_sender_proven_needs_dmarc():
+    assert sender_proven({"dmarc": "pass"}) is True
+    assert sender_proven({"dmarc": "fail", "spf": "pass"}) is False
+    assert sender_proven({"spf": "pass", "dkim": "pass"}) is None
+    assert sender_proven({}) is None
+
+
+def test_a_lesson_stops_the_rest_of_the_flood(place):
+    ref = place.server.deliver(mail(1, 0.2, subject="Sofa club"))
+    place.look()
+    place.server.drag(ref, "Junk")
+    place.server.deliver(mail(2, 0.2, subject="Sofa club").replace(b"number 2", b"number 1"))
+    judged = place.look()
+    assert [one.decision.reason for one in judged] == ["copy"], "judged by the lesson of the same look"
+    assert len(place.server.raws("Junk")) == 2
+
+
+def test_paused_judges_and_moves_nothing(place):
+    place.paused = True
+    place.server.deliver(mail(1, 0.99))
+    (judged,) = place.look()
+    assert judged.decision.reason == "paused"
+    assert place.server.raws("Junk") == []
+
+
+def test_the_brake_stops_asks_and_goes_on(tmp_path):
+    place = Place(tmp_path, Account(ME, max_moves_per_hour=5))
+    place.look()
+    for number in range(12):
+        place.server.deliver(mail(number, 0.99))
+    judged = place.look()
+    assert sum(one.moved for one in judged) == 5
+    assert {one.decision.reason for one in judged if not one.moved} == {"brake"}
+    (event,) = place.store.events(needs_person=True)
+    assert event.kind == "brake"
+    place.server.deliver(mail(20, 0.99))
+    assert place.look(7200)[0].decision.reason == "brake", "only the person lets it go"
+    place.filter.release_brake()
+    assert sum(one.moved for one in place.filter.go_on()) == 5
+    assert place.filter.brake().held
+    place.now += 1
+    place.filter.release_brake()
+    place.filter.go_on()
+    assert place.server.raws("INBOX") == []
+    assert len(place.store.events(needs_person=True)) == 2
+    place.store.close()
+
+
+def test_no_junk_folder(tmp_path):
+    place = Place(tmp_path, server=MemoryServer(folders=("Trash",)))
+    place.look()
+    place.server.deliver(mail(1, 0.99))
+    place.server.deliver(mail(2, 0.99))
+    judged = place.look()
+    assert {one.decision.reason for one in judged} == {"no-folder"}
+    assert len(place.store.events(needs_person=True)) == 1
+    place.store.close()
+
+
+def test_doubtful_mail_to_a_folder_of_the_persons_naming(tmp_path):
+    place = Place(tmp_path, Account(ME, unsure_folder=FolderName("Doubt")))
+    place.look()
+    place.server.deliver(mail(1, 0.7))
+    place.look()
+    (ref,) = place.server.refs("Doubt")
+    assert not place.labels()
+    place.server.drag(ref, "INBOX")
+    place.look()
+    assert [label.label for label in place.labels()] == [Label.HAM]
+    place.store.close()
+
+
+def test_stamping_is_not_the_person(tmp_path):
+    place = Place(tmp_path, Account(ME, stamp=True))
+    place.look()
+    kept = place.server.deliver(mail(1))
+    place.server.deliver(mail(2, 0.99))
+    doubtful = place.server.deliver(mail(3, 0.7))
+    place.look()
+    assert place.server.flags(kept) == {"NonJunk"}
+    assert place.server.flags(place.server.refs("Junk")[0]) == {"Junk"}
+    assert place.server.flags(doubtful) == set()
+    place.look()
+    assert not place.labels()
+    place.server.set_flags(kept, ["Junk"], ["NonJunk"])
+    place.look()
+    assert [(one.label, one.source) for one in place.labels()] == [(Label.SPAM, LabelSource.KEYWORD)]
+    place.store.close()
+
+
+def test_undo_puts_back_and_it_stays(place):
+    place.server.deliver(mail(1, 0.99))
+    place.look()
+    (row,) = place.store.moves(ME)
+    outcome = place.filter.put_back(row)
+    assert outcome is not None
+    assert outcome.state is MoveState.DONE
+    assert place.server.raws("INBOX") == [mail(1, 0.99)]
+    place.look()
+    assert not place.labels(), "our own undo is not the person's drag"
+    assert place.server.raws("INBOX") == [mail(1, 0.99)]
+    assert place.judgement().moved is False
+    assert place.filter.put_back(row) is None, "it is not there any more"
+    assert [one.kind for one in place.store.moves(ME, kind=MoveKind.UNDO)] == [MoveKind.UNDO]
+
+
+def test_undo_of_a_mail_that_went_elsewhere(place):
+    place.server.deliver(mail(1, 0.99))
+    place.look()
+    place.server.drag(place.server.refs("Junk")[0], "Archive")
+    (row,) = place.store.moves(ME)
+    assert place.filter.put_back(row) is None
+    assert len(place.server.raws("Archive")) == 1
+
+
+def test_the_person_says_junk_on_a_page(place):
+    place.server.deliver(mail(1, 0.3))
+    (judged,) = place.look()
+    outcome = place.filter.file_junk(judged)
+    assert outcome is not None
+    assert place.server.raws("Junk") == [mail(1, 0.3)]
+    place.look()
+    assert not place.labels()
+    assert place.filter.file_junk(judged) is None
+
+
+def test_a_refused_move_is_tried_again_later(place):
+    place.server.folders["Junk"].read_only = True
+    place.server.deliver(mail(1, 0.99))
+    (judged,) = place.look()
+    assert judged.decision.move
+    assert not judged.moved
+    assert place.server.raws("INBOX") == [mail(1, 0.99)]
+    assert place.filter.again() == [], "not at once"
+    place.server.folders["Junk"].read_only = False
+    place.now += 1000
+    assert [one.moved for one in place.filter.again()] == [True]
+    assert place.server.raws("Junk") == [mail(1, 0.99)]
+    assert place.filter.again() == []
+
+
+def test_young_mail_waits(tmp_path):
+    place = Place(tmp_path, Account(ME, wait_seconds=60))
+    place.look()
+    place.server.deliver(mail(1, 0.99))
+    place.now += 5
+    look = place.learner.look()
+    assert look.new == ()
+    assert look.waiting == 60
+    place.learner.settle(look)
+    place.server.deliver(mail(2, 0.99))
+    assert place.look(30) == []
+    assert len(place.look(31)) == 1
+    assert len(place.look(40)) == 1
+    assert len(place.server.raws("Junk")) == 2
+    place.store.close()
+
+
+def test_a_label_of_the_ledger_protects(place):
+    place.store.add_label(
+        LabelRecord(ME, "emailid:M1", Label.HAM, LabelSource.IMPORT, 1.0, place.now)
+    )
+    place.server.deliver(mail(1, 0.99))
+    (judged,) = place.look()
+    assert judged.decision.reason == "rescued"

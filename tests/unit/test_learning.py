@@ -1,0 +1,436 @@
+"""learning on a mailbox in memory: labels at once, weak evidence, the first reading."""
+
+from __future__ import annotations
+
+import pytest
+
+from spamd.domain import (
+    Account,
+    AccountName,
+    Evidence,
+    Identity,
+    Label,
+    LabelRecord,
+    LabelSource,
+    Mode,
+    ModelId,
+)
+from spamd.errors import ConnectionLost
+from spamd.judgement.corrections import Place as Folder
+from spamd.learning import (
+    FirstReading,
+    assess_account,
+    lessons,
+    places,
+    reading_unfinished,
+    recipients,
+    teaches,
+)
+from tests.fakes.memory_mailbox import START, MemoryServer
+from tests.unit.test_filtering import ME, Place, mail
+
+DAY = 86400.0
+
+
+@pytest.fixture
+def place(tmp_path):
+    made = Place(tmp_path)
+    made.evidence = Evidence(Mode.LEARNING, None, 0.5, 0, 0, 300, None, None, "")
+    made.look()
+    yield made
+    made.store.close()
+
+
+def test_a_drag_is_a_label_and_a_lesson(place):
+    ref = place.server.deliver(mail(1, 0.2))
+    place.look()
+    place.server.drag(ref, "Junk")
+    place.look()
+    (label,) = place.labels()
+    assert (label.label, label.source, label.weight, label.note) == (
+        Label.SPAM,
+        LabelSource.DRAG,
+        1.0,
+        "inbox to junk",
+    )
+    assert place.scorer.taught == [(label.identity, Label.SPAM, 1.0)]
+    assert place.judgement().label is Label.SPAM
+    place.look()
+    assert len(place.scorer.taught) == 1
+    assert [event.kind for event in place.store.events()] == ["correction"]
+
+
+def test_mail_that_was_there_before_us_can_be_corrected(tmp_path):
+    server = MemoryServer()
+    ref = server.deliver(mail(1, 0.2), at=START - 500)
+    place = Place(tmp_path, server=server)
+    place.look()
+    server.drag(ref, "Junk")
+    place.look()
+    assert [one.label for one in place.labels()] == [Label.SPAM]
+    assert len(place.scorer.taught) == 1
+    ((probability, label, _, weight),) = place.store.evidence_points(ME)
+    assert (probability, label, weight) == (pytest.approx(0.2), Label.SPAM, 1.0)
+    place.store.close()
+
+
+def test_the_person_drags_while_we_are_away(place):
+    refs = [place.server.deliver(mail(number)) for number in range(3)]
+    place.look()
+    for ref in refs[:2]:
+        place.server.drag(ref, "Junk")
+    place.connect()
+    place.look(86400)
+    assert [one.label for one in place.labels()] == [Label.SPAM] * 2
+
+
+def test_arrived_and_moved_while_we_were_away(place):
+    place.server.drag(place.server.deliver(mail(1)), "Junk")
+    place.look()
+    assert not place.labels()
+    assert not place.scorer.taught
+
+
+def test_copy_and_delete_over_three_looks_and_a_restart(place):
+    ref = place.server.deliver(mail(1))
+    place.look()
+    place.server.copy(ref, "Junk")
+    place.look()
+    place.server.set_flags(ref, ["\\Deleted"])
+    place.connect()
+    place.look()
+    assert not place.labels()
+    place.server.delete(ref)
+    place.look()
+    assert [one.label for one in place.labels()] == [Label.SPAM]
+
+
+def test_emptying_junk_and_trash_are_nothing(place):
+    place.server.deliver(mail(1), "Junk")
+    place.server.deliver(mail(2), "Junk")
+    inbox = place.server.deliver(mail(3))
+    place.look()
+    place.server.drag(place.server.refs("Junk")[0], "Trash")
+    place.server.delete(place.server.refs("Junk")[0])
+    place.server.drag(inbox, "Trash")
+    place.look()
+    place.look()
+    assert not place.labels()
+
+
+def test_junk_to_another_folder_is_ham_when_it_lives_there(place):
+    place.server.deliver(mail(1), "Junk")
+    place.look()
+    place.server.drag(place.server.refs("Junk")[0], "Archive")
+    place.look()
+    assert [(one.label, one.note) for one in place.labels()] == [(Label.HAM, "junk to kept")]
+
+
+def test_a_departure_hidden_by_our_own_arrival(place):
+    """One mail leaves Junk for the archive in the same moment in which we move another one there."""
+    place.evidence = Evidence(Mode.FILTERING, 0.97, 0.5, 400, 90, 0, 0.001, 0.9, "")
+    place.server.deliver(mail(1), "Junk")
+    place.look()
+    place.server.deliver(mail(2, 0.99))
+    place.look()
+    place.server.drag(place.server.refs("Junk")[0], "Archive")
+    place.look()
+    assert [one.label for one in place.labels()] == [Label.HAM]
+
+
+def test_a_subfolder_of_junk_is_junk(tmp_path):
+    server = MemoryServer(folders=("Junk", "Junk/old", "Trash"))
+    place = Place(tmp_path, server=server)
+    place.look()
+    ref = server.deliver(mail(1))
+    place.look()
+    server.drag(ref, "Junk/old")
+    place.look()
+    server.drag(server.refs("Junk/old")[0], "Junk")
+    place.look()
+    assert [one.label for one in place.labels()] == [Label.SPAM]
+    place.store.close()
+
+
+def test_junk_renamed_and_made_anew(place):
+    for number in range(5):
+        place.server.deliver(mail(number), "Junk")
+    place.look()
+    place.server.rename_folder("Junk", "Old")
+    place.server.create("Junk")
+    for ref in place.server.refs("Old"):
+        place.server.copy(ref, "Junk")
+    place.look(700)
+    place.look()
+    assert not place.labels()
+
+
+def test_keywords(place):
+    hinted = place.server.deliver(mail(1))
+    both = place.server.deliver(mail(2))
+    other = place.server.deliver(mail(3))
+    arrived = place.server.deliver(mail(4), flags=["$Junk"])
+    place.look()
+    place.server.set_flags(hinted, ["$Junk"])
+    place.server.set_flags(both, ["Junk", "NonJunk"])
+    place.server.set_flags(other, ["\\Seen", "work"])
+    place.look()
+    place.look()
+    assert [(one.label, one.source, one.weight) for one in place.labels()] == [
+        (Label.SPAM, LabelSource.HINT, 0.3)
+    ]
+    assert arrived
+
+
+def test_a_hint_against_everything_is_held_and_shown(place):
+    ref = place.server.deliver(mail(1, 0.001))
+    place.look()
+    place.server.set_flags(ref, ["Junk"])
+    place.look()
+    (label,) = place.labels()
+    assert label.held
+    assert not place.scorer.taught
+    assert len(place.store.events(needs_person=True)) == 1
+
+
+def test_a_drag_is_stronger_than_a_later_hint(place):
+    ref = place.server.deliver(mail(1))
+    place.look()
+    new = place.server.drag(ref, "Junk")
+    place.look()
+    place.server.set_flags(new, ["NonJunk"])
+    place.look()
+    assert [(one.label, one.source) for one in place.labels()] == [(Label.SPAM, LabelSource.DRAG)]
+
+
+def test_a_flood_is_held_and_asked_about(place):
+    refs = [place.server.deliver(mail(number)) for number in range(51)]
+    place.look()
+    for ref in refs:
+        place.server.drag(ref, "Junk")
+    place.look()
+    assert all(one.held for one in place.labels())
+    assert len(place.labels()) == 51
+    assert not place.scorer.taught
+    (event,) = place.store.events(needs_person=True)
+    assert "51" in event.text
+
+
+def test_fifty_at_once_are_fifty_labels(place):
+    refs = [place.server.deliver(mail(number)) for number in range(50)]
+    kept = place.server.deliver(mail(99))
+    place.look()
+    for ref in refs:
+        place.server.drag(ref, "Junk")
+    place.look()
+    assert len([one for one in place.labels() if not one.held]) == 50
+    assert kept
+
+
+def test_a_crash_after_the_labels_repeats_nothing(place):
+    ref = place.server.deliver(mail(1))
+    place.look()
+    place.server.drag(ref, "Junk")
+    place.server.deliver(mail(2))
+    place.now += 5
+    place.learner.look()  # and no settle: the process died here
+    place.connect()
+    judged = place.look()
+    assert len(judged) == 1
+    assert len(place.labels()) == 1
+    assert len(place.scorer.taught) == 1
+
+
+def test_quiet_looks_cost_one_status_each(place):
+    place.look()
+    place.server.commands.clear()
+    place.look()
+    assert all(command.startswith("STATUS") for command in place.server.commands)
+
+
+def test_kept_mail_is_weak_evidence(place):
+    opened = place.server.deliver(mail(1))
+    place.server.deliver(mail(2))
+    answered = place.server.deliver(mail(3))
+    suspected = place.server.deliver(mail(4, 0.8))
+    gone = place.server.deliver(mail(5))
+    place.look()
+    for ref in (opened, suspected, gone):
+        place.server.set_flags(ref, ["\\Seen"])
+    place.server.set_flags(answered, ["\\Answered"])
+    place.server.delete(gone)
+    assert place.learner.keep_quiet_mail() == 0, "not before some days have passed"
+    place.now += 4 * DAY
+    assert place.learner.keep_quiet_mail() == 3
+    weights = {one.identity: one.weight for one in place.labels()}
+    assert weights == {"emailid:M1": 0.3, "emailid:M3": 0.3, "emailid:M4": 0.1}
+    assert all(one.source is LabelSource.IMPLICIT for one in place.labels())
+    assert not place.scorer.taught, "silence teaches nothing at once"
+    assert place.learner.keep_quiet_mail() == 0
+
+
+def test_one_sender_counts_three_times_a_day(place):
+    refs = [place.server.deliver(mail(number)) for number in range(6)]
+    other = place.server.deliver(mail(9, sender="b@other.example"))
+    place.look()
+    for ref in [*refs, other]:
+        place.server.set_flags(ref, ["\\Seen"])
+    place.now += 4 * DAY
+    assert place.learner.keep_quiet_mail() == 4
+
+
+def test_what_teaches():
+    def record(source, weight=1.0, held=False):
+        return LabelRecord(ME, Identity("a"), Label.HAM, source, weight, 0.0, ModelId(""), held=held)
+
+    assert teaches(record(LabelSource.DRAG))
+    assert teaches(record(LabelSource.HINT, 0.3))
+    assert teaches(record(LabelSource.FOLDER, 0.7))
+    assert not teaches(record(LabelSource.FOLDER, 0.3))
+    assert not teaches(record(LabelSource.IMPLICIT, 0.3))
+    assert not teaches(record(LabelSource.DRAG, held=True))
+
+
+def test_the_ledger_gives_the_lessons_back(place):
+    refs = [place.server.deliver(mail(number)) for number in range(3)]
+    place.look()
+    for ref in refs:
+        place.server.drag(ref, "Junk")
+    place.look()
+    rows = list(lessons(place.store, place.now, 100))
+    assert {row[0] for row in rows} == {f"emailid:M{n}" for n in (1, 2, 3)}
+    assert {row[2] for row in rows} == {Label.SPAM}
+
+
+# -- the first reading
+
+
+def old_mailbox():
+    server = MemoryServer(folders=("Junk", "Trash", "Archive", "Sent"))
+    for number in range(30):
+        server.deliver(mail(number, 0.9), "Junk", at=START - 10 * DAY)
+    for number in range(30, 70):
+        server.deliver(mail(number, 0.1), "Archive", at=START - 10 * DAY)
+    server.deliver(mail(70, 0.1), flags=["\\Seen"], at=START - 10 * DAY)
+    server.deliver(mail(71, 0.1), at=START - 10 * DAY)
+    server.deliver(mail(72, 0.1), flags=["\\Answered", "\\Seen"], at=START - 10 * DAY)
+    server.deliver(mail(73, 0.995), "Archive", at=START - 10 * DAY)
+    server.deliver(mail(74, 0.1), "Trash", at=START - 10 * DAY)
+    sent = b"From: me@home.example\r\nTo: Ann <ann@friend.example>,\r\n b@friend.example\r\n\r\nHello\r\n"
+    server.deliver(sent, "Sent", at=START - 10 * DAY)
+    return server
+
+
+def read(place, **more):
+    reading = FirstReading(
+        place.session, place.store, place.scorer, place.account, clock=lambda: place.now, **more
+    )
+    told = []
+    return reading.run(told.append), told
+
+
+def test_the_first_reading(tmp_path):
+    server = old_mailbox()
+    place = Place(tmp_path, server=server)
+    end, told = read(place)
+    assert end.finished
+    assert end.done == end.total == 74
+    assert told[-1].finished
+    counts = place.store.label_counts(ME)
+    assert counts == {(LabelSource.FOLDER, Label.SPAM): 30, (LabelSource.FOLDER, Label.HAM): 42}
+    (held,) = place.store.labels(ME, held=True)
+    assert held.identity == "emailid:M74", "a mail in the archive that looks like junk is asked about"
+    assert len(place.scorer.taught) == 71
+    assert len(place.store.evidence_points(ME)) == 72
+    assert place.store.is_contact(ME, "ann@friend.example")
+    assert place.store.is_contact(ME, "b@friend.example")
+    assert not place.store.is_contact(ME, "me@home.example")
+    assert sum(server.flagged("\\Seen").values()) == 2
+    assert not reading_unfinished(place.store, place.account)
+    assert place.look() == [], "and nothing of it is new"
+    place.store.close()
+
+
+def test_a_reading_that_breaks_goes_on_where_it_was(tmp_path):
+    server = old_mailbox()
+    for number in range(100, 350):
+        server.deliver(mail(number, 0.1), "Archive", at=START - 10 * DAY)
+    place = Place(tmp_path, server=server)
+    count = 0
+
+    def cut(command):
+        nonlocal count
+        count += command.endswith("BODY")
+        if count == 200:
+            raise ConnectionLost("cut")
+
+    server.after = cut
+    with pytest.raises(ConnectionLost):
+        read(place)
+    server.after = None
+    assert reading_unfinished(place.store, place.account)
+    scored = place.scorer.scored
+    place.connect()
+    end, _ = read(place)
+    assert end.finished
+    assert len(place.labels()) == 30 + 41 + 2 + 250
+    assert place.scorer.scored <= 30 + 41 + 2 + 250 + 1
+    assert scored >= 199
+    place.store.close()
+
+
+def test_a_reading_can_be_stopped(tmp_path):
+    place = Place(tmp_path, server=old_mailbox())
+    end, _ = read(place, stop=lambda: place.scorer.scored > 0)
+    assert not end.finished
+    assert end.done == 30
+    end, _ = read(place)
+    assert end.finished
+    place.store.close()
+
+
+def test_reading_is_also_the_first_proof(tmp_path):
+    server = MemoryServer(folders=("Junk", "Trash", "Archive"))
+    for number in range(320):
+        server.deliver(mail(number, 0.001 + number / 10_000), "Archive", at=START - 10 * DAY)
+    for number in range(1000, 1020):
+        server.deliver(mail(number, 0.9999), "Junk", at=START - 10 * DAY)
+    place = Place(tmp_path, server=server)
+    assert assess_account(place.store, place.scorer, place.account, place.now).mode is Mode.LEARNING
+    read(place)
+    found = assess_account(place.store, place.scorer, place.account, place.now)
+    assert found.mode is Mode.FILTERING
+    assert found.ham_count == 320
+    place.store.close()
+
+
+def test_rescues_are_counted_from_the_journal(tmp_path):
+    place = Place(tmp_path)
+    place.look()
+    for number in range(4):
+        place.server.deliver(mail(number, 0.99))
+    place.look()
+    for ref in place.server.refs("Junk")[:3]:
+        place.server.drag(ref, "INBOX")
+    place.look()
+    found = assess_account(place.store, place.scorer, place.account, place.now)
+    assert found.mode is not Mode.FILTERING
+    place.store.close()
+
+
+def test_places_and_recipients():
+    account = Account(AccountName("home"))
+    server = MemoryServer(folders=("Junk", "Junk/a", "Junkyard", "Sent", "Drafts", "Trash", "Archive"))
+    from tests.fakes.memory_mailbox import MemorySession
+
+    session = MemorySession(server)
+    found = places(session.folders(), session.junk_folder(), account)
+    assert found["Junk/a"] is Folder.JUNK
+    assert found["Junkyard"] is Folder.KEPT
+    assert found["Sent"] is Folder.OTHER
+    assert found["INBOX"] is Folder.INBOX
+    assert recipients(b"To: A <A@B.example>, undisclosed:;\r\nCc: c@d.example\r\n") == {
+        "a@b.example",
+        "c@d.example",
+    }
+    assert recipients(b"\xff\xfe To: <<<>>>,,,;\r\n") == set()
