@@ -205,7 +205,7 @@ class AccountWorker:
     def go_on(self) -> None:
         """Release the brake; what it held back is decided again."""
         with self._work:
-            self._asks.append((lambda at_work: self._go_on(at_work), Future()))
+            self._asks.append((self._go_on, Future()))
             self._work.notify_all()
 
     def labels_changed(self) -> None:

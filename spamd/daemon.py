@@ -375,10 +375,10 @@ class Daemon:
         self._worker(account).go_on()
 
     def put_back(self, move_ids: Sequence[int]) -> None:
-        self._order("put-back", move_ids, lambda number: self._store.move(number))
+        self._order("put-back", move_ids, self._store.move)
 
     def file_junk(self, judgement_ids: Sequence[int]) -> None:
-        self._order("file-junk", judgement_ids, lambda number: self._store.judgement(number))
+        self._order("file-junk", judgement_ids, self._store.judgement)
 
     def _order(self, kind: str, numbers: Sequence[int], find: Callable[[int], object]) -> None:
         """Each to its account; what one account cannot do never keeps another from it."""

@@ -345,7 +345,9 @@ class MemorySession:
             here = self.server._folder(folder)
             for uid in uids:
                 if uid in here.mails:
-                    fields = re.findall(rb"(?m)^[^\s:]+:[^\r\n]*(?:\r\n[ \t][^\r\n]*)*", header_of(here.mails[uid].raw))
+                    fields = re.findall(
+                        rb"(?m)^[^\s:]+:[^\r\n]*(?:\r\n[ \t][^\r\n]*)*", header_of(here.mails[uid].raw)
+                    )
                     chosen = [one.rstrip(b"\r") for one in fields if one.split(b":")[0].lower() in wanted]
                     found[uid] = b"".join(one + b"\r\n" for one in chosen) + b"\r\n"
         return found

@@ -32,9 +32,7 @@ class ScriptedScorer:
             raise RuntimeError("a mail that breaks the reader")
         probability = float(message.header("score") or 0.01)
         logit = math.log(probability / (1 - probability))
-        return Score(
-            probability, logit, logit, self.card.id, self._copies.get(vector.fingerprint.tobytes())
-        )
+        return Score(probability, logit, logit, self.card.id, self._copies.get(vector.fingerprint.tobytes()))
 
     def teach(self, vector, identity, label, weight=1.0, at=0.0) -> None:
         self.taught.append((identity, label, weight))

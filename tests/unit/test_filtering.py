@@ -460,9 +460,7 @@ def test_young_mail_waits(tmp_path):
 
 
 def test_a_label_of_the_ledger_protects(place):
-    place.store.add_label(
-        LabelRecord(ME, "emailid:M1", Label.HAM, LabelSource.IMPORT, 1.0, place.now)
-    )
+    place.store.add_label(LabelRecord(ME, "emailid:M1", Label.HAM, LabelSource.IMPORT, 1.0, place.now))
     place.server.deliver(mail(1, 0.99))
     (judged,) = place.look()
     assert judged.decision.reason == "rescued"
