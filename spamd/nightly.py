@@ -62,6 +62,8 @@ NO_TRAINER = TrainingError(
     "Until then what you teach counts at once, but is not built into the model.",
 )
 
+PLATFORM: str = sys.platform  # not narrowed by the type checker, which sees one platform at a time
+
 Tell = Callable[[int, int, str], None]
 
 
@@ -370,13 +372,13 @@ def _progress(event: dict[str, Any]) -> tuple[int, int, str]:
 
 def resident_bytes(pid: int) -> int | None:
     """Resident memory of another process; None where that cannot be told."""
-    if sys.platform == "linux":
+    if PLATFORM == "linux":
         try:
             pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
         except (OSError, ValueError, IndexError):
             return None
         return pages * os.sysconf("SC_PAGE_SIZE")
-    if sys.platform == "darwin":
+    if PLATFORM == "darwin":
         with contextlib.suppress(OSError, ValueError, subprocess.TimeoutExpired):
             asked = subprocess.run(
                 ["ps", "-o", "rss=", "-p", str(pid)], capture_output=True, text=True, timeout=5, check=False
@@ -387,21 +389,21 @@ def resident_bytes(pid: int) -> int | None:
 
 def on_mains(supplies: Path = Path("/sys/class/power_supply")) -> bool:
     """False only where the machine says that it runs on battery."""
-    if sys.platform == "linux":
+    if PLATFORM == "linux":
         return _linux_on_mains(supplies)
-    if sys.platform == "darwin":
+    if PLATFORM == "darwin":
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):
             told = subprocess.run(
                 ["pmset", "-g", "batt"], capture_output=True, text=True, timeout=5, check=False
             )
             return "Battery Power" not in told.stdout
-    if sys.platform == "win32":
+    if PLATFORM == "win32":
         import ctypes
 
         status = (
             ctypes.c_byte * 12
         )()  # SYSTEM_POWER_STATUS; its first byte: 0 battery, 1 mains, 255 unknown
-        if ctypes.windll.kernel32.GetSystemPowerStatus(status):
+        if getattr(ctypes, "windll").kernel32.GetSystemPowerStatus(status):
             return status[0] != 0
     return True
 

@@ -206,7 +206,7 @@ def remove(name: str, yes: bool) -> None:
         from spamd.store.database import Store
 
         with Store(here.database) as store:
-            store.wipe("account", AccountName(name))
+            store.wipe(f"account:{name}")
     click.echo(f"Removed {name}.")
 
 

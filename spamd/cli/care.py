@@ -12,7 +12,6 @@ import click
 from spamd import paths, settings
 from spamd.answers import Level
 from spamd.cli.output import confirm, console, json_option, plain, print_json, table, yes_option
-from spamd.domain import AccountName
 from spamd.errors import NotRunning, RequestError, SpamdError
 
 
@@ -195,14 +194,9 @@ def wipe(what: str, yes: bool) -> None:
     from spamd.store.database import Store
 
     with Store(here.database) as store:
-        if kind == "display":
-            store.wipe("text")
-        elif kind == "account":
-            store.wipe("account", AccountName(what.partition(":")[2]))
-        else:
-            store.wipe("all")
+        store.wipe(what)
     if kind == "all":
         from spamd.model.bundle import Bundles
 
-        Bundles(here.personal_models, paths.shipped_model()).wipe()
+        Bundles(here.personal_models, paths.shipped_model()).delete_all()
     console().print("Wiped.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
 import os
 import platform
@@ -45,7 +46,7 @@ def examine(here: Paths) -> Iterator[Finding]:
         return
     yield from _guarded("secrets", lambda: _secrets(here, config))
     for account in config.accounts:
-        yield from _guarded("account", lambda account=account: _account(here, config, account))
+        yield from _guarded("account", functools.partial(_account, here, config, account))
 
 
 def _ok(area: str, text: str) -> Finding:

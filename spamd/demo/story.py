@@ -9,6 +9,7 @@ import argparse
 import collections
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -323,11 +324,15 @@ class Story:
                     continue
                 labels = len(client.export_labels())
                 mailbox.drag(f"<{number}.club@sofa-outlet-club.example>", INBOX, JUNK)
-                self.wait(lambda labels=labels: len(client.export_labels()) > labels, verdicts, "the lesson")
+                self.wait(functools.partial(self.taught, client, labels), verdicts, "the lesson")
                 self.tale.corrections += 1
                 self.console.print("  [bold]You drag it to Junk. The next ones are judged by that lesson:[/]")
             elif judgement.decision.verdict is Verdict.JUNK:
                 self.tale.relearned = True
+
+    @staticmethod
+    def taught(client: Client, before: int) -> bool:
+        return len(client.export_labels()) > before
 
     def night(self, client: Client, mailbox: Mailbox, verdicts: Verdicts) -> None:
         if not client.models().can_train:
