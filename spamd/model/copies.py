@@ -1,0 +1,136 @@
+"""A memory of corrected mail that knows near-copies: the same mail with other numbers, names and links.
+
+Each mail is remembered by its set of base ids (words, subject and link tokens). MinHash signatures cut into bands find
+candidates, then the sets themselves are compared. The newest label among the copies decides.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spamd.domain import Label
+from spamd.model.runtime import Ints, MailVector
+
+BANDS, ROWS = 24, 4
+FEWEST = 8  # ids: a shorter mail says too little to have copies
+SIMILAR = 0.5  # Jaccard of the sets, for long mail
+SIMILAR_SHORT = 0.7  # for mail of FEWEST ids; in between by length up to LONG
+LONG = 60
+CAPACITY = 2000
+
+_rng = np.random.default_rng(20021)
+_FACTORS = (_rng.integers(1, 2**31, BANDS * ROWS, dtype=np.uint32) * 2 + 1).astype(np.uint32)[:, None]
+_SHIFTS = _rng.integers(0, 2**32, BANDS * ROWS, dtype=np.uint64).astype(np.uint32)[:, None]
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A remembered mail that another one is a copy of. similarity: Jaccard, 0..1."""
+
+    key: str
+    label: Label
+    at: float
+    similarity: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Remembered:
+    ids: Ints
+    label: Label
+    at: float
+    bands: tuple[int, ...]
+
+
+def signature(ids: Ints) -> tuple[int, ...]:
+    """One number per band; two sets share a band with probability Jaccard^ROWS."""
+    mixed = ids.astype(np.uint32)[None, :] * _FACTORS + _SHIFTS
+    mixed ^= mixed >> np.uint32(15)
+    mixed *= np.uint32(2246822519)
+    least = mixed.min(axis=1).reshape(BANDS, ROWS).astype(np.uint64)
+    folded = least[:, 0]
+    for column in range(1, ROWS):
+        folded = folded * np.uint64(0x9E3779B97F4A7C15) + least[:, column]
+    folded += np.arange(BANDS, dtype=np.uint64)
+    return tuple(folded.tolist())
+
+
+class CopyMemory:
+    """Not thread-safe: the scorer holds the lock."""
+
+    def __init__(self, capacity: int = CAPACITY) -> None:
+        self._capacity = capacity
+        self._mails: dict[str, _Remembered] = {}
+        self._bands: dict[int, set[str]] = defaultdict(set)
+
+    def __len__(self) -> int:
+        return len(self._mails)
+
+    def remember(self, key: str, vector: MailVector, label: Label, at: float) -> None:
+        """Replaces what was remembered under this key; the oldest goes when the memory is full."""
+        self.forget(key)
+        ids = vector.base_ids
+        if len(ids) < FEWEST:
+            return
+        bands = signature(ids)
+        self._mails[key] = _Remembered(np.asarray(ids, np.int32), label, at, bands)
+        for band in bands:
+            self._bands[band].add(key)
+        while len(self._mails) > self._capacity:
+            self.forget(next(iter(self._mails)))
+
+    def forget(self, key: str) -> bool:
+        gone = self._mails.pop(key, None)
+        if gone is None:
+            return False
+        for band in gone.bands:
+            keys = self._bands[band]
+            keys.discard(key)
+            if not keys:
+                del self._bands[band]
+        return True
+
+    def clear(self) -> None:
+        self._mails.clear()
+        self._bands.clear()
+
+    def match(self, vector: MailVector) -> Match | None:
+        """The newest remembered mail this one is a copy of."""
+        ids = vector.base_ids
+        if not self._mails or len(ids) < FEWEST:
+            return None
+        candidates = {key for band in signature(ids) for key in self._bands.get(band, ())}
+        best: Match | None = None
+        for key in candidates:
+            mail = self._mails[key]
+            if best is not None and mail.at < best.at:
+                continue
+            similarity = jaccard(ids, mail.ids)
+            if similarity >= needed(min(len(ids), len(mail.ids))):
+                best = Match(key, mail.label, mail.at, similarity)
+        return best
+
+    def copy_of(self, vector: MailVector) -> Label | None:
+        found = self.match(vector)
+        return found.label if found else None
+
+
+def needed(length: int) -> float:
+    """How alike two mails must be, by the ids of the shorter one."""
+    part = min(1.0, max(0.0, (length - FEWEST) / (LONG - FEWEST)))
+    return SIMILAR_SHORT + (SIMILAR - SIMILAR_SHORT) * part
+
+
+def jaccard(one: Ints, other: Ints) -> float:
+    """Of two sorted sets of ids."""
+    both = _shared(one, other)
+    return both / (len(one) + len(other) - both)
+
+
+def _shared(one: Ints, other: Ints) -> int:
+    joined: NDArray[np.int32] = np.concatenate((one, other))
+    joined.sort(kind="stable")
+    return int((joined[1:] == joined[:-1]).sum())

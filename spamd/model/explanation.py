@@ -1,0 +1,117 @@
+"""Why a mail got its score: the words, links and facts that carried it, each checked by taking it away.
+
+A guess from the models' weights picks the candidates; what is reported is the true change of the logit when the mail is
+scored again without them. Texts are what the person wrote or saw, as plain text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from spamd.domain import Label, Reason
+from spamd.message.vector import Features
+from spamd.model.copies import Match
+from spamd.model.personal import KeptVector
+from spamd.model.runtime import Floats, Ints, MailVector
+
+CHECKED = 60  # candidates that are taken away one by one
+NOTEWORTHY = 0.02  # smaller changes of the logit are no reason
+SHOWN_KINDS = frozenset({"word", "link", "fact", "sender"})
+
+
+class CanExplain(Protocol):
+    """What is asked of the scorer."""
+
+    def logits(self, vectors: list[MailVector]) -> Floats: ...
+    def guess(self, vector: MailVector) -> tuple[Floats, Floats, Floats]: ...
+    def copy_of(self, vector: MailVector) -> Match | None: ...
+    def copy_shift(self, vector: MailVector) -> float: ...
+
+
+@dataclass(slots=True)
+class _Cause:
+    """Everything in the vector that stands for one thing a person can see."""
+
+    kind: str
+    text: str
+    base: set[int] = field(default_factory=set)
+    personal: set[int] = field(default_factory=set)
+    dense: set[int] = field(default_factory=set)
+    guess: float = 0.0
+
+
+def explain(features: Features, scorer: CanExplain, limit: int = 12) -> tuple[Reason, ...]:
+    """Reasons by size, at most `limit`; contributions in natural log odds, positive towards spam."""
+    causes = _causes(features)
+    for_base, for_personal, for_dense = scorer.guess(features)
+    base_guess = dict(zip(features.base_ids.tolist(), for_base.tolist(), strict=True))
+    personal_guess = dict(zip(features.personal_ids.tolist(), for_personal.tolist(), strict=True))
+    for cause in causes:
+        cause.guess = (
+            sum(base_guess[i] for i in cause.base)
+            + sum(personal_guess[i] for i in cause.personal)
+            + sum(float(for_dense[i]) for i in cause.dense)
+        )
+    causes.sort(key=lambda cause: -abs(cause.guess))
+    causes = causes[:CHECKED]
+    scores = scorer.logits([features, *(_without(features, cause) for cause in causes)])
+    reasons = [
+        Reason(cause.kind, cause.text, float(scores[0] - score))
+        for cause, score in zip(causes, scores[1:], strict=True)
+        if abs(float(scores[0] - score)) >= NOTEWORTHY
+    ]
+    reasons.sort(key=lambda reason: -abs(reason.contribution))
+    found = scorer.copy_of(features)
+    if found is not None:
+        what = "marked as junk" if found.label is Label.SPAM else "said is good"
+        reasons.insert(
+            0, Reason("copy", f"Nearly the same as a mail you {what}", scorer.copy_shift(features))
+        )
+    return tuple(reasons[:limit])
+
+
+def _causes(features: Features) -> list[_Cause]:
+    names = features.named()
+    causes: dict[tuple[str, str], _Cause] = {}
+
+    def cause(kind: str, text: str) -> _Cause:
+        # "subject offer", "from name anna": what follows is the word itself; it stays its own reason.
+        return causes.setdefault((kind, text), _Cause(kind, text))
+
+    for bucket, tokens in names.base.items():
+        for kind, text in _readable(tokens):
+            cause(kind, text).base.add(bucket)
+    for bucket, tokens in names.personal.items():
+        for kind, text in _readable(tokens):
+            cause(kind, text).personal.add(bucket)
+    for index, name in enumerate(names.dense):
+        if not np.isnan(features.dense[index]):
+            cause("fact", name).dense.add(index)
+    return list(causes.values())
+
+
+def _readable(tokens: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The first thing a bucket stands for; letters mean nothing to a person."""
+    shown = [(kind, text.removeprefix("url ")) for kind, text in tokens if kind in SHOWN_KINDS]
+    return shown[:1]
+
+
+def _without(features: Features, cause: _Cause) -> KeptVector:
+    dense = features.dense
+    if cause.dense:
+        dense = dense.copy()
+        dense[list(cause.dense)] = np.nan
+    return KeptVector(
+        _dropped(features.base_ids, cause.base), dense, _dropped(features.personal_ids, cause.personal)
+    )
+
+
+def _dropped(ids: Ints, gone: set[int]) -> Ints:
+    if not gone:
+        return ids
+    kept: Ints = ids[~np.isin(ids, list(gone))]
+    return kept

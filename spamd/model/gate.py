@@ -1,0 +1,165 @@
+"""May a candidate replace the model that serves? Numbers in, an answer with reasons out. Needs no TensorFlow.
+
+Three sets of mail decide, none of which the candidate learned from in this night:
+- `held`: labels older than this night's, held out from training (about a tenth);
+- `rescued`: mail the person ever took out of Junk;
+- `pinned`: the public reference set that comes with the program.
+and `kept`: logits of mail kept lately, which must not be lifted as a whole.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spamd.domain import GateReport
+from spamd.errors import ModelError
+
+Numbers = NDArray[np.float64]
+
+HELD_FACTOR, HELD_SLACK = 1.25, 0.005
+RESCUED_SLACK = 0.02  # probability: quantisation alone moves it a little
+PINNED_FACTOR, PINNED_SLACK = 1.25, 0.02
+KEPT_LIFT = 1.0  # logit: mean lift of kept mail
+KEPT_BURIED = 0.01  # share of kept mail that comes to lie above the threshold
+SMOOTHING = 0.005  # log-loss is counted on smoothed labels: one hopeless mail must not decide alone
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Probabilities of one set, by the model that serves and by the candidate. spam: the labels."""
+
+    before: Numbers
+    after: Numbers
+    spam: NDArray[np.bool_]
+
+
+def _nothing() -> Numbers:
+    return np.zeros(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Night:
+    """What the gate is told."""
+
+    held: Scored
+    rescued: Scored
+    pinned: Scored
+    kept_before: Numbers = field(default_factory=_nothing)  # logits
+    kept_after: Numbers = field(default_factory=_nothing)
+    threshold: float = 0.99  # probability from which mail may be moved
+    difference: float = 0.0  # largest gap between Keras and TFLite logits
+    learned: dict[str, int] = field(default_factory=dict)
+
+
+def log_loss(probabilities: Numbers, spam: NDArray[np.bool_], smoothing: float = SMOOTHING) -> float:
+    """Mean negative log-likelihood of smoothed labels, natural log; 0 for an empty set."""
+    if not len(probabilities):
+        return 0.0
+    p = np.clip(probabilities.astype(np.float64), 1e-7, 1 - 1e-7)
+    target = np.where(spam, 1 - smoothing, smoothing)
+    return float(-(target * np.log(p) + (1 - target) * np.log(1 - p)).mean())
+
+
+def judge(night: Night) -> GateReport:
+    """Promote, or say why not."""
+    figures: dict[str, float] = {f"learned_{name}": float(count) for name, count in night.learned.items()}
+    figures["tflite_difference"] = night.difference
+    against: list[str] = []
+    if night.difference > 0.05:
+        against.append(f"The exported model differs from the trained one by {night.difference:.2f} logits.")
+
+    before, after = (log_loss(side, night.held.spam) for side in (night.held.before, night.held.after))
+    figures |= {"held": float(len(night.held.spam)), "held_loss_before": before, "held_loss_after": after}
+    if after > HELD_FACTOR * before + HELD_SLACK:
+        against.append(
+            f"It does worse on older labels it did not learn from (log-loss {after:.3f}, before {before:.3f})."
+        )
+
+    worse = _rescued_worse(night.rescued, night.threshold)
+    figures |= {"rescued": float(len(night.rescued.spam)), "rescued_worse": float(worse)}
+    if worse:
+        against.append(f"It thinks worse of {worse} mail{'s' if worse > 1 else ''} you took out of Junk.")
+
+    before, after = (log_loss(side, night.pinned.spam) for side in (night.pinned.before, night.pinned.after))
+    figures |= {
+        "pinned": float(len(night.pinned.spam)),
+        "pinned_loss_before": before,
+        "pinned_loss_after": after,
+    }
+    if after > PINNED_FACTOR * before + PINNED_SLACK:
+        against.append(
+            f"It does worse on the public reference mail (log-loss {after:.3f}, before {before:.3f})."
+        )
+
+    if len(night.kept_after):
+        lift = float((night.kept_after - night.kept_before).mean())
+        figures |= {"kept": float(len(night.kept_after)), "kept_lift": lift}
+        if lift > KEPT_LIFT:
+            against.append(f"It lifts the mail you kept lately as a whole (by {lift:.1f} logits).")
+    if any(not np.isfinite(side).all() for side in (night.held.after, night.pinned.after, night.kept_after)):
+        against.append("It does not give numbers for some mail.")
+    return GateReport(
+        promoted=not against,
+        reasons=tuple(against)
+        or ("It does no worse on older labels, on rescued mail and on the public reference mail.",),
+        figures=figures,
+    )
+
+
+def _rescued_worse(rescued: Scored, threshold: float) -> int:
+    """Rescued mail that moves towards Junk noticeably, or across the threshold."""
+    lifted = rescued.after > rescued.before + RESCUED_SLACK
+    doubtful = rescued.after > 0.5 * threshold
+    crossed = (rescued.after >= threshold) & (rescued.before < threshold)
+    return int(((lifted & doubtful) | crossed)[~rescued.spam].sum())
+
+
+EXAMINATION = "examination.npz"
+_SETS = ("held", "rescued", "pinned")
+
+
+def save(folder: Path, night: Night) -> None:
+    """What the trainer leaves beside its candidate for the judge."""
+    arrays: dict[str, NDArray[np.generic]] = {
+        "kept_before": night.kept_before,
+        "kept_after": night.kept_after,
+        "numbers": np.array([night.threshold, night.difference]),
+        "learned_names": np.array(list(night.learned), np.str_),
+        "learned_counts": np.array(list(night.learned.values()), np.int64),
+    }
+    for name in _SETS:
+        scored: Scored = getattr(night, name)
+        arrays |= {
+            f"{name}_before": scored.before,
+            f"{name}_after": scored.after,
+            f"{name}_spam": scored.spam,
+        }
+    with (folder / EXAMINATION).open("wb") as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+
+
+def load(folder: Path) -> Night:
+    """ModelError if the trainer left none."""
+    try:
+        with np.load(folder / EXAMINATION, allow_pickle=False) as data:
+            sets = {
+                name: Scored(data[f"{name}_before"], data[f"{name}_after"], data[f"{name}_spam"].astype(bool))
+                for name in _SETS
+            }
+            threshold, difference = (float(number) for number in data["numbers"])
+            learned = dict(zip(data["learned_names"].tolist(), data["learned_counts"].tolist(), strict=True))
+            return Night(
+                **sets,
+                kept_before=data["kept_before"],
+                kept_after=data["kept_after"],
+                threshold=threshold,
+                difference=difference,
+                learned=learned,
+            )
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise ModelError("The trainer left no readable examination.", "The night is tried again.") from error

@@ -1,0 +1,289 @@
+"""What was learned since the last night: the instant head.
+
+A linear model over the personal part's buckets, moved by one NumPy Adagrad step per correction (about 40 us). It never
+changes by itself: it follows from its lessons alone, so that taking one away is exact, and from how the usual mail
+looks, which keeps one-sided lessons from lifting everything:
+
+- After spam labels alone every bucket that all mail shares would weigh towards spam, and so would all mail. What the
+  mean of the usual mail would get is therefore taken off.
+- A bucket that most mail has takes smaller steps.
+
+With enough labels of both classes the offset fades out: then the labels themselves tell what is common.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spamd.domain import Identity, Label
+from spamd.errors import ModelError
+from spamd.message.vector import BUCKETS
+from spamd.model.runtime import Floats, Ints, MailVector
+
+LEARNING_RATE = 0.2
+INITIAL_ACCUMULATOR = 1e-4
+BALANCED_AT = 8.0  # weight of the rarer class's labels from which the offset is gone
+CAPACITY = 5000  # lessons kept; the oldest go first
+USUAL_SPAN = 500  # mails over which the usual mail is averaged
+ONE_SIDED_DAMPING = (
+    8.0  # with labels of one class alone, what one usual mail in eight has is not learned at all
+)
+
+
+class UsualMail:
+    """The mean of the mail seen lately, per bucket. Holds no label and no text."""
+
+    def __init__(self, dimension: int = BUCKETS, span: int = USUAL_SPAN) -> None:
+        self._share = np.zeros(dimension, np.float32)  # of mail that has the bucket, over _scale
+        self._mean = np.zeros(dimension, np.float32)  # of x/sqrt(n), over _scale
+        self._scale = 1.0
+        self._span = span
+        self.count = 0
+
+    @classmethod
+    def from_shipped(
+        cls, ids: Ints, share: Floats, mean: Floats, count: int, dimension: int = BUCKETS
+    ) -> UsualMail:
+        """Start from public mail until enough of the person's own was seen; `count` is its weight in mails."""
+        usual = cls(dimension)
+        usual._share[ids] = share
+        usual._mean[ids] = mean
+        usual.count = count
+        return usual
+
+    def see(self, ids: Ints) -> float:
+        """One more mail. Returns the share of the old mean that stays (0..1)."""
+        self.count += 1
+        keep = 1 - 1 / min(self.count, self._span)
+        if keep * self._scale < 1e-6:
+            self._share *= np.float32(self._scale * keep)
+            self._mean *= np.float32(self._scale * keep)
+            self._scale = 1.0
+        else:
+            self._scale *= keep
+        if len(ids):
+            self._share[ids] += np.float32((1 - keep) / self._scale)
+            self._mean[ids] += np.float32((1 - keep) / self._scale / math.sqrt(len(ids)))
+        return keep
+
+    def share(self, ids: Ints) -> Floats:
+        """Of the usual mail, the share that has each of these buckets (0..1)."""
+        return self._share[ids] * np.float32(self._scale)
+
+    def mean(self, ids: Ints) -> Floats:
+        return self._mean[ids] * np.float32(self._scale)
+
+    def dot(self, weights: Floats) -> float:
+        """What linear weights give the mean mail."""
+        return float(self._mean @ weights) * self._scale
+
+    def arrays(self) -> dict[str, NDArray[np.generic]]:
+        ids = np.flatnonzero(self._share * self._scale > 1e-4).astype(np.int32)
+        return {
+            "usual_ids": ids,
+            "usual_share": self.share(ids),
+            "usual_mean": self.mean(ids),
+            "usual_count": np.array(self.count),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """One label the head stands on. prior: logit of the model below the head when it was taught."""
+
+    identity: Identity
+    vector: MailVector
+    label: Label
+    weight: float
+    at: float
+    prior: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class KeptVector:
+    """A vector read back from a state."""
+
+    base_ids: Ints
+    dense: Floats
+    personal_ids: Ints
+
+
+class InstantHead:
+    """Not thread-safe: the scorer holds the lock."""
+
+    def __init__(
+        self, dimension: int = BUCKETS, usual: UsualMail | None = None, *, capacity: int = CAPACITY
+    ) -> None:
+        self.usual = usual or UsualMail(dimension)
+        self._dimension = dimension
+        self._capacity = capacity
+        self._lessons: dict[Identity, Lesson] = {}
+        self._clear()
+
+    def _clear(self) -> None:
+        self._weights = np.zeros(self._dimension, np.float32)
+        self._accumulator = np.full(self._dimension, INITIAL_ACCUMULATOR, np.float32)
+        self._offset = 0.0  # what the mean usual mail gets
+        self._mass = {Label.HAM: 0.0, Label.SPAM: 0.0}
+
+    def __len__(self) -> int:
+        return len(self._lessons)
+
+    def lessons(self) -> Iterator[Lesson]:
+        return iter(self._lessons.values())
+
+    def logit(self, vector: MailVector) -> float:
+        """What the lessons add to a mail's logit."""
+        ids = vector.personal_ids
+        if not self._lessons or not len(ids):
+            return 0.0
+        return float(self._weights[ids].sum()) / math.sqrt(len(ids)) - self._guard() * self._offset
+
+    def contributions(self, vector: MailVector) -> Floats:
+        """What each personal id adds to logit(), before the offset."""
+        ids = vector.personal_ids
+        return self._weights[ids] * np.float32(1 / math.sqrt(max(1, len(ids))))
+
+    def _guard(self) -> float:
+        return 1 - min(1.0, min(self._mass.values()) / BALANCED_AT)
+
+    def see(self, vector: MailVector) -> None:
+        """A mail arrived, of whatever kind: it is usual from now on."""
+        ids = vector.personal_ids
+        if not len(ids):
+            return
+        raw = float(self._weights[ids].sum()) / math.sqrt(len(ids)) if self._lessons else 0.0
+        keep = self.usual.see(ids)
+        self._offset = keep * self._offset + (1 - keep) * raw
+
+    def teach(self, lesson: Lesson) -> None:
+        """Learn one label. A label for a mail already taught replaces the old one (everything is rebuilt then)."""
+        if lesson.identity in self._lessons:
+            self.rebuild(
+                [*(old for old in self._lessons.values() if old.identity != lesson.identity), lesson]
+            )
+            return
+        self._lessons[lesson.identity] = lesson
+        while len(self._lessons) > self._capacity:  # its trace in the weights stays until the next rebuild
+            del self._lessons[next(iter(self._lessons))]
+        self._step(lesson)
+
+    def _step(self, lesson: Lesson) -> None:
+        ids = lesson.vector.personal_ids
+        self._mass[lesson.label] += lesson.weight
+        if not len(ids):
+            return
+        target = 1.0 if lesson.label is Label.SPAM else 0.0
+        scale = 1 / math.sqrt(len(ids))
+        now = lesson.prior + float(self._weights[ids].sum()) * scale - self._guard() * self._offset
+        gradient = (sigmoid(now) - target) * scale
+        accumulated = self._accumulator[ids] + np.float32(gradient * gradient)
+        self._accumulator[ids] = accumulated
+        step = np.float32(-LEARNING_RATE * lesson.weight * gradient) / np.sqrt(accumulated)
+        damping = np.float32(1 + self._guard() * (ONE_SIDED_DAMPING - 1))
+        step *= np.maximum(0, 1 - self.usual.share(ids) * damping)
+        self._weights[ids] += step
+        self._offset += float(step @ self.usual.mean(ids))
+
+    def forget(self, identity: Identity) -> bool:
+        """As if that label had never been taught. False if it was not."""
+        if identity not in self._lessons:
+            return False
+        self.rebuild([lesson for lesson in self._lessons.values() if lesson.identity != identity])
+        return True
+
+    def rebuild(self, lessons: Iterable[Lesson], prior: Callable[[MailVector], float] | None = None) -> None:
+        """Start anew from these lessons, oldest first; with `prior` the model below them has changed."""
+        kept: dict[Identity, Lesson] = {}
+        for lesson in sorted(lessons, key=lambda lesson: lesson.at):
+            kept.pop(lesson.identity, None)
+            kept[lesson.identity] = lesson
+        self._clear()
+        self._lessons = {}
+        for lesson in list(kept.values())[-self._capacity :]:
+            if prior is not None:
+                lesson = replace(lesson, prior=prior(lesson.vector))
+            self._lessons[lesson.identity] = lesson
+            self._step(lesson)
+
+    def state(self) -> bytes:
+        """Lessons and usual mail, to be read by from_state(). Numbers and identities, no text."""
+        lessons = list(self._lessons.values())
+        buffer = io.BytesIO()
+        np.savez_compressed(
+            buffer,
+            version=np.array(1),
+            dimension=np.array(self._dimension),
+            identities=np.array([lesson.identity for lesson in lessons], np.str_),
+            spam=np.array([lesson.label is Label.SPAM for lesson in lessons], bool),
+            numbers=np.array([(x.weight, x.at, x.prior) for x in lessons], np.float64).reshape(-1, 3),
+            base_ids=_joined([lesson.vector.base_ids for lesson in lessons], np.int32),
+            base_ends=np.cumsum([len(lesson.vector.base_ids) for lesson in lessons], dtype=np.int64),
+            personal_ids=_joined([lesson.vector.personal_ids for lesson in lessons], np.int32),
+            personal_ends=np.cumsum([len(lesson.vector.personal_ids) for lesson in lessons], dtype=np.int64),
+            dense=np.array([lesson.vector.dense for lesson in lessons], np.float32),
+            **self.usual.arrays(),  # type: ignore[arg-type]
+        )
+        return buffer.getvalue()
+
+    @classmethod
+    def from_state(cls, state: bytes, *, capacity: int = CAPACITY) -> InstantHead:
+        """ModelError if it is not one of ours."""
+        try:
+            with np.load(io.BytesIO(state), allow_pickle=False) as data:
+                if int(data["version"]) != 1:
+                    raise ValueError("version")
+                dimension = int(data["dimension"])
+                ids = data["usual_ids"].astype(np.int32)
+                usual = UsualMail.from_shipped(
+                    ids, data["usual_share"], data["usual_mean"], int(data["usual_count"]), dimension
+                )
+                head = cls(dimension, usual, capacity=capacity)
+                base = np.split(data["base_ids"].astype(np.int32), data["base_ends"][:-1])
+                personal = np.split(data["personal_ids"].astype(np.int32), data["personal_ends"][:-1])
+                if any(
+                    len(part) and not 0 <= part.min() <= part.max() < dimension for part in [ids, *personal]
+                ):
+                    raise ValueError("bucket")
+                rows = zip(
+                    data["identities"],
+                    data["spam"],
+                    data["numbers"],
+                    base,
+                    data["dense"],
+                    personal,
+                    strict=False,
+                )
+                lessons = [
+                    Lesson(
+                        Identity(str(identity)),
+                        KeptVector(words, dense.astype(np.float32), own),
+                        Label.SPAM if spam else Label.HAM,
+                        *(float(number) for number in numbers),
+                    )
+                    for identity, spam, numbers, words, dense, own in rows
+                ]
+                head.rebuild(lessons)
+                return head
+        except (ValueError, KeyError, IndexError, OSError, EOFError, zipfile.BadZipFile, TypeError) as error:
+            raise ModelError(
+                "The instant head's saved state is damaged.", "It is built again from the labels."
+            ) from error
+
+
+def _joined(parts: list[Ints], kind: type[np.int32]) -> Ints:
+    return np.concatenate(parts).astype(kind) if parts else np.zeros(0, kind)
+
+
+def sigmoid(logit: float) -> float:
+    """1/(1+e^-x) without overflow."""
+    if logit >= 0:
+        return 1 / (1 + math.exp(-min(logit, 700.0)))
+    return 1 - 1 / (1 + math.exp(max(logit, -700.0)))

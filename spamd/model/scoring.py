@@ -1,0 +1,224 @@
+"""One scorer for the whole daemon: the model that serves, the instant head and the memory of copies, behind one lock.
+
+`score` may be called from any thread; `reload` swaps the model between two mails.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from spamd.domain import Identity, Label, ModelCard, Score
+from spamd.errors import ModelError
+from spamd.model import base
+from spamd.model.bundle import Bundle, Bundles
+from spamd.model.copies import CopyMemory, Match
+from spamd.model.personal import InstantHead, Lesson, UsualMail, sigmoid
+from spamd.model.runtime import Floats, MailVector, Runtime
+
+REMEMBERED_FROM = (
+    0.5  # weight of a label from which copies follow it: the person's own word, not implicit evidence
+)
+COPY_LOGIT = 6.0  # calibrated logit a copy gets at least (or at most, for ham)
+
+
+class Scorer:
+    """Scores mail and learns from labels at once."""
+
+    def __init__(self, bundles: Bundles, head: InstantHead | None = None) -> None:
+        """ModelError when not even the shipped model can be used."""
+        self._lock = threading.RLock()
+        self._bundles = bundles
+        if head is None:
+            head = InstantHead(usual=_usual(bundles))
+        self.head = head
+        self.copies = CopyMemory()
+        bundle = bundles.current()
+        self._take(bundle, Runtime(bundle.path))
+        self._hints: tuple[str, Floats, Floats, base.Base] | None = None
+        for lesson in head.lessons():
+            self._remember(lesson.identity, lesson.vector, lesson.label, lesson.weight, lesson.at)
+
+    def _take(self, bundle: Bundle, runtime: Runtime) -> None:
+        self._runtime, self._card = runtime, bundle.card
+
+    @property
+    def card(self) -> ModelCard:
+        """Of the model that serves."""
+        return self._card
+
+    # scoring
+
+    def score(self, vector: MailVector, *, arrived: bool = True) -> Score:
+        """The model's word on one mail. arrived=False for a mail only looked at again (explained, tried).
+
+        SchemaMismatch for a vector of other features.
+        """
+        with self._lock:
+            bases, totals = self._runtime.score_logits([vector])
+            logit = float(totals[0]) + self.head.logit(vector)
+            match = self.copies.match(vector)
+            if match is not None:
+                logit = self._with_copy(logit, match)
+            elif arrived:
+                self.head.see(vector)
+            return Score(
+                probability=self.probability(logit),
+                logit=logit,
+                base_logit=float(bases[0]),
+                model_id=self._card.id,
+                copy_of=match.label if match else None,
+            )
+
+    def logits(self, vectors: Sequence[MailVector]) -> Floats:
+        """Total logits (model and head, without the memory of copies), for explanations and figures."""
+        with self._lock:
+            _, totals = self._runtime.score_logits(vectors)
+            return totals + np.array([self.head.logit(vector) for vector in vectors], np.float32)
+
+    def probability(self, logit: float) -> float:
+        """Calibrated by the card."""
+        a, b = self._card.calibration
+        return sigmoid(a * logit + b)
+
+    def copy_of(self, vector: MailVector) -> Match | None:
+        """The corrected mail this one is a near-copy of."""
+        with self._lock:
+            return self.copies.match(vector)
+
+    def _with_copy(self, logit: float, match: Match) -> float:
+        """What was just corrected decides its copies: on the calibrated scale, so that any threshold is passed."""
+        a, b = self._card.calibration
+        a = max(a, 1e-3)
+        far = (
+            np.log(max(self._card.junk_threshold, 0.5) / (1 - min(self._card.junk_threshold, 1 - 1e-9)))
+        ) + 3
+        if match.label is Label.SPAM:
+            return max(logit, (max(COPY_LOGIT, float(far)) - b) / a)
+        return min(logit, (-COPY_LOGIT - b) / a)
+
+    # explaining
+
+    def guess(self, vector: MailVector) -> tuple[Floats, Floats, Floats]:
+        """Roughly what each base id, personal id and dense feature adds to the logit; zeros where nothing is known.
+
+        Read from the numbers beside the model (linear architectures keep them); only to choose what to look at.
+        """
+        with self._lock:
+            hints = self._load_hints()
+            own = self.head.contributions(vector)
+            if hints is None:
+                return (
+                    np.zeros(len(vector.base_ids), np.float32),
+                    own,
+                    np.zeros(len(vector.dense), np.float32),
+                )
+            _, words, personal, parameters = hints
+            alpha = np.float32(self._card.alpha)
+            root = np.float32(1 / np.sqrt(max(1, len(vector.personal_ids))))
+            return (
+                alpha * words[vector.base_ids] / np.float32(np.sqrt(max(1, len(vector.base_ids)))),
+                personal[vector.personal_ids] * root + own,
+                alpha * parameters.standardise(vector.dense) * parameters.weights,
+            )
+
+    def copy_shift(self, vector: MailVector) -> float:
+        """How far the memory of copies moves this mail's logit."""
+        with self._lock:
+            match = self.copies.match(vector)
+            if match is None:
+                return 0.0
+            logit = float(self.logits([vector])[0])
+            return float(self._with_copy(logit, match)) - logit
+
+    def _load_hints(self) -> tuple[str, Floats, Floats, base.Base] | None:
+        if self._hints is None or self._hints[0] != self._card.sha256:
+            try:
+                parameters = base.load(self._bundles.shipped().folder).base
+                personal = base.personal_weights(self._bundles.current().folder)
+            except ModelError:
+                return None
+            self._hints = (self._card.sha256, parameters.weight_table(), personal, parameters)
+        return self._hints
+
+    # learning
+
+    def teach(
+        self,
+        vector: MailVector,
+        identity: Identity,
+        label: Label,
+        weight: float = 1.0,
+        at: float | None = None,
+    ) -> None:
+        """Learn one label at once; a newer label of the same mail replaces the older. at: None means now."""
+        at = time.time() if at is None else at
+        with self._lock:
+            self.head.teach(Lesson(identity, vector, label, weight, at, self._prior(vector)))
+            self._remember(identity, vector, label, weight, at)
+
+    def forget(self, identity: Identity) -> bool:
+        """As if that label had not been taught since the last night. False if it was not."""
+        with self._lock:
+            remembered = self.copies.forget(identity)
+            return self.head.forget(identity) or remembered
+
+    def rebuild(self, labels: Iterable[tuple[Identity, MailVector, Label, float, float]]) -> None:
+        """Start anew from the ledger (identity, vector, label, weight, time).
+
+        The head learns what is newer than the model; the memory of copies takes all of them.
+        """
+        with self._lock:
+            rows = sorted(labels, key=lambda row: row[4])
+            self.copies.clear()
+            for identity, vector, label, weight, at in rows:
+                self._remember(identity, vector, label, weight, at)
+            until = self._card.known_until
+            self.head.rebuild(
+                (
+                    Lesson(identity, vector, label, weight, at)
+                    for identity, vector, label, weight, at in rows
+                    if at > until
+                ),
+                self._prior,
+            )
+
+    def reload(self) -> bool:
+        """Look whether another model serves now, and swap. True if it does.
+
+        The head starts anew on it with the lessons the new model does not know. ModelError leaves the old one serving.
+        """
+        bundle = self._bundles.current()
+        with self._lock:
+            if bundle.card.id == self._card.id and bundle.card.sha256 == self._card.sha256:
+                return False
+        runtime = Runtime(bundle.path)  # outside the lock: mail goes on being scored meanwhile
+        with self._lock:
+            self._take(bundle, runtime)
+            until = bundle.card.known_until
+            self.head.rebuild((lesson for lesson in self.head.lessons() if lesson.at > until), self._prior)
+            return True
+
+    def _prior(self, vector: MailVector) -> float:
+        return float(self._runtime.score_logits([vector])[1][0])
+
+    def _remember(
+        self, identity: Identity, vector: MailVector, label: Label, weight: float, at: float
+    ) -> None:
+        if weight >= REMEMBERED_FROM:
+            self.copies.remember(identity, vector, label, at)
+
+
+class _HasShipped(Protocol):
+    def shipped(self) -> Bundle: ...
+
+
+def _usual(bundles: _HasShipped) -> UsualMail | None:
+    try:
+        return base.load(bundles.shipped().folder).usual()
+    except ModelError:
+        return None  # only the head's guard is weaker without it

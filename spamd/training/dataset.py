@@ -1,0 +1,195 @@
+"""Which labels a night learns from, in what mixture. NumPy only.
+
+From the ledger: one label per mail, newest word wins; near-copies count once; no sender, no day and no kind of evidence
+may dominate; about a tenth of the older labels is held out, always the same ones, so that nights can be compared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from spamd.domain import Label, LabelRecord, LabelSource
+from spamd.errors import SchemaMismatch
+from spamd.message.vector import unpack
+from spamd.model.copies import CopyMemory
+from spamd.model.runtime import MailVector
+
+MIN_PER_CLASS = 5  # below this a class is borrowed from the public reference set
+HELD_SHARE = 10  # one in ten of the older labels
+REPLAY = 2000  # older labels rehearsed each night, at least; else as many as there are new ones
+MAX_LABELS = 20_000
+SMOOTHING = 0.005
+DAY_CAP = 500  # new implicit labels of one day
+SENDER_CAP = 100  # labels of one sender and class in one night
+COPY_CAP = 3  # near-copies of one mail
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    identity: str
+    vector: MailVector
+    spam: bool
+    weight: float
+    at: float
+    implicit: bool = False
+    rescued: bool = False
+    sender: int = 0
+    fingerprint: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class Mixture:
+    """What a night works with."""
+
+    fresh: tuple[Example, ...]  # new since the parent model
+    replay: tuple[Example, ...]
+    held: tuple[Example, ...]
+    rescued: tuple[Example, ...]  # judged, whether learned or not
+    kept: tuple[Example, ...]  # lately, implicit or ham
+    counts: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def training(self) -> tuple[Example, ...]:
+        return self.replay + self.fresh
+
+
+def is_held(identity: str) -> bool:
+    """The same tenth of all mail, whichever night asks."""
+    return hashlib.sha256(identity.encode("utf-8", "replace")).digest()[0] < 256 // HELD_SHARE
+
+
+def examples(rows: Iterable[tuple[LabelRecord, bytes]]) -> list[Example]:
+    """Ledger rows with readable vectors, oldest first. Held labels and vectors of other features are left out."""
+    found: dict[tuple[str, str], Example] = {}
+    for record, packed in rows:
+        if record.held:
+            continue
+        try:
+            vector = unpack(packed)
+        except SchemaMismatch:
+            continue
+        found[record.account, record.identity] = Example(
+            identity=f"{record.account}\0{record.identity}",
+            vector=vector,
+            spam=record.label is Label.SPAM,
+            weight=record.weight,
+            at=record.at,
+            implicit=record.source is LabelSource.IMPLICIT,
+            rescued=record.label is Label.HAM
+            and record.source in (LabelSource.DRAG, LabelSource.UNDO, LabelSource.REVIEW, LabelSource.ADDON),
+            sender=int(getattr(vector, "sender", 0)),
+            fingerprint=vector.fingerprint,
+        )
+    return sorted(found.values(), key=lambda example: example.at)
+
+
+def mix(
+    all_examples: Sequence[Example],
+    *,
+    known_until: float,
+    from_scratch: bool = False,
+    replay: int = REPLAY,
+    seed: int = 0,
+) -> Mixture:
+    """Choose what to learn, what to rehearse and what to keep for the examination."""
+    old = [e for e in all_examples if e.at <= known_until and not from_scratch]
+    new = [e for e in all_examples if e.at > known_until or from_scratch]
+    if from_scratch:  # with everything new, the held-out tenth must come out of the new
+        held = [e for e in new if is_held(e.identity) and not e.implicit]
+    else:
+        held = [e for e in old if is_held(e.identity) and not e.implicit]
+    examined = {e.identity for e in held}
+    rng = np.random.default_rng(seed)
+    fresh = balanced(capped([e for e in new if e.identity not in examined]))
+    pool = capped([e for e in old if e.identity not in examined], day_cap=None, sender_cap=None)
+    chosen = _sample(pool, max(replay, len(fresh)), rng)
+    recent = [e for e in all_examples if not e.spam and not e.rescued][-300:]
+    counts = {
+        "fresh": len(fresh),
+        "replayed": len(chosen),
+        "held": len(held),
+        "ham": sum(not e.spam for e in fresh + chosen),
+        "spam": sum(e.spam for e in fresh + chosen),
+    }
+    return Mixture(
+        tuple(fresh),
+        tuple(chosen),
+        tuple(held[-3000:]),
+        tuple([e for e in all_examples if e.rescued][-1000:]),
+        tuple(recent),
+        counts,
+    )
+
+
+def capped(
+    some: Sequence[Example],
+    *,
+    day_cap: int | None = DAY_CAP,
+    sender_cap: int | None = SENDER_CAP,
+    copy_cap: int = COPY_CAP,
+) -> list[Example]:
+    """Newest labels first claim their place; order of the answer is by time."""
+    days: Counter[tuple[int, bool]] = Counter()
+    senders: Counter[tuple[int, bool]] = Counter()
+    copies: dict[bool, CopyCounter] = {True: CopyCounter(), False: CopyCounter()}
+    taken: list[Example] = []
+    for example in reversed(some[-MAX_LABELS:]):
+        day = (int(example.at // 86400), example.spam)
+        sender = (example.sender, example.spam)
+        if example.implicit and day_cap is not None and days[day] >= day_cap:
+            continue
+        if example.sender and sender_cap is not None and senders[sender] >= sender_cap:
+            continue
+        if copies[example.spam].seen(example.vector) >= copy_cap:
+            continue
+        days[day] += example.implicit
+        senders[sender] += 1
+        taken.append(example)
+    return taken[::-1]
+
+
+class CopyCounter:
+    """How many near-copies of a mail were counted before."""
+
+    def __init__(self) -> None:
+        self._memory = CopyMemory(capacity=MAX_LABELS)
+        self._counts: Counter[str] = Counter()
+
+    def seen(self, vector: MailVector) -> int:
+        """Counts this one too. Near-copies are named after the first of them."""
+        match = self._memory.match(vector)
+        name = match.key if match else str(len(self._counts))
+        if match is None:
+            self._memory.remember(name, vector, Label.SPAM, 0.0)
+        self._counts[name] += 1
+        return self._counts[name] - 1
+
+
+def balanced(some: Sequence[Example], *, at_most: float = 4.0) -> list[Example]:
+    """Weights such that both classes pull alike, the rarer one by at most `at_most` times its own."""
+    mass = [sum(e.weight for e in some if e.spam is spam) for spam in (False, True)]
+    if not all(mass):
+        return list(some)
+    target = sum(mass) / 2
+    factor = [float(np.clip(target / m, 1 / at_most, at_most)) for m in mass]
+    return [replace(e, weight=e.weight * factor[e.spam]) for e in some]
+
+
+def _sample(pool: Sequence[Example], count: int, rng: np.random.Generator) -> list[Example]:
+    """As many of each class, as far as they reach; the rest from the other. Order by time."""
+    if len(pool) <= count:
+        return list(pool)
+    by_class: dict[bool, list[int]] = defaultdict(list)
+    for index, example in enumerate(pool):
+        by_class[example.spam].append(index)
+    ham, spam = by_class[False], by_class[True]
+    share = min(len(ham), max(count // 2, count - len(spam)))
+    picked = np.concatenate(
+        [rng.permutation(np.array(ham, int))[:share], rng.permutation(np.array(spam, int))[: count - share]]
+    )
+    return [pool[i] for i in sorted(picked.tolist())]

@@ -1,0 +1,63 @@
+"""Scores before and after on the mail that decides, for the gate (model/gate.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from spamd.domain import ModelCard
+from spamd.model.base import Reference
+from spamd.model.gate import Night, Numbers, Scored
+from spamd.model.runtime import MailVector, Runtime
+from spamd.training.dataset import Mixture
+
+
+def probabilities(logits: Numbers, calibration: tuple[float, float]) -> Numbers:
+    a, b = calibration
+    answer: Numbers = 1 / (1 + np.exp(-np.clip(a * logits.astype(np.float64) + b, -700, 700)))
+    return answer
+
+
+def examine(
+    mixture: Mixture,
+    reference: Reference,
+    *,
+    before: tuple[Path, ModelCard],
+    after: tuple[Path, tuple[float, float]],
+    difference: float,
+    threshold: float,
+) -> Night:
+    """Both models over the held-out, rescued, pinned and kept mail. Probabilities by each model's own calibration."""
+    old, new = Runtime(before[0]), Runtime(after[0])
+
+    def scored(vectors: Sequence[MailVector], spam: Sequence[bool]) -> Scored:
+        was = old.score_logits(vectors)[1].astype(np.float64)
+        now = new.score_logits(vectors)[1].astype(np.float64)
+        return Scored(
+            probabilities(was, before[1].calibration), probabilities(now, after[1]), np.array(spam, bool)
+        )
+
+    kept = [e.vector for e in mixture.kept]
+    return Night(
+        held=scored([e.vector for e in mixture.held], [e.spam for e in mixture.held]),
+        rescued=scored([e.vector for e in mixture.rescued], [e.spam for e in mixture.rescued]),
+        pinned=scored(reference.vectors, reference.spam.tolist()),
+        kept_before=old.score_logits(kept)[1].astype(np.float64),
+        kept_after=new.score_logits(kept)[1].astype(np.float64),
+        threshold=threshold,
+        difference=difference,
+        learned=dict(mixture.counts),
+    )
+
+
+def expected_calibration_error(values: Numbers, spam: Numbers, bins: int = 10) -> float:
+    """Mean gap between promised and true share of spam, over bins of equal size (0..1)."""
+    if not len(values):
+        return 0.0
+    order = np.argsort(values)
+    parts = [part for part in np.array_split(order, bins) if len(part)]
+    return float(
+        sum(len(part) * abs(values[part].mean() - spam[part].mean()) for part in parts) / len(values)
+    )

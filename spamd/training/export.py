@@ -1,0 +1,74 @@
+"""Base and personal part in one TFLite file, dynamic-range quantised."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from spamd.model.base import CLIP, Base
+
+
+class Combined(tf.Module):  # type: ignore[misc]
+    """(base logit, alpha * base + personal) from the three inputs of model/runtime.py."""
+
+    def __init__(self, base: Base, personal: keras.Model | None, alpha: float) -> None:
+        super().__init__()
+        self.pad = len(base.table) - 1
+        self.table = tf.Variable(base.weight_table()[:, None], name="base_table")
+        self.mean = tf.constant(base.mean)
+        self.deviation = tf.constant(base.deviation)
+        self.weights = tf.constant(base.weights[:, None])
+        self.bias = tf.constant(base.bias, tf.float32)
+        self.alpha = alpha
+        self.personal = personal
+
+    def standardised(self, dense: Any) -> Any:
+        known = tf.where(tf.equal(dense, dense), dense, self.mean[None, :])
+        return tf.clip_by_value((known - self.mean) / self.deviation, -CLIP, CLIP)
+
+    def logits(self, base_ids: Any, dense: Any, personal_ids: Any) -> Any:
+        count = tf.reduce_sum(tf.cast(base_ids < self.pad, tf.float32), 1, keepdims=True)
+        words = tf.reduce_sum(tf.gather(self.table, base_ids)[:, :, 0], 1, keepdims=True)
+        z = self.standardised(dense)
+        base = words * tf.math.rsqrt(tf.maximum(count, 1.0)) + tf.matmul(z, self.weights) + self.bias
+        total = self.alpha * base
+        if self.personal is not None:
+            total += self.personal([personal_ids, z])
+        else:  # the file has three inputs in any case
+            total += 0.0 * tf.cast(tf.reduce_sum(personal_ids, 1, keepdims=True), tf.float32)
+        return tf.concat([base, total], 1)
+
+    def function(self, batch: int | None = None) -> Any:
+        features = int(self.mean.shape[0])
+        signature = [
+            tf.TensorSpec([batch, None], tf.int32, name="base_ids"),
+            tf.TensorSpec([batch, features], tf.float32, name="dense"),
+            tf.TensorSpec([batch, None], tf.int32, name="personal_ids"),
+        ]
+
+        def call(base_ids: Any, dense: Any, personal_ids: Any) -> Any:
+            return self.logits(base_ids, dense, personal_ids)
+
+        return tf.function(call, input_signature=signature)
+
+
+def to_tflite(combined: Combined) -> bytes:
+    """The file's bytes. Weights int8 with one scale per tensor: tflite-runtime 2.14 must run the dense layers too."""
+    concrete = combined.function(batch=1).get_concrete_function()
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], combined)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter._experimental_disable_per_channel_quantization_for_dense_layers = True
+    content: bytes = converter.convert()
+    return content
+
+
+def padded(parts: list[Any], pad: int, width: int | None = None) -> Any:
+    """Ragged id lists as one int32 matrix, filled up with the pad number."""
+    width = width or max([1, *(len(part) for part in parts)])
+    rows = np.full((len(parts), width), pad, np.int32)
+    for row, part in zip(rows, parts, strict=True):
+        row[: min(width, len(part))] = part[:width]
+    return rows

@@ -1,0 +1,235 @@
+"""One night's work: read, mix, fit, calibrate, export, compare, examine, write the candidate bundle."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from spamd.domain import LabelRecord, ModelCard, ModelId
+from spamd.errors import ModelError, TrainingError
+from spamd.message.vector import BUCKETS, SCHEMA
+from spamd.model import base as base_file
+from spamd.model import bundle, gate
+from spamd.model.base import Reference
+from spamd.model.gate import Numbers
+from spamd.model.runtime import Runtime
+from spamd.training import dataset, examine, export
+from spamd.training.architectures import ARCHITECTURES, SHIPPED, Architecture
+from spamd.training.dataset import Example, Mixture
+from spamd.training.fit import State, fit, logits
+from spamd.training.report import NothingToLearn, Reporter
+
+FEWEST_HAM = 5  # with less good mail to learn from, any lesson would lift all mail
+FEWEST_SPAM = 5  # below this, public spam is the counterweight
+HAM_ONLY_ALPHA_FACTOR = 2.0  # without own spam the base must carry more (reference: .7 -> 1.4)
+COMPARED = 2000
+PRIOR_MASS = 20.0  # pseudo-mails that hold the calibration near what it was
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    parent: Path
+    shipped: Path
+    out: Path
+    from_scratch: bool = False
+    architecture: str = SHIPPED
+    threshold: float | None = None  # probability; None: the parent card's
+    replay: int = dataset.REPLAY
+    seed: int = 0
+
+
+def run(rows: Iterable[tuple[LabelRecord, bytes]], settings: Settings, report: Reporter) -> ModelCard:
+    """Train on these ledger rows and write `out`. Returns the candidate's card.
+
+    NothingToLearn: too few labels, or of one kind. TrainingError, ModelError: parent or installation unusable.
+    """
+    began = time.process_time()
+    architecture = ARCHITECTURES.get(settings.architecture)
+    if architecture is None:
+        raise TrainingError(
+            f"There is no architecture {settings.architecture}.", f"There are: {', '.join(ARCHITECTURES)}."
+        )
+    parent = bundle.verify(settings.parent)
+    reference = base_file.load(settings.shipped)
+    from_scratch = settings.from_scratch or not architecture.sparse
+    state = None if from_scratch else read_state(parent, settings.shipped)
+    if state is None:
+        from_scratch = True  # weights of another base, or none yet
+    report.event("stage", stage="read")
+    everything = dataset.examples(rows)
+    mixture = dataset.mix(
+        everything,
+        known_until=parent.card.known_until,
+        from_scratch=from_scratch,
+        replay=settings.replay,
+        seed=settings.seed,
+    )
+    examples, alpha = counterweighted(mixture, reference, architecture)
+    report.event("stage", stage="fit", mails=len(examples))
+    fitted = fit(
+        architecture,
+        reference.base,
+        BUCKETS,
+        examples,
+        state=state,
+        alpha=alpha,
+        seed=settings.seed,
+        progress=lambda done, of: report.progress("fit", done, of),
+    )
+    report.event("stage", stage="export")
+    settings.out.mkdir(parents=True, exist_ok=True)
+    path = settings.out / bundle.MODEL
+    path.write_bytes(export.to_tflite(export.Combined(reference.base, fitted.model, alpha)))
+    files = {}
+    if fitted.state is not None:
+        write_state(settings.out, fitted.state, settings.shipped)
+        files[bundle.WEIGHTS] = bundle.digest(settings.out / bundle.WEIGHTS)
+
+    report.event("stage", stage="examine")
+    compared = ([e.vector for e in mixture.held] + [e.vector for e in examples])[:COMPARED]
+    keras_logits = logits(fitted, reference.base, BUCKETS, compared, alpha)
+    tflite_logits = Runtime(path).score_logits(compared)[1]
+    difference = float(np.abs(keras_logits - tflite_logits).max(initial=0.0))
+    calibration = calibrate(mixture, Runtime(path), parent.card, reference)
+    threshold = parent.card.junk_threshold if settings.threshold is None else settings.threshold
+    night = examine.examine(
+        mixture,
+        reference,
+        before=(parent.path, parent.card),
+        after=(path, calibration),
+        difference=difference,
+        threshold=threshold,
+    )
+    gate.save(settings.out, night)
+    sha = bundle.digest(path)
+    card = ModelCard(
+        id=ModelId(f"personal-{sha[:10]}"),
+        parent=parent.card.id,
+        created_at=time.time(),
+        schema=SCHEMA,
+        sha256=sha,
+        architecture=architecture.name,
+        alpha=alpha,
+        calibration=calibration,
+        labels={
+            side: sum(e.spam is spam for e in everything) for side, spam in (("ham", False), ("spam", True))
+        },
+        figures={
+            "fresh": float(len(mixture.fresh)),
+            "replayed": float(len(mixture.replay)),
+            "held": float(len(mixture.held)),
+            "counterweight": float(len(examples) - len(mixture.training)),
+            "from_scratch": float(from_scratch),
+            "tflite_difference": difference,
+            "decisions_changed": float(((keras_logits > 0) != (tflite_logits > 0)).sum()),
+            "expected_calibration_error": examine.expected_calibration_error(
+                night.held.after, night.held.spam.astype(np.float64)
+            ),
+            "cpu_seconds": round(time.process_time() - began, 2),
+        },
+        junk_threshold=parent.card.junk_threshold,
+        known_until=max((e.at for e in everything), default=parent.card.known_until),
+        files=files,
+    )
+    bundle.write_card(settings.out, card)
+    return card
+
+
+def counterweighted(
+    mixture: Mixture, reference: Reference, architecture: Architecture
+) -> tuple[list[Example], float]:
+    """The mails to train on, and the base's multiplier.
+
+    Own good mail alone is a first lesson: public spam stands on the other side. Own spam alone is none: it would teach
+    the model that everything this mailbox's mail has in common is spam.
+    """
+    training = list(mixture.training)
+    ham = sum(not e.spam for e in training)
+    spam = len(training) - ham
+    if not mixture.fresh:
+        raise NothingToLearn("There are no new labels.")
+    if ham < FEWEST_HAM:
+        raise NothingToLearn(
+            f"There is too little good mail to learn from ({ham} of at least {FEWEST_HAM}): spam alone would lift all mail."
+        )
+    if spam >= FEWEST_SPAM:
+        return training, architecture.alpha
+    public = [vector for vector, is_spam in zip(reference.vectors, reference.spam, strict=True) if is_spam]
+    wanted = min(len(public), max(100, 2 * ham))
+    chosen = np.random.default_rng(11).permutation(len(public))[:wanted]
+    weight = sum(e.weight for e in training if not e.spam) / wanted
+    training += [
+        Example(f"public\0{i}", public[i], spam=True, weight=weight, at=0.0, implicit=True)
+        for i in chosen.tolist()
+    ]
+    return training, architecture.alpha * HAM_ONLY_ALPHA_FACTOR
+
+
+def calibrate(
+    mixture: Mixture, runtime: Runtime, parent: ModelCard, reference: Reference
+) -> tuple[float, float]:
+    """Platt's a and b on held-out labels of the person, held near the parent's by `PRIOR_MASS` mails; a stays > 0."""
+    held = [e for e in mixture.held if not e.implicit]
+    spam = np.array([e.spam for e in held], bool)
+    if min(int(spam.sum()), int((~spam).sum())) < 10:
+        return parent.calibration
+    x = runtime.score_logits([e.vector for e in held])[1].astype(np.float64)
+    return platt(x, spam, parent.calibration)
+
+
+def platt(x: Numbers, spam: np.typing.NDArray[np.bool_], prior: tuple[float, float]) -> tuple[float, float]:
+    """Newton's method on the smoothed log-loss, with a Gaussian pull towards the prior."""
+    count_spam, count_ham = int(spam.sum()), int((~spam).sum())
+    target = np.where(spam, (count_spam + 1) / (count_spam + 2), 1 / (count_ham + 2))
+    features = np.column_stack([x, np.ones(len(x))])
+    start = np.array(prior, np.float64)
+    weights = start.copy()
+    pull = np.diag([PRIOR_MASS, PRIOR_MASS / 4])
+    for _ in range(50):
+        p = 1 / (1 + np.exp(-np.clip(features @ weights, -40, 40)))
+        gradient = features.T @ (p - target) + pull @ (weights - start)
+        curvature = (features * (p * (1 - p))[:, None]).T @ features + pull
+        step = np.linalg.solve(curvature, gradient)
+        weights -= np.clip(step, -1, 1)
+        if np.abs(step).max() < 1e-6:
+            break
+    return float(np.clip(weights[0], 0.1, 10)), float(np.clip(weights[1], -10, 10))
+
+
+# The float weights and Adagrad's sums lie beside the file, so that nights add up without rounding twice.
+
+
+def write_state(folder: Path, state: State, shipped: Path) -> None:
+    touched = np.flatnonzero((state.weights != 0) | (state.accumulator > 1.01e-4)).astype(np.int32)
+    np.savez_compressed(
+        folder / bundle.WEIGHTS,
+        ids=touched,
+        weights=state.weights[touched],
+        accumulator=state.accumulator[touched],
+        base=np.array(bundle.digest(shipped / base_file.REFERENCE)),
+    )
+
+
+def read_state(parent: bundle.Bundle, shipped: Path) -> State | None:
+    """None where there is none, or where it was learned on another base."""
+    path = parent.folder / bundle.WEIGHTS
+    if not path.is_file() or bundle.WEIGHTS not in parent.card.files:
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            if str(data["base"]) != bundle.digest(shipped / base_file.REFERENCE):
+                return None
+            weights = np.zeros(BUCKETS, np.float32)
+            accumulator = np.full(BUCKETS, 1e-4, np.float32)
+            weights[data["ids"]] = data["weights"]
+            accumulator[data["ids"]] = data["accumulator"]
+            return State(weights, accumulator)
+    except (OSError, ValueError, KeyError, IndexError) as error:
+        raise ModelError("The weights beside the parent model are damaged.", "Train from scratch.") from error
+
+
+__all__ = ["NothingToLearn", "Settings", "run"]
