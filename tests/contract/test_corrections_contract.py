@@ -1,0 +1,320 @@
+"""What a person does, on real servers: which moves are labels, and which are not.
+
+Every row of the table of corrections, with server ids and without, with CONDSTORE and without, while the filter looks
+on and while it is away. The model is scripted; session, mover, store, filter and learner are real.
+"""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from spamd.domain import AccountName, Evidence, FolderName, Label, LabelSource, Mode, MoveState
+from spamd.filtering import Filter
+from spamd.learning import FirstReading, Learner
+from spamd.mailbox.move_commands import ImapCommands
+from spamd.mailbox.mover import JournaledMover
+from spamd.mailbox.session import open_session
+from spamd.store.database import Store
+from tests.fakes.scripted_scorer import ScriptedScorer
+from tests.servers.dovecot import OUTLOOK
+from tests.servers.mailhost import PASSWORD, nothing_lost, snapshot
+from tests.unit.test_filtering import mail
+
+PROVEN = Evidence(Mode.FILTERING, 0.97, 0.5, 400, 90, 0, 0.001, 0.9, "")
+SERVERS = {
+    "dovecot-maildir": {},
+    "dovecot-mdbox": {"storage": "mdbox"},
+    "dovecot-inbox-prefix": {"separator": ".", "prefix": "INBOX."},
+    "like-outlook": {"capabilities": OUTLOOK, "special_use": False, "junk": "Junk Email"},
+    "no-move": {"capabilities": "IMAP4rev1 LITERAL+ ID NAMESPACE IDLE UIDPLUS"},
+}
+SUBJECT = iter(range(10**9))
+
+
+@pytest.fixture(params=[*SERVERS, "pymap", "cyrus"])
+def host(request):
+    if request.param in SERVERS:
+        return request.getfixturevalue("dovecot")(**SERVERS[request.param])
+    return request.getfixturevalue(request.param)
+
+
+class Home:
+    """One account of one person, watched."""
+
+    def __init__(self, host, path):
+        self.host, self.user = host, host.new_user()
+        self.path = path
+        self.later = 0.0
+        self.account = host.account(self.user)
+        self.store = Store(path / "spamd.db", clock=self.clock)
+        self.scorer = ScriptedScorer()
+        self.archive = host.junk[: -len(host.junk.rpartition(host.separator)[2])] + "Keep"
+        host.create(self.user, self.archive)
+        self.session = None
+        self.since = time.time() - 5
+        self.come_back()
+        self.look()
+
+    def clock(self):
+        return time.time() + self.later
+
+    def come_back(self):
+        """A new process on the same database."""
+        self.go_away()
+        self.session = open_session(self.account, PASSWORD)
+        mover = JournaledMover(
+            self.session, ImapCommands(self.session), self.store, self.user, clock=self.clock
+        )
+        self.filter = Filter(
+            self.session,
+            mover,
+            self.store,
+            self.scorer,
+            self.account,
+            evidence=lambda: PROVEN,
+            clock=self.clock,
+        )
+        self.learner = Learner(
+            self.session, self.store, self.scorer, self.account, since=self.since, clock=self.clock
+        )
+        self.filter.recover()
+
+    def go_away(self):
+        if self.session is not None:
+            self.session.close()
+        self.session = None
+
+    def close(self):
+        self.go_away()
+        self.store.close()
+
+    def look(self):
+        look = self.learner.look()
+        judged = self.filter.judge(look.new)
+        self.learner.settle(look)
+        return judged
+
+    def arrive(self, score=0.01, *, folder="INBOX", raw=None, **more):
+        """Its UID."""
+        raw = raw or mail(next(SUBJECT), score)
+        return self.host.append(self.user, raw, folder=folder, **more)[0]
+
+    def uids(self, folder):
+        with self.host.oracle(self.user) as imap:
+            imap.select(f'"{folder}"', readonly=True)
+            return [int(uid) for uid in imap.uid("SEARCH", "ALL")[1][0].split()]
+
+    def drag(self, folder, target, *uids):
+        self.host.move(self.user, uids or self.uids(folder), folder, target)
+
+    def labels(self):
+        rows = self.store.labels(AccountName(self.user))
+        return sorted((row.label.value, row.source.value) for row in rows)
+
+
+@pytest.fixture
+def at_home(host, tmp_path):
+    home = Home(host, tmp_path)
+    yield home
+    home.close()
+    assert not home.store.path.with_suffix(".broken").exists()
+
+
+SPAM, HAM = ("spam", "drag"), ("ham", "drag")
+
+
+@pytest.mark.parametrize("away", [False, True], ids=["looking", "away"])
+def test_drags(at_home, away):
+    """To Junk, out of it, both at once, to another folder; each once, also when nobody looked."""
+    home, junk = at_home, at_home.host.junk
+    first, second = home.arrive(), home.arrive()
+    home.arrive(folder=junk)
+    home.look()
+    with nothing_lost(home.host, home.user):
+        if away:
+            home.go_away()
+        home.drag("INBOX", junk, first)
+        if away:
+            home.come_back()
+        home.look()
+        assert home.labels() == [SPAM]
+        if away:
+            home.go_away()
+        (rescued, *_) = home.uids(junk)
+        home.drag(junk, "INBOX", rescued)
+        home.drag("INBOX", junk, second)
+        if away:
+            home.come_back()
+        home.look()
+        home.look()
+        assert home.labels() == [HAM, SPAM, SPAM]
+        home.drag(junk, home.archive, home.uids(junk)[-1])
+        home.look()
+        home.look()
+        assert home.labels() == [HAM, HAM, SPAM]
+        home.look()
+    assert home.labels() == [HAM, HAM, SPAM]
+
+
+def test_no_labels(at_home):
+    """A server filter, our own move, Trash, emptied Junk, another folder, a ping-pong, a copy."""
+    home, junk, trash = at_home, at_home.host.junk, at_home.host.trash
+    home.arrive(folder=junk)  # a server filter
+    deleted, archived, pinged, copied = (home.arrive() for _ in range(4))
+    home.arrive(0.99)  # ours
+    home.look()
+    home.look()
+    assert len(home.uids(junk)) == 2
+    home.drag("INBOX", trash, deleted)
+    home.drag("INBOX", home.archive, archived)
+    home.drag("INBOX", junk, pinged)
+    home.drag(junk, "INBOX", home.uids(junk)[-1])
+    with home.host.oracle(home.user) as imap:
+        imap.select("INBOX", readonly=True)
+        imap.uid("COPY", str(copied), f'"{junk}"')
+    home.look()
+    home.look()
+    assert home.labels() == []
+    home.drag(junk, trash, home.uids(junk)[0])
+    home.look()
+    with home.host.oracle(home.user) as imap:
+        imap.select(f'"{junk}"')
+        imap.uid("STORE", "1:*", "+FLAGS.SILENT", "(\\Deleted)")
+        imap.expunge()
+    home.look()
+    home.look()
+    assert home.labels() == []
+
+
+def test_our_move_rescued(at_home):
+    home, junk = at_home, at_home.host.junk
+    home.arrive(0.99)
+    with nothing_lost(home.host, home.user):
+        (judged,) = home.look()
+        assert judged.moved
+        home.drag(junk, "INBOX")
+        home.look()
+        home.look()
+    assert home.labels() == [HAM]
+    assert home.uids(junk) == []
+    assert [row.state for row in home.store.moves(AccountName(home.user))] == [MoveState.DONE]
+
+
+def test_copy_mark_expunge_over_three_looks(at_home):
+    home, junk = at_home, at_home.host.junk
+    uid, other = home.arrive(), home.arrive()
+    home.look()
+    with home.host.oracle(home.user) as imap:
+        imap.select("INBOX")
+        imap.uid("COPY", str(uid), f'"{junk}"')
+        home.look()
+        imap.uid("STORE", str(uid), "+FLAGS.SILENT", "(\\Deleted)")
+        home.look()
+        assert home.labels() == []
+        imap.expunge()
+    home.look()
+    assert home.labels() == [SPAM]
+    assert home.uids("INBOX") == [other]
+
+
+def test_identical_mails_count_one_by_one(at_home):
+    home, junk = at_home, at_home.host.junk
+    raw = mail(next(SUBJECT))
+    at = time.time()
+    first, second = home.arrive(raw=raw, at=at), home.arrive(raw=raw, at=at)
+    home.look()
+    home.drag("INBOX", junk, first)
+    home.look()
+    spam = home.store.labels(AccountName(home.user))
+    assert len(spam) == 1
+    home.drag("INBOX", junk, second)
+    home.look()
+    assert {row.label for row in home.store.labels(AccountName(home.user))} == {Label.SPAM}
+
+
+def test_a_twin_in_the_inbox_when_junk_is_emptied(at_home):
+    """Content ids (Cyrus): the same bytes delivered again are new mail, and stay when Junk is emptied."""
+    home, junk = at_home, at_home.host.junk
+    raw = mail(next(SUBJECT))
+    home.arrive(raw=raw, folder=junk, at=time.time() - 100)
+    home.look()
+    home.arrive(raw=raw)
+    home.look()
+    with home.host.oracle(home.user) as imap:
+        imap.select(f'"{junk}"')
+        imap.uid("STORE", "1:*", "+FLAGS.SILENT", "(\\Deleted)")
+        imap.expunge()
+    home.look()
+    home.look()
+    assert home.labels() == []
+
+
+def test_mail_without_message_id(at_home):
+    home = at_home
+    uid = home.arrive(raw=b"From: a@b.example\r\nSubject: none\r\n\r\nText %d\r\n" % next(SUBJECT))
+    home.look()
+    home.drag("INBOX", home.host.junk, uid)
+    home.look()
+    assert home.labels() == [SPAM]
+
+
+def test_fifty_at_once(at_home):
+    home = at_home
+    uids = home.host.append(home.user, *(mail(next(SUBJECT)) for _ in range(50)))
+    kept = home.arrive()
+    home.look()
+    home.drag("INBOX", home.host.junk, *uids)
+    home.look()
+    assert home.labels() == [SPAM] * 50
+    assert home.uids("INBOX") == [kept]
+
+
+def test_junk_recreated_and_all_copied_back(at_home):
+    home, junk = at_home, at_home.host.junk
+    for _ in range(3):
+        home.arrive(folder=junk)
+    home.look()
+    with home.host.oracle(home.user) as imap:
+        old = junk[: -len(junk.rpartition(home.host.separator)[2])] + "Older"
+        assert imap.rename(f'"{junk}"', f'"{old}"')[0] == "OK"
+        imap.create(f'"{junk}"')
+        imap.select(f'"{old}"', readonly=True)
+        imap.uid("COPY", "1:*", f'"{junk}"')
+    home.come_back()
+    home.look()
+    home.look()
+    assert home.labels() == []
+
+
+def test_keywords(at_home):
+    home = at_home
+    if not home.session.abilities.keywords:
+        pytest.skip("this server keeps no keywords")
+    hinted, both, other, kept = (home.arrive() for _ in range(4))
+    home.look()
+    home.host.store(home.user, [hinted], "+FLAGS", "$Junk")
+    home.host.store(home.user, [both], "+FLAGS", "Junk NonJunk")
+    home.host.store(home.user, [other], "+FLAGS", "work")
+    home.look()
+    home.look()
+    assert home.labels() == [("spam", "hint")]
+    home.host.store(home.user, [kept], "+FLAGS", "NonJunk")
+    home.look()
+    assert home.labels() == [("ham", "hint"), ("spam", "hint")]
+
+
+def test_the_first_reading_leaves_no_trace(at_home):
+    home, junk = at_home, at_home.host.junk
+    home.host.append(home.user, *(mail(next(SUBJECT), 0.9) for _ in range(20)), folder=junk)
+    home.host.append(home.user, *(mail(next(SUBJECT), 0.1) for _ in range(20)), folder=home.archive)
+    before = snapshot(home.host, home.user)
+    reading = FirstReading(home.session, home.store, home.scorer, home.account, clock=home.clock)
+    assert reading.run().done == 40
+    assert home.store.label_counts(AccountName(home.user)) == {
+        (LabelSource.FOLDER, Label.SPAM): 20,
+        (LabelSource.FOLDER, Label.HAM): 20,
+    }
+    assert snapshot(home.host, home.user) == before
+    assert home.session.status(FolderName("INBOX"))
