@@ -130,8 +130,9 @@ def _in_children(count: int, work: Callable[..., None], *arguments: object) -> l
 
 
 def bench_model(files: Sequence[Path]) -> dict[str, object]:
-    from spamd.message import links, parsing, text, vector
     from spamd.model import explanation
+
+    from spamd.message import links, parsing, text, vector
 
     gc.collect()
     gc.freeze()  # as the daemon does: what is loaded once is not looked through again

@@ -403,7 +403,7 @@ def on_mains(supplies: Path = Path("/sys/class/power_supply")) -> bool:
         status = (
             ctypes.c_byte * 12
         )()  # SYSTEM_POWER_STATUS; its first byte: 0 battery, 1 mains, 255 unknown
-        if getattr(ctypes, "windll").kernel32.GetSystemPowerStatus(status):
+        if getattr(ctypes, "windll").kernel32.GetSystemPowerStatus(status):  # noqa: B009 absent elsewhere
             return status[0] != 0
     return True
 

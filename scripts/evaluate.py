@@ -1,0 +1,457 @@
+#!/usr/bin/env python3
+"""Run the product's own code over a stream of labelled mail, as it would have been judged at the time.
+
+    scripts/evaluate.py --index INDEX --protocol immediate|nightly|corrections|bootstrap|cold --out RESULTS
+
+INDEX has lines `label path [day]` in order of arrival, paths relative to its folder. RESULTS gets lines
+`label score day verdict`: the score (log odds, higher is spammier) and the verdict under the evidence rules, both before
+any label of that message was known. The last line on standard output is a JSON summary.
+
+immediate    score a message, then learn its true label at once
+nightly      a day's mail is scored with what was known when the day began; at midnight the nightly job learns it all
+corrections  nightly; a wrong verdict is corrected by the person at once with probability --correct-fraction; what is left
+             uncorrected becomes weak evidence, right or wrong
+bootstrap    corrections, with the first --bootstrap N messages lying in folders when the account is added
+cold         the shipped base alone; nothing is learned
+
+--poison SHARE (or ham, spam): each night is also run on a copy whose new labels are damaged (flipped with that
+probability, or all ham, or all spam); counted is how often the gate refuses. The damaged model is never used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import contextlib
+import dataclasses
+import email.utils
+import json
+import math
+import random
+import re
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from spamd.model.bundle import Bundles  # noqa: E402
+from spamd.model.scoring import Scorer  # noqa: E402
+
+from spamd import paths as places  # noqa: E402
+from spamd.domain import (  # noqa: E402
+    Account,
+    AccountName,
+    Evidence,
+    Identity,
+    Label,
+    LabelRecord,
+    LabelSource,
+    Mode,
+    ModelId,
+    Score,
+    Verdict,
+)
+from spamd.judgement import evidence, policy  # noqa: E402
+from spamd.message import vector  # noqa: E402
+
+ACCOUNT = AccountName("stream")
+DAY = 86400.0
+EPOCH = 20_000 * DAY  # the stream's days are numbered; a plausible clock is enough
+HEAD = 2**20  # bytes read of one file: the parser looks at the first 64 KiB
+KEPT_WEIGHT = 0.3
+FROM_LINE = re.compile(rb"\AFrom [^\r\n]*\r?\n")
+RECEIVED = re.compile(rb"^Received:(.*?)(?=^\S|\Z)", re.IGNORECASE | re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    number: int
+    label: Label
+    path: Path
+    day: int | None
+
+    @property
+    def identity(self) -> Identity:
+        return Identity(f"hash:{self.number}")
+
+
+def read_index(index: Path, limit: int | None) -> list[Mail]:
+    mails = []
+    for line in index.read_text(encoding="utf-8", errors="surrogateescape").splitlines():
+        words = line.split()
+        if len(words) < 2:
+            continue
+        label = Label.SPAM if words[0].lower() in ("spam", "1") else Label.HAM
+        day = int(float(words[2])) if len(words) > 2 else None
+        mails.append(Mail(len(mails), label, index.parent / words[1], day))
+        if limit and len(mails) >= limit:
+            break
+    return mails
+
+
+def read_mail(mail: Mail) -> bytes:
+    with mail.path.open("rb") as file:
+        return FROM_LINE.sub(b"", file.read(HEAD))
+
+
+def day_of(raw: bytes, before: int) -> int:
+    """From the topmost Received line; the day before it where there is none."""
+    found = RECEIVED.search(raw[:16384])
+    if found:
+        with contextlib.suppress(ValueError, TypeError, OverflowError):
+            text = found[1].rpartition(b";")[2].decode("ascii", "replace")
+            return int(email.utils.parsedate_to_datetime(" ".join(text.split())).timestamp() // DAY)
+    return before
+
+
+@dataclass
+class Counts:
+    nights: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+    poisoned: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+    corrections: int = 0
+    moved_ham: int = 0
+    moved: int = 0
+    reasons: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+
+
+class Run:
+    """One account over one stream."""
+
+    def __init__(self, given: argparse.Namespace, home: Path) -> None:
+        self.given = given
+        self.random = random.Random(given.seed)
+        self.paths = places.find({"SPAMD_HOME": str(home)})
+        self.paths.make()
+        self.shipped = places.shipped_model() if given.base == "shipped" else without_base(home)
+        self.bundles = Bundles(self.paths.personal_models, self.shipped)
+        self.scorer = Scorer(self.bundles)
+        self.account = Account(
+            name=ACCOUNT, mode=Mode(given.mode) if given.mode else None, promise=given.promise
+        )
+        self.points: list[evidence.Point] = []
+        self.rescues: list[float] = []
+        self.now = EPOCH
+        self.counts = Counts()
+        self.evidence = self.assess()
+        self.today: list[tuple[Mail, bytes, Score, Verdict]] = []
+        self.nightly = given.protocol in ("nightly", "corrections", "bootstrap")
+        if self.nightly:
+            from spamd.store.database import Store
+
+            self.store = Store(self.paths.database, clock=lambda: self.now)
+
+    def assess(self) -> Evidence:
+        threshold = self.scorer.card.junk_threshold
+        return evidence.assess(
+            self.points[-5000:],
+            self.given.promise,
+            self.now,
+            shipped_threshold=threshold,
+            said=self.account.mode,
+            rescues=self.rescues[-50:],
+        )
+
+    # ---- judging
+
+    def judge(self, features: Any) -> tuple[Score, Verdict]:
+        score = self.scorer.score(features)
+        decision = policy.decide(
+            score, evidence=self.evidence, account=self.account, history=policy.History(), now=self.now
+        )
+        verdict = decision.verdict
+        if verdict is Verdict.JUNK and not decision.move:
+            verdict = Verdict.UNSURE  # listed, not moved: that is what the person sees
+        return score, verdict
+
+    def write_label(
+        self, mail: Mail, packed: bytes, label: Label, source: LabelSource, weight: float
+    ) -> None:
+        self.store.put_vector(ACCOUNT, mail.identity, packed)
+        self.store.add_label(
+            LabelRecord(ACCOUNT, mail.identity, label, source, weight, self.now, self.scorer.card.id)
+        )
+
+    # ---- protocols
+
+    def bootstrap(self, mails: list[Mail]) -> None:
+        """Mail that lies in folders when the account is added; then a first night over it."""
+        for mail in mails:
+            if self.given.bootstrap_ham and mail.label is Label.SPAM:
+                continue
+            features = vector.vectorise(read_mail(mail))
+            score = self.scorer.score(features)
+            self.points.append((score.probability, mail.label, self.now, 1.0))
+            self.write_label(mail, vector.pack(features), mail.label, LabelSource.FOLDER, 1.0)
+        self.night()
+
+    def one(self, mail: Mail) -> tuple[float, int, Verdict]:
+        raw = read_mail(mail)
+        day = mail.day if mail.day is not None else day_of(raw, self.day if self.started else 0)
+        self.turn_to(day)
+        features = vector.vectorise(raw)
+        score, verdict = self.judge(features)
+        self.counts.moved += verdict is Verdict.JUNK
+        self.counts.moved_ham += verdict is Verdict.JUNK and mail.label is Label.HAM
+        self.now += DAY / 200_000  # time goes on within the day
+        if self.given.protocol == "immediate":
+            self.points.append((score.probability, mail.label, self.now, 1.0))
+            self.scorer.teach(features, mail.identity, mail.label, 1.0, self.now)
+        elif self.nightly:
+            self.today.append((mail, vector.pack(features), score, verdict))
+            if self.given.protocol != "nightly":
+                self.correct(mail, features, score, verdict)
+        return score.logit, day, verdict
+
+    def correct(self, mail: Mail, features: Any, score: Score, verdict: Verdict) -> None:
+        wrong = (verdict is Verdict.JUNK) != (mail.label is Label.SPAM)
+        if not wrong or self.random.random() >= self.given.correct_fraction:
+            return
+        self.counts.corrections += 1
+        if mail.label is Label.HAM:
+            self.rescues.append(self.now)
+        self.points.append((score.probability, mail.label, self.now, 1.0))
+        self.write_label(mail, vector.pack(features), mail.label, LabelSource.DRAG, 1.0)
+        self.scorer.teach(features, mail.identity, mail.label, 1.0, self.now)
+
+    started = False
+    day = 0
+
+    def turn_to(self, day: int) -> None:
+        if not self.started:
+            self.started, self.day = True, day
+        if day <= self.day:
+            return
+        if self.nightly:
+            self.midnight()
+        elif self.given.protocol == "immediate":
+            self.evidence = self.assess()
+        self.now = max(self.now + DAY / 100, EPOCH + (day - self.first_day) * DAY)
+        self.day = day
+
+    first_day = 0
+
+    def midnight(self) -> None:
+        """The day's labels, and the night."""
+        for mail, packed, score, verdict in self.today:
+            self.now += 1e-3
+            if self.given.protocol == "nightly":
+                self.points.append((score.probability, mail.label, self.now, 1.0))
+                self.write_label(mail, packed, mail.label, LabelSource.REVIEW, 1.0)
+            elif verdict is not Verdict.JUNK and self.store.label_of(ACCOUNT, mail.identity) is None:
+                # Left in the inbox without a word: weak evidence for good mail, right or wrong.
+                self.points.append((score.probability, Label.HAM, self.now, KEPT_WEIGHT))
+                self.write_label(mail, packed, Label.HAM, LabelSource.IMPLICIT, KEPT_WEIGHT)
+        self.today = []
+        self.night()
+        self.evidence = self.assess()
+
+    def night(self) -> None:
+        from spamd.errors import TrainingError
+        from spamd.nightly import Nightly
+        from spamd.settings import Settings
+
+        self.now += 1.0
+        if self.given.poison:
+            self.poisoned_night()
+        job = Nightly(
+            paths=self.paths,
+            store=self.store,
+            bundles=self.bundles,
+            settings=Settings,
+            clock=lambda: self.now,
+            shipped=self.shipped,
+            trainer=self.trainer(),
+        )
+        try:
+            report = job.run_night()
+        except TrainingError as exc:
+            self.counts.nights["failed"] += 1
+            self.counts.reasons[exc.title] += 1
+            return
+        self.counts.nights["promoted" if report.promoted else "refused"] += 1
+        if not report.promoted:
+            self.counts.reasons.update(report.reasons)
+        elif not self.scorer.reload():
+            raise RuntimeError("promoted, but the same model serves")
+
+    def trainer(self) -> tuple[str, ...]:
+        words = (sys.executable, "-m", "spamd.training", "--architecture", self.given.architecture)
+        if not self.given.in_process:
+            return words
+
+    def poisoned_night(self) -> None:
+        """The same night on damaged labels, in a copy of everything."""
+        from spamd.errors import TrainingError
+        from spamd.nightly import Nightly
+        from spamd.settings import Settings
+        from spamd.store.database import Store
+
+        known = self.bundles.current().card.known_until
+        with tempfile.TemporaryDirectory() as folder:
+            copy = places.find({"SPAMD_HOME": folder})
+            copy.make()
+            self.store.backup_to(copy.database)
+            shutil.copytree(self.paths.personal_models, copy.personal_models, dirs_exist_ok=True)
+            with Store(copy.database, clock=lambda: self.now) as store:
+                damaged = 0
+                for record in store.labels(since=known):
+                    if record.at <= known:
+                        continue
+                    label = self.damaged(record.label)
+                    if label is None:
+                        store.forget_label(record.account, record.identity)
+                        damaged += 1
+                    elif label is not record.label:
+                        store.forget_label(record.account, record.identity)
+                        store.add_label(dataclasses.replace(record, label=label, id=0))
+                        damaged += 1
+                if not damaged:
+                    return
+                job = Nightly(
+                    paths=copy,
+                    store=store,
+                    bundles=Bundles(copy.personal_models, self.shipped),
+                    settings=Settings,
+                    clock=lambda: self.now,
+                    shipped=self.shipped,
+                    trainer=self.trainer(),
+                )
+                try:
+                    report = job.run_night()
+                except TrainingError:
+                    self.counts.poisoned["failed"] += 1
+                    return
+                self.counts.poisoned["taken" if report.promoted else "refused"] += 1
+
+    def damaged(self, label: Label) -> Label | None:
+        """None: the label is dropped (one-sided damage keeps one class alone)."""
+        if self.given.poison in ("ham", "spam"):
+            return Label(self.given.poison) if label is Label(self.given.poison) else None
+        flip = self.random.random() < float(self.given.poison)
+        return (Label.HAM if label is Label.SPAM else Label.SPAM) if flip else label
+
+
+def without_base(home: Path) -> Path:
+    """The shipped bundle with a base that says nothing, to see what the personal part does alone."""
+    from spamd.model import base as base_file
+    from spamd.model import bundle
+    from spamd.training import export
+    from spamd.training.architectures import ARCHITECTURES
+
+    source, folder = places.shipped_model(), home / "no-base"
+    shutil.copytree(source, folder)
+    reference = base_file.load(source)
+    personal = ARCHITECTURES["hashed_linear.v1"].make(vector.BUCKETS)
+    path = folder / bundle.SHIPPED_MODEL
+    path.write_bytes(export.to_tflite(export.Combined(reference.base, personal, 0.0)))
+    card = bundle.read_card(folder)
+    sha = bundle.digest(path)
+    bundle.write_card(
+        folder,
+        dataclasses.replace(
+            card, id=ModelId(f"base-{sha[:10]}"), sha256=sha, alpha=0.0, calibration=(1.0, 0.0)
+        ),
+    )
+    return folder
+
+
+def progress(mails: list[Mail]) -> Iterator[Mail]:
+    """Told on a terminal's stderr, with the time left."""
+    began, told = time.monotonic(), 0.0
+    for number, mail in enumerate(mails):
+        passed = time.monotonic() - began
+        if passed - told > 5:
+            told = passed
+            left = passed / max(number, 1) * (len(mails) - number)
+            print(f"{number}/{len(mails)}, {left:.0f} s left", file=sys.stderr)
+        yield mail
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--index", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument(
+        "--protocol", choices=["immediate", "nightly", "corrections", "bootstrap", "cold"], required=True
+    )
+    parser.add_argument("--correct-fraction", type=float, default=1.0)
+    parser.add_argument("--bootstrap", type=int, default=0, metavar="N")
+    parser.add_argument("--bootstrap-ham", type=int, default=0, metavar="N", help="kept mail only")
+    parser.add_argument("--base", choices=["shipped", "none"], default="shipped")
+    parser.add_argument("--architecture", default="hashed_linear.v1")
+    parser.add_argument(
+        "--mode", choices=[one.value for one in Mode], help="the person's word; default: evidence"
+    )
+    parser.add_argument("--promise", type=float, default=0.001)
+    parser.add_argument("--poison", default="", metavar="SHARE|ham|spam")
+    parser.add_argument("--limit", type=int)
+    parser.add_argument("--seed", type=int, default=1)
+    given = parser.parse_args()
+    mails = read_index(given.index, given.limit)
+    if not mails:
+        parser.error(f"{given.index} names no mail")
+    began, cpu = time.monotonic(), time.process_time()
+    with tempfile.TemporaryDirectory() as home, given.out.open("w", encoding="utf-8") as out:
+        run = Run(given, Path(home))
+        first = given.bootstrap or given.bootstrap_ham
+        if given.bootstrap_ham:
+            taken, rest = [], []
+            for mail in mails:
+                (taken if mail.label is Label.HAM and len(taken) < first else rest).append(mail)
+            begin, mails = taken, rest
+        else:
+            begin, mails = mails[:first], mails[first:]
+        if begin:
+            if run.nightly:
+                run.bootstrap(begin)
+            else:
+                teach_folders(run, begin)
+        first_mail = mails[0]
+        run.first_day = first_mail.day if first_mail.day is not None else day_of(read_mail(first_mail), 0)
+        for mail in progress(mails):
+            logit, day, verdict = run.one(mail)
+            if not math.isfinite(logit):
+                raise RuntimeError(f"{mail.path}: the score is not finite")
+            out.write(f"{mail.label} {logit:.6f} {day} {verdict}\n")
+    counts = run.counts
+    print(
+        json.dumps(
+            {
+                "messages": len(mails),
+                "seconds": round(time.monotonic() - began, 1),
+                "cpu_seconds": round(time.process_time() - cpu, 1),
+                "corrections": counts.corrections,
+                "moved": counts.moved,
+                "moved_ham": counts.moved_ham,
+                "nights": dict(counts.nights),
+                "poisoned": dict(counts.poisoned),
+                "refusals": dict(counts.reasons.most_common(8)),
+                "evidence": run.evidence.explanation,
+                "model": run.scorer.card.id,
+            }
+        )
+    )
+    return 0
+
+
+def teach_folders(run: Run, mails: list[Mail]) -> None:
+    """Without nights (immediate, cold): what lies in folders teaches the instant head alone."""
+    for mail in mails:
+        features = vector.vectorise(read_mail(mail))
+        run.now += 1e-3
+        score = run.scorer.score(features)
+        run.points.append((score.probability, mail.label, run.now, 1.0))
+        run.scorer.teach(features, mail.identity, mail.label, 1.0, run.now)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
