@@ -26,7 +26,7 @@ from typing import IO, TYPE_CHECKING, Protocol
 from spamd import __version__, logs, settings
 from spamd.account_worker import AccountWorker, Opener, fetch_now
 from spamd.answers import AccountCheck, AccountPhase, AccountState, Progress, ServerGuess, SignIn
-from spamd.domain import Account, AccountName, GateReport, Identity, Label
+from spamd.domain import Account, AccountName, FolderName, GateReport, Identity, Label, ModelId
 from spamd.errors import (
     AlreadyRunning,
     ConfigError,
@@ -40,6 +40,7 @@ from spamd.errors import (
 )
 from spamd.judgement import schedule
 from spamd.learning import FirstReading, ReadingProgress, lessons, reading_unfinished
+from spamd.source import FolderWatch, MailSession, Mover
 
 if TYPE_CHECKING:
     from spamd.control import Control
@@ -72,6 +73,10 @@ class Night(Protocol):
         self, *, from_scratch: bool = False, tell: Callable[[int, int, str], None] = ...
     ) -> GateReport:
         """Blocks until the trainer has ended and the gate has spoken. TrainingError when it could not."""
+        ...
+
+    def roll_back_on_rescues(self) -> ModelId | None:
+        """Go back to the model before, when the person takes back many moves of this one."""
         ...
 
     def stop(self) -> None:
@@ -164,9 +169,7 @@ class Daemon:
         self._opener = self._given_opener or self._default_opener()
 
     def _default_opener(self) -> Opener:
-        from spamd.opening import Opening
-
-        return Opening(lambda account: self._secrets, self._store, clock=self._clock)
+        return _Imap(lambda: self._secrets, self._store, self._clock)
 
     def _start(self) -> None:
         from spamd.control import Control
@@ -194,11 +197,9 @@ class Daemon:
             if reading_unfinished(self._store, account) and not account.paused:
                 self.start_first_reading(account.name)
 
-    def _make_night(self) -> Night | None:
-        try:
-            from spamd.nightly import Nightly
-        except ImportError:
-            return None
+    def _make_night(self) -> Night:
+        from spamd.nightly import Nightly
+
         return Nightly(
             paths=self._paths,
             store=self._store,
@@ -247,8 +248,11 @@ class Daemon:
         ended = [key for key, until in self._pauses.items() if until is not None and until <= now]
         for key in ended:
             self.resume(None if key == "*" else AccountName(key))
-        if self._night is not None and not self._training.locked() and self._night.due().due:
-            self._start_night(from_scratch=False)
+        if self._night is not None and not self._training.locked():
+            if self._night.roll_back_on_rescues() is not None:
+                self.model_changed()
+            if self._night.due().due:
+                self._start_night(from_scratch=False)
 
     # -- accounts
 
@@ -404,10 +408,8 @@ class Daemon:
             raise ConnectionLost("The mailbox does not answer now.", "Try again in a moment.") from None
 
     def check_account(self, account: Account, secret: str | None) -> AccountCheck:
-        from spamd.opening import Opening
-
         try:
-            session = Opening(self._secrets, self._store, clock=self._clock, secret=secret).session(account)
+            session = _Imap(lambda: self._secrets, self._store, self._clock, secret).session(account)
         except (MailboxError, CredentialError) as error:
             return AccountCheck(False, error.title, error.hint)
         try:
@@ -475,7 +477,6 @@ class Daemon:
             if report.promoted:
                 self.model_changed()
             self._note_progress("train", None, 1, 1, text, began, finished=True)
-            self._store.add_event("night", text)
         except SpamdError as error:
             if not self._stopping.is_set():
                 self._note_progress("train", None, 0, 0, "", began, finished=True, error=str(error))
@@ -642,6 +643,46 @@ class Daemon:
                 file.replace(learned / file.name)
             except (SpamdError, OSError) as error:
                 log.warning("a mail in the teach folder could not be learned: %s", type(error).__name__)
+
+
+class _Imap:
+    """Opens IMAP accounts with their stored secret, or with a given one."""
+
+    def __init__(
+        self,
+        secrets: Callable[[], Secrets],
+        store: Store,
+        clock: Callable[[], float],
+        secret: str | None = None,
+    ) -> None:
+        self._secrets = secrets
+        self._store = store
+        self._clock = clock
+        self._secret = secret
+
+    def _credential(self, account: Account) -> str:
+        if self._secret is not None:
+            return self._secret
+        secret = self._secrets().get(account.name)
+        logs.hide(secret)
+        return secret
+
+    def session(self, account: Account) -> MailSession:
+        from spamd.mailbox.session import open_session
+
+        return open_session(account, self._credential(account))
+
+    def mover(self, session: MailSession, account: Account) -> Mover:
+        from spamd.mailbox.move_commands import ImapCommands
+        from spamd.mailbox.mover import JournaledMover
+
+        commands = ImapCommands(session)  # type: ignore[arg-type]
+        return JournaledMover(session, commands, self._store, account.name, clock=self._clock)
+
+    def watch(self, account: Account, folder: FolderName) -> FolderWatch:
+        from spamd.mailbox.idle import open_watch
+
+        return open_watch(account, self._credential(account), folder)
 
 
 # -- one daemon per home

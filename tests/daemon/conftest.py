@@ -1,0 +1,127 @@
+"""A real daemon process of its own home, on real servers."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from spamd import paths, settings
+from spamd.client import Client
+from spamd.credentials import Secrets
+from spamd.domain import Account, Mode
+from spamd.errors import NotRunning
+from spamd.store.database import Store
+from tests.servers.mailhost import PASSWORD
+
+PATIENCE = 60.0
+
+
+def wait_for(condition: Callable[[], object], what: str, seconds: float = PATIENCE) -> object:
+    """Until the condition is true; what it said."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = condition()
+        if found:
+            return found
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {seconds:.0f} s for {what}")
+        time.sleep(0.03)
+
+
+class Running:
+    """A home, its accounts, and the daemon's process."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.paths = paths.find({"SPAMD_HOME": str(root)})
+        self.paths.make()
+        settings.save(self.paths.config_file, {"secrets": "file"})
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def add(self, account: Account, *, mode: Mode | None = Mode.FILTERING, secret: str = PASSWORD) -> Account:
+        account = replace(account, mode=mode)
+        settings.add_account(self.paths.config_file, account)
+        self.secrets().set(account.name, secret)
+        return account
+
+    def secrets(self) -> Secrets:
+        return Secrets.choose(settings.load(self.paths.config_file), self.paths)
+
+    def start(self, *accounts: str, wait: bool = True) -> None:
+        output = (self.root / "output.txt").open("ab")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "spamd", "run"],
+            env={**os.environ, "SPAMD_HOME": str(self.root), "PYTHONFAULTHANDLER": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+        output.close()
+        if wait:
+            names = accounts or tuple(one.name for one in settings.load(self.paths.config_file).accounts)
+            for name in names:
+                self.until(name, "watching")
+
+    def output(self) -> str:
+        path = self.root / "output.txt"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    @contextlib.contextmanager
+    def client(self):
+        def connect():
+            assert self.process is not None
+            if self.process.poll() is not None:
+                raise AssertionError(f"the daemon ended: {self.output()[-3000:]}")
+            with contextlib.suppress(NotRunning):
+                return Client.connect(self.paths)
+            return None
+
+        client = wait_for(connect, "the daemon's pages")
+        try:
+            yield client
+        finally:
+            client.close()
+
+    def until(self, name: str, phase: str) -> None:
+        with self.client() as client:
+            try:
+                wait_for(lambda: client.account(name).state.phase == phase, f"{name} to be {phase}")
+            except AssertionError:
+                raise AssertionError(f"{client.account(name).state} {self.output()[-3000:]}") from None
+
+    def kill(self) -> None:
+        assert self.process is not None
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(30)
+
+    def stop(self) -> float:
+        """SIGTERM; the seconds it took. It must end well."""
+        assert self.process is not None
+        began = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.wait(30) == 0, self.output()[-3000:]
+        return time.monotonic() - began
+
+    def end(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.kill()
+
+    def store(self) -> Store:
+        return Store(self.paths.database, read_only=True)
+
+
+@pytest.fixture
+def running(tmp_path):
+    made = Running(tmp_path / "spamd")
+    yield made
+    made.end()
