@@ -154,6 +154,13 @@ class Settings:
             "When an account is added, ask the provider's and Mozilla's directory for its servers."
         ),
     )
+    oauth_file: str = field(
+        default="",
+        metadata=about(
+            "A TOML file with client ids (and further providers) for signing in with the browser.",
+            check=_no_line_break,
+        ),
+    )
     daily_bytes: int = field(
         default=0,
         metadata=about("Bytes to download per day and account at most; 0: no limit.", check=_at_least(0)),

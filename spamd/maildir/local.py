@@ -56,6 +56,10 @@ class LocalFolder(Protocol):
         """Differs when something changed."""
         ...
 
+    def watched(self) -> Sequence[Path]:
+        """Files or folders that change when mail comes or goes."""
+        ...
+
 
 class LocalMailbox(Protocol):
     """All folders of an account."""

@@ -75,6 +75,9 @@ class MaildirFolder:
                 out.append(None)
         return tuple(out)
 
+    def watched(self) -> Sequence[Path]:
+        return [self.path / "new", self.path / "cur"]
+
     def mails(self) -> tuple[UidValidity, Uid, Mapping[Uid, Known], Mapping[Uid, frozenset[str]]]:
         with self._lock:
             stamp = self.stamp()
@@ -130,6 +133,8 @@ class MaildirFolder:
                     for entry in entries:
                         if entry.name.startswith(".") or not entry.is_file():
                             continue
+                        if "\n" in entry.name or "\r" in entry.name:
+                            continue  # no mail program makes such names, and our list could not hold them
                         info = _INFO.search(entry.name) if place == "cur" else None
                         letters = info[1] if info else ""
                         flags = frozenset(_FLAGS[one] for one in letters if one in _FLAGS)

@@ -55,6 +55,9 @@ class MboxFolder:
             return (None,)
         return (stat.st_ino, stat.st_size, stat.st_mtime_ns)
 
+    def watched(self) -> Sequence[Path]:
+        return [self.path]
+
     def mails(self) -> tuple[UidValidity, Uid, Mapping[Uid, Known], Mapping[Uid, frozenset[str]]]:
         with self._lock:
             stamp = self.stamp()
