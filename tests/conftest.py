@@ -17,8 +17,21 @@ from tests.servers.courier import _courier, courier
 from tests.servers.cyrus import _cyrus, cyrus
 from tests.servers.dovecot import _dovecots, dovecot
 from tests.servers.embedded import _embedded, pymap
+from tests.servers.fault_proxy import fault_proxy
+from tests.servers.scripted import scripted_server
 
-__all__ = ["_courier", "_cyrus", "_dovecots", "_embedded", "courier", "cyrus", "dovecot", "pymap"]
+__all__ = [
+    "_courier",
+    "_cyrus",
+    "_dovecots",
+    "_embedded",
+    "courier",
+    "cyrus",
+    "dovecot",
+    "fault_proxy",
+    "pymap",
+    "scripted_server",
+]
 
 # A test that wants a real keyring sets this itself. (An environment variable, so that children have it too.)
 os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.fail.Keyring"

@@ -44,6 +44,7 @@ _KEYWORD_SEARCH = b"OR KEYWORD $Junk OR KEYWORD $NotJunk OR KEYWORD Junk OR KEYW
 _STATUS = b"MESSAGES UIDNEXT UIDVALIDITY"
 _MONTHS = (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec")
 _DAY = 86400.0
+_PLAIN_ID = re.compile(r"[!#-\[\]-~]+\Z")  # no quotes, spaces or backslashes: servers differ about those
 _MESSAGE_ID = re.compile(r"<([^<>\s]+)>")
 
 
@@ -427,7 +428,7 @@ class ImapSession:
         item = self._id_item()
         if item and item.prefix == kind and item.search:
             yield item.search, quote(value.partition("@")[0].encode())
-        if message_id and message_id.isascii():
+        if _PLAIN_ID.match(message_id):
             yield b"HEADER", b"Message-ID", quote(message_id.encode())
         if kind == "hash":
             size, at = (int(part) if part.isdigit() else 0 for part in value.split(".")[:2])

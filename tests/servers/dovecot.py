@@ -10,8 +10,10 @@ import os
 import pwd
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -144,6 +146,15 @@ class Dovecot(MailHost):
             self.process.wait(30)
         self._signal(signal.SIGKILL)  # what outlived the master
         self.process = None
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:  # the last child may still hold the port
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=5).close()
+            except ConnectionRefusedError:
+                return
+            except OSError:
+                pass
+            time.sleep(0.01)
 
     # -- tools
 
@@ -285,6 +296,9 @@ service lmtp {{
 }}
 service anvil {{
   chroot =
+  unix_listener anvil-auth-penalty {{
+    mode = 0
+  }}
 }}
 service stats {{
   chroot =
