@@ -80,10 +80,9 @@ def with_attachment(size: int) -> bytes:
 
 
 def open_scorer(home: Path):  # type: ignore[no-untyped-def]
+    from spamd import paths
     from spamd.model.bundle import Bundles
     from spamd.model.scoring import Scorer
-
-    from spamd import paths
 
     return Scorer(Bundles(home / "models", paths.shipped_model()))
 
@@ -130,9 +129,8 @@ def _in_children(count: int, work: Callable[..., None], *arguments: object) -> l
 
 
 def bench_model(files: Sequence[Path]) -> dict[str, object]:
-    from spamd.model import explanation
-
     from spamd.message import links, parsing, text, vector
+    from spamd.model import explanation
 
     gc.collect()
     gc.freeze()  # as the daemon does: what is loaded once is not looked through again
