@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,8 +22,8 @@ from spamd.message.parsing import ParsedMessage
 from spamd.message.text import MessageText
 from spamd.message.wordlists import BIT, FREE_MAIL, GREETINGS, LEXICON, TOPICS, listed
 
-TEXT_CHARACTERS: Final = 6_000  # of the visible text that shape is measured on
-TEXT_WORDS: Final = 1_200
+TEXT_CHARACTERS: Final = 4_000  # of the visible text that shape is measured on
+TEXT_WORDS: Final = 800
 MISSING: Final = math.nan
 
 
@@ -75,11 +76,13 @@ def _class_table() -> NDArray[np.uint8]:
 
 
 _TABLE: Final = _class_table()
-_VOWELS: Final = re.compile(r"[aeiouyäöüáéíóúàèìòùâêîôûãõåøæœąęóаеёиоуыэюяαεηιουω]")
-_NO_VOWEL: Final = re.compile(r"(?<![^\W\d_])[b-df-hj-np-tv-xz]{4,}(?![^\W\d_])")
-_DIGIT_IN_WORD: Final = re.compile(r"[a-z]\d+[a-z]")
-_CAPITAL_RUN: Final = re.compile(r"\b[A-Z]{4,}\b")
-_REPEATED: Final = re.compile(r"[!?$]{3,}|[*=~_#-]{5,}")
+_VOWEL: Final = np.zeros(0x3000, np.int32)
+_VOWEL[[ord(character) for character in "aeiouyäöüáéíóúàèìòùâêîôûãõåøæœąęаеёиоуыэюяαεηιουω"]] = 1
+_VOWEL[[ord(character) for character in "AEIOUYÄÖÜÁÉÍÓÚÀÈÌÒÙÂÊÎÔÛÃÕÅØÆŒĄĘАЕЁИОУЫЭЮЯΑΕΗΙΟΥΩ"]] = 1
+_IN_WORD: Final = np.zeros(_CLASSES, np.int8)
+_IN_WORD[[_UPPER, _LOWER, _DIGIT, _LATIN, _CYRILLIC, _GREEK, _CJK, _OTHER_SCRIPT]] = 1
+_REPEATABLE: Final = np.zeros(_CLASSES, bool)
+_REPEATABLE[[_BANG, _QUESTION, _DOLLAR, _MARK]] = True
 
 _TEXT_NAMES: Final = (
     "text: characters", "text: words", "text: word length", "text: distinct words", "text: long words", "text: short words",
@@ -94,59 +97,80 @@ _TEXT_NAMES: Final = (
 def _text_shape(mail: Mail) -> list[float]:
     text = mail.text.visible[:TEXT_CHARACTERS]
     size = len(text)
-    codes = np.frombuffer(text.encode("utf-32-le", "replace"), np.uint32)
     if text.isascii():
-        counts = np.bincount(_TABLE[codes], minlength=_CLASSES).tolist()
+        codes = np.frombuffer(text.encode("ascii"), np.uint8)
+        kinds = _TABLE[codes]
+        clipped = codes
     else:
-        kinds = _TABLE[np.minimum(codes, 0x2FFF)]
-        kinds[codes >= 0x3000] = _CJK
-        kinds[codes >= 0x1F000] = _SYMBOL
-        counts = np.bincount(kinds, minlength=_CLASSES).tolist()
+        wide = np.frombuffer(text.encode("utf-32-le", "replace"), np.uint32)
+        clipped = codes = np.minimum(wide, 0x2FFF)
+        kinds = _TABLE[codes]
+        kinds[wide >= 0x3000] = _CJK
+        kinds[wide >= 0x1F000] = _SYMBOL
+    counts = np.bincount(kinds, minlength=_CLASSES).tolist()
     total = max(size, 1)
     words = mail.words[:TEXT_WORDS]
     number = max(len(words), 1)
-    lengths = list(map(len, words))
+    # Runs of letters and digits, and what is in each.
+    inside = np.zeros(size + 2, np.int8)
+    inside[1:-1] = _IN_WORD[kinds]
+    edges = np.flatnonzero(np.diff(inside))
+    starts, ends = edges[::2], edges[1::2]
+    lengths = ends - starts
+    runs = max(starts.size, 1)
+    vowelless = shouted = mixed = numbers = 0
+    if starts.size:
+        capitals = np.add.reduceat(kinds == _UPPER, starts, dtype=np.int32)
+        digits = np.add.reduceat(kinds == _DIGIT, starts, dtype=np.int32)
+        vowels = np.add.reduceat(_VOWEL[clipped], starts, dtype=np.int32)
+        long = lengths > 3
+        shouted = int(np.count_nonzero((capitals == lengths) & long))
+        numbers = int(np.count_nonzero(digits == lengths))
+        mixed = int(np.count_nonzero((digits > 0) & (digits < lengths)))
+        vowelless = int(np.count_nonzero((vowels == 0) & (digits == 0) & long))
+    same = codes[1:] == codes[:-1]
+    thrice = same[1:] & same[:-1] & _REPEATABLE[kinds[2:]]
+    repeated = int(np.count_nonzero(thrice[1:] & ~thrice[:-1])) + int(thrice.size > 0 and thrice[0])
     letters = (
         counts[_UPPER] + counts[_LOWER] + counts[_LATIN] + counts[_CYRILLIC] + counts[_GREEK] + counts[_CJK]
     )
     cased = max(counts[_UPPER] + counts[_LOWER], 1)
-    lowered = text.lower()
     stops = counts[_STOP] + counts[_BANG] + counts[_QUESTION]
     return [
         _log(len(mail.text.visible)),
         _log(len(mail.words)),
-        sum(lengths) / number,
+        float(lengths.mean()) if lengths.size else 0.0,
         len(set(words)) / number,
-        sum([length > 9 for length in lengths]) / number,
-        sum([length < 4 for length in lengths]) / number,
-        len(_NO_VOWEL.findall(lowered)) / number,
+        int(np.count_nonzero(lengths > 9)) / runs,
+        int(np.count_nonzero(lengths < 4)) / runs,
+        vowelless / runs,
         counts[_UPPER] / cased,
-        len(_CAPITAL_RUN.findall(text)) / number,
+        shouted / runs,
         counts[_DIGIT] / total,
-        counts[_BANG] / number,
-        counts[_QUESTION] / number,
+        counts[_BANG] / runs,
+        counts[_QUESTION] / runs,
         _log(counts[_BANG]),
         _log(counts[_QUESTION]),
-        counts[_DOLLAR] / number,
+        counts[_DOLLAR] / runs,
         _log(counts[_DOLLAR]),
         _log(counts[_PERCENT]),
-        counts[_COMMA] / number,
-        counts[_STOP] / number,
-        counts[_QUOTE] / number,
-        counts[_BRACKET] / number,
-        counts[_MARK] / number,
-        counts[_SYMBOL] / number,
+        counts[_COMMA] / runs,
+        counts[_STOP] / runs,
+        counts[_QUOTE] / runs,
+        counts[_BRACKET] / runs,
+        counts[_MARK] / runs,
+        counts[_SYMBOL] / runs,
         counts[_LATIN] / max(letters, 1),
         counts[_CYRILLIC] / max(letters, 1),
         counts[_GREEK] / max(letters, 1),
         counts[_CJK] / max(letters, 1),
         counts[_OTHER_SCRIPT] / total,
-        len(_DIGIT_IN_WORD.findall(lowered)) / number,
-        _log(len(_REPEATED.findall(text))),
-        sum(map(str.isdigit, words)) / number,
+        mixed / runs,
+        _log(repeated),
+        numbers / runs,
         float(not words),
         float(0 < len(words) < 15),
-        _log(len(words) / max(stops, 1)),
+        _log(starts.size / max(stops, 1)),
     ]
 
 
@@ -158,29 +182,29 @@ _LINE_NAMES: Final = (
     "lines: bulleted", "lines: wrapped at 80", "lines: first is short", "lines: ends with a name", "lines: forwarded", "lines: >300",
 )  # fmt: skip
 _WROTE: Final = re.compile(
-    r"(?:wrote|writes|schrieb|écrit|escribió|ha scritto|escreveu|schreef|skrev|napisał\w*|пишет|написал\w*)\s?:?\s*$|-{3,} ?original",
-    re.I | re.M,
-)
-_FORWARDED: Final = re.compile(
-    r"^-{2,}\s*(?:forwarded|weitergeleitet|message transféré|mensaje reenviado)|^begin forwarded", re.I | re.M
+    r"(?:wrote|writes|schrieb|écrit|escribió|scritto|escreveu|schreef|skrev|napisał|napisała|пишет|написал|написала)\s?:\s*$",
+    re.I,
 )
 
 
 def _line_shape(mail: Mail) -> list[float]:
     text = mail.text.plain[:TEXT_CHARACTERS]
-    lines = text.split("\n")[:200]
+    lines = text.split("\n")[:120]
     count = len(lines)
     full = [line for line in lines if line and not line.isspace()]
     filled = max(len(full), 1)
-    lengths = sorted(map(len, full)) or [0]
-    heads = [line[:1] for line in full]
-    quoted = sum([head in ">|" for head in heads])
-    indented = sum([head in " \t" for head in heads])
-    bullets = sum([head in "*-•·+" for head in heads])
+    raw_lengths = list(map(len, full))
+    lengths = sorted(raw_lengths) or [0]
+    heads = "".join([line[0] for line in full])
+    quoted = heads.count(">") + heads.count("|")
+    indented = heads.count(" ") + heads.count("\t")
+    bullets = heads.count("*") + heads.count("-") + heads.count("•") + heads.count("·")
     first = full[0].strip() if full else ""
     first_words = first[:80].lower().replace(",", " ").replace("!", " ").split()
     greeting = bool(first_words) and first_words[0].strip(".:") in GREETINGS
     last = full[-1].strip() if full else ""
+    tails = [line for line in full if line[-1] == ":" or line.endswith(": ")]
+    wrote = any(_WROTE.search(line) for line in tails[:20]) or "riginal" in text
     return [
         _log(count),
         quoted / filled,
@@ -189,17 +213,17 @@ def _line_shape(mail: Mail) -> list[float]:
         (count - len(full)) / count,
         _log(lengths[len(lengths) // 2]),
         _log(lengths[-1]),
-        float(_WROTE.search(text) is not None) if quoted or ":" in text else 0.0,
+        float(wrote),
         float(greeting),
         float(greeting and 1 < len(first_words) < 5 and first[-1:] in ",!:-"),
-        sum([" " not in line.strip() for line in full]) / filled,
-        sum([line.isupper() for line in full]) / filled,
+        sum([" " not in line for line in full]) / filled,
+        sum(map(str.isupper, full)) / filled,
         bullets / filled,
-        sum([55 < length < 81 for length in lengths]) / filled,
+        sum([55 < length < 81 for length in raw_lengths]) / filled,
         float(0 < len(first) < 30),
         float(0 < len(last) < 25 and last[:1].isupper() and last.count(" ") < 3),
-        float(_FORWARDED.search(text) is not None) if "-" in text or "egin" in text else 0.0,
-        sum([length > 300 for length in lengths]) / filled,
+        float("orwarded message" in text or "Weitergeleitete" in text or "message transféré" in text),
+        sum([length > 300 for length in raw_lengths]) / filled,
     ]
 
 
@@ -236,21 +260,21 @@ _LANGUAGE_AT: Final = tuple(_INDEX[name] for name in _LANGUAGES)
 _LOOKUP: Final = {word: _BITS[bits] for word, bits in LEXICON.items()}
 
 
-def _topic_counts(words: Sequence[str]) -> tuple[list[int], list[set[str]] | None]:
+def _topic_counts(words: Iterable[str]) -> list[int]:
     counts = [0] * len(TOPICS)
-    for orders in filter(None, map(_LOOKUP.get, words)):
+    for orders, times in Counter(filter(None, map(_LOOKUP.get, words))).items():
         for order in orders:
-            counts[order] += 1
-    return counts, None
+            counts[order] += times
+    return counts
 
 
 def _topics(mail: Mail) -> list[float]:
     words = mail.words[:TEXT_WORDS]
     number = max(len(words), 1)
-    counts, _ = _topic_counts(words)
-    distinct, _ = _topic_counts(tuple(set(words)))
+    counts = _topic_counts(words)
+    distinct = _topic_counts(set(words))
     subject = mail.subject_words
-    told, _ = _topic_counts(subject)
+    told = _topic_counts(subject)
     titled = max(len(subject), 1)
     languages = [counts[at] for at in _LANGUAGE_AT]
     best = max(languages)

@@ -50,28 +50,33 @@ def mix(values: Hashes) -> Hashes:
 
 def hash_lines(joined: bytes) -> Hashes:
     """Hash of each line of `joined` (lines parted by one newline; empty input: one empty line)."""
+    return measure_lines(joined)[0]
+
+
+def measure_lines(joined: bytes) -> tuple[Hashes, NDArray[np.int64], NDArray[np.bool_]]:
+    """Of each line: its hash, its length in bytes, and whether it holds an ASCII digit."""
     if not joined:
-        return mix(np.zeros(1, np.uint64))
+        return mix(np.zeros(1, np.uint64)), np.zeros(1, np.int64), np.zeros(1, np.bool_)
     raw = np.frombuffer(joined, np.uint8)
     size = raw.size
     up, down = _tables(max(15, (size - 1).bit_length()))
     ends = np.flatnonzero(raw == NEW_LINE)
-    terms = raw.astype(np.uint64)
-    terms *= up[:size]
     sums = np.empty(size + 1, np.uint64)
     sums[0] = 0
-    np.cumsum(terms, out=sums[1:])
+    np.cumsum(raw * up[:size], out=sums[1:])
     starts = np.empty(ends.size + 1, np.int64)
     starts[0] = 0
-    starts[1:] = ends + 1
-    stops = np.empty(ends.size + 1, np.int64)
-    stops[:-1] = ends
-    stops[-1] = size
+    np.add(ends, 1, out=starts[1:])
+    stops = np.append(ends, size)
     values = sums[stops] - sums[starts]
-    safe = np.minimum(starts, size - 1)
-    values *= down[safe]
-    values += (stops - starts).astype(np.uint64)
-    return mix(values)
+    values *= down[np.minimum(starts, size - 1)]
+    lengths = stops - starts
+    values += lengths.view(np.uint64)
+    digits = np.zeros(starts.size, np.bool_)
+    places = np.flatnonzero((raw - np.uint8(48)) < 10)
+    if places.size:
+        digits[np.searchsorted(stops, places)] = True
+    return mix(values), lengths, digits
 
 
 def hash_words(words: Sequence[str]) -> Hashes:
@@ -100,7 +105,7 @@ def salt(name: str) -> np.uint64:
     return np.uint64(int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little"))
 
 
-def buckets(hashes: Hashes, group: np.uint64, bits: int) -> NDArray[np.int32]:
-    """Bucket of each hash, 0 .. 2**bits - 1."""
-    found: NDArray[np.int32] = (mix(hashes ^ group) >> np.uint64(64 - bits)).astype(np.int32)
+def buckets(hashes: Hashes, groups: np.uint64 | Hashes, bits: int) -> NDArray[np.int32]:
+    """Bucket of each hash, 0 .. 2**bits - 1. `groups`: one salt, or one for each hash."""
+    found: NDArray[np.int32] = (mix(hashes ^ groups) >> np.uint64(64 - bits)).astype(np.int32)
     return found

@@ -7,7 +7,7 @@ either fills, estimates the Jaccard similarity. Two more numbers say how much wa
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from spamd.message import hashing
 from spamd.message.dense import Mail
-from spamd.message.tokens import cut_unspaced
+from spamd.message.text import split_words
 from spamd.message.wordlists import GREETINGS
 
 SLOTS: Final = 64
@@ -31,32 +31,22 @@ _MINIMUM: Final = 4  # below: nothing can be said
 
 Fingerprint = NDArray[np.uint32]
 
-_MASKED: Final = re.compile(
-    r"(?:https?://|www\.)\S+|[\w.+-]+@[\w.-]+|\b[\w-]+(?:\.[\w-]+)+(?:/\S*)?|\w*\d\w*(?:[.,:/-]\w*\d\w*)*"
-)
-_WORD: Final = re.compile(r"\w+")
-
 
 def _items(mail: Mail) -> list[str]:
-    text = mail.text.visible[:12_000].lower()
-    text = _MASKED.sub(" ", text)
-    names = set(_WORD.findall(mail.message.to.lower()[:300])) | set(
-        _WORD.findall(mail.message.sender_name.lower()[:100])
-    )
-    words = _WORD.findall(text)[:_MAX_WORDS]
-    if any(not word.isascii() for word in words[:200]):
-        words = cut_unspaced(tuple(words), _MAX_WORDS)
-    kept: list[str] = []
-    after_greeting = False
-    for place, word in enumerate(words):
-        if after_greeting and place < 12:
-            after_greeting = False
-            continue  # "Dear Anna": whoever it is
-        if word in names:
-            continue
-        after_greeting = word in GREETINGS and place < 10
-        kept.append(word)
-    return kept
+    text = mail.text.visible[:12_000]
+    words: Sequence[str]
+    if "@" in text or "://" in text or "www." in text:
+        kept = [
+            piece for piece in text.split() if "@" not in piece and "://" not in piece and "www." not in piece
+        ]
+        words = split_words(" ".join(kept).lower())[:_MAX_WORDS]
+    else:
+        words = mail.words[:_MAX_WORDS]
+    names = set(split_words(f"{mail.message.to[:300]} {mail.message.sender_name[:100]}".lower()))
+    for place, word in enumerate(words[:10]):
+        if word in GREETINGS and place + 1 < len(words):
+            names.add(words[place + 1])  # "Dear Anna": whoever it is
+    return [word for word in words if word.isalpha() and word not in names]
 
 
 def fingerprint(mail: Mail) -> Fingerprint:
@@ -76,7 +66,7 @@ def fingerprint(mail: Mail) -> Fingerprint:
     items = np.concatenate(
         (single ^ hashing.salt("one"), pairs ^ hashing.salt("two"), hashing.hash_words(extra))
     )
-    items = np.unique(hashing.mix(items))
+    items = np.sort(hashing.mix(items))
     out = np.full(LENGTH, EMPTY, np.uint32)
     slots = (items >> np.uint64(58)).astype(np.int64)
     # Sorted by hash means sorted by slot, then by the rest: the first of each slot is its smallest.

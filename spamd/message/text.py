@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import islice
 from typing import Final
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
@@ -19,7 +21,7 @@ from spamd.message.parsing import ParsedMessage
 from spamd.message.wordlists import listed
 
 MAX_CHARACTERS: Final = 60_000  # of visible text that is looked at
-MAX_WORDS: Final = 8_000
+MAX_WORDS: Final = 4_000
 _MAX_STYLED: Final = 3_000  # elements whose style is looked at
 _MAX_STEPS: Final = 20_000  # climbing steps for inherited colours and sizes, per mail
 _MAX_ANCHORS: Final = 400
@@ -112,6 +114,7 @@ _RGB: Final = re.compile(
 _HEX: Final = re.compile(r"#([0-9a-f]{6}|[0-9a-f]{3})(?![0-9a-f])")
 
 
+@lru_cache(maxsize=4096)
 def colour(value: str) -> int | None:
     """0xRRGGBB of a CSS or HTML colour; _TRANSPARENT, _UNKNOWN, or None for no colour."""
     value = value.strip().lower()
@@ -194,12 +197,23 @@ _BLOCK: Final = re.compile(
     r"<(?=/(?:p|div|t[dhr]|table|li|h[1-6]|center|blockquote|option|title|dd|dt)\b|br|hr)", re.I
 )
 _TAG: Final = re.compile(r"<([a-zA-Z][a-zA-Z0-9]{0,15})")
-_INSIDE_COMMENT: Final = re.compile(r"[a-z]<!(?:--)?[^>]{0,100}>[a-z]", re.I)
-_INSIDE_TAG: Final = re.compile(
-    r"[a-z](?:<(b|i|u|em|font|span|strong)(?:\s[^>]{0,100})?></\1>|</?(?!/?(?:br|td|tr|li|wbr)\b)[b-z][a-z]{5,15}>)[a-z]",
-    re.I,
+_COMMENT: Final = re.compile(r"<!(?:--)?[^>]{0,100}>(?=[a-zA-Z])")
+_EMPTY_INSIDE: Final = re.compile(r"></(?:b|i|u|em|font|span|strong|small|big)>(?=[a-zA-Z])")
+_EMPTY_BEFORE: Final = re.compile(
+    r"[a-zA-Z]<(?:b|i|u|em|font|span|strong|small|big)(?:\s[^<>]{0,100})?$", re.I
 )
-_ENTITY: Final = re.compile(r"(?:&#(?:x0*[4-7][0-9a-f]|0*(?:6[5-9]|[7-9]\d|1[01]\d|12[0-2]));?){4}", re.I)
+_MADE_UP: Final = re.compile(r"</?([a-zA-Z]{5,15})>(?=[a-zA-Z])")
+_ENTITY: Final = re.compile(
+    r"&#(?:[xX]0*[4-7][0-9a-fA-F]|0*(?:6[5-9]|[7-9]\d|1[01]\d|12[0-2]));?"
+    r"(?:&#(?:[xX]0*[4-7][0-9a-fA-F]|0*(?:6[5-9]|[7-9]\d|1[01]\d|12[0-2]));?){3}"
+)
+_REAL_TAGS: Final = listed(
+    """abbr acronym address applet article aside audio basefont blockquote button canvas caption center cite code
+    colgroup datalist details dialog embed fieldset figcaption figure footer frame frameset header hgroup iframe image
+    input label legend listing marquee meter noframes noscript object optgroup option output param picture plaintext
+    progress samp script search section select small source span strike strong style summary table tbody template
+    textarea tfoot thead title track video"""
+)
 _STYLE_RULE: Final = re.compile(r"([^{}@;]{1,200})\{([^{}]{0,500})\}")
 _SIMPLE_SELECTOR: Final = re.compile(r"^[a-z]*(?:[.#][a-zA-Z_][\w-]{0,60}){1,3}$")
 
@@ -232,15 +246,10 @@ class _Page:
         self.backgrounds: set[int] = {0xFFFFFF}
 
     def read(self, html: str) -> str:
-        for tag in _TAG.findall(html):
-            tag = tag.lower()
-            self.tags[tag] = self.tags.get(tag, 0) + 1
-        if "<!" in html and _INSIDE_COMMENT.search(html):
-            self.tricks.add("split-by-comment")
-        if _INSIDE_TAG.search(html):
-            self.tricks.add("split-by-tags")
-        if "&#" in html and _ENTITY.search(html):
-            self.tricks.add("entity-coded")
+        self.tags = Counter(_TAG.findall(html))
+        if any(not tag.islower() for tag in self.tags):
+            self.tags = Counter(map(str.lower, _TAG.findall(html)))
+        self._split_words(html)
         tree = LexborHTMLParser(_BLOCK.sub("\n<", html))
         body = tree.body
         if body is None:
@@ -250,45 +259,50 @@ class _Page:
             sheet = "\n".join(node.text() for node in tree.css("style")[:20])
         tree.strip_tags(["script", "style", "head", "template", "noscript", "object"])
         self._links(tree)
-        styled = tree.css("[style], font, [bgcolor], [hidden], [color]")[:_MAX_STYLED]
         looked: list[tuple[LexborNode, _Style]] = []
-        for node in styled:
-            attributes = node.attrs
-            css = attributes.sget("style", "")
-            style = _style(css[:600]) if css else _NONE
+        for node in tree.css("[style]")[:_MAX_STYLED]:
+            style = _style(node.attrs.sget("style", "")[:600])
             flags = style.flags
-            tag = node.tag
-            if tag == "font" or tag == "basefont":
-                style = _font(style, attributes.sget("color", ""), attributes.sget("size", ""))
-                flags = style.flags
-            bgcolor = attributes.sget("bgcolor", "")
-            if bgcolor and style.background is None:
-                back = colour(bgcolor)
-                if back is not None:
-                    style = _Style(flags | BACKGROUND, style.colour, back)
-                    flags = style.flags
-            if style.background is not None and style.background >= 0:
-                self.backgrounds.add(style.background)
-            if flags & HIDDEN or "hidden" in attributes:
-                self.styles["hidden"] += 1
+            if not flags:
+                continue
+            self._count(flags)
+            if flags & HIDDEN:
                 self._hide(node, "hidden-text")
             elif flags & OFFSCREEN:
-                self.styles["off-screen"] += 1
                 self._hide(node, "off-screen")
             elif flags & (TINY | COLOUR):
                 looked.append((node, style))
-            if flags:
-                self._count(flags)
+            if flags & BACKGROUND and style.background is not None and style.background >= 0:
+                self.backgrounds.add(style.background)
+        if "font" in self.tags:
+            for node in tree.css("font[color], font[size]")[:_MAX_STYLED]:
+                style = _font(_NONE, node.attrs.sget("color", ""), node.attrs.sget("size", ""))
+                self._count(style.flags)
+                if style.flags & (TINY | COLOUR):
+                    looked.append((node, style))
+        if "bgcolor" in html or "BGCOLOR" in html:
+            for node in tree.css("[bgcolor]")[:_MAX_STYLED]:
+                back = colour(node.attrs.sget("bgcolor", ""))
+                if back is not None and back >= 0:
+                    self.backgrounds.add(back)
+                    self.styles["background"] += 1
+        if " hidden" in html:
+            for node in tree.css("[hidden]")[:200]:
+                self._hide(node, "hidden-text")
         if sheet:
             self._sheet(tree, sheet)
+        unreadable: dict[int, bool] = {}
         for node, style in looked:
             if style.flags & TINY:
                 self._hide_inherited(node, SIZE, "tiny-text", None)
-            if style.colour is not None and style.colour >= 0:
-                fore = style.colour
-                if any(_alike(fore, back) for back in self.backgrounds):
-                    self.styles["white"] += 1
-                    self._hide_inherited(node, COLOUR, "same-colour", fore)
+            fore = style.colour
+            if fore is None or fore < 0:
+                continue
+            if fore not in unreadable:
+                unreadable[fore] = any(_alike(fore, back) for back in self.backgrounds)
+            if unreadable[fore]:
+                self.styles["white"] += 1
+                self._hide_inherited(node, COLOUR, "same-colour", fore)
         if not self.hidden_ids:
             return body.text()
         hidden_ids = self.hidden_ids
@@ -300,8 +314,31 @@ class _Page:
             ]
         )
 
+    def _split_words(self, html: str) -> None:
+        """Words cut in two by markup that shows nothing, and letters written as numbers."""
+        if "<!" in html:
+            for match in islice(_COMMENT.finditer(html), 500):
+                if html[match.start() - 1 : match.start()].isalpha():
+                    self.tricks.add("split-by-comment")
+                    break
+        for match in islice(_EMPTY_INSIDE.finditer(html), 500):
+            if _EMPTY_BEFORE.search(html, max(0, match.start() - 120), match.start()):
+                self.tricks.add("split-by-tags")
+                break
+        if any(len(tag) > 4 and tag.isalpha() and tag not in _REAL_TAGS for tag in self.tags):
+            for match in islice(_MADE_UP.finditer(html), 2000):
+                if match[1].lower() not in _REAL_TAGS and html[match.start() - 1 : match.start()].isalpha():
+                    self.tricks.add("split-by-tags")
+                    break
+        if html.count("&#") > 3 and _ENTITY.search(html):
+            self.tricks.add("entity-coded")
+
     def _count(self, flags: int) -> None:
         styles = self.styles
+        if flags & HIDDEN:
+            styles["hidden"] += 1
+        elif flags & OFFSCREEN:
+            styles["off-screen"] += 1
         if flags & TINY:
             styles["tiny"] += 1
         if flags & HUGE:
@@ -415,6 +452,7 @@ class _Page:
 _NONE: Final = _Style(0)
 
 
+@lru_cache(maxsize=4096)
 def _font(style: _Style, color: str, size: str) -> _Style:
     flags = style.flags
     fore = style.colour
@@ -504,9 +542,16 @@ _REAL_CYRILLIC: Final = re.compile("[бвгджзийлнптфцчшщъыьэ�
 _REAL_GREEK: Final = re.compile("[δεζηθλμξπςσφχψωΔΘΛΞΠΣΦΨΩά-ώ]")
 
 
+_ASCII: Final = bytes(range(128))
+
+
 def mend(text: str, tricks: set[str], strange: dict[str, int]) -> str:
     """Undo what was done to the letters: invisible characters out, styled letters and look-alikes back to ASCII."""
-    if text.isascii() or not _STRANGE.search(text):
+    if text.isascii():
+        return text
+    # Only the characters beyond ASCII need a look: a few dozen of some thousand.
+    beyond = text.encode("utf-8", "replace").translate(None, _ASCII).decode("utf-8")
+    if not _STRANGE.search(beyond):
         return text
     if count := len(_TAG_CHARACTERS.findall(_FLAG_TAGS.sub("", text))):
         strange["tag-characters"] = strange.get("tag-characters", 0) + count
@@ -555,10 +600,9 @@ _SPELLED: Final = re.compile(
     r"(?<![\w.@])([a-z0-9][a-z0-9-]{1,40})(?:\s?[\[({<（]\s?(?:\.|dot|punkt|point|@)\s?[\])}>）]\s?\.?|\s(?:\.|dot)\s)(com|net|org|info|biz|ru|cn|de|co|us|uk|shop|top|xyz|site|online|club|live|vip|icu)(?!\w)",
     re.I,
 )
-_DISGUISED: Final = re.compile(
-    r"(?<![\w@./=&?%#-])(?=[a-z]*[0134578@$!|][a-z@$!|0134578]*[a-z])(?=[0134578@$!|]?[a-z])[a-z0134578@$!|]{4,20}(?![\w@/=&%-])",
-    re.I,
-)
+_SPELLED_HINTS: Final = (" dot ", "dot)", "dot]", "(.)", "[.]", "(@)", "[@]", "（")
+_DISGUISE: Final = re.compile(r"[@$|!](?=[a-zA-Z])")
+_DISGUISED_RUN: Final = re.compile(r"[a-z0134578@$!|]{1,20}")
 _PLAIN_LETTER: Final = str.maketrans("013457@$!|8", "oieastasiib")
 _PLAIN_LETTER_L: Final = str.maketrans("013457@$!|8", "oleastaslib")
 # Words that are disguised for a filter's sake; kept to those that honest mail does not write with digits.
@@ -573,11 +617,11 @@ _OFTEN_DISGUISED: Final = listed(
 )
 
 
-def _put_together(text: str, words: list[str], tricks: set[str]) -> tuple[list[str], list[str]]:
+def _put_together(text: str, lowered: str, words: list[str], tricks: set[str]) -> tuple[list[str], list[str]]:
     """Words and web addresses that were taken apart: "f u n s i t e . c o m", "V.i.a.g.r.a", "v1agra"."""
     mended: list[str] = []
     addresses: list[str] = []
-    if sum(map((1).__eq__, map(len, words))) >= 4:
+    if b"\1\1\1\1" in bytes([len(word) == 1 for word in words]):
         for match in _SPACED.finditer(text):
             run = match[0]
             tight = run.replace(" . ", "\0")
@@ -592,22 +636,26 @@ def _put_together(text: str, words: list[str], tricks: set[str]) -> tuple[list[s
                 addresses.append(joined)
             if len(mended) > 40:
                 break
-    for match in _SPELLED.finditer(text):
-        if " " in match[0] and match[0].count(" ") == 2 and " dot " not in match[0].lower():
-            continue  # "the end . com": a sentence's end
-        tricks.add("spelled-out-address")
-        addresses.append(f"{match[1]}.{match[2]}".lower())
-        if len(addresses) > 40:
-            break
-    for count, match in enumerate(_DISGUISED.finditer(text)):
-        if count > 200:
-            break
-        word = match[0].lower()
+    if any(map(lowered.__contains__, _SPELLED_HINTS)):
+        for spelled in _SPELLED.finditer(text):
+            if " " in spelled[0] and spelled[0].count(" ") == 2 and " dot " not in spelled[0].lower():
+                continue  # "the end . com": a sentence's end
+            tricks.add("spelled-out-address")
+            addresses.append(f"{spelled[1]}.{spelled[2]}".lower())
+            if len(addresses) > 40:
+                break
+    suspects = {word for word in words if not word.isalpha() and 3 < len(word) < 21 and not word.isdigit()}
+    for match in islice(_DISGUISE.finditer(lowered), 200):
+        at = match.start()
+        begin = at
+        while begin and at - begin < 12 and (lowered[begin - 1].isalnum() or lowered[begin - 1] in "@$|!"):
+            begin -= 1
+        if (found := _DISGUISED_RUN.match(lowered, begin)) and found.end() > at:
+            suspects.add(found[0])
+    for word in sorted(suspects):
         for table in (_PLAIN_LETTER, _PLAIN_LETTER_L):
             clear = word.translate(table)
-            if clear in _OFTEN_DISGUISED and not word.isalpha():
-                if word.rstrip("!") == clear or (word[-1] in "!|" and word[:-1].isalpha()):
-                    continue
+            if clear in _OFTEN_DISGUISED:
                 tricks.add("digit-letters")
                 mended.append(clear)
                 break
@@ -616,6 +664,46 @@ def _put_together(text: str, words: list[str], tricks: set[str]) -> tuple[list[s
 
 _ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz"
 _WORDS: Final = re.compile(r"\w+")
+_TO_SPACE: Final = bytes(
+    code if chr(code).isalnum() or code == 95 or code > 127 else 32 for code in range(256)
+)
+_TO_SPACE_TEXT: Final = {code: 32 for code in range(128) if _TO_SPACE[code] == 32}
+_PUNCTUATION: Final = "\xa0’‘“”–—…•·«»®©™€£¡¿°§„‚→│|"
+_UNSPACED: Final = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]"
+)
+_UNSPACED_RUN: Final = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+"
+    "|[^\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+"
+)
+
+
+def split_words(lowered: str) -> list[str]:
+    """The same as re.findall(r"\\w+"), several times faster; and runs of a script that is written without spaces
+    become pairs of neighbouring characters."""
+    if lowered.isascii():
+        return lowered.translate(_TO_SPACE_TEXT).split()
+    for mark in _PUNCTUATION:
+        if mark in lowered:
+            lowered = lowered.replace(mark, " ")
+    pieces = lowered.encode("utf-8", "replace").translate(_TO_SPACE).decode("utf-8").split()
+    if all(map(str.isascii, pieces)):
+        return pieces
+    out: list[str] = []
+    for piece in pieces:
+        if piece.isascii():
+            out.append(piece)
+            continue
+        for word in (piece,) if piece.isalnum() else _WORDS.findall(piece):
+            if not _UNSPACED.search(word):
+                out.append(word)
+                continue
+            for run in _UNSPACED_RUN.findall(word):
+                if len(run) == 1 or not _UNSPACED.match(run):
+                    out.append(run)
+                else:
+                    out.extend([run[at : at + 2] for at in range(min(len(run) - 1, MAX_WORDS))])
+    return out
 
 
 def tidy(text: str) -> str:
@@ -651,12 +739,6 @@ def read(message: ParsedMessage) -> MessageText:
             for part in message.parts
             if part.text and part.kind != "text/html" and not part.alternative
         )
-        if plain and any(
-            part.alternative for part in message.parts if part.text is not None and part.kind != "text/html"
-        ):
-            decoy = _decoy(plain, visible_html)
-            if decoy > 0.6:
-                tricks.add("other-plain-text")
         if not visible_html and plain:
             shown.append(plain)
     else:
@@ -664,8 +746,16 @@ def read(message: ParsedMessage) -> MessageText:
     visible = "\n".join(shown)[:MAX_CHARACTERS]
     mended_text = mend(visible, tricks, strange)
     lowered = mended_text.lower()
-    words = _WORDS.findall(lowered)[:MAX_WORDS]
-    mended, addresses = _put_together(mended_text, words, tricks)
+    words = split_words(lowered)[:MAX_WORDS]
+    if (
+        htmls
+        and plain
+        and any(part.alternative and part.text and part.kind != "text/html" for part in message.parts)
+    ):
+        decoy = _decoy(plain, words)
+        if decoy > 0.6:
+            tricks.add("other-plain-text")
+    mended, addresses = _put_together(mended_text, lowered, words, tricks)
     if mended:
         words.extend(word for run in mended for word in run.split())
     subject = message.subject
@@ -688,10 +778,9 @@ def read(message: ParsedMessage) -> MessageText:
     )
 
 
-def _decoy(plain: str, visible: str) -> float:
+def _decoy(plain: str, shown: list[str]) -> float:
     """Share of the plain part's distinct longer words that the HTML does not show; 0 where there are too few to tell."""
-    said = {word for word in _WORDS.findall(plain[:20_000].lower()) if len(word) > 3}
+    said = {word for word in split_words(plain[:8_000].lower()) if len(word) > 3}
     if len(said) < 12:
         return 0.0
-    seen = set(_WORDS.findall(visible.lower()))
-    return len(said - seen) / len(said)
+    return len(said.difference(shown)) / len(said)

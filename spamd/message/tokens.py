@@ -9,97 +9,108 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Final, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spamd.message import hashing
 from spamd.message.dense import TRICKS, Mail, authentication
 from spamd.message.hashing import Hashes
 from spamd.message.links import registered
+from spamd.message.text import split_words
 from spamd.message.wordlists import FREE_MAIL
 
-MAX_BASE_WORDS: Final = 2_500  # of the text, before repeats are dropped
-MAX_WORDS: Final = 4_000
+MAX_WORDS: Final = 2_500  # of the text, for the base
+_MAX_OWN_WORDS: Final = 1_000  # of the text, for the personal part
+_MAX_SUBJECT: Final = 60
+_MAX_NAME: Final = 12
+_MAX_BYTES: Final = 30  # of a word that travels
 _MAX_LINK_WORDS: Final = 400
 _MAX_LINKS: Final = 40
 
 Texts = list[str]
 
 
+class Hashed:
+    """The strings of one mail, hashed together: words of subject, sender's name and text, then each group's own."""
+
+    __slots__ = ("groups", "mail", "subject", "travels", "words")
+
+    def __init__(self, mail: Mail) -> None:
+        self.mail = mail
+        words = [*mail.subject_words[:_MAX_SUBJECT], *name_words(mail), *mail.words[:MAX_WORDS]]
+        lists = [row.texts(mail) for row in _HASHED]
+        everything = list(chain(words, *lists))
+        hashes, lengths, digits = hashing.measure_lines("\n".join(everything).encode("utf-8", "replace"))
+        if not everything:
+            hashes = hashes[:0]
+        count = len(words)
+        at = min(len(mail.subject_words), _MAX_SUBJECT)
+        after = count - min(len(mail.words), MAX_WORDS)
+        self.subject: Hashes = hashes[:at]
+        self.words: Hashes = hashes[after:count]
+        self.travels: Hashes = hashes[:count][
+            (lengths[:count] > 1) & (lengths[:count] <= _MAX_BYTES) & ~digits[:count]
+        ]
+        self.groups: dict[str, Hashes] = {}
+        for row, texts in zip(_HASHED, lists, strict=True):
+            self.groups[row.name] = hashes[count : count + len(texts)]
+            count += len(texts)
+
+
 @dataclass(frozen=True, slots=True)
 class Extractor:
     """A group of tokens. `texts` gives them for people and, unless `hashes` is given, for hashing; both in the same
-    order. `limit` is how many different buckets of this group one mail may fill."""
+    order."""
 
     name: str
     version: int
     part: Literal["base", "personal"]
     kind: str  # what a person is told: "word", "link", "fact", "sender", "letters"
-    limit: int
     texts: Callable[[Mail], Texts]
-    hashes: Callable[[Mail, dict[str, Hashes]], Hashes] | None = None
+    hashes: Callable[[Hashed], Hashes] | None = None
 
 
-# --- words --------------------------------------------------------------------------------------------------
-
-_UNSPACED: Final = re.compile(
-    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]"
-)
-_UNSPACED_RUN: Final = re.compile(
-    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+|[^\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+"
-)
-_NAME_WORDS: Final = re.compile(r"\w+")
-_TO_ZERO: Final = {ord(digit): "0" for digit in "123456789"}
-
-
-def cut_unspaced(words: tuple[str, ...], limit: int) -> Texts:
-    """Words; runs of a script that is written without spaces become pairs of neighbouring characters."""
-    out: Texts = []
-    for word in words:
-        if word.isascii() or not _UNSPACED.search(word):
-            out.append(word)
-        else:
-            for run in _UNSPACED_RUN.findall(word):
-                if not _UNSPACED.match(run) or len(run) == 1:
-                    out.append(run)
-                else:
-                    out.extend([run[at : at + 2] for at in range(min(len(run) - 1, 2_000))])
-        if len(out) >= limit:
-            break
-    return out[:limit]
-
-
-def _spaced(words: tuple[str, ...], limit: int) -> Texts:
-    words = words[:limit]
-    joined = " ".join(words)
-    return list(words) if joined.isascii() or not _UNSPACED.search(joined) else cut_unspaced(words, limit)
-
-
-def words(mail: Mail) -> Texts:
-    """Lower-case words of the visible text, in order."""
-    return _spaced(mail.words, MAX_WORDS)
-
-
-def subject_words(mail: Mail) -> Texts:
-    return _spaced(mail.subject_words, 100)
+# --- words -------------------------------------------------------------------------------------------------
 
 
 def name_words(mail: Mail) -> Texts:
-    return _spaced(tuple(_NAME_WORDS.findall(mail.message.sender_name[:200].lower())), 20)
+    return split_words(mail.message.sender_name[:200].lower())[:_MAX_NAME]
+
+
+def _travels(word: str) -> bool:
+    return 1 < len(word.encode("utf-8", "replace")) <= _MAX_BYTES and _DIGIT.isdisjoint(word)
+
+
+_DIGIT: Final = frozenset("0123456789")
 
 
 def base_words(mail: Mail) -> Texts:
-    """Words of text, subject and sender's name, digits all alike, nothing longer than 24 characters."""
-    found = [*subject_words(mail), *name_words(mail), *words(mail)[:MAX_BASE_WORDS]]
-    if not found:
-        return []
-    joined = "\n".join(found)
-    if any(map(joined.__contains__, "123456789")):
-        joined = joined.translate(_TO_ZERO)
-    return [word for word in dict.fromkeys(joined.split("\n")) if 1 < len(word) < 25]
+    """Words of subject, sender's name and text without digits, neither single letters nor endless."""
+    found = (*mail.subject_words[:_MAX_SUBJECT], *name_words(mail), *mail.words[:MAX_WORDS])
+    return [word for word in found if _travels(word)]
+
+
+def _words(mail: Mail) -> Texts:
+    return list(mail.words[:_MAX_OWN_WORDS])
+
+
+def _pair_texts(mail: Mail) -> Texts:
+    return [f"{one} {two}" for one, two in pairwise(mail.words[: _MAX_OWN_WORDS + 1])]
+
+
+def _pairs(hashed: Hashed) -> Hashes:
+    return hashing.pair(hashed.words[: _MAX_OWN_WORDS + 1])
+
+
+def _subject_texts(mail: Mail) -> Texts:
+    found = mail.subject_words[:_MAX_SUBJECT]
+    return [*(f"subject {word}" for word in found), *(f"subject {one} {two}" for one, two in pairwise(found))]
+
+
+def _subject(hashed: Hashed) -> Hashes:
+    return np.concatenate((hashed.subject, hashing.pair(hashed.subject)))
 
 
 _URL_WORDS: Final = re.compile(r"[a-z]{2,20}")
@@ -113,18 +124,6 @@ def link_words(mail: Mail) -> Texts:
     return [f"url {word}" for word in dict.fromkeys(_URL_WORDS.findall(joined.lower())[:_MAX_LINK_WORDS])]
 
 
-def _texts_for_naming(mail: Mail) -> Texts:
-    found = words(mail)
-    return [f"{one} {two}" for one, two in pairwise(found)]
-
-
-def _pairs(mail: Mail, known: dict[str, Hashes]) -> Hashes:
-    found = known.get("words")
-    if found is None:
-        found = hashing.hash_words(words(mail))
-    return hashing.pair(found) if found.size > 1 else np.empty(0, np.uint64)
-
-
 # --- letters ------------------------------------------------------------------------------------------------
 
 
@@ -133,8 +132,8 @@ def _gram_texts(mail: Mail) -> Texts:
     return [text[at : at + 4] for at in range(max(len(text) - 3, 0))]
 
 
-def _gram_hashes(mail: Mail, known: dict[str, Hashes]) -> Hashes:
-    return hashing.hash_grams(mail.message.clean)
+def _gram_hashes(hashed: Hashed) -> Hashes:
+    return hashing.hash_grams(hashed.mail.message.clean)
 
 
 # --- links --------------------------------------------------------------------------------------------------
@@ -260,14 +259,6 @@ def header_tokens(mail: Mail) -> Texts:
     return list(dict.fromkeys(token.replace("\n", " ") for token in out))
 
 
-def subject_tokens(mail: Mail) -> Texts:
-    found = subject_words(mail)
-    return [
-        *(f"subject {word}" for word in found),
-        *(f"subject {a} {b}" for a, b in pairwise(found)),
-    ]
-
-
 def fact_tokens(mail: Mail) -> Texts:
     """Tricks, structure and attachments."""
     message, text = mail.message, mail.text
@@ -290,32 +281,20 @@ def fact_tokens(mail: Mail) -> Texts:
 
 
 EXTRACTORS: Final[tuple[Extractor, ...]] = (
-    Extractor("base words", 1, "base", "word", 2_400, base_words),
-    Extractor("base links", 1, "base", "link", 400, link_words),
-    Extractor("facts", 1, "personal", "fact", 150, fact_tokens),
-    Extractor("header", 1, "personal", "sender", 300, header_tokens),
-    Extractor("subject", 1, "personal", "word", 120, subject_tokens),
-    Extractor("links", 1, "personal", "link", 300, link_tokens),
-    Extractor("words", 1, "personal", "word", 1_000, words),
-    Extractor("pairs", 1, "personal", "word", 1_200, _texts_for_naming, _pairs),
-    Extractor("letters", 1, "personal", "letters", 3_000, _gram_texts, _gram_hashes),
+    Extractor("base words", 2, "base", "word", base_words, lambda hashed: hashed.travels),
+    Extractor("base links", 1, "base", "link", link_words),
+    Extractor("facts", 1, "personal", "fact", fact_tokens),
+    Extractor("header", 1, "personal", "sender", header_tokens),
+    Extractor("subject", 2, "personal", "word", _subject_texts, _subject),
+    Extractor("links", 1, "personal", "link", link_tokens),
+    Extractor("words", 2, "personal", "word", _words, lambda hashed: hashed.words[:_MAX_OWN_WORDS]),
+    Extractor("pairs", 2, "personal", "word", _pair_texts, _pairs),
+    Extractor("letters", 1, "personal", "letters", _gram_texts, _gram_hashes),
 )
-"""In order of importance: where a mail has more than vector.LENGTH personal buckets, the last groups are cut."""
+"""In order of importance: where a mail has more than vector.LENGTH different buckets, the last groups are cut."""
+_HASHED: Final = tuple(row for row in EXTRACTORS if row.hashes is None)
 
 
-def hashed(extractor: Extractor, mail: Mail, known: dict[str, Hashes]) -> Hashes:
-    """The hashes of one group, remembered in `known` for groups built on it."""
-    found = extractor.hashes(mail, known) if extractor.hashes else hashing.hash_words(extractor.texts(mail))
-    known[extractor.name] = found
-    return found
-
-
-def unique_in_order(values: NDArray[np.int32], limit: int) -> NDArray[np.int32]:
-    """Different values, the first `limit` by place in the mail."""
-    if values.size <= limit:
-        return values
-    _, places = np.unique(values, return_index=True)
-    if places.size <= limit:
-        return values
-    places.sort()
-    return values[places[:limit]]
+def hashes_of(row: Extractor, hashed: Hashed) -> Hashes:
+    """The hashes of one group, in the order of its texts."""
+    return row.hashes(hashed) if row.hashes else hashed.groups[row.name]

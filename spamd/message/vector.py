@@ -7,7 +7,6 @@ extractor, a hand-made feature or a word list does.
 from __future__ import annotations
 
 import hashlib
-import re
 import struct
 import zlib
 from collections.abc import Mapping
@@ -21,7 +20,6 @@ from spamd.errors import SchemaMismatch
 from spamd.message import dense as dense_features
 from spamd.message import hashing, likeness, links, parsing, text, tokens
 from spamd.message.dense import Mail
-from spamd.message.hashing import Hashes
 from spamd.message.likeness import Fingerprint
 from spamd.message.links import Link
 from spamd.message.parsing import ParsedMessage
@@ -39,16 +37,13 @@ LENGTH: Final = 4_096
 """most ids a vector may have, in either part"""
 SNIPPET: Final = 200
 
-_BASE: Final = tuple(
-    (row, hashing.salt(f"{row.name}.{row.version}")) for row in tokens.EXTRACTORS if row.part == "base"
-)
-_PERSONAL: Final = tuple(
-    (row, hashing.salt(f"{row.name}.{row.version}")) for row in tokens.EXTRACTORS if row.part == "personal"
-)
+_BASE: Final = tuple(row for row in tokens.EXTRACTORS if row.part == "base")
+_PERSONAL: Final = tuple(row for row in tokens.EXTRACTORS if row.part == "personal")
+_SALT: Final = {row.name: hashing.salt(f"{row.name}.{row.version}") for row in tokens.EXTRACTORS}
 
 
 def _schema() -> str:
-    told = [f"{row.name} {row.version} {row.part} {row.limit}" for row in tokens.EXTRACTORS]
+    told = [f"{row.name} {row.version} {row.part}" for row in tokens.EXTRACTORS]
     told += [f"{name} {version} {names}" for name, version, names, _ in dense_features.GROUPS]
     told += [f"{topic} {sorted(words.split())}" for topic, words in TOPICS.items()]
     told += [f"{_BITS} {LENGTH} {likeness.LENGTH} {likeness.VERSION} {_VERSION}"]
@@ -139,9 +134,6 @@ class Names:
     dense: tuple[str, ...] = DENSE_NAMES
 
 
-_SUBJECT_WORDS: Final = re.compile(r"\w+")
-
-
 def read(raw: bytes, *, limits: parsing.Limits = parsing.DEFAULT, trusted: str | None = None) -> Mail:
     """Parse a mail and collect what features are made from. `trusted`: authserv-id of the person's own server."""
     message = parsing.parse(raw, limits=limits)
@@ -152,7 +144,7 @@ def read(raw: bytes, *, limits: parsing.Limits = parsing.DEFAULT, trusted: str |
         text=said,
         links=links.find(message, said),
         words=said.words,
-        subject_words=tuple(_SUBJECT_WORDS.findall(subject[:1000].lower())),
+        subject_words=tuple(text.split_words(subject[:1000].lower())),
         subject=subject,
         trusted=trusted,
     )
@@ -167,28 +159,29 @@ def vectorise(
 
 def vectorise_mail(mail: Mail) -> Features:
     """Features of a mail that is already read."""
-    known: dict[str, Hashes] = {}
+    hashed = tokens.Hashed(mail)
     return Features(
-        base_ids=_gather(_BASE, mail, known),
+        base_ids=_gather(_BASE, hashed),
         dense=dense_features.measure(mail),
-        personal_ids=_gather(_PERSONAL, mail, known),
+        personal_ids=_gather(_PERSONAL, hashed),
         fingerprint=likeness.fingerprint(mail),
         mail=mail,
     )
 
 
-def _gather(
-    rows: tuple[tuple[tokens.Extractor, np.uint64], ...], mail: Mail, known: dict[str, Hashes]
-) -> NDArray[np.int32]:
-    found: list[NDArray[np.int32]] = []
-    for row, salt in rows:
-        ids = hashing.buckets(tokens.hashed(row, mail, known), salt, _BITS)
-        found.append(tokens.unique_in_order(ids, row.limit))
-    together = np.concatenate(found)
-    ids = np.unique(together)
-    if ids.size > LENGTH:
-        ids = np.sort(_first_different(together, LENGTH))
-    return ids
+def _gather(rows: tuple[tokens.Extractor, ...], hashed: tokens.Hashed) -> NDArray[np.int32]:
+    found = [tokens.hashes_of(row, hashed) for row in rows]
+    salts = np.repeat(np.array([_SALT[row.name] for row in rows]), [part.size for part in found])
+    together = hashing.buckets(np.concatenate(found), salts, _BITS)
+    ids = _different(np.sort(together))
+    return np.sort(_first_different(together, LENGTH)) if ids.size > LENGTH else ids
+
+
+def _different(ids: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Sorted ids, each once."""
+    kept = np.ones(ids.size, np.bool_)
+    np.not_equal(ids[1:], ids[:-1], out=kept[1:])
+    return ids[kept]
 
 
 def _first_different(values: NDArray[np.int32], limit: int) -> NDArray[np.int32]:
@@ -200,12 +193,12 @@ def _first_different(values: NDArray[np.int32], limit: int) -> NDArray[np.int32]
 def named(features: Features) -> Names:
     """Which tokens fill which buckets. Computed anew (a few ms); only for the mail at hand."""
     sides: list[dict[int, tuple[tuple[str, str], ...]]] = []
-    known: dict[str, Hashes] = {}
+    hashed = tokens.Hashed(features.mail)
     for rows, present in ((_BASE, features.base_ids), (_PERSONAL, features.personal_ids)):
         there = frozenset(present.tolist())
         names: dict[int, tuple[tuple[str, str], ...]] = {}
-        for row, salt in rows:
-            ids = hashing.buckets(tokens.hashed(row, features.mail, known), salt, _BITS).tolist()
+        for row in rows:
+            ids = hashing.buckets(tokens.hashes_of(row, hashed), _SALT[row.name], _BITS).tolist()
             for bucket, token in zip(ids, row.texts(features.mail), strict=True):
                 if bucket in there:
                     pair = (row.kind, text.harmless(token, 120))
