@@ -22,8 +22,8 @@ from spamd.message.parsing import ParsedMessage
 from spamd.message.text import MessageText
 from spamd.message.wordlists import BIT, FREE_MAIL, GREETINGS, LEXICON, TOPICS, listed
 
-TEXT_CHARACTERS: Final = 4_000  # of the visible text that shape is measured on
-TEXT_WORDS: Final = 800
+TEXT_CHARACTERS: Final = 3_000  # of the visible text that shape is measured on
+TEXT_WORDS: Final = 600
 MISSING: Final = math.nan
 
 

@@ -7,7 +7,7 @@ either fills, estimates the Jaccard similarity. Two more numbers say how much wa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from spamd.message import hashing
 from spamd.message.dense import Mail
+from spamd.message.hashing import Hashes
 from spamd.message.text import split_words
 from spamd.message.wordlists import GREETINGS
 
@@ -24,64 +25,69 @@ VERSION: Final = 1
 EMPTY: Final = 0xFFFFFFFF
 COPY: Final = 0.5
 """Similarity from which a mail is a near copy."""
-_MAX_WORDS: Final = 1_500
+_ONE: Final = hashing.salt("likeness one")
+_TWO: Final = hashing.salt("likeness two")
+_THREE: Final = hashing.salt("likeness shape")
 _SHORT: Final = 24  # items; below that a mail says too little to be told from another by chance
 _TOO_SHORT: Final = 8  # below: only the very same
 _MINIMUM: Final = 4  # below: nothing can be said
 
 Fingerprint = NDArray[np.uint32]
+Bits = NDArray[np.bool_]
 
 
-def _items(mail: Mail) -> list[str]:
-    text = mail.text.visible[:12_000]
-    words: Sequence[str]
-    if "@" in text or "://" in text or "www." in text:
-        kept = [
-            piece for piece in text.split() if "@" not in piece and "://" not in piece and "www." not in piece
-        ]
-        words = split_words(" ".join(kept).lower())[:_MAX_WORDS]
-    else:
-        words = mail.words[:_MAX_WORDS]
-    names = set(split_words(f"{mail.message.to[:300]} {mail.message.sender_name[:100]}".lower()))
-    for place, word in enumerate(words[:10]):
-        if word in GREETINGS and place + 1 < len(words):
-            names.add(words[place + 1])  # "Dear Anna": whoever it is
-    return [word for word in words if word.isalpha() and word not in names]
+def masked(mail: Mail) -> list[str]:
+    """Words that vary from copy to copy: names of sender and recipient, whoever is greeted, words of written links."""
+    message = mail.message
+    text = f"{message.to[:300]} {message.sender_name[:100]} "
+    text += " ".join([link.url for link in mail.links[:40] if link.kind == "text"])
+    if "@" in mail.text.visible:
+        text += " " + " ".join([piece for piece in mail.text.visible[:4_000].split() if "@" in piece][:20])
+    names = split_words(text.lower()[:4_000])
+    words = mail.words[:10]
+    names += [after for word, after in pairwise(words) if word in GREETINGS]
+    return list(dict.fromkeys(names))
 
 
-def fingerprint(mail: Mail) -> Fingerprint:
-    """The mail's likeness: SLOTS minima, the number of items, and what kind of mail it is (bits)."""
-    words = _items(mail)
-    subject = [word for word in mail.subject_words if not any(map(str.isdigit, word))]
-    single = hashing.hash_words(words)
-    pairs = hashing.pair(single) if single.size > 1 else single
-    extra = (
-        [f"s {one} {two}" for one, two in zip(["", *subject], [*subject, ""], strict=True)] if subject else []
-    )
-    # The shape counts like a few words: it parts short mails that say the same with and without a link.
+def shape(mail: Mail) -> list[str]:
+    """What counts like a few words more: the subject, and what the mail is made of. It parts short mails that say
+    the same with and without a link."""
+    subject = ["", *[word for word in mail.subject_words[:30] if word.isalpha()], ""]
     hosts = min(len({link.domain for link in mail.links if link.host and link.kind != "img"}), 3)
-    pictures = min(sum(link.kind == "img" for link in mail.links), 3)
+    pictures = min(len([link for link in mail.links if link.kind == "img"]), 3)
     attached = sorted({part.kind for part in mail.message.attachments})[:4]
-    extra += [f"h {hosts}", f"p {pictures}", *(f"a {kind}" for kind in attached)]
-    items = np.concatenate(
-        (single ^ hashing.salt("one"), pairs ^ hashing.salt("two"), hashing.hash_words(extra))
-    )
-    items = np.sort(hashing.mix(items))
+    out = [f"s {one} {two}" for one, two in pairwise(subject)] if len(subject) > 2 else []
+    return [*out, f"h {hosts}", f"p {pictures}", *[f"a {kind}" for kind in attached]]
+
+
+def fingerprint(mail: Mail, words: Hashes, digits: Bits, names: Hashes, shapes: Hashes) -> Fingerprint:
+    """The mail's likeness: SLOTS minima, the number of items, and what kind of mail it is (bits).
+
+    `words` are hashes of the text's words in order, `digits` says which hold a digit, `names` are hashes of masked(),
+    `shapes` of shape().
+    """
+    kept = ~digits
+    if names.size:
+        kept &= ~np.isin(words, names)
+    single = words[kept]
+    pairs = hashing.pair(single) if single.size > 1 else single[:0]
+    items = np.sort(hashing.mix(np.concatenate((single ^ _ONE, pairs ^ _TWO, shapes ^ _THREE))))
     out = np.full(LENGTH, EMPTY, np.uint32)
     slots = (items >> np.uint64(58)).astype(np.int64)
     # Sorted by hash means sorted by slot, then by the rest: the first of each slot is its smallest.
-    first = np.ones(items.size, bool)
+    first = np.ones(items.size, np.bool_)
     first[1:] = slots[1:] != slots[:-1]
     out[slots[first]] = ((items[first] >> np.uint64(20)) & np.uint64(0xFFFFFFFE)).astype(np.uint32)
-    out[SLOTS] = len(words) + len(subject)
+    out[SLOTS] = single.size + len(mail.subject_words)
+    first_fields = mail.message.first
     kind = 0
-    if "in-reply-to" in mail.message.first or "references" in mail.message.first:
+    if "in-reply-to" in first_fields or "references" in first_fields:
         kind |= 1
-    if hosts:
+    if any(link.host and link.kind != "img" for link in mail.links):
         kind |= 2
     if mail.text.markup:
         kind |= 4
-    if attached:
+    if mail.message.attachments:
         kind |= 8
     out[SLOTS + 1] = kind
     return out

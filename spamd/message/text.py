@@ -23,7 +23,7 @@ from spamd.message.wordlists import listed
 MAX_CHARACTERS: Final = 60_000  # of visible text that is looked at
 MAX_WORDS: Final = 4_000
 _MAX_STYLED: Final = 3_000  # elements whose style is looked at
-_MAX_STEPS: Final = 20_000  # climbing steps for inherited colours and sizes, per mail
+_MAX_STEPS: Final = 8_000  # climbing steps for inherited colours and sizes, per mail
 _MAX_ANCHORS: Final = 400
 
 
@@ -224,6 +224,7 @@ class _Page:
     __slots__ = (
         "anchors",
         "backgrounds",
+        "grounds",
         "hidden",
         "hidden_ids",
         "steps",
@@ -244,6 +245,7 @@ class _Page:
         self.tags: dict[str, int] = {}
         self.steps = 0
         self.backgrounds: set[int] = {0xFFFFFF}
+        self.grounds: dict[int, int] = {}  # element -> the background it lies on
 
     def read(self, html: str) -> str:
         self.tags = Counter(_TAG.findall(html))
@@ -260,12 +262,13 @@ class _Page:
         tree.strip_tags(["script", "style", "head", "template", "noscript", "object"])
         self._links(tree)
         looked: list[tuple[LexborNode, _Style]] = []
+        seen: dict[int, int] = {}
         for node in tree.css("[style]")[:_MAX_STYLED]:
             style = _style(node.attrs.sget("style", "")[:600])
             flags = style.flags
             if not flags:
                 continue
-            self._count(flags)
+            seen[flags] = seen.get(flags, 0) + 1
             if flags & HIDDEN:
                 self._hide(node, "hidden-text")
             elif flags & OFFSCREEN:
@@ -277,7 +280,7 @@ class _Page:
         if "font" in self.tags:
             for node in tree.css("font[color], font[size]")[:_MAX_STYLED]:
                 style = _font(_NONE, node.attrs.sget("color", ""), node.attrs.sget("size", ""))
-                self._count(style.flags)
+                seen[style.flags] = seen.get(style.flags, 0) + 1
                 if style.flags & (TINY | COLOUR):
                     looked.append((node, style))
         if "bgcolor" in html or "BGCOLOR" in html:
@@ -289,6 +292,7 @@ class _Page:
         if " hidden" in html:
             for node in tree.css("[hidden]")[:200]:
                 self._hide(node, "hidden-text")
+        self._count(seen)
         if sheet:
             self._sheet(tree, sheet)
         unreadable: dict[int, bool] = {}
@@ -333,22 +337,11 @@ class _Page:
         if html.count("&#") > 3 and _ENTITY.search(html):
             self.tricks.add("entity-coded")
 
-    def _count(self, flags: int) -> None:
+    def _count(self, seen: dict[int, int]) -> None:
+        """How many elements have each kind of style; `seen`: flags -> elements."""
         styles = self.styles
-        if flags & HIDDEN:
-            styles["hidden"] += 1
-        elif flags & OFFSCREEN:
-            styles["off-screen"] += 1
-        if flags & TINY:
-            styles["tiny"] += 1
-        if flags & HUGE:
-            styles["huge"] += 1
-        if flags & BACKGROUND:
-            styles["background"] += 1
-        if flags & COLOUR:
-            styles["colour"] += 1
-        if flags & WORD:
-            styles["word"] += 1
+        for name, flag in _COUNTED:
+            styles[name] += sum([times for flags, times in seen.items() if flags & flag])
 
     def _hide(self, node: LexborNode, trick: str) -> None:
         """All text inside is hidden."""
@@ -380,19 +373,15 @@ class _Page:
             if not text or text.isspace():
                 continue
             above = inner.parent
-            background: int | None = None
             while above is not None and above.mem_id != top.mem_id:
                 self.steps += 1
                 style = _of(above)
                 if style.flags & what:
                     break
-                if background is None and style.background is not None:
-                    background = style.background
                 above = above.parent
             else:
                 if fore is not None:
-                    if background is None:
-                        background = self._background(top)
+                    background = self._background(inner.parent)
                     if background < 0 or not _alike(fore, background):
                         continue
                 self.hidden_ids.add(inner.mem_id)
@@ -402,13 +391,24 @@ class _Page:
             self.tricks.add(trick)
 
     def _background(self, node: LexborNode | None) -> int:
+        grounds = self.grounds
+        climbed: list[int] = []
+        found = 0xFFFFFF
         while node is not None and node.is_element_node and self.steps <= _MAX_STEPS:
             self.steps += 1
+            name = node.mem_id
+            if (known := grounds.get(name)) is not None:
+                found = known
+                break
+            climbed.append(name)
             style = _of(node)
             if style.background is not None:
-                return style.background
+                found = style.background
+                break
             node = node.parent
-        return 0xFFFFFF
+        for name in climbed:
+            grounds[name] = found
+        return found
 
     def _sheet(self, tree: LexborHTMLParser, sheet: str) -> None:
         """Hiding rules of a <style> element that hold on every screen (not inside @media)."""
@@ -450,6 +450,15 @@ class _Page:
 
 
 _NONE: Final = _Style(0)
+_COUNTED: Final = (
+    ("hidden", HIDDEN),
+    ("off-screen", OFFSCREEN),
+    ("tiny", TINY),
+    ("huge", HUGE),
+    ("background", BACKGROUND),
+    ("colour", COLOUR),
+    ("word", WORD),
+)
 
 
 @lru_cache(maxsize=4096)
@@ -530,10 +539,12 @@ _STACKED: Final = re.compile(
     "[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u20d0-\u20ff]{3,}|(?:[A-Za-z][\u0300-\u036f\u20d0-\u20ff]){4,}"
 )
 _COMBINING: Final = re.compile("[\u0300-\u036f\u20d0-\u20ff]+")
-_STYLED: Final = re.compile(
-    "[\U0001d400-\U0001d7ff\u24b6-\u24e9\U0001f130-\U0001f149\U0001f150-\U0001f169\U0001f170-\U0001f189\uff21-\uff3a\uff41-\uff5a\u1d00-\u1d25]{2,}"
+_STYLED_ONE: Final = re.compile(
+    "[\U0001d400-\U0001d7ff\u24b6-\u24e9\U0001f130-\U0001f149\U0001f150-\U0001f169\U0001f170-\U0001f189\uff21-\uff3a\uff41-\uff5a\u1d00-\u1d25]"
 )
+_STYLED: Final = re.compile(_STYLED_ONE.pattern + "{2,}")
 _WIDE_SCRIPT: Final = re.compile("[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7a3]")
+_LOOKS: Final = frozenset(map(chr, SKELETON))
 _MIXED: Final = re.compile(
     "(?=[^\\W\\d_]*[A-Za-z])(?=[^\\W\\d_]*[\u0370-\u058f\u13a0-\u167f\u1d00-\u1d7f\u0251\u0261\u0269\u2c80-\u2cff\ua4d0-\ua4ff])[^\\W\\d_]{2,40}"
 )
@@ -549,27 +560,30 @@ def mend(text: str, tricks: set[str], strange: dict[str, int]) -> str:
     """Undo what was done to the letters: invisible characters out, styled letters and look-alikes back to ASCII."""
     if text.isascii():
         return text
-    # Only the characters beyond ASCII need a look: a few dozen of some thousand.
-    beyond = text.encode("utf-8", "replace").translate(None, _ASCII).decode("utf-8")
+    # Only the characters beyond ASCII need a look: mostly some ten different ones.
+    beyond = "".join(set(text.encode("utf-8", "replace").translate(None, _ASCII).decode("utf-8")))
     if not _STRANGE.search(beyond):
         return text
-    if count := len(_TAG_CHARACTERS.findall(_FLAG_TAGS.sub("", text))):
-        strange["tag-characters"] = strange.get("tag-characters", 0) + count
-        tricks.add("tag-characters")
-    if count := len(_ZERO_WIDTH_IN_WORD.findall(text)) + len(_SOFT_HYPHEN_IN_WORD.findall(text)):
-        tricks.add("zero-width")
-        strange["zero-width-in-word"] = strange.get("zero-width-in-word", 0) + count
-    if found := _ZERO_WIDTH.findall(text):
-        strange["zero-width"] = strange.get("zero-width", 0) + sum(map(len, found))
-    if found := _BIDI.findall(text):
-        strange["bidi"] = strange.get("bidi", 0) + len(found)
-        if _OVERRIDE.search(text):
+    if _TAG_CHARACTERS.search(beyond):
+        if count := len(_TAG_CHARACTERS.findall(_FLAG_TAGS.sub("", text))):
+            strange["tag-characters"] = strange.get("tag-characters", 0) + count
+            tricks.add("tag-characters")
+        text = _TAG_CHARACTERS.sub("", text)
+    if _ZERO_WIDTH.search(beyond):
+        if count := len(_ZERO_WIDTH_IN_WORD.findall(text)) + len(_SOFT_HYPHEN_IN_WORD.findall(text)):
+            tricks.add("zero-width")
+            strange["zero-width-in-word"] = strange.get("zero-width-in-word", 0) + count
+        strange["zero-width"] = strange.get("zero-width", 0) + sum(map(len, _ZERO_WIDTH.findall(text)))
+        text = _ZERO_WIDTH.sub("", text)
+    if _BIDI.search(beyond):
+        strange["bidi"] = strange.get("bidi", 0) + len(_BIDI.findall(text))
+        if _OVERRIDE.search(beyond):
             tricks.add("bidi-control")
-    text = _ZERO_WIDTH.sub("", _BIDI.sub("", _TAG_CHARACTERS.sub("", text)))
-    if _STACKED.search(text):
+        text = _BIDI.sub("", text)
+    if _COMBINING.search(beyond) and _STACKED.search(text):
         tricks.add("stacked-marks")
         text = _COMBINING.sub("", text)
-    if found := _STYLED.findall(text):
+    if _STYLED_ONE.search(beyond) and (found := _STYLED.findall(text)):
         if not _WIDE_SCRIPT.search(text):
             tricks.add("styled-letters")
         strange["styled"] = strange.get("styled", 0) + sum(map(len, found))
@@ -585,6 +599,8 @@ def mend(text: str, tricks: set[str], strange: dict[str, int]) -> str:
         count += 1
         return skeleton
 
+    if _LOOKS.isdisjoint(beyond):
+        return text
     text = _MIXED.sub(ascii_letters, text)
     # A word all of look-alikes ("рауре" for "paype"): only where the language itself is not written here.
     if _LOOK_WORD.search(text) and not (_REAL_CYRILLIC.search(text) or _REAL_GREEK.search(text)):
@@ -617,25 +633,47 @@ _OFTEN_DISGUISED: Final = listed(
 )
 
 
+_FOUR_SINGLES: Final = b"\1\1\1\1"
+_SEPARATOR: Final = re.compile(r"[ .\-*_|/+~·•]")
+_APART: Final = (" ", ".", "-", "*", " . ", " - ", "|", "/", "+", "~", "·", "•", "  ", ". ", " * ", "_")
+
+
+def _letters_apart(lowered: str, letters: list[str], start: int) -> int:
+    """Where these letters stand one by one, parted by the same mark; -1 if nowhere."""
+    found = [at for mark in _APART if (at := lowered.find(mark.join(letters), start)) >= 0]
+    return min(found, default=-1)
+
+
 def _put_together(text: str, lowered: str, words: list[str], tricks: set[str]) -> tuple[list[str], list[str]]:
     """Words and web addresses that were taken apart: "f u n s i t e . c o m", "V.i.a.g.r.a", "v1agra"."""
     mended: list[str] = []
     addresses: list[str] = []
-    if b"\1\1\1\1" in bytes([len(word) == 1 for word in words]):
-        for match in _SPACED.finditer(text):
-            run = match[0]
-            tight = run.replace(" . ", "\0")
-            joined = re.sub(r"[ .\-*_|/+~·•]", "", tight).replace("\0", ".").lower()
-            if len(set(joined)) < 3 or (joined in _ALPHABET) or len(joined) < 4:
-                continue
-            if "." not in joined and run.isupper() and "." in run and len(joined) < 6:
-                continue  # "U.S.A.F."
-            tricks.add("spaced-word")
-            mended.append(joined.replace(".", " "))
-            if "." in joined:
-                addresses.append(joined)
-            if len(mended) > 40:
-                break
+    single = bytes([len(word) == 1 for word in words])
+    at, place = single.find(_FOUR_SINGLES), 0
+    for _ in range(40):
+        if at < 0:
+            break
+        start = (
+            _letters_apart(lowered, words[at : at + 4], place)
+            if "".join(words[at : at + 4]).isalpha()
+            else -1
+        )
+        match = _SPACED.match(text, start) if start >= 0 else None
+        if match is None:
+            at = single.find(_FOUR_SINGLES, at + 1)
+            continue
+        place = match.end()
+        at = single.find(_FOUR_SINGLES, at + 4)
+        run = match[0]
+        joined = _SEPARATOR.sub("", run.replace(" . ", "\0")).replace("\0", ".").lower()
+        if len(set(joined)) < 3 or joined in _ALPHABET:
+            continue
+        if "." not in joined and run.isupper() and "." in run and len(joined) < 6:
+            continue  # "U.S.A.F."
+        tricks.add("spaced-word")
+        mended.append(joined.replace(".", " "))
+        if "." in joined:
+            addresses.append(joined)
     if any(map(lowered.__contains__, _SPELLED_HINTS)):
         for spelled in _SPELLED.finditer(text):
             if " " in spelled[0] and spelled[0].count(" ") == 2 and " dot " not in spelled[0].lower():
@@ -780,7 +818,7 @@ def read(message: ParsedMessage) -> MessageText:
 
 def _decoy(plain: str, shown: list[str]) -> float:
     """Share of the plain part's distinct longer words that the HTML does not show; 0 where there are too few to tell."""
-    said = {word for word in split_words(plain[:8_000].lower()) if len(word) > 3}
+    said = {word for word in split_words(plain[:4_000].lower()) if len(word) > 3}
     if len(said) < 12:
         return 0.0
     return len(said.difference(shown)) / len(said)

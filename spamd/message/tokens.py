@@ -14,7 +14,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from spamd.message import hashing
+from spamd.message import hashing, likeness
 from spamd.message.dense import TRICKS, Mail, authentication
 from spamd.message.hashing import Hashes
 from spamd.message.links import registered
@@ -35,12 +35,12 @@ Texts = list[str]
 class Hashed:
     """The strings of one mail, hashed together: words of subject, sender's name and text, then each group's own."""
 
-    __slots__ = ("groups", "mail", "subject", "travels", "words")
+    __slots__ = ("digits", "groups", "mail", "subject", "travels", "words")
 
     def __init__(self, mail: Mail) -> None:
         self.mail = mail
         words = [*mail.subject_words[:_MAX_SUBJECT], *name_words(mail), *mail.words[:MAX_WORDS]]
-        lists = [row.texts(mail) for row in _HASHED]
+        lists = [*[row.texts(mail) for row in _HASHED], likeness.masked(mail), likeness.shape(mail)]
         everything = list(chain(words, *lists))
         hashes, lengths, digits = hashing.measure_lines("\n".join(everything).encode("utf-8", "replace"))
         if not everything:
@@ -54,9 +54,15 @@ class Hashed:
             (lengths[:count] > 1) & (lengths[:count] <= _MAX_BYTES) & ~digits[:count]
         ]
         self.groups: dict[str, Hashes] = {}
-        for row, texts in zip(_HASHED, lists, strict=True):
-            self.groups[row.name] = hashes[count : count + len(texts)]
+        for name, texts in zip(_HASHED_NAMES, lists, strict=True):
+            self.groups[name] = hashes[count : count + len(texts)]
             count += len(texts)
+        self.digits = digits[after : after + self.words.size]
+
+    def fingerprint(self) -> likeness.Fingerprint:
+        return likeness.fingerprint(
+            self.mail, self.words, self.digits, self.groups["masked"], self.groups["shape"]
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,6 +299,7 @@ EXTRACTORS: Final[tuple[Extractor, ...]] = (
 )
 """In order of importance: where a mail has more than vector.LENGTH different buckets, the last groups are cut."""
 _HASHED: Final = tuple(row for row in EXTRACTORS if row.hashes is None)
+_HASHED_NAMES: Final = (*(row.name for row in _HASHED), "masked", "shape")
 
 
 def hashes_of(row: Extractor, hashed: Hashed) -> Hashes:

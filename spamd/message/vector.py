@@ -164,7 +164,7 @@ def vectorise_mail(mail: Mail) -> Features:
         base_ids=_gather(_BASE, hashed),
         dense=dense_features.measure(mail),
         personal_ids=_gather(_PERSONAL, hashed),
-        fingerprint=likeness.fingerprint(mail),
+        fingerprint=hashed.fingerprint(),
         mail=mail,
     )
 
