@@ -775,6 +775,7 @@ class Control:
                     tuple(card.reasons),
                 )
                 for card in sorted(self._bundles.list(), key=lambda card: card.created_at)
+                if not card.id.startswith("base-")
             ),
         )
 

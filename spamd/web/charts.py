@@ -41,21 +41,25 @@ def _style() -> Any:
         legend_font_size=14,
         value_font_size=13,
         no_data_font_size=20,
-        guide_stroke_dasharray="2,4",
-        major_guide_stroke_dasharray="2,4",
+        guide_stroke_color=LIGHT["line"],
+        major_guide_stroke_color=LIGHT["line"],
+        guide_stroke_dasharray="1,0",
+        major_guide_stroke_dasharray="1,0",
     )
 
 
 def _options(**more: Any) -> dict[str, Any]:
     return {
         "style": _style(),
-        "width": 720,
-        "height": 300,
+        "width": 520,
+        "height": 270,
         "margin": 8,
         "explicit_size": False,
         "js": (),
         "show_legend": True,
         "legend_at_bottom": True,
+        "legend_at_bottom_columns": 2,
+        "spacing": 6,
         "legend_box_size": 12,
         "no_data_text": "Nothing yet",
         "disable_xml_declaration": True,
@@ -70,7 +74,7 @@ def _svg(chart: Any) -> bytes:
     text = re.sub(r"<script.*?</script>", "", text, flags=re.DOTALL)
     dark = [
         f".axis text, .legends text, .axis .major {{ fill: {DARK['soft']} !important }}",
-        f".axis .line, .axis .guide {{ stroke: {DARK['line']} !important }}",
+        f".axis .line, .axis .guides, .axis .guide {{ stroke: {DARK['line']} !important }}",
         f".title, .no_data, .text-overlay text {{ fill: {DARK['ink']} !important }}",
     ]
     for place, colour in enumerate(DARK_SERIES):
@@ -80,7 +84,17 @@ def _svg(chart: Any) -> bytes:
     return text.replace("</svg>", style + "</svg>").encode("utf-8")
 
 
-def _few(labels: list[str], count: int = 10) -> list[str]:
+def _whole(chart: Any, values: list[int]) -> None:
+    """Whole numbers on the y axis, at most six."""
+    top = max([*values, 1])
+    step = next(
+        size * 10**power for power in range(12) for size in (1, 2, 5) if -(-top // (size * 10**power)) <= 5
+    )
+    chart.y_labels = [step * place for place in range(-(-top // step) + 1)]
+    chart.value_formatter = lambda value: f"{value:,.0f}"
+
+
+def _few(labels: list[str], count: int = 7) -> list[str]:
     """Every n-th label, so that they can be read."""
     step = max(1, -(-len(labels) // count))
     return [label if place % step == 0 else "" for place, label in enumerate(labels)]
@@ -89,11 +103,12 @@ def _few(labels: list[str], count: int = 10) -> list[str]:
 def _mail_per_day(trends: Trends) -> Any:
     import pygal
 
-    chart = pygal.StackedBar(**_options())
+    chart = pygal.StackedBar(**_options(legend_at_bottom_columns=3))
     chart.x_labels = _few([day.day[5:] for day in trends.daily])
     chart.add("good", [day.keep for day in trends.daily])
     chart.add("unsure", [day.unsure for day in trends.daily])
     chart.add("junk", [day.junk for day in trends.daily])
+    _whole(chart, [day.keep + day.unsure + day.junk for day in trends.daily])
     return chart
 
 
@@ -104,13 +119,16 @@ def _corrected(trends: Trends) -> Any:
     chart.x_labels = _few([day.day[5:] for day in trends.daily])
     chart.add("good mail taken for junk", [day.false_positives for day in trends.daily])
     chart.add("junk that was kept", [day.missed for day in trends.daily])
+    _whole(chart, [max(day.false_positives, day.missed) for day in trends.daily])
     return chart
 
 
 def _promise(trends: Trends) -> Any:
     import pygal
 
-    chart = pygal.Bar(**_options(print_values=True, value_formatter=lambda v: f"{v:.2f} %"))
+    chart = pygal.Bar(
+        **_options(legend_at_bottom_columns=3, print_values=True, value_formatter=lambda v: f"{v:.2f} %")
+    )
     accounts = [one for one in trends.promises if one.share is not None]
     chart.x_labels = [one_line(one.account, 30) for one in accounts]
     chart.add("measured", [round(100 * (one.share or 0.0), 4) for one in accounts])
@@ -134,11 +152,12 @@ def _hosts(trends: Trends) -> Any:
     import pygal
 
     chart = pygal.HorizontalBar(
-        **_options(show_legend=False, height=340, print_values=True, truncate_label=34)
+        **_options(show_legend=False, height=300, print_values=True, truncate_label=34)
     )
     rows = list(reversed(trends.hosts))
     chart.x_labels = [one_line(row.host, 34) for row in rows]
     chart.add("mails", [row.count for row in rows])
+    chart.value_formatter = lambda value: f"{value:,.0f}"
     return chart
 
 
@@ -149,6 +168,7 @@ def _nights(trends: Trends) -> Any:
     chart.x_labels = _few([_day(night.at) for night in trends.nights])
     chart.add("good mail learned from", [night.ham for night in trends.nights])
     chart.add("junk learned from", [night.spam for night in trends.nights])
+    _whole(chart, [max(night.ham, night.spam) for night in trends.nights])
     return chart
 
 

@@ -110,6 +110,20 @@ HOSTILE_RAW = (
 )
 
 
+JUNK_RAW = (
+    b"From: PayPa1 Security <security@paypa1-verify.example>\r\n"
+    b"To: me@example.org\r\nReply-To: helpdesk@mail-verify.example\r\n"
+    b"Subject: Your account is limited: verify within 24h\r\n"
+    b"Date: Sun, 29 Nov 2026 09:12:00 +0000\r\n"
+    b"MIME-Version: 1.0\r\nContent-Type: text/html; charset=utf-8\r\n\r\n"
+    b"<html><body><p>Dear customer,</p><p>We noticed unusual activity. Your account is <b>limited</b>. "
+    b"Please <a href='http://paypa1-verify.example/login'>https://www.paypal.com/verify</a> within 24 hours, "
+    b"or it will be closed for ever.</p><p>A\xe2\x80\x8bccount sec\xe2\x80\x8burity team</p>"
+    b"<div style='display:none'>minutes of the meeting, gardening, see you on Tuesday, best wishes</div>"
+    b"</body></html>\r\n"
+)
+
+
 class HandEngine:
     """The daemon's outer edge, moved by hand: it keeps its promises to Control at once, on the calling thread."""
 
@@ -224,7 +238,13 @@ class World:
     """Everything a test needs; close() ends it."""
 
     def __init__(
-        self, home: Path, *, accounts: bool = True, mails: bool = True, limits: Limits | None = None
+        self,
+        home: Path,
+        *,
+        accounts: bool = True,
+        mails: bool = True,
+        hostile: bool = True,
+        limits: Limits | None = None,
     ) -> None:
         self.paths = find({"SPAMD_HOME": str(home)})
         self.paths.make()
@@ -236,7 +256,7 @@ class World:
         if accounts:
             self._accounts()
         if mails:
-            self._mails()
+            self._mails(hostile)
         self.control = Control(
             paths=self.paths,
             store=self.store,
@@ -304,7 +324,7 @@ class World:
             ),
         }
 
-    def _mails(self) -> None:
+    def _mails(self, hostile: bool) -> None:
         random.seed(7)
         self.store.set_display("snippet")
         number = 0
@@ -329,14 +349,14 @@ class World:
                     )
                     if day > 5:
                         self.say(mail, Label.HAM, LabelSource.REVIEW, at + 300)
-        for row in HOSTILE:
+        for row in HOSTILE if hostile else ():
             number += 1
             self.add(number, row, Verdict.UNSURE, 0.7, self.now - number, account=HOME)
         number += 1
         why = self.add(number, JUNK[1], Verdict.JUNK, 0.9991, self.now - 5, account=HOME)
         move(self.store, why, self.now - 5)
-        self.engine.mails[(why.account, why.identity)] = HOSTILE_RAW
-        self.hostile_id = why.id
+        self.engine.mails[(why.account, why.identity)] = HOSTILE_RAW if hostile else JUNK_RAW
+        self.why_id = why.id
         number += 1
         wrong = self.add(number, GOOD[5], Verdict.JUNK, 0.991, self.now - 2 * DAY, account=HOME)
         move(self.store, wrong, self.now - 2 * DAY)

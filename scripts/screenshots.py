@@ -1,0 +1,93 @@
+"""Pictures of every page, light and dark, desktop and phone, for the documentation.
+
+    python scripts/screenshots.py [FOLDER]        default: docs/pictures
+
+Uses the tests' small world (seeded mail, no server, no account of yours) and Chromium.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from playwright.sync_api import Page, sync_playwright
+
+from tests.web.world import World
+
+PAGES = {
+    "today": "/",
+    "review": "/review",
+    "learned": "/labels",
+    "search": "/search?q=ticket",
+    "why": "/why/{why}",
+    "similar": "/similar/{why}",
+    "trends": "/trends?days=30",
+    "model": "/model?a=base-0123456789&b=personal-a1b2c3d4e5",
+    "accounts": "/accounts",
+    "account": "/accounts/home",
+    "setup": "/setup",
+    "lists": "/lists",
+    "try": "/try",
+    "settings": "/settings",
+    "log": "/log",
+    "undo": "/undo?since=2020-01-01T00:00",
+}
+SIZES = {"": (1200, 800), "phone-": (390, 844)}
+PHONE = ("today", "review", "why", "trends", "account")
+
+
+def chromium() -> str | None:
+    """Where a Chromium is, if there is one."""
+    return next(
+        (
+            found
+            for name in ("chromium", "chromium-browser", "google-chrome")
+            if (found := shutil.which(name))
+        ),
+        None,
+    )
+
+
+def take(page: Page, url: str, file: Path, *, whole: bool) -> None:
+    page.goto(url)
+    page.wait_for_function("[...document.images].every((one) => one.complete)")
+    page.screenshot(path=str(file), full_page=whole)
+
+
+def main(folder: Path, only: str = "") -> int:
+    program = chromium()
+    if program is None:
+        print("There is no Chromium: apt install chromium.", file=sys.stderr)
+        return 1
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as home, sync_playwright() as playwright:
+        world = World(Path(home), hostile=False)
+        world.server.start()
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        try:
+            for scheme in ("light", "dark"):
+                for prefix, (width, height) in SIZES.items():
+                    context = browser.new_context(
+                        viewport={"width": width, "height": height}, color_scheme=scheme, locale="en-GB"
+                    )
+                    page = context.new_page()
+                    page.goto(f"{world.server.url}/open?code={world.server.access.new_code()}")
+                    page.wait_for_url(f"{world.server.url}/")
+                    for name, path in PAGES.items():
+                        if (only and name != only) or (prefix and name not in PHONE):
+                            continue
+                        url = world.server.url + path.format(why=world.why_id)
+                        take(page, url, folder / f"{prefix}{name}-{scheme}.png", whole=bool(only))
+                    context.close()
+        finally:
+            browser.close()
+            world.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path("docs/pictures"), *sys.argv[2:3]))
