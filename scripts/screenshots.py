@@ -26,7 +26,7 @@ PAGES = {
     "why": "/why/{why}",
     "similar": "/similar/{why}",
     "trends": "/trends?days=30",
-    "model": "/model?a=base-0123456789&b=personal-a1b2c3d4e5",
+    "model": "/model?a={base}&b=personal-a1b2c3d4e5",
     "accounts": "/accounts",
     "account": "/accounts/home",
     "setup": "/setup",
@@ -80,7 +80,7 @@ def main(folder: Path, only: str = "") -> int:
                     for name, path in PAGES.items():
                         if (only and name != only) or (prefix and name not in PHONE):
                             continue
-                        url = world.server.url + path.format(why=world.why_id)
+                        url = world.server.url + path.format(why=world.why_id, base=world.base)
                         take(page, url, folder / f"{prefix}{name}-{scheme}.png", whole=bool(only))
                     context.close()
         finally:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import math
 import os
 import socket
 import threading
@@ -72,7 +73,7 @@ class WebServer:
             server_header=False,
             proxy_headers=False,
             limit_concurrency=limits.connections,
-            timeout_keep_alive=30,
+            timeout_keep_alive=math.ceil(limits.header_seconds),
             timeout_graceful_shutdown=3,
             h11_max_incomplete_event_size=32_768,
         )

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import random
+import shutil
+import tempfile
 import threading
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from spamd import settings
@@ -34,7 +38,6 @@ from spamd.domain import (
     ListEntry,
     MessageRef,
     Mode,
-    ModelCard,
     ModelId,
     MoveKind,
     MoveRecord,
@@ -48,7 +51,9 @@ from spamd.domain import (
 )
 from spamd.errors import RequestError
 from spamd.message import vector
-from spamd.paths import find
+from spamd.model.bundle import Bundles, write_card
+from spamd.model.scoring import Scorer
+from spamd.paths import Paths, find, shipped_model
 from spamd.store.database import Store
 from spamd.web.access import Limits
 from spamd.web.server import WebServer
@@ -246,17 +251,25 @@ class World:
         hostile: bool = True,
         limits: Limits | None = None,
     ) -> None:
+        self.now = time.time()
+        seeded = _seeded(hostile) if accounts and mails and not _seeding else None
+        if seeded is not None:
+            shutil.copytree(seeded.folder, home, dirs_exist_ok=True)
+            self.now, self.why_id = seeded.now, seeded.why_id
         self.paths = find({"SPAMD_HOME": str(home)})
         self.paths.make()
-        self.now = time.time()
         self.store = Store(self.paths.database)
         self.engine = HandEngine(self.store)
         self.scorer, self.bundles = scorer(self.paths)
+        self.base = self.bundles.shipped().card.id
         self.secrets = FileSecrets(self.paths.secrets_file)
         if accounts:
-            self._accounts()
-        if mails:
+            self._accounts(written=seeded is not None)
+        if mails and seeded is None:
             self._mails(hostile)
+        if mails:
+            why = self.store.judgement(self.why_id)
+            self.engine.mails[(why.account, why.identity)] = HOSTILE_RAW if hostile else JUNK_RAW
         self.control = Control(
             paths=self.paths,
             store=self.store,
@@ -271,14 +284,13 @@ class World:
         self.server.stop()
         self.store.close()
 
-    def _accounts(self) -> None:
-        settings.add_account(
-            self.paths.config_file, Account(HOME, host="imap.example.org", user="me@example.org")
-        )
-        settings.add_account(
-            self.paths.config_file,
-            Account(WORK, host="mail.work.example", user="me@work.example", mode=Mode.SUGGESTING),
-        )
+    def _accounts(self, *, written: bool) -> None:
+        if not written:
+            for account in (
+                Account(HOME, host="imap.example.org", user="me@example.org"),
+                Account(WORK, host="mail.work.example", user="me@work.example", mode=Mode.SUGGESTING),
+            ):
+                settings.add_account(self.paths.config_file, account)
         folders = tuple(FolderName(name) for name in ("INBOX", "Archive", "Junk", "Sent", "Trash"))
         self.engine.states = {
             HOME: AccountState(
@@ -355,7 +367,6 @@ class World:
         number += 1
         why = self.add(number, JUNK[1], Verdict.JUNK, 0.9991, self.now - 5, account=HOME)
         move(self.store, why, self.now - 5)
-        self.engine.mails[(why.account, why.identity)] = HOSTILE_RAW if hostile else JUNK_RAW
         self.why_id = why.id
         number += 1
         wrong = self.add(number, GOOD[5], Verdict.JUNK, 0.991, self.now - 2 * DAY, account=HOME)
@@ -400,9 +411,7 @@ class World:
             account=name,
             identity=identity,
             at=at,
-            score=Score(
-                probability, 4.0 * (probability - 0.5), 3.0 * (probability - 0.5), ModelId("base-0123456789")
-            ),
+            score=Score(probability, 4.0 * (probability - 0.5), 3.0 * (probability - 0.5), self.base),
             decision=Decision(verdict, moves, reason, explanation),
             sender=sender,
             subject=subject,
@@ -465,73 +474,52 @@ def move(store: Store, mail: Judgement, at: float) -> MoveRecord:
     return done
 
 
-def scorer(paths):
-    """The real scorer and models on disk, where a model is shipped."""
-    return WordScorer(), Shelf()
+_seeding: list[bool] = []
 
 
-BASE = ModelCard(
-    ModelId("base-0123456789"),
-    None,
-    1_790_000_000.0,
-    vector.SCHEMA,
-    "0" * 64,
-    "hashed_linear.v1",
-    1.0,
-    (1.0, 0.0),
-    {"ham": 21000, "spam": 18400},
-    {"held_out_accuracy": 0.991, "caught_at_promise": 0.93},
-    ("As shipped.",),
-    junk_threshold=0.97,
-)
-OWN = replace(
-    BASE,
-    id=ModelId("personal-a1b2c3d4e5"),
-    parent=BASE.id,
-    created_at=1_795_000_000.0,
-    labels={"ham": 642, "spam": 188},
-    figures={"held_out_accuracy": 0.996, "caught_at_promise": 0.968},
-    reasons=("2 of 214 held-out mails better, none worse.", "No rescued mail is above the threshold."),
-    known_until=1_795_000_000.0,
-)
+@dataclass(frozen=True)
+class Seeded:
+    folder: Path
+    now: float
+    why_id: int
 
 
-class WordScorer:
-    def __init__(self):
-        self.card = OWN
-        self.taught = []
-
-    def score(self, features, *, arrived=True):
-        return Score(0.93, 2.6, 2.1, self.card.id)
-
-    def logits(self, vectors):
-        return [2.6 for _ in vectors]
-
-    def teach(self, features, identity, label, weight=1.0, at=0.0):
-        self.taught.append((identity, label))
-
-    def forget(self, identity):
-        self.taught = [row for row in self.taught if row[0] != identity]
-        return True
-
-    def reload(self):
-        return True
+@functools.cache
+def _seeded(hostile: bool) -> Seeded:
+    """A home filled once; tests copy it, which is much quicker than filling it again."""
+    folder = Path(tempfile.mkdtemp(prefix="spamd-seeded-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    _seeding.append(True)
+    try:
+        world = World(folder, hostile=hostile)
+        world.close()
+    finally:
+        _seeding.pop()
+    return Seeded(folder, world.now, world.why_id)
 
 
-class Shelf:
-    def __init__(self):
-        self.now = OWN
+OWN = ModelId("personal-a1b2c3d4e5")
 
-    def list(self):
-        return [OWN, BASE]
 
-    def roll_back(self, to=None):
-        self.now = BASE
-        return self
-
-    def reset(self):
-        return self.roll_back()
-
-    @property
-    def card(self):
-        return self.now
+def scorer(paths: Paths) -> tuple[Scorer, Bundles]:
+    """The real ones: the shipped model, and one of the person's own (the same weights under another card)."""
+    bundles = Bundles(paths.personal_models, shipped_model())
+    shipped = bundles.shipped()
+    if bundles.current().card.id == OWN:
+        return Scorer(bundles), bundles
+    candidate = paths.cache / "candidate"
+    shutil.copytree(shipped.folder, candidate)
+    card = replace(
+        shipped.card,
+        id=OWN,
+        parent=shipped.card.id,
+        created_at=shipped.card.created_at + 3 * DAY,
+        labels={"ham": 642, "spam": 188},
+        figures={"held_out.caught": 0.968, "held_out.ham_error": 0.0, "rescued.above": 0.0},
+        reasons=("2 of 214 held-out mails better, none worse.", "No rescued mail is above the threshold."),
+        known_until=shipped.card.created_at + 3 * DAY,
+    )
+    write_card(candidate, card)
+    bundles.install(candidate)
+    shutil.rmtree(candidate)
+    return Scorer(bundles), bundles
