@@ -614,7 +614,7 @@ READ_JUNK = 1000
 READ_KEPT = 2000
 READ_PER_FOLDER = 1000
 READ_SENT = 2000
-READ_CHUNK = 100
+READ_CHUNK = 25
 FOLDER_WEIGHT = 0.7
 
 
@@ -650,18 +650,17 @@ class FirstReading:
         plan = self._plan()
         total = sum(len(uids) for _, _, uids in plan)
         started, begun, done = self._clock(), state.count, state.count
-        for folder, place, uids in plan:
-            left = state.remaining(folder, uids)
-            for start in range(0, len(left), READ_CHUNK):
-                if self._stop():
-                    return ReadingProgress(done, max(total, done), "Stopped; it goes on from here next time.")
-                chunk = left[start : start + READ_CHUNK]
-                self._read_chunk(folder, place, chunk)
-                done += len(chunk)
-                state.advance(folder, chunk[-1], done)
-                self._save(state)
-                text = self._time_left(started, done - begun, total - done)
-                tell(ReadingProgress(done, max(total, done), text))
+        for status, place, chunk in _in_turn(
+            [(status, place, state.remaining(status, uids)) for status, place, uids in plan]
+        ):
+            if self._stop():
+                return ReadingProgress(done, max(total, done), "Stopped; it goes on from here next time.")
+            self._read_chunk(status, place, chunk)
+            done += len(chunk)
+            state.advance(status, chunk[-1], done)
+            self._save(state)
+            text = self._time_left(started, done - begun, total - done)
+            tell(ReadingProgress(done, max(total, done), text))
         self._read_sent()
         state.finished = True
         self._save(state)
@@ -785,6 +784,17 @@ class FirstReading:
             self._key,
             json.dumps({"folders": state.folders, "count": state.count, "finished": state.finished}),
         )
+
+
+def _in_turn(
+    plan: Sequence[tuple[FolderStatus, Place, Sequence[Uid]]],
+) -> Iterator[tuple[FolderStatus, Place, Sequence[Uid]]]:
+    """A chunk of each folder in turn: who learns only spam first takes all mail for spam."""
+    longest = max((len(uids) for _, _, uids in plan), default=0)
+    for start in range(0, longest, READ_CHUNK):
+        for status, place, uids in plan:
+            if chunk := uids[start : start + READ_CHUNK]:
+                yield status, place, chunk
 
 
 @dataclass(slots=True)

@@ -18,6 +18,9 @@ may be.
 3. *The person's word* before that: max(the model's shipped threshold, mean + 3 standard deviations of own
    good mail in log odds). Measured on four corpora: 0-0.7 % of good mail above it.
 
+Points are what the model said at that time. Where the newer half of them is enough, only that half speaks:
+the older half was scored by a model that knew less of this person.
+
 Kept mail that was only left in the inbox counts half: it is a person's silence, not a word. Where a lazy
 person leaves spam in the inbox it raises the threshold, so its error is on the safe side.
 """
@@ -43,6 +46,7 @@ SUGGEST_HAM = 50
 """Good mails before doubtful mail is listed."""
 LEAST_SPAM = 5
 """Spam the person confirmed, before moving; without any there is nothing to gain."""
+EARLY_LEAST = 10
 TAIL_SHARE = 0.10
 TAIL_LEAST = 20
 LOGIT_LIMIT = 13.8
@@ -89,14 +93,15 @@ def assess(
     it wins for what is done, and a threshold is then given early. rescues: times at which the person took
     back a move.
     """
-    recent = [point for point in points if point[2] > now - WINDOW]
-    ham = sorted(((_logit(p), weight) for p, label, _, weight in recent if label is Label.HAM), reverse=True)
+    recent = sorted((point for point in points if point[2] > now - WINDOW), key=lambda point: point[2])
+    told = [(_logit(p), weight) for p, label, _, weight in recent if label is Label.HAM]
+    ham = sorted(told, reverse=True)
     spam = [_logit(p) for p, label, _, weight in recent if label is Label.SPAM and weight >= SURE_WEIGHT]
     counted = _count(ham)
     missing = max(0, needed(promise) - counted)
     burst = sum(1 for at in rescues if at > now - RESCUES_WINDOW) >= RESCUES_BURST
-    proven = None if missing else _proven([logit for logit, _ in ham], counted, promise)
-    threshold, bound = proven if proven is not None else (_early(ham, shipped_threshold), None)
+    proven = None if missing else _proven(told, promise)
+    threshold, bound = proven if proven is not None else (_early(told, shipped_threshold), None)
     if counted < SUGGEST_HAM:
         mode = Mode.LEARNING
     elif proven is None or burst or len(spam) < LEAST_SPAM:
@@ -124,21 +129,34 @@ def _count(ham: Sequence[tuple[float, float]]) -> int:
     return sure + (len(ham) - sure) // 2
 
 
-def _proven(logits: Sequence[float], counted: int, promise: float) -> tuple[float, float] | None:
-    """(threshold in log odds, upper bound on the share of good mail above it).
+def _proven(told: Sequence[tuple[float, float]], promise: float) -> tuple[float, float] | None:
+    """(threshold in log odds, upper bound on the share of good mail above it); None where nothing is proven.
 
-    None where nothing is proven.
+    told: good mail in the order in which it was labelled.
     """
+    newer = told[len(told) // 2 :]
+    chosen = newer if _count(newer) >= needed(promise) else told
+    for rows in (chosen, told):
+        found = _by_order([logit for logit, _ in rows], _count(rows), promise)
+        if found is not None:
+            return found if found[0] < LOGIT_LIMIT else None
+    found = _tail(sorted((logit for logit, _ in chosen), reverse=True), _count(chosen), promise)
+    return found if found is not None and found[0] < LOGIT_LIMIT else None
+
+
+def _by_order(logits: Sequence[float], counted: int, promise: float) -> tuple[float, float] | None:
+    """The lowest order statistic that keeps the promise whatever the distribution.
+
+    None while mail is too little.
+    """
+    highest = sorted(logits, reverse=True)
     best = None
     for errors in range(min(counted, 1000)):
         bound = upper_bound(errors, counted)
         if bound > promise:
             break
-        best = (logits[errors], bound)
-    if best is not None:
-        best = (best[0] + 1e-6, best[1])
-    tail = best or _tail(logits, counted, promise)
-    return tail if tail is not None and tail[0] < LOGIT_LIMIT else None
+        best = (highest[errors] + 1e-6, bound)
+    return best
 
 
 def _tail(logits: Sequence[float], counted: int, promise: float) -> tuple[float, float] | None:
@@ -158,14 +176,14 @@ def _tail(logits: Sequence[float], counted: int, promise: float) -> tuple[float,
     return threshold, share * math.exp(-(threshold - start) / scale)
 
 
-def _early(ham: Sequence[tuple[float, float]], shipped: float) -> float:
+def _early(told: Sequence[tuple[float, float]], shipped: float) -> float:
     """Before anything is proven: the shipped threshold, or higher where own good mail asks for it."""
     floor = _logit(shipped)
-    if len(ham) < 20:
+    newer = [logit for logit, _ in told[len(told) // 2 :]]
+    if len(newer) < EARLY_LEAST:
         return floor
-    logits = [logit for logit, _ in ham]
-    mean = sum(logits) / len(logits)
-    deviation = math.sqrt(sum((logit - mean) ** 2 for logit in logits) / (len(logits) - 1))
+    mean = sum(newer) / len(newer)
+    deviation = math.sqrt(sum((logit - mean) ** 2 for logit in newer) / (len(newer) - 1))
     return max(floor, mean + 3 * deviation)
 
 

@@ -383,7 +383,7 @@ def test_a_reading_can_be_stopped(tmp_path):
     place = Place(tmp_path, server=old_mailbox())
     end, _ = read(place, stop=lambda: place.scorer.scored > 0)
     assert not end.finished
-    assert end.done == 30
+    assert end.done == 25
     end, _ = read(place)
     assert end.finished
     place.store.close()
