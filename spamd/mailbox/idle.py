@@ -75,6 +75,8 @@ class ImapWatch:
 
         Raises ConnectionLost (or another MailboxError); the watch is finished then.
         """
+        if self._connection.broken:
+            raise ConnectionLost(f"The connection to {self._connection.host} is closed.")
         try:
             with border(self._connection.host, self._connection.port):
                 return self._wait(time.monotonic() + timeout)
@@ -84,15 +86,14 @@ class ImapWatch:
 
     def _wait(self, deadline: float) -> bool:
         while True:
-            if self._can_idle and self._idle_tag is None:
-                self._start_idle()
             self._read_lines()
             if self._changed:
                 self._changed = False
                 return True
+            if self._can_idle and self._idle_tag is None:
+                self._start_idle()
+                continue
             now = time.monotonic()
-            if self._idle_tag is None and self._can_idle:
-                continue  # the server ended it
             due = self._idle_since + self._renew_seconds if self._can_idle else self._next_poll
             if self._slept() or now >= due:
                 self._renew()

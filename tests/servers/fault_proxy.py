@@ -1,4 +1,4 @@
-"""A proxy between client and server that makes trouble at a chosen moment. Plain connections only.
+"""A proxy between client and server that makes trouble at a chosen moment. Plain connections; of encrypted ones only the flow can be changed.
 
 A fault belongs to the nth command (counted over all connections) that matches a pattern: cut before it
 reaches the server, cut after the server carried it out and before the client hears of it, cut in the middle
@@ -37,8 +37,9 @@ class FaultProxy:
 
     host = "127.0.0.1"
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, *, raw: bool = False) -> None:
         self._target = port
+        self.raw = raw
         self.commands: list[str] = []
         self.fragment = 0  # bytes; 0: pass on as it comes
         self.hold = threading.Event()  # set: nothing passes any more, and nothing is closed
@@ -154,6 +155,9 @@ class _Connection:
         continued = False  # the line goes on after a literal
         try:
             while data := self.client.recv(65536):
+                if self.proxy.raw:
+                    self.server.sendall(data)
+                    continue
                 buffer += data
                 while buffer:
                     if literal:
@@ -246,11 +250,11 @@ def _shut(sock: socket.socket) -> None:
 
 @pytest.fixture
 def fault_proxy():
-    """fault_proxy(port) -> a FaultProxy in front of that server."""
+    """fault_proxy(port) -> a FaultProxy in front of that server. raw: passes on what it cannot read (TLS)."""
     proxies: list[FaultProxy] = []
 
-    def make(port: int) -> FaultProxy:
-        proxies.append(FaultProxy(port))
+    def make(port: int, *, raw: bool = False) -> FaultProxy:
+        proxies.append(FaultProxy(port, raw=raw))
         return proxies[-1]
 
     yield make

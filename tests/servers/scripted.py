@@ -110,8 +110,10 @@ class ScriptedServer:
                         line = self._command(client, lines)
                         if line is None:
                             return
-                        tag, _, command = line.partition(b" ")
-                        text = command.decode("utf-8", "replace").strip() or tag.decode()
+                        first, _, command = line.partition(b" ")
+                        if command:  # DONE has no tag: what is answered is the IDLE before
+                            tag = first
+                        text = (command or first).decode("utf-8", "replace").strip()
                         self.received.append(text)
                         if not re.search(step.pattern, text, re.IGNORECASE):
                             self.failures.append(f"expected {step.pattern!r}, got {text!r}")
