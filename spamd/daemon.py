@@ -26,7 +26,7 @@ from typing import IO, TYPE_CHECKING, Protocol
 from spamd import __version__, logs, settings
 from spamd.account_worker import AccountWorker, Opener, fetch_now
 from spamd.answers import AccountCheck, AccountPhase, AccountState, Progress, ServerGuess, SignIn
-from spamd.domain import Account, AccountName, FolderName, GateReport, Identity, Label, ModelId
+from spamd.domain import Account, AccountName, AuthMethod, GateReport, Identity, ModelId
 from spamd.errors import (
     AlreadyRunning,
     ConfigError,
@@ -40,12 +40,12 @@ from spamd.errors import (
 )
 from spamd.judgement import schedule
 from spamd.learning import FirstReading, ReadingProgress, lessons, reading_unfinished
-from spamd.source import FolderWatch, MailSession, Mover
 
 if TYPE_CHECKING:
     from spamd.control import Control
     from spamd.credentials import Secrets
     from spamd.file_watch import Watcher
+    from spamd.mailbox.oauth import PendingSignIn
     from spamd.model.bundle import Bundles
     from spamd.model.scoring import Scorer
     from spamd.paths import Paths
@@ -124,6 +124,8 @@ class Daemon:
         self._secrets: Secrets
         self._opener: Opener
         self._pauses: dict[str, float | None] = {}
+        self._pending_sign_ins: list[PendingSignIn] = []
+        self._teaching = threading.Lock()
 
     # -- life
 
@@ -169,7 +171,9 @@ class Daemon:
         self._opener = self._given_opener or self._default_opener()
 
     def _default_opener(self) -> Opener:
-        return _Imap(lambda: self._secrets, self._store, self._clock)
+        from spamd.opening import Opening
+
+        return Opening(lambda _: self._secrets, self._store, clock=self._clock, paths=self._paths)
 
     def _start(self) -> None:
         from spamd.control import Control
@@ -218,6 +222,8 @@ class Daemon:
         if self._night is not None:
             with contextlib.suppress(Exception):
                 self._night.stop()
+        for pending in list(self._pending_sign_ins):
+            pending.cancel()
         if self._web is not None:
             self._web.stop()
         for worker in self._workers.values():
@@ -320,12 +326,18 @@ class Daemon:
                     worker.stop()
                     worker.join(time.monotonic() + STOP_SECONDS)
                     del self._workers[name]
+                    self._forget_opening(worker.account)
             for account in fresh.accounts:
                 if account.name in self._workers:
                     self._workers[account.name].kick()
                 else:
                     self._start_worker(account)
         self._publish("state", {"settings": True})
+
+    def _forget_opening(self, account: Account) -> None:
+        forget = getattr(self._opener, "forget", None)
+        if forget is not None:
+            forget(account)
 
     def wake(self, account: AccountName | None) -> None:
         for worker in self._chosen(account):
@@ -408,9 +420,12 @@ class Daemon:
             raise ConnectionLost("The mailbox does not answer now.", "Try again in a moment.") from None
 
     def check_account(self, account: Account, secret: str | None) -> AccountCheck:
+        from spamd.opening import Opening
+
+        opening = Opening(self._secrets, clock=self._clock, secret=secret, paths=self._paths)
         try:
-            session = _Imap(lambda: self._secrets, self._store, self._clock, secret).session(account)
-        except (MailboxError, CredentialError) as error:
+            session = opening.session(account)
+        except (MailboxError, CredentialError, ConfigError) as error:
             return AccountCheck(False, error.title, error.hint)
         try:
             folders = session.folders()
@@ -438,10 +453,34 @@ class Daemon:
             session.close()
 
     def find_servers(self, address: str) -> Sequence[ServerGuess]:
-        raise RequestError("Looking up servers is not possible.", address)
+        from spamd.opening import find_servers
+
+        return find_servers(address, self._settings)
 
     def sign_in(self, account: Account) -> SignIn:
-        raise RequestError("This account signs in with a password.", account.name)
+        from spamd.opening import begin_sign_in
+
+        if account.auth is not AuthMethod.OAUTH:
+            raise RequestError("This account signs in with a password.", "Set it on the Accounts page.")
+        pending = begin_sign_in(account, self._paths)
+        self._spawn(f"sign-in {account.name}", lambda: self._finish_sign_in(account, pending))
+        return SignIn(account.name, pending.url, pending.code, pending.expires_at)
+
+    def _finish_sign_in(self, account: Account, pending: PendingSignIn) -> None:
+        with self._changing:
+            self._pending_sign_ins.append(pending)
+        try:
+            secret = pending.wait()
+            self._secrets.set(account.name, secret)
+        except SpamdError as error:
+            if not self._stopping.is_set():
+                self._store.add_event("account", f"The sign-in did not work. {error}", account=account.name)
+            return
+        finally:
+            with self._changing:
+                self._pending_sign_ins.remove(pending)
+        self._store.add_event("account", "You are signed in.", account=account.name)
+        self.reload_settings()
 
     # -- labels and models
 
@@ -620,69 +659,36 @@ class Daemon:
             {
                 self._paths.config_file: self.reload_settings,
                 self._paths.personal_models / "current": self.model_changed,
-                self._paths.teach_spam: lambda: self._teach(self._paths.teach_spam, Label.SPAM),
-                self._paths.teach_ham: lambda: self._teach(self._paths.teach_ham, Label.HAM),
+                self._paths.teach_spam: self._teach,
+                self._paths.teach_ham: self._teach,
             }
         )
         self._watcher.start()
-        self._teach(self._paths.teach_spam, Label.SPAM)
-        self._teach(self._paths.teach_ham, Label.HAM)
+        self._spawn("teach", self._teach)
 
-    def _teach(self, folder: Path, label: Label) -> None:
-        """Mail files dropped into the teach folder are learned, and put into its folder "learned"."""
-        if self.control is None:
+    def _teach(self) -> None:
+        """Mail files dropped into the teach folders are learned, once they are whole."""
+        from spamd.maildir.teach import TeachFolder
+
+        if self.control is None or not self._teaching.acquire(blocking=False):
             return
-        learned = folder / "learned"
-        for file in sorted(folder.glob("*")):
-            if not file.is_file() or file.is_symlink() or file.name.startswith("."):
-                continue
-            try:
-                raw = file.read_bytes()[: 1 << 20]
-                self.control.teach_mail(raw, label)
-                learned.mkdir(mode=0o700, exist_ok=True)
-                file.replace(learned / file.name)
-            except (SpamdError, OSError) as error:
-                log.warning("a mail in the teach folder could not be learned: %s", type(error).__name__)
-
-
-class _Imap:
-    """Opens IMAP accounts with their stored secret, or with a given one."""
-
-    def __init__(
-        self,
-        secrets: Callable[[], Secrets],
-        store: Store,
-        clock: Callable[[], float],
-        secret: str | None = None,
-    ) -> None:
-        self._secrets = secrets
-        self._store = store
-        self._clock = clock
-        self._secret = secret
-
-    def _credential(self, account: Account) -> str:
-        if self._secret is not None:
-            return self._secret
-        secret = self._secrets().get(account.name)
-        logs.hide(secret)
-        return secret
-
-    def session(self, account: Account) -> MailSession:
-        from spamd.mailbox.session import open_session
-
-        return open_session(account, self._credential(account))
-
-    def mover(self, session: MailSession, account: Account) -> Mover:
-        from spamd.mailbox.move_commands import ImapCommands
-        from spamd.mailbox.mover import JournaledMover
-
-        commands = ImapCommands(session)  # type: ignore[arg-type]
-        return JournaledMover(session, commands, self._store, account.name, clock=self._clock)
-
-    def watch(self, account: Account, folder: FolderName) -> FolderWatch:
-        from spamd.mailbox.idle import open_watch
-
-        return open_watch(account, self._credential(account), folder)
+        try:
+            folder = TeachFolder(self._paths.teach_spam, self._paths.teach_ham)
+            while not self._stopping.is_set():
+                for taught in folder.collect():
+                    try:
+                        self.control.teach_mail(taught.raw, taught.label)
+                    except RequestError as error:
+                        log.info("a mail file waits: %s", error.title)  # there is no account yet
+                        return
+                    folder.done(taught)
+                if not folder.pending():
+                    return
+                self._stopping.wait(1.0)
+        except (SpamdError, OSError) as error:
+            log.warning("the teach folder: %s", type(error).__name__)
+        finally:
+            self._teaching.release()
 
 
 # -- one daemon per home
