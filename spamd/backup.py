@@ -69,7 +69,8 @@ def save(paths: Paths, file: Path, passphrase: str) -> Outcome:
     """Write the backup; the daemon may run meanwhile. The file appears whole and private."""
     import pyrage
 
-    _check_passphrase(passphrase)
+    if len(passphrase) < 8:
+        raise RequestError("The passphrase is too short.", "Take at least eight characters.")
     if not file.absolute().parent.is_dir():
         raise RequestError(f"There is no folder {file.absolute().parent}.")
     parts = dict(_collect(paths))
@@ -87,11 +88,6 @@ def save(paths: Paths, file: Path, passphrase: str) -> Outcome:
         f" ({len(sealed) / 2**20:.1f} MB). Passwords are not in it."
     )
     return Outcome(text, labels, lists, models)
-
-
-def _check_passphrase(passphrase: str) -> None:
-    if len(passphrase) < 8:
-        raise RequestError("The passphrase is too short.", "Take at least eight characters.")
 
 
 def _collect(paths: Paths) -> Iterator[tuple[str, bytes]]:
@@ -128,6 +124,11 @@ def _line_count(content: bytes) -> int:
     return content.count(b"\n")
 
 
+def pack(paths: Paths) -> bytes:
+    """What `save` encrypts."""
+    return _packed(dict(_collect(paths)))
+
+
 def _packed(parts: Mapping[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=6) as archive:
@@ -147,28 +148,40 @@ def restore(paths: Paths, file: Path, passphrase: str) -> Outcome:
     Nothing is touched before the whole backup was read and found good. What was here is kept beside it, under
     a name with "before-restore" in it.
     """
-    contents = read(file, passphrase)
+    return put_back(paths, read(file, passphrase))
+
+
+def put_back(paths: Paths, contents: Contents) -> Outcome:
+    """The second half of `restore`."""
     paths.make()
     stamp = time.strftime("before-restore-%Y%m%d-%H%M%S")
-    fresh = paths.data / f".restore-{stamp}"
+    config, models = paths.config_file, paths.personal_models
+    # Beside what they replace: a rename does not leave its file system.
+    fresh_config, fresh_models = (
+        config.with_name(f".{config.name}.fresh"),
+        models.with_name(f".{models.name}.fresh"),
+    )
     try:
-        write_private(fresh / paths.config_file.name, contents.config.encode("utf-8"))
+        shutil.rmtree(fresh_models, ignore_errors=True)
+        fresh_models.mkdir()
         for relative, content in contents.models:
-            write_private(fresh / MODELS / relative, content)
+            write_private(fresh_models / relative, content)
+        write_private(fresh_config, contents.config.encode("utf-8"))
         with Store(paths.database) as store:
             store.backup_to(paths.database.with_name(f"{paths.database.name}.{stamp}"))
             with contextlib.ExitStack() as undo:
                 with store.transaction():
                     _replace_learned(store, contents)
                     # Still inside: where the files cannot be put in place, the database goes back, too.
-                    _put_in_place(fresh / paths.config_file.name, paths.config_file, stamp, undo)
-                    _put_in_place(fresh / MODELS, paths.personal_models, stamp, undo)
+                    _put_in_place(fresh_config, config, stamp, undo)
+                    _put_in_place(fresh_models, models, stamp, undo)
                 undo.pop_all()  # committed: nothing is taken back any more
     except OSError as exc:
         hint = "Nothing was changed."
         raise RequestError(f"The backup could not be put in place: {exc.strerror}.", hint) from exc
     finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+        fresh_config.unlink(missing_ok=True)
+        shutil.rmtree(fresh_models, ignore_errors=True)
     text = (
         f"Restored {len(contents.labels)} labels, {len(contents.lists)} list entries, {len(contents.models)}"
         f" model files and the settings. What was here is kept beside them as *.{stamp}."
@@ -195,14 +208,18 @@ def _put_in_place(fresh: Path, place: Path, stamp: str, undo: contextlib.ExitSta
     if place.exists():
         place.rename(kept)
         undo.callback(kept.rename, place)
-    if fresh.exists():
-        fresh.rename(place)
-        undo.callback(place.rename, fresh)
+    fresh.rename(place)
+    undo.callback(place.rename, fresh)
 
 
 def read(file: Path, passphrase: str) -> Contents:
     """What is in the backup. RequestError if it is none, was damaged, or the passphrase is wrong."""
-    parts = _unpacked(_opened(file, passphrase))
+    return contents_of(_opened(file, passphrase))
+
+
+def contents_of(packed: bytes) -> Contents:
+    """The same of what was inside the encryption."""
+    parts = _unpacked(packed)
     manifest = _manifest(parts.get("manifest.json", b""))
     config = _text(parts.get("config.toml", b""))
     settings.parse(config, "the backup's settings")

@@ -57,6 +57,7 @@ class Watcher:
         self._changed = threading.Condition()
         self._due: dict[Path, float] = {}  # path -> when it has been quiet for long enough (monotonic)
         self._folders_changed = False
+        self._stale: set[Path] = set()  # folders that went away, and with them the system's watch
         self._stopping = False
         self._signatures: dict[Path, Signature] = {}
         self._observer: BaseObserver | None = None
@@ -111,9 +112,17 @@ class Watcher:
         return observer
 
     def _schedule(self) -> None:
-        """Watch what exists of each path: the folder that holds it, itself, or the nearest one above."""
-        if self._observer is None:
-            return
+        """Watch what exists of each path: the folder that holds it, itself, or the nearest one above.
+
+        Again until nothing more is found: a folder made between the look and its watch is told by nobody.
+        """
+        for _ in range(20):  # deep enough; more only if folders come and go faster than we look
+            if self._observer is None or not self._renew_watches(self._observer):
+                return
+
+    def _renew_watches(self, observer: BaseObserver) -> bool:
+        with self._changed:
+            stale, self._stale = self._stale, set()
         wanted: set[tuple[Path, bool, int]] = set()
         for path in self._calls:
             for place in {path, Path(os.path.realpath(path))}:
@@ -122,17 +131,21 @@ class Watcher:
                     wanted.add((above, False, above.stat().st_ino))
                     if place.is_dir():
                         wanted.add((place, True, place.stat().st_ino))
-        for key in self._watches.keys() - wanted:
+        for key in [one for one in self._watches if one not in wanted or one[0] in stale]:
+            watch = self._watches.pop(key)
             with contextlib.suppress(KeyError, OSError):  # the folder went away and took its watch along
-                self._observer.unschedule(self._watches.pop(key))
-        for key in wanted - self._watches.keys():
+                observer.unschedule(watch)
+        fresh = wanted - self._watches.keys()
+        for key in fresh:
             folder, recursive, _ = key
             try:
-                self._watches[key] = self._observer.schedule(
-                    cast("Any", self), str(folder), recursive=recursive
-                )
-            except OSError as exc:  # gone meanwhile, or fs.inotify.max_user_watches is reached
+                self._watches[key] = observer.schedule(cast("Any", self), str(folder), recursive=recursive)
+            except FileNotFoundError:
+                continue  # gone meanwhile: looked at again
+            except OSError as exc:  # fs.inotify.max_user_watches is reached
                 log.warning("Changes in a folder are noticed only once a minute: %s", exc.strerror)
+                return False
+        return bool(fresh)
 
     def dispatch(self, event: Any) -> None:
         """watchdog's handler interface; in its thread."""
@@ -140,6 +153,8 @@ class Watcher:
             return  # "opened" and "closed_no_write" are only readers, perhaps our own
         places = [Path(os.fsdecode(place)) for place in (event.src_path, event.dest_path) if place]
         with self._changed:
+            if event.event_type in ("deleted", "moved"):
+                self._stale.add(places[0])  # made anew, it may even have the same inode
             for path in self._calls:
                 real = Path(os.path.realpath(path))
                 if any(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sqlite3
 import threading
@@ -36,7 +37,7 @@ class Connections:
         self._readers_lock = threading.Lock()
         self._closed = threading.Event()
         self._writer: sqlite3.Connection | None = None
-        with converted(path):
+        with opening(path):
             if read_only:
                 if not path.is_file():
                     raise StoreError(
@@ -178,7 +179,7 @@ class Connections:
 
     def backup_to(self, path: Path) -> None:
         """A consistent copy, while everything goes on."""
-        with self._read() as db:
+        with opening(path), self._read() as db:
             copy_to(db, path)
 
 
@@ -219,17 +220,24 @@ def _damaged(path: Path, detail: str) -> StoreDamaged:
 
 @contextlib.contextmanager
 def converted(path: Path) -> Iterator[None]:
-    """sqlite3's and the system's errors as StoreErrors."""
+    """sqlite3's errors as StoreErrors."""
     try:
         yield
     except sqlite3.Error as exc:
         raise as_store_error(exc, path) from exc
+
+
+@contextlib.contextmanager
+def opening(path: Path) -> Iterator[None]:
+    """As `converted`, and what the system says of the file itself."""
+    try:
+        with converted(path):
+            yield
     except OSError as exc:
-        if exc.errno == 28:  # ENOSPC
+        if exc.errno == errno.ENOSPC:
             raise _full(path) from exc
-        raise StoreError(
-            f"The database {path} cannot be used: {exc.strerror or exc}.", "Look at its owner and rights."
-        ) from exc
+        hint = "Look at its owner and rights."
+        raise StoreError(f"The database {path} cannot be used: {exc.strerror or exc}.", hint) from exc
 
 
 def as_store_error(exc: sqlite3.Error, path: Path) -> StoreError:

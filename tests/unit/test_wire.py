@@ -105,7 +105,7 @@ def test_the_place_of_something_deep():
         )
     )
     judgement["score"]["logit"] = "much"
-    with pytest.raises(RequestError, match="At 'score.logit'"):
+    with pytest.raises(RequestError, match=r"At 'score\.logit'"):
         from_json(Judgement, judgement)
     judgement["score"]["logit"] = 1
     judgement["link_hosts"] = ["a", 7]

@@ -1,0 +1,97 @@
+"""A real Secret Service: gnome-keyring-daemon on a D-Bus session of its own, with a private home."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.desktop
+PROGRAMS = ("dbus-run-session", "gnome-keyring-daemon")
+MISSING = [name for name in PROGRAMS if shutil.which(name) is None]
+
+
+@pytest.fixture
+def session(home):
+    """Runs Python code inside a fresh session bus; the keyring unlocked with the given password (None: not started)."""
+    if MISSING:
+        pytest.skip(f"not installed: {', '.join(MISSING)}")
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHON_KEYRING_BACKEND"}
+    environment["PYTHONPATH"] = os.pathsep.join([str(Path.cwd()), environment.get("PYTHONPATH", "")])
+
+    def run(code, *, unlock="pw"):
+        starting = ""
+        if unlock is not None:
+            starting = f"printf '%s' {unlock} | gnome-keyring-daemon --unlock --components=secrets >/dev/null || exit 97\n"
+        script = f'{starting}exec "$0" -c "$1"'
+        header = (
+            "from spamd.credentials import KeyringSecrets\n"
+            "from spamd.domain import AccountName\n"
+            "from spamd.errors import CredentialError\n"
+            "place = KeyringSecrets('spamd-test', seconds=60)\n"
+        )
+        done = subprocess.run(
+            ["dbus-run-session", "--", "sh", "-c", script, sys.executable, header + textwrap.dedent(code)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    return run
+
+
+def test_kept_read_again_in_another_session_and_removed(session):
+    code = "place.set(AccountName('home'), 'grün ✓ long ' * 40); print(place.describe())"
+    assert session(code).startswith("the keyring of this desktop")
+    assert session("print(place.get(AccountName('home')) == 'grün ✓ long ' * 40)") == "True"
+    code = """
+        place.delete(AccountName('home')); place.delete(AccountName('home'))
+        try:
+            place.get(AccountName('home'))
+        except CredentialError as exc:
+            print(exc.title)
+    """
+    assert session(code) == "There is no password of account 'home' in the keyring."
+
+
+def test_nothing_of_it_is_on_the_disk_readable(session, home):
+    session("place.set(AccountName('home'), 'Xylophonkonzert')")
+    for folder, _, names in os.walk(home):
+        for name in names:
+            with open(os.path.join(folder, name), "rb") as file:  # noqa: PTH118, PTH123
+                assert b"Xylophonkonzert" not in file.read()
+
+
+def test_a_locked_keyring_is_told(session):
+    session("place.set(AccountName('home'), 'x')")
+    code = """
+        try:
+            print('read', place.get(AccountName('home')))
+        except CredentialError as exc:
+            print(exc.title); print(exc.hint)
+    """
+    said = session(code, unlock="wrong")
+    assert "locked" in said or "could not be opened" in said
+    assert "secrets file" in said
+
+
+def test_no_service_on_the_bus(session, home):
+    """D-Bus starts the service by itself where it is installed; its prompt has nobody to answer."""
+    code = """
+        place.seconds = 20
+        try:
+            place.set(AccountName('home'), 'x')
+            print('kept')
+        except CredentialError as exc:
+            print('CredentialError', exc.hint)
+    """
+    assert session(code, unlock=None).startswith("CredentialError")
