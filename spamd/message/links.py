@@ -1,6 +1,6 @@
 """Where a mail's links lead: host, registered domain, and what is odd about them.
 
-The public suffix list is the snapshot inside tldextract; nothing is fetched or cached on disk.
+Nothing is fetched: the public suffix list is a snapshot (suffixes.py).
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote
 
-import tldextract
-
+from spamd.message import suffixes
 from spamd.message.lookalikes import SKELETON
 from spamd.message.parsing import ParsedMessage
 from spamd.message.text import MessageText
@@ -42,7 +41,10 @@ OPEN_HOSTING: Final = listed(
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """One link. `flags` are plain words: "ip", "port", "punycode", "text-differs", "shortener", "redirect", ..."""
+    """One link. `flags` are plain words.
+
+    "ip", "port", "punycode", "text-differs", "shortener", "redirect", ...
+    """
 
     url: str  # at most 500 characters, as written
     host: str  # lower case, Unicode for punycode names; "" for mailto, tel, ...
@@ -54,19 +56,13 @@ class Link:
     kind: str = "a"  # "a", "form", "img", "text"
 
 
-_extract = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None, fallback_to_snapshot=True)
-
-
 @lru_cache(maxsize=8192)
 def registered(host: str) -> str:
     """Registered domain of a host ("a.b.co.uk" -> "b.co.uk"); the host itself where the suffix is unknown."""
     if not host or len(host) > 253:
         return host[-253:]
-    try:
-        found = _extract.extract_str(host)
-    except (ValueError, UnicodeError, IndexError):
-        return host
-    return f"{found.domain}.{found.suffix}" if found.domain and found.suffix else host
+    label, suffix = suffixes.split(host)
+    return f"{label}.{suffix}" if label and suffix else host
 
 
 _URL: Final = re.compile(
@@ -97,7 +93,9 @@ _OTHER: Final = frozenset(
 
 
 def _address_number(host: str) -> bool:
-    """Whether browsers read the host as an IPv4 number ("3232235777", "0xC0A80101", "192.168.257", "0300.0.0.1")."""
+    """Whether browsers read the host as an IPv4 number ("3232235777", "0xC0A80101", "192.168.257",
+    "0300.0.0.1").
+    """
     if not host or host[-1] not in "0123456789abcdef" or (host[0] not in "0123456789"):
         return False
     labels = host.split(".")
@@ -213,11 +211,7 @@ def link(url: str, shown: str = "", kind: str = "a") -> Link | None:
 
 @lru_cache(maxsize=4096)
 def _known_suffix(host: str) -> bool:
-    try:
-        found = _extract.extract_str(host)
-    except (ValueError, UnicodeError, IndexError):
-        return False
-    return bool(found.domain and found.suffix)
+    return all(suffixes.split(host))
 
 
 def find(message: ParsedMessage, text: MessageText) -> tuple[Link, ...]:
