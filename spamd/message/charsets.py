@@ -86,6 +86,8 @@ def decode(data: bytes, declared: str, *, is_html: bool) -> tuple[str, bool]:
         if text is None:
             right = not declared
             text = guess(data)
+    if name == "utf-7":  # the one decoder that lets halves of a character through
+        text = text.encode("utf-8", "replace").decode("utf-8")
     if "\0" in text:
         text = text.replace("\0", "")
     return text, right

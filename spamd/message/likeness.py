@@ -103,7 +103,7 @@ def similarities(one: Fingerprint, many: NDArray[np.uint32]) -> NDArray[np.float
     same_kind = many[:, SLOTS + 1] == one[SLOTS + 1]
     short = words < _SHORT
     # A short reply of one person is no copy of another's advertisement: same shape, and nearly every word.
-    share = np.where(short & (~same_kind | (share < 0.8)), share * 0.5, share)
+    share = np.where(short & (~same_kind | (share < 0.8)), share * 0.4, share)
     share = np.where((words < _TOO_SHORT) & (share < 1.0), 0.0, share)
     share = np.where(words < _MINIMUM, 0.0, share)
     return np.asarray(share, np.float32)

@@ -68,8 +68,8 @@ def registered(host: str) -> str:
 _URL: Final = re.compile(
     r"([a-zA-Z][a-zA-Z0-9+.-]{0,20}):(?://)?(?:([^/?#@\s]{0,200})@)?(\[[0-9a-fA-F:.]{2,45}\]|[^/?#:\s]{0,255})(?::(\d{0,5}))?([^?#]*)(?:\?([^#]*))?"
 )
-_IN_TEXT: Final = re.compile(r"h(?:tt|xx)ps?://[^\s<>\"'`\])}]{3,2000}", re.I)
-_WWW: Final = re.compile(r"(?<![\w./@-])www\.[a-zA-Z0-9][^\s<>\"'`\])}]{2,2000}", re.I)
+_IN_TEXT: Final = re.compile(r"h(?:tt|xx)ps?://[^\s<>\"'`\])}（）]{3,2000}", re.I)
+_WWW: Final = re.compile(r"(?<![\w./@-])www\.[a-zA-Z0-9][^\s<>\"'`\])}（）]{2,2000}", re.I)
 _LOOKS_LIKE_HOST: Final = re.compile(r"(?:https?://)?(?:[\w-]{1,63}\.)+[a-zA-Z]{2,18}(?=[/:?#\s]|$)")
 _SHOWN_HOST: Final = re.compile(r"(?:https?://|www\.)?((?:[\w-]{1,63}\.){1,8}[a-zA-Z]{2,18})", re.I)
 _NUMBER_PART: Final = re.compile(r"(?:0x[0-9a-f]{1,16}|\d{1,16})$")
@@ -240,6 +240,8 @@ def find(message: ParsedMessage, text: MessageText) -> tuple[Link, ...]:
     told = "\n".join([anchor.shown for anchor in text.anchors if anchor.shown])
     for url in written:
         url = url.rstrip(".,;:!?*_")
+        if url[:4].lower() == "www." and "." not in url[4:]:
+            continue
         if url in targets or (told and url in told):
             continue
         targets.add(url)

@@ -613,9 +613,10 @@ def mend(text: str, tricks: set[str], strange: dict[str, int]) -> str:
 
 _SPACED: Final = re.compile(r"(?<![\w.])[^\W\d_](?:[ .\-*_|/+~·•]{1,3}[^\W\d_]){3,40}(?!\w)")
 _SPELLED: Final = re.compile(
-    r"(?<![\w.@])([a-z0-9][a-z0-9-]{1,40})(?:\s?[\[({<（]\s?(?:\.|dot|punkt|point|@)\s?[\])}>）]\s?\.?|\s(?:\.|dot)\s)(com|net|org|info|biz|ru|cn|de|co|us|uk|shop|top|xyz|site|online|club|live|vip|icu)(?!\w)",
+    r"(?<![\w.@])(?:www\.)?([a-z0-9][a-z0-9-]{1,40})(?:\s?[\[({<（]\s?(?:\.|dot|punkt|point|@)\s?[\])}>）]\s?\.?|\s(?:\.|dot)\s)(com|net|org|info|biz|ru|cn|de|co|us|uk|shop|top|xyz|site|online|club|live|vip|icu)(?!\w)",
     re.I,
 )
+_BRACKET: Final = frozenset("[({<（")
 _SPELLED_HINTS: Final = (" dot ", "dot)", "dot]", "(.)", "[.]", "(@)", "[@]", "（")
 _DISGUISE: Final = re.compile(r"[@$|!](?=[a-zA-Z])")
 _DISGUISED_RUN: Final = re.compile(r"[a-z0134578@$!|]{1,20}")
@@ -676,7 +677,7 @@ def _put_together(text: str, lowered: str, words: list[str], tricks: set[str]) -
             addresses.append(joined)
     if any(map(lowered.__contains__, _SPELLED_HINTS)):
         for spelled in _SPELLED.finditer(text):
-            if " " in spelled[0] and spelled[0].count(" ") == 2 and " dot " not in spelled[0].lower():
+            if _BRACKET.isdisjoint(spelled[0]) and " dot " not in spelled[0].lower():
                 continue  # "the end . com": a sentence's end
             tricks.add("spelled-out-address")
             addresses.append(f"{spelled[1]}.{spelled[2]}".lower())

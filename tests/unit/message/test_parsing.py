@@ -1,0 +1,183 @@
+"""Bytes to ParsedMessage: what mail programs would show, inside the limits, whatever the bytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from spamd.message import parsing
+from spamd.message.dense import authentication
+from spamd.message.parsing import ParsedMessage
+
+MAILS = Path(__file__).parents[2] / "data" / "tricks"
+
+
+def parse(name: str) -> ParsedMessage:
+    return parsing.parse((MAILS / f"{name}.eml").read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "defect"),
+    [
+        ("no-boundary", "Casino bonus waits", "no boundary"),
+        ("boundary-never-comes", "Casino bonus waits", "empty multipart"),
+        ("broken-base64", "Casino bonus waits", "bad base64"),
+        ("bad-charset", "Grüße aus München", "bad charset"),
+        ("cp1251-mislabelled", "Здравствуйте, вы выиграли", "bad charset"),
+        ("koi8-unlabelled", "Здравствуйте, вы выиграли", None),
+        ("gb-unlabelled", "您好，我公司可以代开发票", None),
+        ("shift-jis-unlabelled", "あなたのアカウントを確認してください", None),
+        ("iso-2022-jp", "あなたのアカウントを確認してください", None),
+        ("headers-without-end", "Casino bonus waits\nfor you here", None),
+        ("mbox-line", "hello", None),
+        ("smime-signed", "signed words", None),
+        ("raw-utf8-headers", "Grüße", None),
+    ],
+)
+def test_text_is_read_as_meant(name: str, text: str, defect: str | None) -> None:
+    message = parse(name)
+    assert text in message.plain + message.html
+    assert (defect is None and not message.defects) or defect in message.defects
+
+
+@pytest.mark.parametrize(
+    ("name", "fact"),
+    [
+        ("winmail", "tnef"),
+        ("calendar", "calendar"),
+        ("bounce", "bounce"),
+        ("smime-encrypted", "smime"),
+        ("smime-signed", "smime-signature"),
+        ("pgp-encrypted", "pgp"),
+        ("nested-message", "nested-message"),
+        ("uuencode", "uuencode"),
+    ],
+)
+def test_special_mail_is_recognised(name: str, fact: str) -> None:
+    assert fact in parse(name).facts
+
+
+def test_invitations_are_read() -> None:
+    assert parse("calendar").plain == "Claim your bitcoin, now\nOpen https://evil.example.ru/pay today"
+
+
+def test_the_inner_mail_of_a_forward_is_read() -> None:
+    message = parse("nested-message")
+    assert (message.plain, message.html.strip()) == ("see below", "<p>inner casino</p>")
+    assert message.subject == "Fwd: x"
+
+
+def test_encoded_words_and_parameters() -> None:
+    message = parse("encoded-words")
+    assert (message.subject, message.sender_name, message.sender) == (
+        "Größe geändert ok",
+        "Jürgen Groß",
+        "j@b.example",
+    )
+    assert [part.filename for part in message.attachments] == ["Rechänung x.pdf"]
+    assert parse("cut-character").subject == "üü"
+    assert parse("gb-unlabelled").subject == "发票优惠"
+    assert parse("iso-2022-jp").subject == "アカウント確認"
+
+
+def test_raw_utf8_headers() -> None:
+    message = parse("raw-utf8-headers")
+    assert (message.subject, message.sender_name, message.sender) == (
+        "Größe geändert",
+        "Jürgen Groß",
+        "jürgen@bücher.example",
+    )
+
+
+def test_verdicts_of_other_filters_are_not_read() -> None:
+    message = parse("verdict-headers")
+    assert [name for name, _ in message.headers] == ["from", "subject"]
+    assert message.clean == b"From: a@b.example\nSubject: x\n\nhello\n"
+
+
+def test_depth_and_parts_are_limited() -> None:
+    assert "nested too deep" in parse("deep-nesting").defects
+    many = parse("many-parts")
+    assert "too many parts" in many.defects
+    assert len(many.parts) == parsing.DEFAULT.parts
+
+
+def test_only_the_head_of_a_big_mail_is_read() -> None:
+    raw = b"From: a@b.example\r\nSubject: x\r\n\r\n" + b"word " * 1_000_000
+    message = parsing.parse(raw)
+    assert message.size == len(raw)
+    assert "cut" in message.defects
+    assert len(message.plain) <= parsing.DEFAULT.bytes
+
+
+def test_header_limits() -> None:
+    message = parsing.parse(b"Subject: " + b"x" * 40_000 + b"\n" + b"A: b\n" * 1_000 + b"\nbody")
+    assert "long header" in message.defects
+    assert "too many headers" in message.defects
+    assert len(message.subject) == parsing.DEFAULT.header_bytes
+    assert message.plain == "body"
+
+
+@pytest.mark.parametrize(
+    ("field", "name", "address"),
+    [
+        ("Ann Miller <ann@b.example>", "Ann Miller", "ann@b.example"),
+        ('"Miller, Ann" <Ann@B.example>', "Miller, Ann", "ann@b.example"),
+        ("ann@b.example (Ann Miller)", "Ann Miller", "ann@b.example"),
+        ("ann@b.example", "", "ann@b.example"),
+        ('"ceo@bank.example" <x@evil.example>', "ceo@bank.example", "x@evil.example"),
+        ("<ann@b.example> Ann", "", "ann@b.example"),
+        ("Ann <> <ann@b.example>", "Ann <>", "ann@b.example"),
+        ("nobody", "nobody", ""),
+        ("", "", ""),
+        ("a@b.example, c@d.example", "", "a@b.example"),
+        ("((((((((((" * 500, "", None),
+        ("<" * 5_000, None, None),
+    ],
+)
+def test_addresses(field: str, name: str | None, address: str | None) -> None:
+    found = parsing.address(field)
+    if name is not None and address is not None:
+        assert found == (name, address)
+
+
+def test_only_the_receiving_server_is_believed_about_authentication() -> None:
+    assert authentication(parse("forged-authentication")) == {}
+    assert authentication(parse("true-authentication")) == {
+        "dkim": "fail",
+        "spf": "softfail",
+        "dmarc": "fail",
+    }
+    assert authentication(parse("true-authentication"), "mx.home.example")["dmarc"] == "fail"
+    assert authentication(parse("true-authentication"), "mx.other.example") == {}
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"\n",
+        b"\r\n\r\n\r\n",
+        b"\0" * 100,
+        b"From ",
+        b'Content-Type: multipart/mixed; boundary=""\n\n--\n--\n----\n',
+        b'Content-Type: multipart/mixed; boundary="a"\n\n--a',
+        b"Content-Type: multipart/mixed; boundary=a\n\n--a--\n",
+        b"Content-Type: text/plain; charset=utf-7\n\n+2AA- +AGE-",
+        b"Content-Type: text/plain; charset=utf-16\n\nabc",
+        b"Content-Type: text/plain; charset=idna\n\nabc",
+        b'Content-Type: text/plain; charset="\xff\xfe"\n\nabc',
+        b"Content-Type: text/plain; charset*0*=x'y'z; charset*9999999999=q\n\nabc",
+        b"Content-Type: " + b';a="' * 4_000 + b"\n\nabc",
+        b"Subject: " + b"=?" * 8_000 + b"\n\nabc",
+        b"Subject: =?utf-8?B?" + b"A" * 5_000 + b"?=\n\nabc",
+        b"Subject: =?punycode?Q?abc?= =?hex?B?zz?= =?utf-7?Q?+2AA-?=\n\nabc",
+        b"Content-Type: message/rfc822\n\n" * 1_000,
+        b"\xef\xbb\xbfFrom: a@b.example\n\nabc",
+        "Subject: \ud83d".encode("utf-8", "surrogatepass") + b"\n\nabc",
+    ],
+)
+def test_nothing_makes_it_raise(raw: bytes) -> None:
+    message = parsing.parse(raw)
+    (message.plain + message.html + message.subject).encode("utf-8")

@@ -1,0 +1,136 @@
+"""Every trick has a mail that shows it. The mails are bytes as they arrive: see tests/data/tricks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from spamd.message import dense, vector
+from spamd.message.vector import Features
+
+MAILS = Path(__file__).parents[2] / "data" / "tricks"
+
+
+def read(name: str) -> Features:
+    return vector.vectorise((MAILS / f"{name}.eml").read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("name", "trick"),
+    [
+        ("hidden-text", "hidden-text"),
+        ("hidden-visibility", "hidden-text"),
+        ("hidden-opacity", "hidden-text"),
+        ("hidden-max-height", "hidden-text"),
+        ("hidden-attribute", "hidden-text"),
+        ("hidden-by-sheet", "hidden-text"),
+        ("nested-hiding", "hidden-text"),
+        ("tiny-text", "tiny-text"),
+        ("same-colour", "same-colour"),
+        ("same-colour-on-dark", "same-colour"),
+        ("off-screen", "off-screen"),
+    ],
+)
+def test_hidden_text_is_kept_apart_from_what_is_seen(name: str, trick: str) -> None:
+    found = read(name)
+    assert found.tricks == {trick}
+    assert "Buy the best pills today" in found.text.visible
+    assert "gardening committee" in found.text.hidden
+    assert "gardening" not in found.text.visible
+    assert "gardening" not in found.text.words
+
+
+def test_a_size_of_nothing_on_the_cell_does_not_hide_text_with_its_own_size() -> None:
+    assert "Really cheap" in read("tiny-text").text.visible
+
+
+@pytest.mark.parametrize(
+    ("name", "trick", "seen"),
+    [
+        ("zero-width", "zero-width", ["paypal", "account", "limited", "verify", "password"]),
+        ("soft-hyphen", "zero-width", ["verify", "password"]),
+        ("bidi-control", "bidi-control", ["invoicexcod"]),
+        ("tag-characters", "tag-characters", ["hello", "dear", "customer"]),
+        ("stacked-marks", "stacked-marks", ["casino", "bonus"]),
+        ("styled-letters", "styled-letters", ["free", "cash", "click", "here"]),
+        ("look-alike", "look-alike", ["paypal", "account", "log", "verify"]),
+        ("look-alike-whole-word", "look-alike", ["paypa", "account"]),
+        ("spaced-word", "spaced-word", ["funsite", "viagra", "cialis"]),
+        ("digit-letters", "digit-letters", ["viagra", "cialis", "prescription", "rolex", "free", "cash"]),
+        ("spelled-out-address", "spelled-out-address", ["plastic", "molds"]),
+        ("split-by-comment", "split-by-comment", ["viagra"]),
+        ("split-by-tags", "split-by-tags", ["viagra", "cialis"]),
+        ("entity-coded", "entity-coded", ["viagra"]),
+        ("other-plain-text", "other-plain-text", ["parcel", "customs", "fee"]),
+    ],
+)
+def test_a_trick_is_a_feature_and_its_words_are_mended(name: str, trick: str, seen: list[str]) -> None:
+    found = read(name)
+    assert trick in found.tricks
+    assert set(seen) <= set(found.text.words)
+    assert found.dense[dense.NAMES.index(f"trick: {trick}")] == 1.0
+    assert ("fact", f"trick {trick}") in {pair for pairs in found.named().personal.values() for pair in pairs}
+
+
+def test_each_trick_has_a_mail() -> None:
+    shown = {trick for path in MAILS.glob("*.eml") for trick in read(path.stem).tricks}
+    assert shown == set(dense.TRICKS)
+
+
+def test_text_of_the_decoy_is_not_taken_for_what_is_seen() -> None:
+    assert "watercolours" not in read("other-plain-text").text.words
+
+
+def test_subject_is_mended_too() -> None:
+    assert read("zero-width").mail.subject_words == ("your", "account", "is", "limited")
+    assert read("look-alike").mail.subject_words == ("your", "paypal", "account")
+
+
+def test_spelled_out_addresses_are_links() -> None:
+    assert [link.host for link in read("spelled-out-address").links] == [
+        "moldmaker.com",
+        "funsite.com",
+        "funsite.net",
+    ]
+    assert [link.host for link in read("spaced-word").links] == ["funsite.com"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The U.S.A.F. and the N.A.T.O. met, see section A B C of the plan. Items: a, b, c, d and e.",
+        "Try x + y * z - w, or h264 and mp3 and iso8859; call 0800 123 456. Win32, i386, utf8.",
+        "Жара в Москве стоит всю неделю, а мы едем на дачу.",
+        "Grüße aus Köln — “schöne” Feiertage! 5 € pro Stück…",
+        "これは普通のメールです。よろしくお願いします。",
+        "👩‍👩‍👧 Family photos ❤️ 🏴󠁧󠁢󠁥󠁮󠁧󠁿 flag",
+        "می‌خواهم بدانم",
+        "Please connect the dots . Come and see. The end . Com is short.",
+    ],
+)
+def test_honest_writing_is_no_trick(text: str) -> None:
+    raw = f"From: a@b.example\r\nSubject: x\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n{text}\r\n".encode()
+    assert not vector.vectorise(raw).tricks
+
+
+def test_an_invitation_line_before_a_newsletter_is_hidden_but_a_button_is_not() -> None:
+    html = (
+        '<div style="display:none">Preview line of this letter&#847;&zwnj;&nbsp;&#847;&zwnj;</div>'
+        '<table><tr><td style="background-color:#0057b8"><a href="https://shop.example.com/a" style="color:#ffffff">'
+        'Read more</a></td></tr></table><td background="https://shop.example.com/x.png" style="color:#fff">Picture title</td>'
+    )
+    raw = f"From: a@b.example\r\nSubject: x\r\nContent-Type: text/html; charset=utf-8\r\n\r\n{html}\r\n".encode()
+    found = vector.vectorise(raw)
+    assert found.tricks == {"hidden-text"}
+    assert "Read more" in found.text.visible
+    assert "Picture title" in found.text.visible
+
+
+def test_every_mail_of_the_folder_gives_finite_numbers() -> None:
+    for path in sorted(MAILS.glob("*.eml")):
+        found = vector.vectorise(path.read_bytes())
+        assert np.isfinite(found.dense[: vector.DENSE_BODY]).all(), path.name
+        assert vector.unpack(vector.pack(found)).personal_ids.size == found.personal_ids.size
+        found.named()
