@@ -162,7 +162,9 @@ class Watcher:
                     for place in places
                 ):
                     self._due[path] = time.monotonic() + self._debounce
-                elif any(place in path.parents or place in real.parents for place in places):
+                elif event.event_type != "modified" and any(
+                    place in path.parents or place in real.parents for place in places
+                ):
                     self._folders_changed = True
             self._changed.notify_all()
 
@@ -186,11 +188,10 @@ class Watcher:
                 self._schedule()
             if folders_changed or now >= next_look:
                 next_look = now + self._look_every
-                ready += [
-                    path
-                    for path in self._calls
-                    if path not in ready and _signature(path) != self._signatures.get(path)
-                ]
+                different = [one for one in self._calls if _signature(one) != self._signatures.get(one)]
+                with self._changed:
+                    for path in different:
+                        self._due.setdefault(path, now + self._debounce)
             for path in ready:
                 self._signatures[path] = _signature(path)
                 self._call(path)

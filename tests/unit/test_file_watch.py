@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+import time
 
 import pytest
 
@@ -123,12 +124,14 @@ def test_reading_is_no_change(file, heard):
 
 
 def test_many_writes_are_told_once(file, heard):
-    with Watcher({file: heard}, debounce=1.0) as watcher:
+    with Watcher({file: heard}, debounce=0.5) as watcher:
+        begun = time.monotonic()
         for n in range(50):
             file.write_text(str(n))
+        took = time.monotonic() - begun
         assert heard.again()
         settle(watcher)
-        assert heard.count < 10  # not 50; on a slow machine more than one
+        assert heard.count <= 2 + took / 0.5  # one, unless writing itself took long
 
 
 def test_an_error_in_taking_it_up_does_not_end_the_watch(file, heard):
