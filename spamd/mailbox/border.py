@@ -176,6 +176,7 @@ class Refusal:
 
 _SIGN_IN = ("LOGIN", "AUTHENTICATE")
 _OPEN = ("SELECT", "EXAMINE", "STATUS")
+_START = (*_SIGN_IN, "CAPABILITY", "LIST", "NAMESPACE")
 _PUT = ("COPY", "MOVE", "APPEND")
 
 REFUSALS: tuple[Refusal, ...] = (
@@ -229,7 +230,11 @@ REFUSALS: tuple[Refusal, ...] = (
         "It is tried again by itself.",
     ),
     Refusal("THROTTLED", "", (), ServerBusy, "{host} asks us to slow down.", "It is tried again by itself."),
-    Refusal("SERVERBUG", "", (), ServerBusy, "{host} has an internal error.", "It is tried again by itself."),
+    Refusal(
+        "SERVERBUG", "", _START, ServerBusy, "{host} has an internal error.", "It is tried again by itself."
+    ),
+    # Of a single mail or folder (Yahoo): the others can be had.
+    Refusal("SERVERBUG", "", (), MailboxError, "{host} has an internal error: {said}"),
     Refusal(
         "",
         r"too many (simultaneous )?connections|maximum number of connections|bandwidth limit|"

@@ -12,7 +12,7 @@ import email.policy
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from spamd.domain import (
@@ -76,6 +76,7 @@ class ImapSession:
         self._id_items: list[IdItem] | None = None  # candidates; the first one is tried
         self._id_known = False
         self._keywords: bool | None = None
+        self._inbox_aliases: dict[FolderName, bool] = {}
 
     # -- what the server can do
 
@@ -130,13 +131,24 @@ class ImapSession:
         else:
             verb, extra = "LIST", []
         reply = connection.command(verb, b'""', b'"*"', *extra, tolerate=(b"OK", b"NO", b"BAD"))
-        if reply.status != b"OK":
-            verb = "LIST"
-            reply = connection.command(verb, b'""', b'"*"')
-        found = names.classify(list(_listed(reply, verb)), self.namespaces())
+        listed = list(_listed(reply))
+        if reply.status != b"OK" or not listed:
+            listed = list(_listed(connection.command("LIST", b'""', b'"*"')))
+        found = names.classify(listed, self.namespaces())
+        if connection.has("ACL"):
+            found = tuple(self._with_rights(folder) if folder.role == "junk" else folder for folder in found)
         self._folders = found
         self._raw = {INBOX: b"INBOX"} | {folder.name: folder.raw for folder in found}
         return found
+
+    def _with_rights(self, folder: Folder) -> Folder:
+        """Read-only where we may not put mail into it (RFC 4314: right "i")."""
+        reply = self.connection.command("MYRIGHTS", quote(folder.raw), tolerate=(b"OK", b"NO", b"BAD"))
+        for response in reply.named(b"MYRIGHTS"):
+            values = self.connection.values(response)
+            if values and b"i" not in _as_bytes(values[-1]):
+                return replace(folder, read_only=True)
+        return folder
 
     def namespaces(self) -> Namespaces:
         """Prefixes of our own and of other people's folders; asked once."""
@@ -162,11 +174,33 @@ class ImapSession:
         wanted = self.account.junk
         found = names.junk(self._folders or self.folders(), wanted, self.namespaces())
         chosen = found.name if found else wanted
-        if chosen == INBOX:
+        if chosen is not None and (chosen == INBOX or self._is_inbox(chosen)):
             raise ConfigError(
                 "The inbox cannot be the Junk folder.", "Choose another Junk folder for the account."
             )
+        if found is not None and (found.role == "all" or not found.selectable):
+            raise ConfigError(
+                f"The folder {chosen} only shows mail of other folders.",
+                "Choose another Junk folder for the account.",
+            )
         return chosen
+
+    def _is_inbox(self, folder: FolderName) -> bool:
+        """Another name of the inbox: some servers show a folder twice, and a move would go in circles."""
+        if folder not in self._inbox_aliases:
+            states = self.statuses([INBOX, folder])
+            if len(states) < 2:
+                return False
+            one, other = (replace(state, folder=INBOX) for state in states)
+            if one != other:
+                self._inbox_aliases[folder] = False
+            elif one.messages == 0:
+                return False  # cannot be told yet
+            else:  # perhaps by chance: the last mail decides
+                last = max(self.uids(INBOX), default=Uid(0))
+                seen = [[a.identity for a in self.arrivals(name, last, last)] for name in (INBOX, folder)]
+                self._inbox_aliases[folder] = bool(seen[0]) and seen[0] == seen[1]
+        return self._inbox_aliases[folder]
 
     def raw(self, folder: FolderName) -> bytes:
         """The name as the server wants it."""
@@ -222,10 +256,11 @@ class ImapSession:
                     tolerate=(b"OK", b"BAD"),
                 )
                 if reply.status == b"OK":
-                    found = {raw: values for raw, values in self._statuses_in(reply) if raw in raws}
-                    rest = [raw for raw in raws if raw not in plain]
-                    listed = [_status(raws[raw], found[raw]) for raw in plain if raw in found]
-                    return [*listed, *self._each_status([raws[raw] for raw in rest])]
+                    found = dict(self._statuses_in(reply))
+                    by_list = {raws[raw]: _status(raws[raw], found[raw]) for raw in plain if raw in found}
+                    alone = self._each_status([raws[raw] for raw in raws if raw not in plain])
+                    known = by_list | {status.folder: status for status in alone}
+                    return [known[folder] for folder in folders if folder in known]
         return self._each_status(folders)
 
     def _each_status(self, folders: Sequence[FolderName]) -> list[FolderStatus]:
@@ -596,8 +631,10 @@ def _bounded(arrivals: Iterable[Arrival], limit: int) -> Iterator[list[Arrival]]
         yield part
 
 
-def _listed(reply: Reply, verb: str) -> Iterator[Listed]:
-    for response in reply.named(verb.encode("ascii")):
+def _listed(reply: Reply) -> Iterator[Listed]:
+    for response in reply.responses:
+        if response.name not in (b"LIST", b"XLIST"):  # either may answer either
+            continue
         entry = _list_entry(response)
         if entry is not None:
             yield entry

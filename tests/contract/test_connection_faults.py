@@ -502,7 +502,7 @@ def test_23_a_poisonous_mail_is_left_aside(scripted_server):
         [
             *sign_in(),
             *opened(),
-            *answer("UID FETCH 1:3", status="NO Internal problem"),
+            *answer("UID FETCH 1:3", status="NO [SERVERBUG] UID FETCH Server error - try again later"),
             *answer("UID SEARCH UID 1:3", "* SEARCH 1 2 3"),
             *answer("UID FETCH 1:3", status="NO Internal problem"),
             *answer("UID FETCH 1 ", described(1)),

@@ -1,0 +1,137 @@
+"""What comes over the wire, piece by piece."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spamd.mailbox.protocol import (
+    Literal,
+    Reply,
+    Response,
+    claimed_uid,
+    copyuid,
+    expand,
+    fetch_attributes,
+    literal_size,
+    number_set,
+    quote,
+    response_code,
+    search_result,
+    split_response,
+)
+
+
+@given(st.sets(st.integers(1, 4_000_000_000), max_size=50))
+def test_number_sets_come_back(numbers):
+    assert set(expand(number_set(numbers))) == numbers if numbers else number_set(numbers) == b""
+
+
+def test_number_set_makes_runs():
+    assert number_set([7, 1, 2, 3, 3, 9]) == b"1:3,7,9"
+
+
+@pytest.mark.parametrize("bad", [b"", b"1:", b"a", b"1:99999999999", b"*"])
+def test_odd_sets_are_refused(bad):
+    with pytest.raises(ValueError):
+        expand(bad)
+
+
+def reply(*untagged: bytes, text: bytes = b"done", status: bytes = b"OK") -> Reply:
+    responses = []
+    for line in untagged:
+        number, name, rest = split_response(line)
+        responses.append(Response(name, number, (rest,)))
+    return Reply(status, text, responses)
+
+
+@pytest.mark.parametrize(
+    ("answer", "pairs"),
+    [
+        # Dovecot and Cyrus, untagged; holes in the source count pairwise
+        (
+            reply(b"OK [COPYUID 1795174350 41000:41001,41009 100001:100003] Moved UIDs."),
+            ((41000, 100001), (41001, 100002), (41009, 100003)),
+        ),
+        # Gmail, in the tagged line
+        (reply(text=b"[COPYUID 1 5 9] (Success)"), ((5, 9),)),
+        # one per message, in both places
+        (reply(b"OK [COPYUID 1 5 9] x", text=b"[COPYUID 1 6 10] y"), ((5, 9), (6, 10))),
+    ],
+)
+def test_copyuid(answer, pairs):
+    found = copyuid(answer)
+    assert found is not None
+    assert found.pairs == pairs
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        reply(),
+        reply(text=b"[COPYUID 1 5 9:10] unequal"),
+        reply(text=b"[COPYUID 1 5] short"),
+        reply(text=b"[COPYUID a b c]"),
+    ],
+)
+def test_no_copyuid_is_no_proof(answer):
+    assert copyuid(answer) is None
+
+
+def test_search_results():
+    assert search_result(reply(b"SEARCH 5 3 9")) == [3, 5, 9]
+    assert search_result(reply(b"SEARCH")) == []
+    assert search_result(reply(b"SEARCH 2 3 (MODSEQ 917162500)")) == [2, 3]
+    assert search_result(reply(b'ESEARCH (TAG "A1") UID ALL 1:3,7')) == [1, 2, 3, 7]
+    assert search_result(reply(b'ESEARCH (TAG "A1") UID')) == []
+
+
+def fetch(*sources) -> Response:
+    return Response(b"FETCH", 3, sources)
+
+
+def test_fetch_attributes():
+    row = fetch_attributes(fetch((b"(UID 9 BODY[]<0> {5}", b"hello"), b" FLAGS (\\Seen 123 NIL))"))
+    assert row is not None
+    assert row[b"UID"] == 9
+    assert row[b"BODY[]<0>"] == b"hello"
+
+
+def test_fetch_of_literal8_and_binary():
+    row = fetch_attributes(fetch((b"(UID 9 BINARY[] ~{5}", b"h\0llo"), b")"))
+    assert row is not None
+    assert row[b"BINARY[]"] == b"h\0llo"
+
+
+def test_a_fetch_without_uid_is_of_somebody_else():
+    assert fetch_attributes(fetch(b"(FLAGS ($Junk))")) is None
+
+
+def test_the_uid_of_a_malformed_fetch():
+    assert claimed_uid(fetch(b"(FLAGS (\\Seen UID 17 RFC822.SIZE")) == 17
+    assert claimed_uid(fetch(b"(FLAGS (")) is None
+
+
+def test_literals_and_codes():
+    assert literal_size(b"(BODY[] {12}") == 12
+    assert literal_size(b"(BODY[] ~{12}") == 12
+    assert literal_size(b"{12} more") is None
+    code = response_code(b"[PERMANENTFLAGS (\\Seen \\*)] ok")
+    assert code is not None
+    assert (code.name, code.arguments) == (b"PERMANENTFLAGS", b"(\\Seen \\*)")
+    assert response_code(b"no code") is None
+
+
+@pytest.mark.parametrize(
+    ("value", "sent"),
+    [(b"INBOX", b'"INBOX"'), (b'a "b" \\c', b'"a \\"b\\" \\\\c"'), (b"", b'""')],
+)
+def test_quoting(value, sent):
+    assert quote(value) == sent
+
+
+@pytest.mark.parametrize("value", [b"\xc3\xbc", b"a\r\nb", b"a\0b", b"line\n"])
+def test_what_cannot_be_quoted_travels_as_literal(value):
+    """Nobody gets a command of their own into the stream by a clever folder name."""
+    assert isinstance(quote(value), Literal)
