@@ -11,6 +11,7 @@ import os
 import shlex
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -29,6 +30,8 @@ T = TypeVar("T")
 SERVICE = "spamd-desktop"
 KEYRING_SECONDS = 30.0  # a desktop's prompt may wait for the person for ever; a daemon may not
 COMMAND_SECONDS = 30.0
+PART = 1200  # characters: Windows keeps 2,560 bytes of UTF-16 in one entry, an OAuth grant may have more
+SPLIT = "spamd-parts:"
 SECRET_LIMIT = 65536  # characters
 ELSEWHERE = 'Or choose another place: `spamdctl settings set secrets file` (also: "command", "systemd").'
 
@@ -97,32 +100,62 @@ class KeyringSecrets(Secrets):
         self._backend: KeyringBackend | None = None
 
     def get(self, account: AccountName) -> str:
-        secret = self._ask(lambda backend: backend.get_password(self.service, account))
+        secret = self._ask(lambda backend: self._read(backend, account))
         if not secret:
             raise _missing(account, "the keyring")
-        return str(secret)
+        return secret
 
     def set(self, account: AccountName, secret: str) -> None:
         _checked(secret)
 
         def store(backend: KeyringBackend) -> bool:
-            backend.set_password(self.service, account, secret)
-            return bool(backend.get_password(self.service, account) == secret)
+            before = self._part_count(backend, account)
+            parts = [secret[start : start + PART] for start in range(0, len(secret), PART)]
+            for number, part in enumerate(parts[1:], 2):
+                backend.set_password(self.service, f"{account}#{number}", part)
+            whole = len(parts) == 1 and not secret.startswith(SPLIT)
+            backend.set_password(
+                self.service, account, secret if whole else f"{SPLIT}{len(parts)}:{parts[0]}"
+            )
+            for number in range(len(parts) + 1, before + 1):
+                self._remove(backend, f"{account}#{number}")
+            return self._read(backend, account) == secret
 
         if not self._ask(store):
             raise CredentialError("The keyring did not keep the password.", ELSEWHERE)
 
     def delete(self, account: AccountName) -> None:
-        from keyring.errors import PasswordDeleteError
-
         def remove(backend: KeyringBackend) -> None:
-            try:
-                backend.delete_password(self.service, account)
-            except PasswordDeleteError:
-                if backend.get_password(self.service, account) is not None:
-                    raise
+            for number in range(2, self._part_count(backend, account) + 1):
+                self._remove(backend, f"{account}#{number}")
+            self._remove(backend, account)
 
         self._ask(remove)
+
+    def _read(self, backend: KeyringBackend, account: str) -> str | None:
+        first = backend.get_password(self.service, account)
+        if first is None or not first.startswith(SPLIT):
+            return first
+        count, _, secret = first[len(SPLIT) :].partition(":")
+        for number in range(2, int(count) + 1):
+            part = backend.get_password(self.service, f"{account}#{number}")
+            if part is None:
+                return None
+            secret += part
+        return secret
+
+    def _part_count(self, backend: KeyringBackend, account: str) -> int:
+        first = backend.get_password(self.service, account)
+        return int(first[len(SPLIT) :].partition(":")[0]) if first and first.startswith(SPLIT) else 1
+
+    def _remove(self, backend: KeyringBackend, name: str) -> None:
+        from keyring.errors import PasswordDeleteError
+
+        try:
+            backend.delete_password(self.service, name)
+        except PasswordDeleteError:
+            if backend.get_password(self.service, name) is not None:
+                raise
 
     def describe(self) -> str:
         return self._ask(lambda backend: f"the keyring of this desktop ({backend.name})")
@@ -317,11 +350,11 @@ def run_password_command(command: str, *, seconds: float = COMMAND_SECONDS) -> s
 
 
 def _kill_with_children(process: subprocess.Popen[bytes]) -> None:
-    if os.name == "posix":
+    if sys.platform == "win32":
+        process.kill()
+    else:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-    else:
-        process.kill()
 
 
 # ---- a file, by the person's own choice

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from spamd import logs
 from spamd import paths as places
 from spamd import settings as configuration
 from spamd.credentials import Secrets
@@ -99,7 +100,9 @@ class Opening:
     def _credential(self, account: Account) -> Credential:
         if account.auth is AuthMethod.OAUTH:
             return self._tokens_of(account)
-        return self._secret if self._secret is not None else self._secrets_of(account).get(account.name)
+        secret = self._secret if self._secret is not None else self._secrets_of(account).get(account.name)
+        logs.hide(secret)
+        return secret
 
     def _secrets_of(self, account: Account) -> Secrets:
         return self._secrets(account) if callable(self._secrets) else self._secrets

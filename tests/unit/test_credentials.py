@@ -250,6 +250,24 @@ class TestKeyring:
         assert place.describe() == "the keyring of this desktop (test)"
 
     @pytest.mark.parametrize(
+        "secret", ["x" * 1200, "x" * 1201, "grün" * 2000, "spamd-parts:2:x", "spamd-parts:"]
+    )
+    def test_long_secrets_fit_where_entries_are_small(self, use, secret):
+        backend = backend_from("keyring.backends.Windows")
+        place = use(backend)
+        for kept in ("y" * 9000, secret):
+            place.set(HOME, kept)
+            assert place.get(HOME) == kept
+        assert all(len(part.encode("utf-16-le")) <= 2560 for part in backend.kept.values())
+        if len(secret) > 1200:
+            last = max(name for _, name in backend.kept)
+            del backend.kept[place.service, last]
+            with pytest.raises(CredentialError, match="no password"):
+                place.get(HOME)
+        place.delete(HOME)
+        assert backend.kept == {}
+
+    @pytest.mark.parametrize(
         ("module", "said"),
         [
             ("keyrings.alt.file", "plain file"),
