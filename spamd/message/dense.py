@@ -312,29 +312,68 @@ _LINK_NAMES: Final = (
     "links: name of host is long mix",
 )  # fmt: skip
 _UNSUBSCRIBE: Final = re.compile(
-    r"unsub|opt-?out|remove|abmeld|désabonn|desabonn|desinscri|désinscri|cancelar sus|baja|disiscri|annulla|wypis|отписа|afmeld|退订|配信停止",
-    re.I,
+    r"unsub|opt-?out|remove|abmeld|desabonn|désabonn|desinscri|désinscri|cancelar sus|darse de baja|disiscri|annulla l|wypis"
+    r"|отписа|afmeld|退订|配信停止"
 )
 _MIXED_NAME: Final = re.compile(r"(?=[a-z-]*\d)(?=\d*[a-z])[a-z0-9-]{10,}|[bcdfghjklmnpqrstvwxz]{6,}")
 
 
 def _link_shape(mail: Mail) -> list[float]:
-    shown = [link for link in mail.links if link.kind != "img"]
-    web = [link for link in shown if link.host]
-    pictures = [link for link in mail.links if link.kind == "img"]
-    hosts = {link.host for link in web}
-    domains = {link.domain for link in web}
-    count = len(web)
+    hosts: dict[str, None] = {}
+    domains: dict[str, None] = {}
+    pictured: set[str] = set()
     flags: dict[str, int] = {}
-    for link in shown:
+    count = pictures = codes = longest = depth = queried = roots = written = blank = home_links = forms = 0
+    sender = mail.message.sender
+    home = registered(sender.rpartition("@")[2]) if sender else ""
+    for link in mail.links:
+        kind = link.kind
+        if kind == "img":
+            pictures += 1
+            if link.host:
+                pictured.add(link.host)
+            continue
         for flag in link.flags:
             flags[flag] = flags.get(flag, 0) + 1
+        if kind == "form":
+            forms += 1
+        if not link.host:
+            continue
+        count += 1
+        hosts[link.host] = None
+        domains[link.domain] = None
+        codes += link.url.count("%")
+        longest = max(longest, len(link.url))
+        depth += link.path.count("/")
+        if link.query:
+            queried += 1
+        elif len(link.path) < 2:
+            roots += 1
+        if kind == "text":
+            written += 1
+        elif kind == "a" and (not link.shown or link.shown.isupper()):
+            blank += 1
+        if link.domain == home:
+            home_links += 1
     per = max(count, 1)
     number = max(len(mail.words), 1)
-    suffixes = [host.rpartition(".")[2] for host in hosts]
-    named = max(len(suffixes), 1)
+    named = max(len(hosts), 1)
+    generic = country = cheap = school = digits = hyphens = longest_host = 0
+    for host in hosts:
+        suffix = host.rpartition(".")[2]
+        if suffix in _GENERIC:
+            generic += 1
+        elif suffix in _CHEAP:
+            cheap += 1
+        elif suffix in _SCHOOLS:
+            school += 1
+        elif len(suffix) == 2:
+            country += 1
+        digits += any(map(str.isdigit, host))
+        hyphens += "-" in host
+        longest_host = max(longest_host, len(host))
     get = flags.get
-    sender_domain = registered(mail.message.sender.rpartition("@")[2]) if mail.message.sender else ""
+    open_end = [link.shown or link.url for link in mail.links[-24:] if link.kind != "img"]
     return [
         _log(count),
         _log(len(hosts)),
@@ -342,18 +381,18 @@ def _link_shape(mail: Mail) -> list[float]:
         min(count / number, 1.0),
         _log(get("ip", 0)),
         float("port" in flags),
-        _log(sum([link.url.count("%") for link in web])),
-        sum([any(map(str.isdigit, host)) for host in hosts]) / named,
-        sum(["-" in host for host in hosts]) / named,
-        _log(max(map(len, hosts), default=0)),
-        _log(max([len(link.url) for link in web], default=0)),
-        sum([link.path.count("/") for link in web]) / per,
-        sum([bool(link.query) for link in web]) / per,
-        sum([len(link.path) < 2 and not link.query for link in web]) / per,
-        sum([suffix in _GENERIC for suffix in suffixes]) / named,
-        sum([len(suffix) == 2 and suffix not in _CHEAP for suffix in suffixes]) / named,
-        sum([suffix in _CHEAP for suffix in suffixes]) / named,
-        sum([suffix in _SCHOOLS for suffix in suffixes]) / named,
+        _log(codes),
+        digits / named,
+        hyphens / named,
+        _log(longest_host),
+        _log(longest),
+        depth / per,
+        queried / per,
+        roots / per,
+        generic / named,
+        country / named,
+        cheap / named,
+        school / named,
         get("not-https", 0) / per,
         (count - get("not-https", 0)) / per if count else 0.0,
         float("shortener" in flags),
@@ -366,17 +405,17 @@ def _link_shape(mail: Mail) -> list[float]:
         float("open-hosting" in flags),
         _log(get("mailto", 0)),
         float("tel" in flags or "sms" in flags or "whatsapp" in flags),
-        float(any(link.kind == "form" for link in shown)),
+        float(forms > 0),
         float("javascript" in flags or "data" in flags),
-        _log(len(pictures)),
-        _log(len({link.host for link in pictures if link.host})),
-        sum([link.kind == "text" for link in web]) / per,
-        float(any(_UNSUBSCRIBE.search(link.shown or link.url) is not None for link in shown[-12:])),
-        sum([link.kind == "a" and (not link.shown or link.shown.isupper()) for link in web]) / per,
+        _log(pictures),
+        _log(len(pictured)),
+        written / per,
+        float(_UNSUBSCRIBE.search("\n".join(open_end).lower()) is not None),
+        blank / per,
         float(len(domains) == 1),
         float(not count),
-        sum([link.domain == sender_domain for link in web]) / per if sender_domain else 0.0,
-        float(any(_MIXED_NAME.search(domain.partition(".")[0]) is not None for domain in domains)),
+        home_links / per if home else 0.0,
+        float(any(_MIXED_NAME.search(domain.partition(".")[0]) for domain in domains)),
     ]
 
 

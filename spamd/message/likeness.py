@@ -22,7 +22,8 @@ from spamd.message.wordlists import GREETINGS
 SLOTS: Final = 64
 LENGTH: Final = SLOTS + 2
 VERSION: Final = 1
-EMPTY: Final = 0xFFFFFFFF
+EMPTY: Final = np.uint32(0xFFFFFFFF)
+_LAST: Final = np.uint32(0xFFFFFFFE)
 COPY: Final = 0.5
 """Similarity from which a mail is a near copy."""
 _ONE: Final = hashing.salt("likeness one")
@@ -73,11 +74,11 @@ def fingerprint(mail: Mail, words: Hashes, digits: Bits, names: Hashes, shapes: 
     pairs = hashing.pair(single) if single.size > 1 else single[:0]
     items = np.sort(hashing.mix(np.concatenate((single ^ _ONE, pairs ^ _TWO, shapes ^ _THREE))))
     out = np.full(LENGTH, EMPTY, np.uint32)
-    slots = (items >> np.uint64(58)).astype(np.int64)
+    slots = (items >> np.uint32(26)).astype(np.int64)
     # Sorted by hash means sorted by slot, then by the rest: the first of each slot is its smallest.
     first = np.ones(items.size, np.bool_)
     first[1:] = slots[1:] != slots[:-1]
-    out[slots[first]] = ((items[first] >> np.uint64(20)) & np.uint64(0xFFFFFFFE)).astype(np.uint32)
+    out[slots[first]] = np.minimum(items[first], _LAST)
     out[SLOTS] = single.size + len(mail.subject_words)
     first_fields = mail.message.first
     kind = 0

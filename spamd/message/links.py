@@ -6,9 +6,8 @@ Nothing is fetched: the public suffix list is a snapshot (suffixes.py).
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import unquote
 
 from spamd.message import suffixes
@@ -39,9 +38,8 @@ OPEN_HOSTING: Final = listed(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
-    """One link. `flags` are plain words.
+class Link(NamedTuple):
+    """One link (a tuple: there are hundreds in one mail). `flags` are plain words.
 
     "ip", "port", "punycode", "text-differs", "shortener", "redirect", ...
     """

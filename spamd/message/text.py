@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice
-from typing import Final
+from typing import Final, NamedTuple
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
@@ -27,9 +27,8 @@ _MAX_STEPS: Final = 8_000  # climbing steps for inherited colours and sizes, per
 _MAX_ANCHORS: Final = 400
 
 
-@dataclass(frozen=True, slots=True)
-class Anchor:
-    """A link, form or picture as the HTML has it."""
+class Anchor(NamedTuple):
+    """A link, form or picture as the HTML has it. A tuple: there are hundreds in one mail."""
 
     kind: str  # "a", "form", "img"
     target: str
@@ -198,7 +197,7 @@ _BLOCK: Final = re.compile(
 )
 _TAG: Final = re.compile(r"<([a-zA-Z][a-zA-Z0-9]{0,15})")
 _COMMENT: Final = re.compile(r"<!(?:--)?[^>]{0,100}>(?=[a-zA-Z])")
-_EMPTY_INSIDE: Final = re.compile(r"></(?:b|i|u|em|font|span|strong|small|big)>(?=[a-zA-Z])")
+_INLINE: Final = ("b", "i", "u", "em", "font", "span", "strong", "small", "big")
 _EMPTY_BEFORE: Final = re.compile(
     r"[a-zA-Z]<(?:b|i|u|em|font|span|strong|small|big)(?:\s[^<>]{0,100})?$", re.I
 )
@@ -325,8 +324,8 @@ class _Page:
                 if html[match.start() - 1 : match.start()].isalpha():
                     self.tricks.add("split-by-comment")
                     break
-        for match in islice(_EMPTY_INSIDE.finditer(html), 500):
-            if _EMPTY_BEFORE.search(html, max(0, match.start() - 120), match.start()):
+        for tag in _INLINE:
+            if tag in self.tags and self._empty_inside(html, f"></{tag}>"):
                 self.tricks.add("split-by-tags")
                 break
         if any(len(tag) > 4 and tag.isalpha() and tag not in _REAL_TAGS for tag in self.tags):
@@ -336,6 +335,19 @@ class _Page:
                     break
         if html.count("&#") > 3 and _ENTITY.search(html):
             self.tricks.add("entity-coded")
+
+    @staticmethod
+    def _empty_inside(html: str, end: str) -> bool:
+        """Whether an element without text stands inside a word: vi<b></b>agra."""
+        at = html.find(end)
+        for _ in range(500):
+            if at < 0:
+                return False
+            after = at + len(end)
+            if html[after : after + 1].isalpha() and _EMPTY_BEFORE.search(html, max(0, at - 120), at):
+                return True
+            at = html.find(end, after)
+        return False
 
     def _count(self, seen: dict[int, int]) -> None:
         """How many elements have each kind of style; `seen`: flags -> elements."""

@@ -39,7 +39,9 @@ SNIPPET: Final = 200
 
 _BASE: Final = tuple(row for row in tokens.EXTRACTORS if row.part == "base")
 _PERSONAL: Final = tuple(row for row in tokens.EXTRACTORS if row.part == "personal")
+assert tokens.EXTRACTORS == _BASE + _PERSONAL  # base groups first
 _SALT: Final = {row.name: hashing.salt(f"{row.name}.{row.version}") for row in tokens.EXTRACTORS}
+_SALTS: Final = np.array([_SALT[row.name] for row in tokens.EXTRACTORS], np.uint32)
 
 
 def _schema() -> str:
@@ -160,21 +162,23 @@ def vectorise(
 def vectorise_mail(mail: Mail) -> Features:
     """Features of a mail that is already read."""
     hashed = tokens.Hashed(mail)
+    found = [tokens.hashes_of(row, hashed) for row in tokens.EXTRACTORS]
+    sizes = [part.size for part in found]
+    ids = hashing.buckets(np.concatenate(found), np.repeat(_SALTS, sizes), _BITS)
+    travels = sum(sizes[: len(_BASE)])
     return Features(
-        base_ids=_gather(_BASE, hashed),
+        base_ids=_set_of(ids[:travels]),
         dense=dense_features.measure(mail),
-        personal_ids=_gather(_PERSONAL, hashed),
+        personal_ids=_set_of(ids[travels:]),
         fingerprint=hashed.fingerprint(),
         mail=mail,
     )
 
 
-def _gather(rows: tuple[tokens.Extractor, ...], hashed: tokens.Hashed) -> NDArray[np.int32]:
-    found = [tokens.hashes_of(row, hashed) for row in rows]
-    salts = np.repeat(np.array([_SALT[row.name] for row in rows]), [part.size for part in found])
-    together = hashing.buckets(np.concatenate(found), salts, _BITS)
-    ids = _different(np.sort(together))
-    return np.sort(_first_different(together, LENGTH)) if ids.size > LENGTH else ids
+def _set_of(values: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Sorted, each once; the first LENGTH different ones where there are more."""
+    ids = _different(np.sort(values))
+    return np.sort(_first_different(values, LENGTH)) if ids.size > LENGTH else ids
 
 
 def _different(ids: NDArray[np.int32]) -> NDArray[np.int32]:
