@@ -178,7 +178,9 @@ def class_weights(corpora: Sequence[Corpus], most: float = 8.0) -> Floats:
     return weights
 
 
-def regress(z: Floats, spam: NDArray[np.bool_], mass: Floats, strength: float = 0.01) -> tuple[Floats, float]:
+def regress(
+    z: Floats, spam: NDArray[np.bool_], mass: Floats, strength: float = 0.003
+) -> tuple[Floats, float]:
     """Logistic regression with an L2 penalty of 1/(2C), by Newton's method."""
     x = np.column_stack([z, np.ones(len(z), np.float32)]).astype(np.float64)
     penalty = np.full(x.shape[1], 1 / strength)
@@ -203,7 +205,9 @@ def train(corpora: Sequence[Corpus], seed: int = 1) -> Base:
     mean = np.nan_to_num(np.nanmean(dense, axis=0)).astype(np.float32)
     deviation = np.nan_to_num(np.nanstd(dense, axis=0)).astype(np.float32)
     deviation[deviation < 1e-6] = 1.0
-    z = np.clip((np.where(np.isnan(dense), mean, dense) - mean) / deviation, -3, 3).astype(np.float32)
+    z = np.clip(
+        (np.where(np.isnan(dense), mean, dense) - mean) / deviation, -base_file.CLIP, base_file.CLIP
+    ).astype(np.float32)
     table = train_words(corpora, seed)
     words = np.concatenate([word_scores(table, corpus) for corpus in corpora])
     body = z.copy()

@@ -1,7 +1,7 @@
 """The shipped base as plain numbers, and the public reference set beside it (models/base/reference.npz).
 
 The base is `words(x) + dense(x)`: a hashed table over the base ids, summed over 1/sqrt(n), and a linear model over
-standardised dense features cut at +-3 (what a mail does not tell counts as the mean). The trainer puts these numbers
+standardised dense features cut at +-2 (what a mail does not tell counts as the mean). The trainer puts these numbers
 into each night's file unchanged; the daemon never needs them.
 
 The reference set holds hashed vectors of public mail, spam and ham: the pinned set no night may do worse on, and the
@@ -26,7 +26,7 @@ from spamd.model.personal import UsualMail
 from spamd.model.runtime import Floats, Ints, MailVector
 
 REFERENCE = "reference.npz"
-CLIP = 3.0
+CLIP = 2.0
 
 
 @dataclass(frozen=True, slots=True)
