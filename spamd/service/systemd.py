@@ -84,9 +84,12 @@ StartLimitIntervalSec=300
 StartLimitBurst=5
 
 [Service]
-Type=exec
+Type=notify
+NotifyAccess=main
+TimeoutStartSec=90
 ExecStart=:{command}
 {environment}Restart=on-failure
+RestartPreventExitStatus=3
 RestartSec=10
 TimeoutStopSec=5
 KillMode=mixed

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.desktop.running import PATIENCE
 from tests.servers.mailhost import PASSWORD, free_port
 
 MISSING = next(
@@ -30,7 +31,9 @@ MISSING = next(
 class Thunderbird:
     """One running Thunderbird with one IMAP account."""
 
-    def __init__(self, folder: Path, *, port: int, user: str, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, port: int, user: str, environ: Mapping[str, str] | None = None
+    ) -> None:
         """folder: for profile and HOME. port: of the IMAP server, no TLS. environ: on top of ours."""
         self.user = user
         self._profile = folder / "profile"
@@ -177,7 +180,7 @@ class Thunderbird:
         assert "error" not in answer, answer["error"]
         return answer["value"]
 
-    def until(self, script: str, *arguments: object, seconds: float = 60.0) -> Any:
+    def until(self, script: str, *arguments: object, seconds: float = PATIENCE) -> Any:
         """Run it until the value is truthy."""
         deadline = time.monotonic() + seconds
         while True:
@@ -231,7 +234,7 @@ class Thunderbird:
             self.uri(folder),
         )
 
-    def open_mail(self, message_id: str, folder: str = "INBOX", seconds: float = 60.0) -> None:
+    def open_mail(self, message_id: str, folder: str = "INBOX", seconds: float = PATIENCE) -> None:
         """Select it in the list and wait until it is displayed."""
         self.open_folder(folder)
         self.refresh(folder)
@@ -270,7 +273,7 @@ class Thunderbird:
     def install(self, package: Path) -> None:
         self.command("Addon:Install", {"path": str(package), "temporary": True})
 
-    def addon_page(self, script: str, path: str, *arguments: object, seconds: float = 60.0) -> Any:
+    def addon_page(self, script: str, path: str, *arguments: object, seconds: float = PATIENCE) -> Any:
         """A page of the add-on in a tab; the script runs in that page until its value is truthy."""
         self.run(
             """
@@ -309,7 +312,7 @@ class Thunderbird:
         )
 
     def wait_for_button(self, **wanted: str) -> dict[str, str]:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         while True:
             looks = self.button()
             if all(part in (looks.get(name) or "") for name, part in wanted.items()):
@@ -317,7 +320,7 @@ class Thunderbird:
             assert time.monotonic() < deadline, looks
             time.sleep(0.05)
 
-    def popup(self, script: str, *arguments: object, seconds: float = 60.0) -> Any:
+    def popup(self, script: str, *arguments: object, seconds: float = PATIENCE) -> Any:
         """Click the button on the open mail if its popup is closed; run the script in it until truthy."""
         self.until(
             """

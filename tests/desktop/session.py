@@ -94,7 +94,12 @@ class DesktopSession:
         self.env["DISPLAY"] = f":{self._first_line(read)}"
         read, write = os.pipe()
         self.start(
-            "dbus-daemon", "--session", "--nofork", "--nopidfile", f"--print-address={write}", pass_fds=(write,)
+            "dbus-daemon",
+            "--session",
+            "--nofork",
+            "--nopidfile",
+            f"--print-address={write}",
+            pass_fds=(write,),
         )
         os.close(write)
         self.env["DBUS_SESSION_BUS_ADDRESS"] = self._first_line(read)
@@ -111,9 +116,7 @@ class DesktopSession:
             wait_for(lambda: self.windows("trayer"), say="trayer did not start")
         elif panel:
             self.start("xfce4-panel", "--disable-wm-check")
-            wait_for(
-                lambda: self.has_owner("org.kde.StatusNotifierWatcher"), say="the panel shows no icons"
-            )
+            wait_for(lambda: self.has_owner("org.kde.StatusNotifierWatcher"), say="the panel shows no icons")
 
     @staticmethod
     def _first_line(descriptor: int) -> str:
@@ -146,7 +149,9 @@ class DesktopSession:
 
     # D-Bus
 
-    def call(self, name: str, path: str, interface: str, method: str, signature: str = "()", *values: Any) -> Any:
+    def call(
+        self, name: str, path: str, interface: str, method: str, signature: str = "()", *values: Any
+    ) -> Any:
         from gi.repository import Gio, GLib
 
         given = GLib.Variant(signature, values)
@@ -202,7 +207,7 @@ class DesktopSession:
         pixels = image.load()
         found = [
             (x, y)
-            for y in range(0, min(image.height, 80))
+            for y in range(min(image.height, 80))
             for x in range(image.width)
             if max(abs(one - other) for one, other in zip(pixels[x, y], colour, strict=True)) <= 12
         ]
@@ -234,7 +239,12 @@ class Icon:
                 continue
             with contextlib.suppress(Exception):
                 (pid,) = self._session.call(
-                    "org.freedesktop.DBus", "/", "org.freedesktop.DBus", "GetConnectionUnixProcessID", "(s)", name
+                    "org.freedesktop.DBus",
+                    "/",
+                    "org.freedesktop.DBus",
+                    "GetConnectionUnixProcessID",
+                    "(s)",
+                    name,
                 )
                 if pid == self.process.pid and self._menu_path(name):
                     return str(name)
@@ -284,7 +294,9 @@ class Icon:
 def _line(layout: Any) -> Line:
     number, properties, children = layout
     text = str(properties.get("label", "")).replace("__", "_")
-    return Line(number, text, bool(properties.get("enabled", True)), tuple(_line(child) for child in children))
+    return Line(
+        number, text, bool(properties.get("enabled", True)), tuple(_line(child) for child in children)
+    )
 
 
 def _bus(address: str) -> Any:

@@ -1,0 +1,280 @@
+"""Thunderbird, the add-on, a real Dovecot and the real daemon: each thing a person does ends in the right label and
+folder."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from spamd.domain import Label, LabelRecord, LabelSource, Mode, Verdict
+from tests.desktop.marionette import MISSING, Thunderbird
+from tests.desktop.running import RunningDaemon
+from tests.servers.mailhost import MailHost, mail
+
+pytestmark = [
+    pytest.mark.desktop,
+    pytest.mark.skipif(bool(MISSING), reason=MISSING or "-"),
+    pytest.mark.timeout(600),
+]
+
+GOOD = (
+    "Hi Anna,\r\n\r\nthanks for the notes from Tuesday. I put the minutes into the shared folder and will bring the\r\n"
+    "printed plan to our meeting on Thursday at ten. Could you ask Peter whether the room is free?\r\n\r\n"
+    "Best regards\r\nMartin\r\n"
+)
+BAD = (
+    "Dear winner!!! You have WON 1,000,000 USD in the online lottery. Buy cheap viagra and cialis now, 100% free,\r\n"
+    "no prescription, click here http://win.example.biz/claim to claim your prize money today. Act now!\r\n"
+)
+
+
+@dataclass
+class World:
+    server: MailHost
+    user: str
+    daemon: RunningDaemon
+    thunderbird: Thunderbird
+    pictures: Path
+
+    def arrive(self, name: str, *, bad: bool = False, folder: str = "INBOX") -> str:
+        """A mail arrives; its Message-ID."""
+        message_id = f"{name}@thunderbird.example"
+        text = mail(
+            f"{'You WON the lottery' if bad else 'Minutes and Thursday'}: {name}",
+            BAD if bad else GOOD,
+            message_id=message_id,
+            sender="Prize <claim@win.example.biz>" if bad else "Martin Vogt <martin@office.example>",
+        )
+        self.server.append(self.user, text, folder=folder)
+        return message_id
+
+    def folders(self, message_id: str) -> list[str]:
+        wanted = f"<{message_id}>".encode()
+        return [lying.folder for lying in self.server.contents(self.user) if wanted in lying.raw]
+
+    def until_in(self, message_id: str, folder: str) -> None:
+        self.daemon.until(
+            lambda: self.folders(message_id) == [folder],
+            f"{message_id} is not in {folder} alone but in {self.folders(message_id)}",
+        )
+
+    def label(self, message_id: str, label: Label, source: LabelSource | None = None) -> LabelRecord:
+        """Wait for it."""
+        identity = self.daemon.judged(message_id).identity
+
+        def find() -> LabelRecord | None:
+            for record in self.daemon.client.labels():
+                if record.identity == identity and record.label is label and source in (None, record.source):
+                    return record
+            return None
+
+        found: LabelRecord = self.daemon.until(find, f"{message_id} was not labelled {label}, {source}")
+        return found
+
+
+@pytest.fixture(scope="module")
+def world(_dovecots, tmp_path_factory) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("thunderbird")
+    server = _dovecots()
+    user = server.new_user()
+    server.append(user, mail("Welcome", GOOD, message_id="welcome@thunderbird.example"))
+    account = replace(server.account(user), mode=Mode.FILTERING, stamp=True)
+    daemon = RunningDaemon(folder, account)
+    thunderbird = None
+    try:
+        daemon.start()
+        installed = subprocess.run(
+            [sys.executable, "-m", "spamd", "thunderbird", "install"],
+            env={**os.environ, **daemon.environ, "HOME": str(folder)},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert installed.returncode == 0, installed.stderr
+        thunderbird = Thunderbird(folder, port=server.port, user=user)
+        thunderbird.install(daemon.paths.data / "spamd-thunderbird.xpi")
+        thunderbird.sign_in()
+        yield World(server, user, daemon, thunderbird, tmp_path_factory.mktemp("pictures"))
+    finally:
+        if thunderbird is not None:
+            thunderbird.close()
+        daemon.close()
+
+
+def test_the_options_page_finds_the_daemon_by_itself(world: World) -> None:
+    text = world.thunderbird.addon_page(
+        "return document.body.dataset.looked && document.body.innerText;", "options/options.html"
+    )
+    assert f"Connected to spamd {world.daemon.client.version} (found by itself)." in text
+    assert "filtering" in text
+    world.thunderbird.close_tab()
+
+
+def test_verdict_and_reasons_on_the_open_mail(world: World) -> None:
+    message_id = world.arrive("verdict")
+    judged = world.daemon.judged(message_id)
+    assert judged.decision.verdict is Verdict.KEEP
+    world.thunderbird.open_mail(message_id)
+    button = world.thunderbird.wait_for_button(title="Good mail", image="icons/keep.svg")
+    assert button["badge"] == ""
+    text = world.thunderbird.popup("return document.querySelector('#reasons li') && document.body.innerText;")
+    assert "Good mail" in text
+    assert "Word" in text or "Fact" in text
+    world.thunderbird.close_popup()
+
+
+def test_the_junk_button_teaches_and_moves(world: World) -> None:
+    message_id = world.arrive("button-junk")
+    world.daemon.judged(message_id)
+    world.thunderbird.open_mail(message_id)
+    world.thunderbird.popup(
+        """
+        const button = document.getElementById("junk");
+        if (document.body.dataset.done) return true;
+        if (!button.disabled && document.querySelector("#reasons li")) button.click();
+        return false;
+        """
+    )
+    world.label(message_id, Label.SPAM, LabelSource.ADDON)
+    world.until_in(message_id, "Junk")
+    world.thunderbird.close_popup()
+
+
+def test_the_daemons_own_move_is_seen_and_taken_back_by_the_not_junk_button(world: World) -> None:
+    message_id = world.arrive("own-move", bad=True)
+    assert world.daemon.judged(message_id).decision.verdict is Verdict.JUNK
+    world.until_in(message_id, "Junk")
+    world.thunderbird.open_mail(message_id, "Junk")
+    world.thunderbird.wait_for_button(title="Junk", badge="!", image="icons/junk.svg")
+    world.thunderbird.popup(
+        """
+        if (document.body.dataset.done) return true;
+        if (document.querySelector("#reasons li")) document.getElementById("good").click();
+        return false;
+        """
+    )
+    world.label(message_id, Label.HAM, LabelSource.ADDON)
+    world.until_in(message_id, "INBOX")
+    world.thunderbird.close_popup()
+    world.thunderbird.open_mail(message_id)  # and Thunderbird shows it there
+    world.thunderbird.wait_for_button(title="Good mail: you said so")
+
+
+def test_j_marks_a_stamped_mail_and_teaches_it_stays_where_it_is(world: World) -> None:
+    message_id = world.arrive("key-j")
+    world.daemon.judged(message_id)
+    world.thunderbird.run("Services.prefs.setBoolPref('mail.spam.manualMark', false);")
+    world.thunderbird.open_mail(message_id)
+    world.thunderbird.keys("j")
+    world.label(message_id, Label.SPAM, LabelSource.KEYWORD)
+    world.thunderbird.keys("\ue008", "J")
+    world.label(message_id, Label.HAM, LabelSource.KEYWORD)
+    assert world.folders(message_id) == ["INBOX"]
+
+
+def test_j_that_moves_and_shift_j_that_moves_back(world: World) -> None:
+    """As the options page advises: junk marked by hand goes to the Junk folder."""
+    message_id = world.arrive("key-j-move")
+    world.daemon.judged(message_id)
+    world.thunderbird.run("Services.prefs.setBoolPref('mail.spam.manualMark', true);")
+    try:
+        world.thunderbird.open_mail(message_id)
+        world.thunderbird.keys("j")
+        world.until_in(message_id, "Junk")
+        world.label(message_id, Label.SPAM)
+        world.thunderbird.open_mail(message_id, "Junk")
+        world.thunderbird.keys("\ue008", "J")
+        world.until_in(message_id, "INBOX")
+        world.label(message_id, Label.HAM)
+    finally:
+        world.thunderbird.run("Services.prefs.setBoolPref('mail.spam.manualMark', false);")
+
+
+def test_moved_to_junk_and_back_by_hand(world: World) -> None:
+    message_id = world.arrive("move")
+    world.daemon.judged(message_id)
+    world.thunderbird.open_mail(message_id)
+    world.thunderbird.move_selected("Junk")
+    world.until_in(message_id, "Junk")
+    world.label(message_id, Label.SPAM, LabelSource.DRAG)
+    world.thunderbird.open_mail(message_id, "Junk")
+    world.thunderbird.move_selected("INBOX")
+    world.until_in(message_id, "INBOX")
+    world.label(message_id, Label.HAM, LabelSource.DRAG)
+
+
+def test_a_mail_the_daemon_never_judged_is_tried_and_moved_by_thunderbird(world: World) -> None:
+    with world.server.oracle(world.user) as imap:
+        imap.create("Old")
+        imap.subscribe("Old")
+    message_id = world.arrive("old", bad=True, folder="Old")
+    world.thunderbird.run(
+        """
+        const root = MailUtils.getExistingFolder(args[0]).server;
+        root.performExpand(null);
+        """,
+        world.thunderbird.uri("INBOX"),
+    )
+    world.thunderbird.until("return MailUtils.getExistingFolder(args[0])", world.thunderbird.uri("Old"))
+    world.thunderbird.open_mail(message_id, "Old")
+    text = world.thunderbird.popup("return document.querySelector('#reasons li') && document.body.innerText;")
+    assert "has not judged this mail" in text
+    world.thunderbird.popup(
+        """
+        if (document.body.dataset.done) return true;
+        document.getElementById("junk").click();
+        return false;
+        """
+    )
+    world.until_in(message_id, "Junk")
+    world.thunderbird.close_popup()
+
+
+def test_review_in_a_tab_and_its_count_on_the_button(world: World) -> None:
+    client = world.daemon.client
+    client.set_mode(world.daemon.account.name, Mode.SUGGESTING)
+    try:
+        message_id = world.arrive("review", bad=True)
+        judged = world.daemon.judged(message_id)
+        assert not judged.moved
+        world.daemon.until(lambda: client.status().review_waiting, "nothing waits for review")
+        row = f'[data-judgement="{judged.id}"]'
+        text = world.thunderbird.addon_page(
+            f"return document.querySelector('{row}')?.innerText;", "review/review.html"
+        )
+        assert "You WON the lottery: review" in text
+        world.thunderbird.screenshot(world.pictures / "review.png")
+        world.thunderbird.addon_page(
+            f"""
+            const row = document.querySelector('{row}');
+            if (!row) return true;
+            row.querySelector("button.junk:enabled")?.click();
+            return false;
+            """,
+            "review/review.html",
+        )
+        world.label(message_id, Label.SPAM, LabelSource.ADDON)
+        world.until_in(message_id, "Junk")
+        world.thunderbird.close_tab()
+    finally:
+        client.set_mode(world.daemon.account.name, Mode.FILTERING)
+
+
+def test_the_addon_survives_a_restart_of_the_daemon(world: World) -> None:
+    message_id = world.arrive("restart")
+    world.daemon.judged(message_id)
+    world.thunderbird.open_mail(message_id)
+    world.thunderbird.wait_for_button(title="Good mail")
+    world.daemon.stop()
+    world.thunderbird.open_mail("welcome@thunderbird.example")
+    world.thunderbird.wait_for_button(title="spamd is not running", badge="×")
+    world.daemon.start()
+    world.thunderbird.open_mail(message_id)
+    world.thunderbird.wait_for_button(title="Good mail")
