@@ -37,12 +37,17 @@ async function openReview() {
   else await browser.tabs.create({ url: "/review/review.html" });
 }
 
+/** Which look is the newest in a tab: an answer about the mail before must not be painted over the next one's. */
+const looks = new Map();
+
 /**
  * The verdict on the button of an opened mail.
  * @param {number} tabId
  * @param {any[]} messages
  */
 async function show(tabId, messages) {
+  const look = (looks.get(tabId) ?? 0) + 1;
+  looks.set(tabId, look);
   let button;
   if (messages.length !== 1) {
     button = { ...buttonOf(null), title: say("buttonTitle") };
@@ -54,7 +59,7 @@ async function show(tabId, messages) {
       button = { ...buttonOf(null), badge: error instanceof NotConnected ? "×" : "", title };
     }
   }
-  await paint(tabId, button);
+  if (looks.get(tabId) === look) await paint(tabId, button);
 }
 
 /** @param {number} tabId @param {{icon: string, badge: string, colour: string, title: string}} button */
