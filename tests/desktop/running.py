@@ -20,7 +20,7 @@ from spamd.errors import NotRunning
 from tests.servers.mailhost import PASSWORD
 
 PATIENCE = float(os.environ.get("SPAMD_TEST_PATIENCE", "60"))  # seconds
-ROOT = Path.cwd()
+ROOT = Path(__file__).parents[2]
 
 
 class RunningDaemon:

@@ -272,6 +272,8 @@ def test_somebody_elses_file_is_left_alone(session: paths.Paths, tmp_path: Path)
 
 
 def test_nothing_is_half_written(tmp_path: Path) -> None:
+    tmp_path = tmp_path / "own"
+    tmp_path.mkdir()
     target = tmp_path / "folder"
     target.write_text("a file where a folder should be")
     with pytest.raises(AutostartError):
