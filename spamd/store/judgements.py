@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import Literal
@@ -33,6 +34,7 @@ SUBJECT_LIMIT = 500  # characters kept for display
 SNIPPET_LIMIT = 300
 SENDER_LIMIT = 320  # RFC 5321 4.5.3.1: 64 + 1 + 255
 
+_SHOWN_TEXT = "judgement.sender || char(10) || judgement.subject || char(10) || judgement.snippet"
 _NEWEST_FIRST = "ORDER BY at DESC, id DESC LIMIT ?"
 
 
@@ -173,15 +175,29 @@ class Judgements(Connections):
         self, text: str, limit: int = 50, before_id: int | None = None, account: AccountName | None = None
     ) -> list[Judgement]:
         """Judgements whose sender, subject or snippet has all these words (or words that begin so)."""
-        query = full_text_query(text)
-        if not query:
+        words = search_words(text)
+        unspaced = [word for word in words if _UNSPACED.search(word)]
+        query = full_text_query([word for word in words if word not in unspaced])
+        if not words:
             return []
         before = before_id if before_id is not None else 2**62
+        source, order, where, values = "judgement", "id", ["id < ?"], list[object]([before])
+        if query:
+            source, order = (
+                "judgement_text JOIN judgement ON id = judgement_text.rowid",
+                "judgement_text.rowid",
+            )
+            where, values = ["judgement_text MATCH ?", "judgement_text.rowid < ?"], [query, before]
+        for word in unspaced:
+            # A script without spaces is one long token for FTS5; here the row is searched, 60 ms for 100,000.
+            where.append(f"instr({_SHOWN_TEXT}, ?) > 0")
+            values.append(word)
+        if account is not None:
+            where.append("account = ?")
+            values.append(account)
         rows = self._all(
-            "SELECT judgement.* FROM judgement_text JOIN judgement ON judgement.id = judgement_text.rowid"
-            " WHERE judgement_text MATCH ? AND judgement_text.rowid < ? AND (? IS NULL OR account = ?)"
-            " ORDER BY judgement_text.rowid DESC LIMIT ?",
-            (query, before, account, account, limit),
+            f"SELECT judgement.* FROM {source} WHERE {' AND '.join(where)} ORDER BY {order} DESC LIMIT ?",
+            (*values, limit),
         )
         return [_judgement(row) for row in rows]
 
@@ -374,14 +390,21 @@ def blank(db: sqlite3.Connection, where: str, values: Sequence[object]) -> int:
     ).rowcount
 
 
-def full_text_query(text: str) -> str:
-    """An FTS5 query for whatever was typed: each word quoted (nothing in it is an operator), as a prefix."""
-    words = []
-    for word in text.replace("\x00", " ").encode("utf-8", "replace").decode("utf-8").split()[:20]:
-        if any(one.isalnum() for one in word):
-            escaped = word[:100].replace('"', '""')
-            words.append(f'"{escaped}"*')
-    return " ".join(words)
+# Thai to Burmese, Khmer, kana, Han
+_UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+)
+
+
+def search_words(text: str) -> list[str]:
+    """What was typed, as words: at most 20, of at most 100 characters, each with something to look for."""
+    plain = text.replace("\x00", " ").encode("utf-8", "replace").decode("utf-8")
+    return [word[:100] for word in plain.split()[:20] if any(one.isalnum() for one in word[:100])]
+
+
+def full_text_query(words: Sequence[str]) -> str:
+    """An FTS5 query for these words: each quoted (nothing in it is an operator), as a prefix."""
+    return " ".join('"' + word.replace('"', '""') + '"*' for word in words)
 
 
 def _put_vector(db: sqlite3.Connection, account: str, identity: str, vector: bytes, at: float) -> None:

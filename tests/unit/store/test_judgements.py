@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from spamd.domain import AccountName, Label, MoveState, Uid, Verdict
 from spamd.errors import RequestError
-from spamd.store.judgements import full_text_query
+from spamd.store.judgements import search_words
 
 
 def test_a_judgement_comes_back_as_it_was(store, rows):
@@ -154,6 +154,7 @@ class TestSearch:
             ("ann@shop.example", "Grüße vom Lottó"),
             ("bob@club.example", "Minutes of the meeting"),
             ("Ann Other <ann@club.example>", "Meeting moved, 100% sure"),
+            ("shop@jp.example", "【重要】お支払い方法の確認 order 77"),
         ]
         for n, (sender, subject) in enumerate(texts, 1):
             store.record_judgement(rows.judgement(n, sender=sender, subject=subject), vector=None)
@@ -178,6 +179,11 @@ class TestSearch:
             ("meeting -moved", [3]),
             ('mee"ting', []),
             ("meeting ^", [3, 2]),
+            ("支払い", [4]),
+            ("支払い 確認", [4]),
+            ("order 支払い", [4]),
+            ("meeting 支払い", []),
+            ("支払わない", []),
         ],
     )
     def test_whatever_is_typed_is_safe(self, store, typed, found):
@@ -198,8 +204,13 @@ class TestSearch:
         store.search(text)
 
     def test_query_is_bounded(self):
-        assert full_text_query("a " * 1000).count('"a"*') == 20
-        assert len(full_text_query("x" * 100_000)) == 103
+        assert search_words("a " * 1000) == ["a"] * 20
+        assert search_words("x" * 100_000 + "\x00 \x00!") == ["x" * 100]
+
+    def test_of_one_account(self, store, rows):
+        for typed in ("meeting", "支払い"):
+            assert store.search(typed, account=AccountName("other")) == []
+            assert store.search(typed, account=rows.account) == store.search(typed)
 
 
 def test_counts(store, rows):
