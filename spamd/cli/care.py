@@ -198,5 +198,5 @@ def wipe(what: str, yes: bool) -> None:
     if kind == "all":
         from spamd.model.bundle import Bundles
 
-        Bundles(here.personal_models, paths.shipped_model()).delete_all()
+        Bundles(here.personal_models, paths.shipped_model()).wipe()
     console().print("Wiped.")
