@@ -243,7 +243,7 @@ class Connection:
 
     def _goodbye(self, text: bytes) -> MailboxError:
         error = refused(Reply(b"NO", text), "", host=self.host)
-        if isinstance(error, ServerBusy):
+        if isinstance(error, ServerBusy) and not self.signed_in:
             return error
         return ConnectionLost(
             f"{self.host} closed the connection: {plain(text)}", "It is tried again by itself."
@@ -535,17 +535,18 @@ class Connection:
 
     def _take_over(self) -> None:
         """From here on we read the socket ourselves: what imaplib has read ahead belongs to us."""
+        self._buffer += b"".join(getattr(self._imap, "_readbuf", ()))  # Python 3.14 and later
         file = getattr(self._imap, "_file", None) or self._imap.file
-        seconds = self._read_seconds
+        read_ahead = getattr(file, "read1", None)  # not of an unbuffered file
         sock = self.socket
         sock.settimeout(0.0)
         try:
-            while ahead := file.read1(65536):
+            while read_ahead and (ahead := read_ahead(65536)):
                 self._buffer += ahead
         except OSError:
             pass  # nothing there: a TLS socket says so by an error
         finally:
-            sock.settimeout(seconds)
+            sock.settimeout(self._read_seconds)
 
     def _start_tls(self, context: ssl.SSLContext | None) -> None:
         if not self.has("STARTTLS"):

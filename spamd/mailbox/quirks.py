@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,6 @@ class Quirk:
     guid: bool = False  # FETCH X-GUID is a stable id
     content_ids: bool = False  # EMAILID names the content: two identical mails share it
     rewrites_headers: bool = False  # header and size may change in a move: identity from few fields
-    enable_forbidden: tuple[str, ...] = field(default=())  # never ENABLE these
     vendor: str = ""  # XOAUTH2 wants "vendor=..."
     needs_app_password: bool = False  # the normal password never works
     password_help: str = ""  # what to tell after a refused password
@@ -69,7 +68,6 @@ QUIRKS: tuple[Quirk, ...] = (
         keywords=False,
         search_keywords=False,
         rewrites_headers=True,
-        enable_forbidden=("IMAP4REV2",),
         password_help="Microsoft accepts no password here: choose sign-in with the browser (OAuth).",
     ),
     Quirk(
@@ -175,6 +173,29 @@ QUIRKS: tuple[Quirk, ...] = (
     Quirk("dovecot", "Dovecot", id_names=("dovecot",), banner=r"Dovecot", guid=True),
     Quirk("standard", "IMAP server"),
 )
+
+
+def named(name: str) -> Quirk:
+    """The row of that name; the last one for a name we do not know."""
+    return next((quirk for quirk in QUIRKS if quirk.name == name), QUIRKS[-1])
+
+
+def remarks(quirk: Quirk) -> tuple[str, ...]:
+    """What a person should know of this kind of server, one sentence each."""
+    said = []
+    if quirk.spam_folder_reports:
+        said.append("Moving a mail to the Junk folder also tells the provider that it is spam.")
+    if quirk.needs_app_password:
+        said.append("Signing in takes an app password or the browser, not the normal password.")
+    if not quirk.keywords:
+        said.append("The server keeps no keywords: judged mail cannot be marked.")
+    if quirk.unstable_uids:
+        said.append("Mails may get new numbers by themselves: they are recognised by their header.")
+    if not quirk.idle_pushes:
+        said.append("The server does not tell of new mail: it is asked every two minutes.")
+    if quirk.bytes_per_day:
+        said.append(f"The provider allows to download {quirk.bytes_per_day // 1_000_000} MB a day.")
+    return tuple(said)
 
 
 def match(host: str, banner: str, capabilities: Iterable[str], identification: Mapping[str, str]) -> Quirk:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from spamd.mailbox.quirks import QUIRKS, match
+from spamd.mailbox.quirks import QUIRKS, match, named, remarks
 
 
 @pytest.mark.parametrize(
@@ -41,3 +41,10 @@ def test_the_table_is_sane():
         assert 60 <= quirk.idle_seconds <= 29 * 60
         assert quirk.name == "standard" or quirk.hosts or quirk.id_names or quirk.banner or quirk.capability
     assert QUIRKS[-1].name == "standard"
+
+
+def test_remarks_for_people():
+    assert any("2500 MB" in remark for remark in remarks(named("gmail")))
+    assert any("keeps no keywords" in remark for remark in remarks(named("exchange")))
+    assert remarks(named("dovecot")) == ()
+    assert named("nobody knows this").name == "standard"
