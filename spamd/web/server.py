@@ -35,7 +35,7 @@ class WebServer:
         self._paths = paths
         self.access = Access(limits or Limits())
         self.port = 0
-        self._server: uvicorn.Server | None = None
+        self._server: _Server | None = None
         self._thread: threading.Thread | None = None
         self._written = b""
 
@@ -92,7 +92,7 @@ class WebServer:
         """Ends streams and requests, and removes the run file. Safe to call twice."""
         self._remove_run_file()
         if self._server is not None:
-            self._server.should_exit = True
+            self._server.end_soon()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(10)
         self._server = self._thread = None
@@ -124,6 +124,24 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._ready = ready
         self._end_streams = end_streams
+        self._ending = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def main_loop(self) -> None:
+        """uvicorn looks ten times a second whether it is to end; we are woken when it is."""
+        self._loop = asyncio.get_running_loop()
+        counter = 0
+        while not await self.on_tick(counter):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._ending.wait(), 2.0)
+            counter += 10  # every tenth renews the Date header
+
+    def end_soon(self) -> None:
+        """From any thread."""
+        self.should_exit = True
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # it has ended
+                self._loop.call_soon_threadsafe(self._ending.set)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
