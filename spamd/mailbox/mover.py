@@ -74,6 +74,10 @@ RECONCILE_SECONDS = 120.0
 REDO_SECONDS = 24 * 3600.0
 """An intent older than this, of which nothing was done, is given up: the person has long seen the mail."""
 
+PROVING_IDS = ("guid:",)
+"""Ids of one mail and its copies. An EMAILID may be that of the content (RFC 8474), shared by two deliveries of one
+mail; a Gmail id is shared by all labels. Neither tells a copy of ours from a mail of the person's."""
+
 WATCHED_FOLDERS = 40
 """Reconciling asks for the STATUS of at most so many folders."""
 
@@ -140,7 +144,9 @@ class JournaledMover:
         again: list[MoveRecord] = []
         left_over = sorted(self._journal.open_moves(self._account), key=_place)
         if left_over and self._locks:
-            self._sweep_locks([row.source.folder for row in left_over] + [row.target for row in left_over])
+            # Wherever a locked mail was taken to meanwhile.
+            involved = {row.source.folder for row in left_over} | {row.target for row in left_over}
+            self._sweep_locks(involved | set(self._real_folders(left_over[0].source.folder)))
         for batch in _batches(left_over):
             ended, unsent = self._recover_batch(batch)
             finished += ended
@@ -158,10 +164,16 @@ class JournaledMover:
         """
         now = self._clock()
         taken_back: list[MoveRecord] = []
+        grown: dict[int, list[tuple[FolderStatus, FolderStatus]]] = {}
         for fresh in list(self._fresh):
+            key = id(fresh.before)
+            if key not in grown:
+                grown[key] = self._grown(fresh.before)
+                if self._locks:  # a mail we had locked may have been taken there, with our keyword
+                    self._sweep_locks(then.folder for then, _ in grown[key])
             given_up: MoveRecord | None = None
             try:
-                given_up = self._reconcile_one(fresh)
+                given_up = self._reconcile_one(fresh, grown[key])
             except (FolderMissing, FolderRefused, FolderChanged):
                 self._fresh.remove(fresh)
                 continue
@@ -170,6 +182,14 @@ class JournaledMover:
             if given_up is not None or now >= fresh.until:
                 self._fresh.remove(fresh)
         return taken_back
+
+    def _reconcile_quietly(self) -> Sequence[MoveRecord]:
+        """Reconcile, and let nothing that goes wrong there spoil moves that are done."""
+        try:
+            return self.reconcile()
+        except MailboxError as problem:
+            _log.info("could not look for second copies: %s", type(problem).__name__)
+            return ()
 
     # -- first attempt
 
@@ -181,6 +201,10 @@ class JournaledMover:
             return [self._end(record, MoveState.ABANDONED, "The mail is there already.") for record in batch]
         try:
             there = self._session.status(target)
+            if not there.messages and there.uid_next == 1:
+                # Courier gives a folder its UIDVALIDITY when it is first opened for writing.
+                self._commands.locked(target, LOCK_KEYWORD)
+                there = self._session.status(target)
         except FolderMissing:
             return [
                 self._end(record, MoveState.FAILED, f"There is no folder “{target}”.") for record in batch
@@ -211,14 +235,6 @@ class JournaledMover:
             self._remember(moved, before)
         return ended
 
-    def _reconcile_quietly(self) -> Sequence[MoveRecord]:
-        """Reconcile, and let nothing that goes wrong there spoil moves that are done."""
-        try:
-            return self.reconcile()
-        except MailboxError as problem:
-            _log.info("could not look for second copies: %s", type(problem).__name__)
-            return ()
-
     def _send(
         self, source: OpenFolder, target: FolderName, ready: Sequence[MoveRecord], *, retry: bool = True
     ) -> list[MoveRecord]:
@@ -248,10 +264,14 @@ class JournaledMover:
     def _after_move(
         self, source: OpenFolder, batch: Sequence[MoveRecord], copied: Copied
     ) -> list[MoveRecord]:
+        # COPYUID speaks of the folder as it is now; a STATUS of a folder nobody had opened yet may have been
+        # another one (Courier).
         proven = [
-            replace(record, target_uid=copied.uids[record.source.uid])
+            replace(
+                record, target_uid=copied.uids[record.source.uid], target_uid_validity=copied.uid_validity
+            )
             for record in batch
-            if copied.uid_validity == record.target_uid_validity and record.source.uid in copied.uids
+            if record.source.uid in copied.uids
         ]
         self._unlock_targets(proven)
         ended = [self._end(record, MoveState.DONE) for record in proven]
@@ -311,8 +331,9 @@ class JournaledMover:
         proven: list[MoveRecord] = []
         for record in batch:
             uid = copied.uids.get(record.source.uid)
-            if uid is not None and copied.uid_validity == record.target_uid_validity:
-                proven.append(self._write(replace(record, state=MoveState.COPIED, target_uid=uid)))
+            if uid is not None:
+                copy_of = replace(record, target_uid=uid, target_uid_validity=copied.uid_validity)
+                proven.append(self._write(replace(copy_of, state=MoveState.COPIED)))
                 continue
             copy = None if self._abilities.uidplus else self._find_copy(record)
             if copy is not None:
@@ -405,7 +426,7 @@ class JournaledMover:
             if record.source.uid not in alive:
                 ended.append(self._end(record, MoveState.DONE))
                 continue
-            if self._abilities.uidplus and record.target_uid is not None:
+            if record.target_uid is not None:
                 uid = [record.target_uid]
                 self._quietly(lambda uid=uid: self._remove(target, uid))  # type: ignore[misc]
             if record.target_uid in self._by_uid(target, [record.target_uid]):
@@ -488,38 +509,52 @@ class JournaledMover:
 
     def _neighbours(self, source: FolderName, target: FolderName) -> dict[FolderName, FolderStatus]:
         """STATUS of the folders into which another client could be moving the same mail."""
-        if not self._abilities.server_ids:
+        if not (self._abilities.server_ids or self._locks):
             return {}
-        real = [
-            one
-            for one in self._session.folders()
-            if one.selectable and one.role not in ("all", "flagged", "important", "drafts", "sent")
-        ]
-        real.sort(key=lambda one: (one.role == "", one.name != source, one.name))
-        names = [one.name for one in real if one.name not in (source, target)][:WATCHED_FOLDERS]
+        names = [name for name in self._real_folders(source) if name not in (source, target)]
         return {one.folder: one for one in self._session.statuses(names)}
 
-    def _remember(self, moved: Sequence[MoveRecord], before: dict[FolderName, FolderStatus]) -> None:
-        if not self._abilities.server_ids:
-            return
-        until = self._clock() + RECONCILE_SECONDS
-        self._fresh += [_Fresh(r, before, until) for r in moved if r.state is MoveState.DONE]
+    def _real_folders(self, first: FolderName) -> list[FolderName]:
+        """Folders that hold mail of their own and into which people move mail; the likely ones first."""
+        unlikely = ("all", "drafts", "sent")
+        real = [one for one in self._session.folders() if one.selectable and one.role not in unlikely]
+        real.sort(key=lambda one: (one.name != first, one.role == "", one.name))
+        return [one.name for one in real][:WATCHED_FOLDERS]
 
-    def _reconcile_one(self, fresh: _Fresh) -> MoveRecord | None:
+    def _remember(self, ended: Sequence[MoveRecord], before: dict[FolderName, FolderStatus]) -> None:
+        until = self._clock() + RECONCILE_SECONDS
+        self._fresh += [_Fresh(record, before, until) for record in ended if before or self._proves(record)]
+
+    def _proves(self, record: MoveRecord) -> bool:
+        return record.state is MoveState.DONE and record.identity.startswith(PROVING_IDS)
+
+    def _grown(self, before: dict[FolderName, FolderStatus]) -> list[tuple[FolderStatus, FolderStatus]]:
+        """Folders into which mail has come since: (then, now)."""
+        return [
+            (before[now.folder], now)
+            for now in self._session.statuses(list(before))
+            if now.uid_validity == before[now.folder].uid_validity
+            and now.uid_next > before[now.folder].uid_next
+        ]
+
+    def _reconcile_one(
+        self, fresh: _Fresh, grown: Sequence[tuple[FolderStatus, FolderStatus]]
+    ) -> MoveRecord | None:
         record = fresh.record
-        if record.target_uid is None or record.target_uid_validity is None:
+        if not self._proves(record) or record.target_uid is None or record.target_uid_validity is None:
             return None
         ours = OpenFolder(record.target, record.target_uid_validity)
-        rival = self._rival(fresh)
+        rival = self._rival(record, grown)
         if rival is None or record.target_uid not in self._by_uid(ours, [record.target_uid]):
             return None
+        theirs = OpenFolder(rival.ref.folder, rival.ref.uid_validity)
+        self._unlock(theirs, [rival])
         if not self._abilities.uidplus:
             _log.info("a mail is in two folders and this server cannot remove one of them safely")
             return None
         self._commands.mark_deleted(ours, [record.target_uid])
         # Is the other one still there, and a mail of its own? A virtual folder shows our copy, with our flag.
-        other = self._by_uid(OpenFolder(rival.ref.folder, rival.ref.uid_validity), [rival.ref.uid])
-        seen = other.get(rival.ref.uid)
+        seen = self._by_uid(theirs, [rival.ref.uid]).get(rival.ref.uid)
         if seen is None or seen.identity != record.identity or _has(seen, "\\Deleted"):
             self._commands.clear_deleted(ours, [record.target_uid])
             return None
@@ -528,31 +563,27 @@ class JournaledMover:
             replace(record, target_uid=None), MoveState.ABANDONED, f"It was moved to “{rival.ref.folder}”."
         )
 
-    def _rival(self, fresh: _Fresh) -> Arrival | None:
+    def _rival(
+        self, record: MoveRecord, grown: Sequence[tuple[FolderStatus, FolderStatus]]
+    ) -> Arrival | None:
         """Another copy that came while we moved: in a folder that grew, or below ours in the target.
 
         The winner is the same for every daemon: non-Junk beats Junk, then the lowest UID.
         """
-        record = fresh.record
-        claimed: frozenset[int]
-        for now in self._session.statuses(list(fresh.before)):
-            then = fresh.before[now.folder]
-            if now.uid_validity != then.uid_validity or now.uid_next <= then.uid_next:
-                continue
+        for then, now in grown:
             claimed = self._journal.claimed_uids(self._account, now.folder, now.uid_validity)
             for mail in self._session.arrivals(now.folder, then.uid_next):
-                if (
-                    mail.identity == record.identity
-                    and mail.ref.uid not in claimed
-                    and not _has(mail, "\\Deleted")
-                ):
+                own = mail.ref.uid in claimed
+                if mail.identity == record.identity and not own and not _has(mail, "\\Deleted"):
                     return mail
         if record.target_uid_next is None or record.target_uid is None:
             return None
         if record.target_uid > record.target_uid_next:
             below = Uid(record.target_uid - 1)
+            claimed = self._claimed(record)
             for mail in self._session.arrivals(record.target, record.target_uid_next, below):
-                if mail.identity == record.identity and not _has(mail, "\\Deleted"):
+                own = mail.ref.uid in claimed
+                if mail.identity == record.identity and not own and not _has(mail, "\\Deleted"):
                     return mail
         return None
 
@@ -589,7 +620,7 @@ class JournaledMover:
         try:
             if self._session.status(record.target).uid_validity != record.target_uid_validity:
                 return None
-            claimed = self._journal.claimed_uids(self._account, record.target, record.target_uid_validity)
+            claimed = self._claimed(record)
             for mail in self._session.arrivals(record.target, record.target_uid_next):
                 if mail.identity == record.identity and mail.ref.uid not in claimed:
                     return mail
@@ -597,11 +628,23 @@ class JournaledMover:
             return None
         return None
 
+    def _claimed(self, record: MoveRecord) -> frozenset[int]:
+        """Mails of the target that our journal knows to be moved there by other rows."""
+        return self._journal.claimed_uids(
+            self._account, record.target, record.target_uid_validity or UidValidity(0)
+        )
+
     # -- small steps
 
     def _remove(self, folder: OpenFolder, uids: Sequence[Uid]) -> None:
+        """These mails of ours, and no others: without UIDPLUS only where nothing else is marked."""
         self._commands.mark_deleted(folder, uids)
-        self._commands.expunge(folder, uids)
+        if self._abilities.uidplus:
+            self._commands.expunge(folder, uids)
+        elif self._commands.deleted(folder) <= frozenset(uids):
+            self._commands.expunge_all(folder)
+        else:
+            self._commands.clear_deleted(folder, uids)
 
     def _lock(
         self, source: OpenFolder, ready: Sequence[MoveRecord]

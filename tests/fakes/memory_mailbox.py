@@ -87,9 +87,14 @@ class MemoryServer:
     """The mail. `deliver` is the only way in; everything else moves what is there."""
 
     def __init__(
-        self, *, abilities: Abilities = FULL, folders: Iterable[str] = ("Junk", "Trash", "Archive")
+        self,
+        *,
+        abilities: Abilities = FULL,
+        folders: Iterable[str] = ("Junk", "Trash", "Archive"),
+        id_kind: str = "emailid",  # or "guid"
     ) -> None:
         self.abilities = abilities
+        self.id_kind = id_kind
         self.lock = threading.RLock()
         self.changed = threading.Condition(self.lock)
         self.folders: dict[str, StoredFolder] = {}
@@ -361,7 +366,7 @@ class MemorySession:
     def _arrival(self, folder: StoredFolder, mail: StoredMail) -> Arrival:
         self._received += 80
         if self.abilities.server_ids:
-            identity = f"emailid:{mail.email_id}"
+            identity = f"{self.server.id_kind}:{mail.email_id}"
         else:
             identity = (
                 "hash:"

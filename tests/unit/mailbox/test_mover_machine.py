@@ -43,7 +43,7 @@ FOLDERS = st.sampled_from(["INBOX", "Junk", "Trash", "Archive"])
 class Machine(RuleBasedStateMachine):
     @initialize(abilities=st.sampled_from(ABILITIES))
     def start(self, abilities) -> None:  # type: ignore[no-untyped-def]
-        self.server = MemoryServer(abilities=abilities)
+        self.server = MemoryServer(abilities=abilities, id_kind="guid")
         self.journal = MemoryJournal()
         self.expected: Counter[bytes] = Counter()
         self.dragged = False  # a lock may travel with a mail into a folder of the person's
