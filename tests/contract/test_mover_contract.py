@@ -199,9 +199,16 @@ def cut_after(session: ImapSession, verb: str) -> None:
     connection.command = command
 
 
-@only(*WAYS, "cyrus", "courier")
-@pytest.mark.parametrize("mode", ["before", "sent", "after"])
-def test_cut_at_every_command(host, daemon, user, mode):
+CUTS = [
+    *[("dovecot-maildir", mode) for mode in ("before", "sent", "after")],
+    *[(kind, mode) for kind in ("uidplus-only", "neither") for mode in ("sent", "after")],
+    ("cyrus", "sent"),
+    ("courier", "after"),
+]
+
+
+@pytest.mark.parametrize(("host", "mode"), CUTS, indirect=["host"])
+def test_cut_at_every_command(host, mode):
     """Until a run gets through without meeting the cut."""
     for at in range(40):
         user = host.new_user()
@@ -277,7 +284,7 @@ def kill_child():
 
 
 @only(*WAYS)
-def test_killed_at_every_step(host, user, kill_child, tmp_path):
+def test_killed_at_every_step(host, kill_child, tmp_path):
     for step in range(80):
         user = host.new_user()
         four(host, user)
