@@ -213,7 +213,7 @@ class EmbeddedServer:
 class _Plain:
     """Passwords as they are, for pymap: they live as long as this process."""
 
-    def copy(self, **_: Any) -> _Plain:  # noqa: ANN401
+    def copy(self, **_: Any) -> _Plain:
         return self
 
     def hash(self, secret: str) -> str:

@@ -174,6 +174,11 @@ class Refusal:
     hint: str = ""
 
 
+PASSWORD_HINT = "Check user name and password. Many providers want an app password instead of the normal one."
+APP_PASSWORD_HINT = (
+    "Create an app password on the provider's security page and use it here instead of your normal one."
+)
+
 _SIGN_IN = ("LOGIN", "AUTHENTICATE")
 _OPEN = ("SELECT", "EXAMINE", "STATUS")
 _START = (*_SIGN_IN, "CAPABILITY", "LIST", "NAMESPACE")
@@ -195,7 +200,7 @@ REFUSALS: tuple[Refusal, ...] = (
         _SIGN_IN,
         SignInError,
         "{host} wants an app password.",
-        "Create an app password on the provider's security page and use it here instead of your normal one.",
+        APP_PASSWORD_HINT,
     ),
     Refusal(
         "",
@@ -283,7 +288,7 @@ REFUSALS: tuple[Refusal, ...] = (
         (),
         SignInError,
         "{host} did not accept user name and password.",
-        "Check both. Many providers want an app password instead of the normal one.",
+        PASSWORD_HINT,
     ),
     Refusal(
         "",
@@ -291,7 +296,7 @@ REFUSALS: tuple[Refusal, ...] = (
         _SIGN_IN,
         SignInError,
         "{host} did not accept the sign-in: {said}",
-        "Check user name and password. Many providers want an app password instead of the normal one.",
+        PASSWORD_HINT,
     ),
     Refusal(
         "OVERQUOTA", "", (), QuotaExceeded, "The mailbox is full.", "Delete mail, or empty Trash and Junk."

@@ -24,7 +24,7 @@ import spamd
 from spamd.domain import Account, AuthMethod, TlsMode
 from spamd.errors import ConfigError, ConnectionLost, MailboxError, ProtocolFault, ServerBusy, SignInError
 from spamd.mailbox import quirks
-from spamd.mailbox.border import border, convert, plain, refused
+from spamd.mailbox.border import APP_PASSWORD_HINT, PASSWORD_HINT, border, convert, plain, refused
 from spamd.mailbox.protocol import (
     STATUS_NAMES,
     CopyUid,
@@ -479,7 +479,9 @@ class Connection:
             self.command("LOGIN", _astring(user.encode()), _astring(password.encode()))
         except SignInError as error:
             help_text = self._known_quirk().password_help
-            raise type(error)(error.title, help_text or error.hint) from error
+            if help_text and error.hint in (PASSWORD_HINT, APP_PASSWORD_HINT):
+                raise type(error)(error.title, help_text) from error
+            raise
 
     def _sign_in_by_token(self, account: Account, credential: Credential) -> None:
         if isinstance(credential, str):

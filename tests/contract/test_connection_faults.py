@@ -150,6 +150,29 @@ def test_refused_sign_ins(scripted_server, said, error, words):
     assert server.connections == 1, "no second try with the same password"
 
 
+@pytest.mark.parametrize(
+    ("greeting", "said", "hint"),
+    [
+        ("Gimap ready", "NO [AUTHENTICATIONFAILED] Invalid credentials (Failure)", "myaccount.google.com"),
+        ("Gimap ready", "NO [ALERT] Application-specific password required", "myaccount.google.com"),
+        ("The Microsoft Exchange IMAP4 service is ready.", "NO LOGIN failed.", "sign-in with the browser"),
+        ("ready", "NO Invalid login", "Check user name"),
+        ("Gimap ready", "NO [ALERT] Your account is not enabled for IMAP use.", "web mail"),
+    ],
+)
+def test_app_passwords_are_explained(scripted_server, greeting, said, hint):
+    server = scripted_server(
+        [
+            f"* OK {greeting}\r\n".encode(),
+            *answer("CAPABILITY", "* CAPABILITY IMAP4rev1"),
+            *answer("LOGIN", status=said),
+        ]
+    )
+    with pytest.raises(SignInError) as caught:
+        connect(server.account(), PASSWORD)
+    assert hint in caught.value.hint
+
+
 def test_6_too_many_connections(dovecot):
     host = dovecot(connection_limit=1)
     account = host.account(host.new_user())
