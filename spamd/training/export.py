@@ -9,13 +9,20 @@ import numpy as np
 import tensorflow as tf
 
 from spamd.model.base import CLIP, Base
+from spamd.model.runtime import Floats
 
 
 class Combined(tf.Module):  # type: ignore[misc]
     """(base logit, alpha * base + personal) from the three inputs of model/runtime.py."""
 
-    def __init__(self, base: Base, personal: keras.Model | None, alpha: float) -> None:
+    def __init__(self, base: Base, personal: keras.Model | Floats | None, alpha: float) -> None:
+        """personal: a Keras model, or one weight per bucket, or nothing (the shipped base)."""
         super().__init__()
+        self.own: tf.Variable | None = None
+        if isinstance(personal, np.ndarray):
+            self.own_pad = len(personal)
+            self.own = tf.Variable(np.append(personal, 0).astype(np.float32)[:, None], name="personal_table")
+            personal = None
         self.pad = len(base.table) - 1
         self.table = tf.Variable(base.weight_table()[:, None], name="base_table")
         self.mean = tf.constant(base.mean)
@@ -30,12 +37,12 @@ class Combined(tf.Module):  # type: ignore[misc]
         return tf.clip_by_value((known - self.mean) / self.deviation, -CLIP, CLIP)
 
     def logits(self, base_ids: Any, dense: Any, personal_ids: Any) -> Any:
-        count = tf.reduce_sum(tf.cast(base_ids < self.pad, tf.float32), 1, keepdims=True)
-        words = tf.reduce_sum(tf.gather(self.table, base_ids)[:, :, 0], 1, keepdims=True)
         z = self.standardised(dense)
-        base = words * tf.math.rsqrt(tf.maximum(count, 1.0)) + tf.matmul(z, self.weights) + self.bias
+        base = _sum(self.table, base_ids, self.pad) + tf.matmul(z, self.weights) + self.bias
         total = self.alpha * base
-        if self.personal is not None:
+        if self.own is not None:
+            total += _sum(self.own, personal_ids, self.own_pad)
+        elif self.personal is not None:
             total += self.personal([personal_ids, z])
         else:  # the file has three inputs in any case
             total += 0.0 * tf.cast(tf.reduce_sum(personal_ids, 1, keepdims=True), tf.float32)
@@ -53,6 +60,12 @@ class Combined(tf.Module):  # type: ignore[misc]
             return self.logits(base_ids, dense, personal_ids)
 
         return tf.function(call, input_signature=signature)
+
+
+def _sum(table: Any, ids: Any, pad: int) -> Any:
+    count = tf.reduce_sum(tf.cast(ids < pad, tf.float32), 1, keepdims=True)
+    rows = tf.reduce_sum(tf.gather(table, ids)[:, :, 0], 1, keepdims=True)
+    return rows * tf.math.rsqrt(tf.maximum(count, 1.0))
 
 
 def to_tflite(combined: Combined) -> bytes:

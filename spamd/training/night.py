@@ -83,7 +83,11 @@ def run(rows: Iterable[tuple[LabelRecord, bytes]], settings: Settings, report: R
     report.event("stage", stage="export")
     settings.out.mkdir(parents=True, exist_ok=True)
     path = settings.out / bundle.MODEL
-    path.write_bytes(export.to_tflite(export.Combined(reference.base, fitted.model, alpha)))
+    path.write_bytes(
+        export.to_tflite(
+            export.Combined(reference.base, fitted.state.weights if fitted.state else fitted.model, alpha)
+        )
+    )
     files = {}
     if fitted.state is not None:
         write_state(settings.out, fitted.state, settings.shipped)
