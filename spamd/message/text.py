@@ -255,9 +255,7 @@ class _Page:
         body = tree.body
         if body is None:
             return ""
-        sheet = ""
-        if "style" in self.tags:
-            sheet = "\n".join(node.text() for node in tree.css("style")[:20])
+        sheet = _sheets(html) if "style" in self.tags else ""
         tree.strip_tags(["script", "style", "head", "template", "noscript", "object"])
         self._links(tree)
         looked: list[tuple[LexborNode, _Style]] = []
@@ -302,7 +300,7 @@ class _Page:
             if fore is None or fore < 0:
                 continue
             if fore not in unreadable:
-                unreadable[fore] = any(_alike(fore, back) for back in self.backgrounds)
+                unreadable[fore] = any(_alike(fore, back) for back in list(self.backgrounds)[:50])
             if unreadable[fore]:
                 self.styles["white"] += 1
                 self._hide_inherited(node, COLOUR, "same-colour", fore)
@@ -423,28 +421,14 @@ class _Page:
         return found
 
     def _sheet(self, tree: LexborHTMLParser, sheet: str) -> None:
-        """Hiding rules of a <style> element that hold on every screen (not inside @media)."""
-        lowered = sheet.lower()
-        if "none" not in lowered and "hidden" not in lowered and "font-size" not in lowered:
-            return
-        if "@" in sheet:
-            sheet = _without_media(sheet)
-        for count, rule in enumerate(_STYLE_RULE.finditer(sheet)):
-            if count > 200:
-                break
-            style = _style(rule[2][:500])
-            if not style.flags & (HIDDEN | OFFSCREEN):
-                continue
-            for selector in rule[1].split(",")[:8]:
-                selector = selector.strip()
-                if not _SIMPLE_SELECTOR.match(selector):
+        """Hide what the style sheet hides on every screen."""
+        for selector in _hiding_selectors(sheet[:30_000]):
+            for node in tree.css(selector)[:50]:
+                own = node.attrs.sget("style", "")
+                if own and "display" in own and not _style(own[:600]).flags & HIDDEN:
                     continue
-                for node in tree.css(selector)[:50]:
-                    own = node.attrs.sget("style", "")
-                    if own and "display" in own and not _style(own[:600]).flags & HIDDEN:
-                        continue
-                    self.styles["hidden"] += 1
-                    self._hide(node, "hidden-text")
+                self.styles["hidden"] += 1
+                self._hide(node, "hidden-text")
 
     def _links(self, tree: LexborHTMLParser) -> None:
         anchors = self.anchors
@@ -505,6 +489,39 @@ def _of(node: LexborNode) -> _Style:
     return style
 
 
+def _sheets(html: str) -> str:
+    """Contents of the <style> elements."""
+    found: list[str] = []
+    end = 0
+    for _ in range(20):
+        start = html.find("<style", end)
+        if start < 0:
+            start = html.find("<STYLE", end)
+        opened = html.find(">", start) if start >= 0 else -1
+        if opened < 0:
+            break
+        end = html.find("</", opened)
+        found.append(html[opened + 1 : end if end >= 0 else len(html)])
+        if end < 0:
+            break
+    return "\n".join(found)
+
+
+@lru_cache(maxsize=128)
+def _hiding_selectors(sheet: str) -> tuple[str, ...]:
+    """Simple selectors of rules that hide, outside @media. Remembered: letters of one sender share their sheet."""
+    lowered = sheet.lower()
+    if "none" not in lowered and "hidden" not in lowered and not _OFF.search(lowered):
+        return ()
+    if "@" in sheet:
+        sheet = _without_media(sheet)
+    found: list[str] = []
+    for rule in islice(_STYLE_RULE.finditer(sheet), 200):
+        if _style(rule[2]).flags & (HIDDEN | OFFSCREEN):
+            found += [name for one in rule[1].split(",")[:8] if _SIMPLE_SELECTOR.match(name := one.strip())]
+    return tuple(dict.fromkeys(found))[:40]
+
+
 def _without_media(sheet: str) -> str:
     """A style sheet without its @ blocks, by counting braces."""
     out: list[str] = []
@@ -558,7 +575,7 @@ _STYLED: Final = re.compile(_STYLED_ONE.pattern + "{2,}")
 _WIDE_SCRIPT: Final = re.compile("[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7a3]")
 _LOOKS: Final = frozenset(map(chr, SKELETON))
 _MIXED: Final = re.compile(
-    "(?=[^\\W\\d_]*[A-Za-z])(?=[^\\W\\d_]*[\u0370-\u058f\u13a0-\u167f\u1d00-\u1d7f\u0251\u0261\u0269\u2c80-\u2cff\ua4d0-\ua4ff])[^\\W\\d_]{2,40}"
+    "(?=[^\\W\\d_]{0,39}[A-Za-z])(?=[^\\W\\d_]{0,39}[\u0370-\u058f\u13a0-\u167f\u1d00-\u1d7f\u0251\u0261\u0269\u2c80-\u2cff\ua4d0-\ua4ff])[^\\W\\d_]{2,40}"
 )
 _LOOK_WORD: Final = re.compile("[\u0370-\u052f]{4,40}")
 _REAL_CYRILLIC: Final = re.compile("[бвгджзийлнптфцчшщъыьэюяБГДЖЗИЙЛПФЦЧШЩЪЫЬЭЮЯ]")
@@ -738,7 +755,8 @@ def split_words(lowered: str) -> list[str]:
         if mark in lowered:
             lowered = lowered.replace(mark, " ")
     pieces = lowered.encode("utf-8", "replace").translate(_TO_SPACE).decode("utf-8").split()
-    if all(map(str.isascii, pieces)):
+    odd = [piece for piece in pieces if not piece.isascii()]
+    if all(map(str.isalnum, odd)) and not _UNSPACED.search("".join(odd)):
         return pieces
     out: list[str] = []
     for piece in pieces:
@@ -831,7 +849,7 @@ def read(message: ParsedMessage) -> MessageText:
 
 def _decoy(plain: str, shown: list[str]) -> float:
     """Share of the plain part's distinct longer words that the HTML does not show; 0 where there are too few to tell."""
-    said = {word for word in split_words(plain[:4_000].lower()) if len(word) > 3}
+    said = {word for word in split_words(plain[:2_500].lower()) if len(word) > 3}
     if len(said) < 12:
         return 0.0
     return len(said.difference(shown)) / len(said)
