@@ -34,9 +34,10 @@ types: ## mypy for Linux, macOS and Windows
 layers: ## which room may import which
 	$(BIN)/lint-imports
 
-fix: ## format and mend what can be mended
+fix: ## format and mend what can be mended, renew the README's table of settings
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/python -c "from pathlib import Path; from spamd.settings import with_table as t; p = Path('README.md'); p.write_text(t(p.read_text()))"
 
 model: ## rebuild the base model from the corpora (CORPORA=folder)
 	$(BIN)/python scripts/build_model.py $(if $(CORPORA),--corpora $(CORPORA))

@@ -541,6 +541,13 @@ def settings_table() -> str:
     return "\n".join(lines) + "\n"
 
 
+def with_table(document: str) -> str:
+    """A document with the present table between its two marks."""
+    before, begin, rest = document.partition("<!-- settings -->\n")
+    _, end, after = rest.partition("<!-- /settings -->")
+    return f"{before}{begin}{settings_table()}{end}{after}" if begin and end else document
+
+
 def example() -> str:
     """A configuration file with every setting at its default, commented out."""
     lines: list[str] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -40,6 +41,12 @@ class TestTable:
             assert f"| `{option.name}` | `" in table
         for option in OPTIONS:
             assert all(choice in table for choice in option.choices)
+
+    def test_the_readme_has_the_present_table(self):
+        """`make fix` renews it."""
+        readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+        assert "<!-- settings -->" in readme
+        assert settings.with_table(readme) == readme
 
     def test_the_example_is_the_defaults(self):
         assert settings.parse(settings.example()) == Settings()
