@@ -28,6 +28,7 @@ from spamd.domain import (
 )
 from spamd.errors import ConfigError, ConnectionLost, FolderMissing, MailboxError, ProtocolFault, ServerBusy
 from spamd.mailbox import folders as names
+from spamd.mailbox.border import refused
 from spamd.mailbox.connection import Connection, Credential, Selected, connect
 from spamd.mailbox.folders import INBOX, Listed, Namespaces
 from spamd.mailbox.protocol import Reply, Response, number_set, parse_values, quote
@@ -111,14 +112,24 @@ class ImapSession:
         while self._id_items and not self._id_known:
             if self.connection.selected is None:
                 self.connection.select(b"INBOX", what=INBOX)
-            reply = self.connection.command(
-                "UID FETCH", NO_UID, b"(" + self._id_items[0].item + b")", tolerate=(b"OK", b"NO", b"BAD")
-            )
-            if reply.status == b"OK":
+            if self._understands(self._id_items[0].item):
                 self._id_known = True
             else:
                 self._id_items.pop(0)
         return self._id_items[0] if self._id_items else None
+
+    def _understands(self, item: bytes) -> bool:
+        """Whether FETCH knows an item. Must not be decided by a moment's trouble: identities hang on it."""
+        for uids in (NO_UID, b"*"):
+            reply = self.connection.command(
+                "UID FETCH", uids, b"(" + item + b")", tolerate=(b"OK", b"NO", b"BAD")
+            )
+            if reply.status != b"NO":
+                return reply.status == b"OK"
+            error = refused(reply, "UID FETCH", host=self.connection.host)
+            if isinstance(error, ServerBusy):
+                raise error
+        return False
 
     # -- folders
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from spamd.domain import FolderName, Uid
-from spamd.errors import ConfigError, FolderMissing
+from spamd.errors import ConfigError, FolderMissing, ServerBusy
 from spamd.mailbox.session import open_session
 from tests.servers.dovecot import GMAIL, ICLOUD, OUTLOOK, YAHOO
 from tests.servers.mailhost import PASSWORD, mail, nothing_lost
@@ -193,6 +193,19 @@ def test_ids_offered_and_refused(dovecot, opened_on, fault_proxy):
         assert [f.ref for f in session.find(FolderName("Junk"), arrival.identity, arrival.message_id)] == [
             arrival.ref
         ]
+
+
+def test_a_moment_of_trouble_does_not_change_what_mails_are_called(dovecot, opened_on, fault_proxy):
+    host = dovecot()
+    user = host.new_user()
+    host.append(user, mail())
+    proxy = fault_proxy(host.port)
+    session = opened_on(host, user, port=proxy.port)
+    proxy.refuse("X-GUID", answer="NO [UNAVAILABLE] wait a little")
+    with pytest.raises(ServerBusy):
+        list(session.arrivals(INBOX, Uid(1)))
+    proxy.peace()
+    assert all(arrival.identity.startswith("guid:") for arrival in session.arrivals(INBOX, Uid(1)))
 
 
 def test_abilities(dovecot, opened_on, request):
