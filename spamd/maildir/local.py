@@ -168,9 +168,8 @@ class LocalSession:
                 if known is None or raw is None:
                     continue
                 self._read_bytes += len(raw)
-                yield FetchedMail(
-                    _arrival(name, validity, known, flags[ref.uid]), raw, known.size <= len(raw)
-                )
+                whole = len(raw) < limit or known.size <= len(raw)
+                yield FetchedMail(_arrival(name, validity, known, flags[ref.uid]), raw, whole)
 
     def changed_flags(self, folder: FolderName, since: int | None) -> dict[Uid, frozenset[str]]:
         self._folder(folder).mails()  # there, at least

@@ -207,6 +207,9 @@ def _mails(descriptor: int) -> Iterator[tuple[_Place, str]]:
         for index, found in enumerate(starts):
             start = found.end()
             end = starts[index + 1].start() + 1 if index + 1 < len(starts) else len(view)
+            # The empty line before the next From_ belongs to neither; the last mail may or may not have one.
+            tail = bytes(view[max(start, end - 64) : end])
+            end -= max(0, len(tail) - len(tail.rstrip(b"\r\n")) - (2 if tail.endswith(b"\r\n") else 1))
             head = bytes(view[start : min(end, start + HEADER_BYTES)])
             header = header_of(head)
             letters = "".join(one.decode("ascii") for one in _STATUS.findall(header)).upper()
