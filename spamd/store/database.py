@@ -117,6 +117,8 @@ class Store(Judgements, Labels, Moves, Folders, Notes):
             elif kind == "account" and account:
                 for table in _ACCOUNT_TABLES:
                     db.execute(f"DELETE FROM {table} WHERE account = ?", (account,))
+                # Notes of one account have its name at the end of their key.
+                db.execute("DELETE FROM state WHERE substr(key, -length(?1) - 1) = ':' || ?1", (account,))
             elif what == "all":
                 for table in _ALL_TABLES:
                     db.execute(f"DELETE FROM {table}")

@@ -60,7 +60,11 @@ def test_display_text(told, path, rows):
 
 
 def test_one_account(told, path, rows):
+    for key in (f"reading:{OTHER}", f"reading:{rows.account}", "night", str(OTHER)):
+        told.set_state(key, "1")
     told.wipe(f"account:{OTHER}")
+    assert told.state(f"reading:{OTHER}") is None
+    assert all(told.state(key) for key in (f"reading:{rows.account}", "night", str(OTHER)))
     assert told.judgements(account=OTHER) == []
     assert not told.rescued(OTHER, rows.identity(2))
     assert told.sighting_of(OTHER, rows.identity(2)) == []
