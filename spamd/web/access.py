@@ -181,6 +181,10 @@ class Gate:
         except Refused as refused:
             if not started:
                 await refused_response(scope["path"], refused)(scope, receive, guarded_send)
+        except Exception:
+            # Starlette raises again what it has answered and logged; the server would log it whole, mail text and all.
+            if not started:
+                raise
 
     def _check(self, scope: Scope) -> None:
         headers: dict[str, list[str]] = {}

@@ -648,6 +648,8 @@ def endpoint(route: Route, control: Control) -> Callable[[Request], Any]:
                 if request.headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
                     return _refusal(415, "The body must be JSON.", "Send Content-Type: application/json.")
                 body = read_body(route.body, await request.body())
+            if request.path_params.get("id", 0) > INTEGER_LIMIT:
+                raise NotFound("There is no such thing.")
             call = Call(request.path_params, query, body)
             value = await run_in_threadpool(run, control, call)
         except SpamdError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -44,8 +45,9 @@ def build(control: Control, access: Access, port: int) -> tuple[ASGIApp, api.Str
         return shown.error(request, status, told.error.title, told.error.hint)
 
     async def fault(request: Request, error: Exception) -> Response:
-        # The class only: a message may carry mail text, and the log must not.
-        log.error("%s failed: %s", request.scope.get("path", "")[:100], type(error).__name__, exc_info=error)
+        # Where and what kind, not the message: it may carry mail text, and the log must not.
+        places = [f"{step.filename}:{step.lineno}" for step in traceback.extract_tb(error.__traceback__)[-6:]]
+        log.error("a request failed: %s at %s", type(error).__name__, " < ".join(reversed(places)))
         if request.url.path.startswith("/api/"):
             told = api.ErrorAnswer(
                 api.ErrorText("Something went wrong inside spamd.", "The log file says more.")

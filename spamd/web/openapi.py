@@ -37,7 +37,9 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
     schemas = _Schemas()
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
-        paths.setdefault(f"/api/v1{route.path}", {})[route.method.lower()] = _operation(route, schemas)
+        paths.setdefault(f"/api/v1{route.path.replace(':int', '')}", {})[route.method.lower()] = _operation(
+            route, schemas
+        )
     return {
         "openapi": "3.1.0",
         "info": {
@@ -133,12 +135,9 @@ class _Schemas:
         if isinstance(origin, type) and issubclass(origin, Mapping):
             return {"type": "object", "additionalProperties": self.of(inner[1], request=request)}
         if origin is tuple and not (len(inner) == 2 and inner[1] is Ellipsis):
-            return {
-                "type": "array",
-                "prefixItems": [self.of(one, request=request) for one in inner],
-                "minItems": len(inner),
-                "maxItems": len(inner),
-            }
+            kinds = [self.of(one, request=request) for one in dict.fromkeys(inner)]
+            items = kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
+            return {"type": "array", "items": items, "minItems": len(inner), "maxItems": len(inner)}
         if origin is not None:
             return {"type": "array", "items": self.of(inner[0], request=request)}
         if dataclasses.is_dataclass(hint) and isinstance(hint, type):

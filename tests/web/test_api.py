@@ -473,7 +473,7 @@ def test_the_document_names_every_route_and_is_served(world):
         served = caller.get("/api/v1/openapi.json").json()
     assert served == json.loads(json.dumps(document(ROUTES)))
     listed = {(method.upper(), path) for path, methods in served["paths"].items() for method in methods}
-    assert listed == {(route.method, f"/api/v1{route.path}") for route in ROUTES}
+    assert listed == {(route.method, f"/api/v1{route.path.replace(':int', '')}") for route in ROUTES}
 
 
 def stored(world, mail):
