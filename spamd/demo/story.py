@@ -113,7 +113,7 @@ class Mailbox:
         self._imap.select_folder(source)
         found = self._imap.search(["HEADER", "Message-ID", message_id])
         self._imap.move(found, target)
-        self._imap.unselect_folder()
+        self._imap.select_folder(INBOX, readonly=True)  # pymap has no UNSELECT
 
     def create(self, *folders: str) -> None:
         there = {name for _flags, _separator, name in self._imap.list_folders()}
@@ -130,7 +130,7 @@ class Mailbox:
             if uids:
                 for item in self._imap.fetch(uids, ["BODY.PEEK[]"]).values():
                     found[_fingerprint(item[b"BODY[]"])] += 1
-        self._imap.unselect_folder()
+        self._imap.select_folder(INBOX, readonly=True)  # pymap has no UNSELECT
         return sum((self.delivered - found).values()) + sum((found - self.delivered).values())
 
     def close(self) -> None:
