@@ -36,10 +36,12 @@ def _run(arguments: Sequence[str] | None) -> int:
     from spamd import paths
     from spamd.errors import SpamdError
     from spamd.tray import surroundings
+    from spamd.tray.signals import Signals
     from spamd.tray.single import Single
 
     logging.basicConfig(level=logging.WARNING, format="spamd-tray: %(message)s")
     here = paths.find()
+    signals = Signals()
     try:
         pystray = surroundings.backend()
         if sys.platform.startswith("linux"):
@@ -58,10 +60,10 @@ def _run(arguments: Sequence[str] | None) -> int:
     except SpamdError as error:
         sys.stderr.write(f"spamd-tray: {error}\n")
         return UNUSABLE
-    from spamd.tray.icon import TrayIcon, stop_on_signals
+    from spamd.tray.icon import TrayIcon
 
     icon = TrayIcon(pystray, here)
-    stop_on_signals(icon)
+    signals.stop_with(icon.stop)
     try:
         icon.run()
     except Exception as error:  # noqa: BLE001 GLib.Error, Xlib's own, …: one line, whatever the display raised

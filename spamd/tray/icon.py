@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import signal
 import sys
 import threading
 import time
@@ -130,17 +128,3 @@ def _texts(items: tuple[Item, ...]) -> list[object]:
 
 def _stable(action: Action) -> object:
     return action.deed if action.deed is Deed.PAUSE_UNTIL else action
-
-
-def stop_on_signals(icon: TrayIcon) -> None:
-    """A GUI main loop never comes back to Python for a signal: a thread waits for them instead."""
-    if sys.platform != "win32":
-        chosen = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
-        signal.pthread_sigmask(signal.SIG_BLOCK, chosen)
-
-        def wait() -> None:
-            signal.sigwait(chosen)
-            threading.Timer(3.0, os._exit, [0]).start()  # a display that hangs must not keep us
-            icon.stop()
-
-        threading.Thread(target=wait, name="tray-signals", daemon=True).start()

@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 POLL = 30.0  # seconds between looks without news
 RETRY = 5.0  # seconds between looks for a daemon that is not there
+FOLLOW_UP = 3.0  # seconds until a second look after news: the daemon keeps slow answers for a moment
 SETTLE = 0.4  # seconds to gather news that come together
 
 
@@ -60,13 +61,14 @@ class Watching:
     # looking
 
     def _look(self) -> None:
+        heard = True
         while not self._stopping.is_set():
             self._news.clear()
             snapshot = self._snapshot()
             self._on_change(snapshot)
-            self._news.wait(RETRY if snapshot.status is None else POLL)
-            if not self._stopping.is_set():
-                self._stopping.wait(SETTLE)
+            pause = RETRY if snapshot.status is None else FOLLOW_UP if heard else POLL
+            heard = self._news.wait(pause)
+            self._stopping.wait(SETTLE)
 
     def _snapshot(self) -> Snapshot:
         try:

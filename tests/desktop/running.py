@@ -50,6 +50,10 @@ class RunningDaemon:
         )
         self.until(lambda: self._connected() and self._watches(), "the daemon does not watch the account")
 
+    def attach(self) -> None:
+        """Somebody else started it."""
+        self.until(lambda: self._connected() and self._watches(), "no daemon was started")
+
     def _connected(self) -> bool:
         assert self._process is None or self._process.poll() is None, self.log_file.read_text()
         try:

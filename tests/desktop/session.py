@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+ROOT = Path(__file__).parents[2]
+
 _NEEDED = {
     "Xvfb": "xvfb",
     "trayer": "trayer",
@@ -78,6 +80,7 @@ class DesktopSession:
         runtime = folder / "runtime"
         runtime.mkdir(mode=0o700)
         self.env = {**os.environ, "HOME": str(folder), "XDG_RUNTIME_DIR": str(runtime), "NO_AT_BRIDGE": "1"}
+        self.env["PYTHONPATH"] = str(ROOT)
         for name in ("WAYLAND_DISPLAY", "PYSTRAY_BACKEND", "XDG_CURRENT_DESKTOP", "GTK_MODULES"):
             self.env.pop(name, None)
         try:
