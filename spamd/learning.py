@@ -250,14 +250,15 @@ class Learner:
                 if record.state is MoveState.DONE:
                     self._consumed[record.source] = now
         own += [row for row in self._store.open_moves(name) if row not in own]
+        alive, renewed = self._alive(asked, statuses)
         findings = corrections.compare(
             arrivals,
             places=self.places(),
             known=known,
-            alive=self._alive(asked, statuses) | here,
+            alive=alive | here,
             own=own,
             pending=self._pending,
-            reset={change.status.folder for change in changes if change.reset or change.first_time},
+            reset=renewed | {change.status.folder for change in changes if change.reset or change.first_time},
             consumed=set(self._consumed),
             keywords=keywords,
             statuses=statuses,
@@ -297,22 +298,26 @@ class Learner:
 
     def _alive(
         self, refs: Iterable[MessageRef], statuses: Mapping[FolderName, FolderStatus]
-    ) -> set[MessageRef]:
-        """Of these the ones that are there now."""
+    ) -> tuple[set[MessageRef], set[FolderName]]:
+        """Of these the ones that are there now; and the folders that are not what they were (renamed, made
+        anew): what left those says nothing.
+        """
         by_folder: defaultdict[tuple[FolderName, UidValidity], list[MessageRef]] = defaultdict(list)
         for ref in refs:
             by_folder[ref.folder, ref.uid_validity].append(ref)
         alive: set[MessageRef] = set()
+        renewed: set[FolderName] = set()
         for (folder, validity), group in by_folder.items():
             try:
                 status = statuses.get(folder) or self._session.status(folder)
                 if status.uid_validity != validity:
+                    renewed.add(folder)
                     continue
                 for start in range(0, len(group), 500):
                     alive |= {arrival.ref for arrival in self._session.locate(group[start : start + 500])}
             except (FolderMissing, FolderRefused):
-                continue
-        return alive
+                renewed.add(folder)
+        return alive, renewed
 
     def _left_junk(
         self, changes: Sequence[_Change], fresh: Sequence[Sighting], now: float
