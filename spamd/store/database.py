@@ -6,16 +6,17 @@ Each family of tables has its file (judgements, labels, moves, folders, notes); 
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from spamd.errors import RequestError, StoreBusy
+from spamd.errors import RequestError, StoreBusy, StoreFull
 from spamd.store.connection import Clock
 from spamd.store.folders import Folders
-from spamd.store.judgements import Display, Judgements, blank
+from spamd.store.judgements import DISPLAYS, Display, Judgements, blank, display_of
 from spamd.store.labels import Labels
 from spamd.store.moves import Moves
 from spamd.store.notes import Notes
@@ -23,6 +24,7 @@ from spamd.store.notes import Notes
 DAY = 86400.0
 TREND_DAYS = 400  # judgements without text and label are kept this long: a year's picture
 _ACCOUNT_TABLES = ("judgement", "vector", "sighting", "cursor", "label", "move", "event", "contact")
+_UNCLEAN = "wiped, not yet cleaned"
 _ALL_TABLES = (*_ACCOUNT_TABLES, "list_entry")
 
 
@@ -40,6 +42,9 @@ class Store(Judgements, Labels, Moves, Folders, Notes):
         """display: how much of a mail may be kept; None leaves what was chosen before (at first: headers)."""
         super().__init__(path, clock=clock, read_only=read_only)
         try:
+            if not read_only and self.state(_UNCLEAN):
+                with contextlib.suppress(StoreBusy, StoreFull):  # then at the next start
+                    self.clean()  # the program ended in the middle of wiping
             if display is not None:
                 self.set_display(display)
         except BaseException:
@@ -61,6 +66,28 @@ class Store(Judgements, Labels, Moves, Folders, Notes):
             yield
 
     # ---- forgetting
+
+    def set_display(self, display: Display) -> int:
+        """How much is kept for display. Choosing less wipes what is there: rows changed."""
+        with self._write() as db:
+            before = display_of(db)
+            if before == display:
+                return 0
+            db.execute("INSERT OR REPLACE INTO state (key, value) VALUES ('display', ?)", (display,))
+            if DISPLAYS.index(display) > DISPLAYS.index(before):
+                return 0
+            if display == "headers":
+                changed = db.execute("UPDATE judgement SET snippet = '' WHERE snippet != ''").rowcount
+            else:
+                changed = blank(db, "1 = 1", ())
+            _remember_to_clean(db)
+        self.clean()
+        return changed
+
+    @property
+    def display(self) -> Display:
+        with self._read() as db:
+            return display_of(db)
 
     def prune(self, now: float, keep_days: int) -> int:
         """What is older than keep_days and serves nothing any more; the number of rows changed or removed.
@@ -125,6 +152,7 @@ class Store(Judgements, Labels, Moves, Folders, Notes):
                 db.execute("DELETE FROM state WHERE key != 'display'")
             else:
                 raise RequestError(f"{what!r} cannot be wiped.", 'Say "display", "account:NAME" or "all".')
+            _remember_to_clean(db)
         self.clean()
 
     def clean(self) -> None:
@@ -142,6 +170,11 @@ class Store(Judgements, Labels, Moves, Folders, Notes):
                 "The wiped data may still lie in the database's log.",
                 "Close other programs, then wipe again.",
             )
+        self.remove_state(_UNCLEAN)
+
+
+def _remember_to_clean(db: sqlite3.Connection) -> None:
+    db.execute("INSERT OR REPLACE INTO state (key, value) VALUES (?, '1')", (_UNCLEAN,))
 
 
 def check(path: Path) -> None:

@@ -97,30 +97,6 @@ class Judgements(Connections):
         with self._write() as db:
             db.execute("UPDATE judgement SET moved = ? WHERE id = ?", (moved, judgement_id))
 
-    def set_display(self, display: Display) -> int:
-        """How much is kept for display. Choosing less wipes what is there: rows changed."""
-        with self._write() as db:
-            before = display_of(db)
-            if before == display:
-                return 0
-            db.execute("INSERT OR REPLACE INTO state (key, value) VALUES ('display', ?)", (display,))
-            if DISPLAYS.index(display) > DISPLAYS.index(before):
-                return 0
-            if display == "headers":
-                changed = db.execute("UPDATE judgement SET snippet = '' WHERE snippet != ''").rowcount
-            else:
-                changed = blank(db, "1 = 1", ())
-        self.clean()
-        return changed
-
-    @property
-    def display(self) -> Display:
-        with self._read() as db:
-            return display_of(db)
-
-    def clean(self) -> None:
-        raise NotImplementedError  # database.py
-
     # ---- asking
 
     def judgement(self, judgement_id: int) -> Judgement | None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 
 import pytest
 
 from spamd.domain import AccountName, Label, ListEntry
+from spamd.errors import StoreBusy
+from spamd.store import connection
 from spamd.store.database import DAY, Store
 
 WORD = "Xylophonkonzert"
@@ -120,3 +123,36 @@ def test_prune_forgets_the_text_of_old_mail(told, path, rows):
         rows.identity(500),
     }
     assert told.rescued(rows.account, rows.identity(1))
+
+
+def test_ended_in_the_middle_of_wiping(told, path, monkeypatch):
+    def power_cut(self):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Store, "clean", power_cut)
+        told.wipe("display")
+    told.close()
+    assert traces(path) != []  # the copy made before a migration
+    with Store(path) as store:
+        assert traces(path) == []
+        assert store.search(WORD) == []
+    with monkeypatch.context() as patch, Store(path):
+        patch.setattr(Store, "clean", power_cut)  # it is not done again at each start
+        Store(path).close()
+
+
+def test_another_program_still_reads(told, path, monkeypatch):
+    """An old snapshot keeps the log alive: said clearly, and done at the next start."""
+    monkeypatch.setattr(connection, "BUSY_SECONDS", 0.05)
+    reader = sqlite3.connect(path, isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM judgement").fetchone()
+    told.close()
+    try:
+        with Store(path) as store, pytest.raises(StoreBusy):
+            store.wipe("display")
+    finally:
+        reader.close()
+    with Store(path):
+        assert traces(path) == []
