@@ -328,14 +328,17 @@ class AccountWorker:
             return not self._reconnect
 
     def _sleep(self, seconds: float) -> None:
-        """Wait out a failure; a kick ends it."""
+        """Wait out a failure; a kick ends it. Whoever asks meanwhile is refused at once."""
         deadline = time.monotonic() + seconds
-        with self._work:
-            while not self._kicked and not self._stopping.is_set():
+        while not self._stopping.is_set():
+            self._refuse_asks()
+            with self._work:
                 left = deadline - time.monotonic()
-                if left <= 0:
+                if self._kicked or left <= 0:
                     break
-                self._work.wait(left)
+                if not self._asks:
+                    self._work.wait(left)
+        with self._work:
             self._kicked = False
             self._woken = True
 

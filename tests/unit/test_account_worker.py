@@ -1,0 +1,256 @@
+"""account_worker: two threads that never give up, on a mailbox in memory."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+
+import pytest
+
+from spamd.account_worker import AccountWorker, fetch_now
+from spamd.answers import AccountPhase
+from spamd.domain import Account, AccountName, Label, ListEntry, Mode, MoveState
+from spamd.errors import ConnectionLost, CredentialError, ServerBusy, SignInError
+from spamd.judgement import schedule
+from spamd.mailbox.mover import JournaledMover
+from spamd.store.database import Store
+from tests.fakes.memory_mailbox import MemoryCommands, MemoryServer, MemorySession, MemoryWatch
+from tests.fakes.scripted_scorer import ScriptedScorer
+from tests.unit.test_filtering import mail
+
+ME = AccountName("home")
+
+
+class Opener:
+    """Opens sessions of one server; `trouble` is raised instead, once for each in the list."""
+
+    def __init__(self, server, store):
+        self.server, self.store = server, store
+        self.trouble = []
+        self.watch_trouble = []
+        self.opened = 0
+
+    def session(self, account):
+        if self.trouble:
+            raise self.trouble.pop(0)
+        self.opened += 1
+        return MemorySession(self.server)
+
+    def mover(self, session, account):
+        return JournaledMover(session, MemoryCommands(session), self.store, account.name)
+
+    def watch(self, account, folder):
+        if self.watch_trouble:
+            raise self.watch_trouble.pop(0)
+        return MemoryWatch(self.server, folder)
+
+
+def wait_for(condition, what):
+    deadline = time.monotonic() + 60
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"waited for {what}"
+        time.sleep(0.005)
+    return found
+
+
+@pytest.fixture
+def world(tmp_path, monkeypatch):
+    monkeypatch.setattr(schedule, "FIRST_WAIT", 0.02)
+    monkeypatch.setattr(schedule, "BUSY_WAIT", 0.02)
+    made = World(tmp_path)
+    yield made
+    made.close()
+
+
+class World:
+    def __init__(self, path):
+        self.server = MemoryServer()
+        self.store = Store(path / "spamd.db")
+        self.store.add_list_entry(ListEntry("shop.example", Label.SPAM, 0.0))
+        self.opener = Opener(self.server, self.store)
+        self.scorer = ScriptedScorer()
+        self.told = []
+        self.paused = False
+        self.workers = []
+
+    def worker(self, account=None, **more):
+        made = AccountWorker(
+            account or Account(ME, mode=Mode.FILTERING),
+            store=self.store,
+            scorer=self.scorer,
+            opener=self.opener,
+            paused_until=lambda: (self.paused, None),
+            hold_labels=50,
+            publish=lambda kind, data: self.told.append((kind, data)),
+            rng=random.Random(1),
+            poll=more.pop("poll", 30.0),
+        )
+        self.workers.append(made)
+        made.start()
+        return made
+
+    def watching(self, worker):
+        wait_for(lambda: worker.state().phase is AccountPhase.WATCHING, "watching")
+
+    def close(self):
+        for worker in self.workers:
+            worker.stop()
+        for worker in self.workers:
+            assert worker.join(time.monotonic() + 30)
+        self.store.close()
+
+
+def test_it_watches_judges_and_moves(world):
+    worker = world.worker()
+    world.watching(worker)
+    world.server.deliver(mail(1))
+    wait_for(lambda: world.server.raws("Junk"), "the move")
+    state = worker.state()
+    assert state.junk_folder == "Junk"
+    assert state.mode is Mode.FILTERING
+    assert state.evidence is not None
+    assert state.last_contact is not None
+
+
+def test_trouble_is_waited_out(world):
+    world.opener.trouble = [
+        ConnectionLost("no network"),
+        ServerBusy("too many"),
+        RuntimeError("a bug"),
+        ConnectionLost("again"),
+    ]
+    world.opener.watch_trouble = [ConnectionLost("no"), RuntimeError("a bug"), ServerBusy("too many")]
+    worker = world.worker()
+    world.watching(worker)
+    world.server.deliver(mail(1))
+    wait_for(lambda: world.server.raws("Junk"), "the move")
+    assert [event.kind for event in world.store.events(kind="error")] == ["error"], "only the bug is told"
+
+
+@pytest.mark.parametrize("error", [SignInError("refused"), CredentialError("no secret")])
+def test_a_refused_sign_in_waits_for_the_person(world, error):
+    world.opener.trouble = [error] * 3
+    worker = world.worker()
+    wait_for(lambda: worker.state().phase is AccountPhase.SIGN_IN, "the refusal")
+    worker.wake()
+    time.sleep(0.05)
+    assert len(world.opener.trouble) == 2, "it does not hammer"
+    worker.kick()
+    wait_for(lambda: len(world.opener.trouble) == 1, "another try")
+    assert len(world.store.events(needs_person=True)) == 1, "told once"
+    world.opener.trouble.clear()
+    worker.kick()
+    world.watching(worker)
+
+
+def test_a_worker_that_crashes_in_the_middle_goes_on(world):
+    worker = world.worker()
+    world.watching(worker)
+    calls = 0
+
+    def crash(command):
+        nonlocal calls
+        if command.startswith("MOVE"):
+            calls += 1
+            if calls == 1:
+                raise RuntimeError("a bug in the middle of a move")
+            if calls == 2:
+                raise ConnectionLost("and a lost connection")
+
+    world.server.before = crash
+    world.server.deliver(mail(1))
+    wait_for(lambda: world.server.raws("Junk"), "the move")
+    assert world.server.raws("INBOX") == []
+    wait_for(lambda: not world.store.open_moves(ME), "a clean journal")
+    assert not world.store.labels(ME)
+
+
+def test_accounts_do_not_disturb_each_other(world):
+    other = MemoryServer()
+    opener = Opener(other, world.store)
+    healthy = world.worker()
+    world.opener = opener
+    opener.trouble = [RuntimeError("broken")] * 1000
+    world.worker(Account(AccountName("sick"), mode=Mode.FILTERING))
+    world.watching(healthy)
+    for number in range(3):
+        world.server.deliver(mail(number))
+    wait_for(lambda: len(world.server.raws("Junk")) == 3, "the moves of the healthy one")
+
+
+def test_orders_survive_trouble_and_restarts(world):
+    worker = world.worker()
+    world.watching(worker)
+    for number in range(3):
+        world.server.deliver(mail(number))
+    wait_for(lambda: len(world.server.raws("Junk")) == 3, "the moves")
+    worker.stop()
+    assert worker.join(time.monotonic() + 30)
+    rows = [row.id for row in world.store.moves(ME)]
+    worker.order("put-back", [*rows, 999])
+    again = world.worker()
+    world.watching(again)
+    wait_for(lambda: len(world.server.raws("INBOX")) == 3, "the undo")
+    assert world.server.raws("Junk") == []
+    time.sleep(0.05)
+    third = World.worker(world)
+    world.watching(third)
+    assert len(world.server.raws("INBOX")) == 3
+    assert all(row.state is MoveState.DONE for row in world.store.moves(ME))
+
+
+def test_questions_are_answered_or_refused(world):
+    worker = world.worker()
+    world.watching(worker)
+    world.server.deliver(mail(7))
+    judgement = wait_for(lambda: world.store.judgements(account=ME), "the verdict")[0]
+    wait_for(lambda: world.server.raws("Junk"), "the move")
+    question = fetch_now(judgement.identity, world.store, worker.account)
+    assert worker.ask(question, 30) == mail(7)
+    assert worker.ask(lambda session, _: session.bytes_received() > 0, 30)
+    with pytest.raises(ValueError, match="mine"):
+        worker.ask(lambda session, _: (_ for _ in ()).throw(ValueError("mine")), 30)
+    world.opener.trouble = [SignInError("refused")] * 10
+    worker.awake_again()
+    wait_for(lambda: worker.state().phase is AccountPhase.SIGN_IN, "the refusal")
+    with pytest.raises((ConnectionLost, TimeoutError)):
+        worker.ask(question, 0.2)
+
+
+def test_the_watch_is_lost_and_comes_back(world):
+    worker = world.worker(poll=0.2)
+    world.watching(worker)
+    wait_for(lambda: worker._watch is not None, "the watch")
+    with world.server.changed:
+        worker._watch.lost = True
+        world.server.changed.notify_all()
+    world.server.deliver(mail(1))
+    wait_for(lambda: world.server.raws("Junk"), "the move, by polling or by the new watch")
+
+
+def test_after_sleep_everything_is_connected_anew(world):
+    worker = world.worker()
+    world.watching(worker)
+    before = world.opener.opened
+    worker.awake_again()
+    wait_for(lambda: world.opener.opened > before, "a new connection")
+    world.watching(worker)
+
+
+def test_the_brake_shows_and_goes_on(world):
+    worker = world.worker(Account(ME, mode=Mode.FILTERING, max_moves_per_hour=2))
+    world.watching(worker)
+    for number in range(4):
+        world.server.deliver(mail(number))
+    wait_for(lambda: worker.state().phase is AccountPhase.BRAKE, "the brake")
+    assert len(world.server.raws("Junk")) == 2
+    worker.go_on()
+    wait_for(lambda: len(world.server.raws("Junk")) == 4, "the rest")
+
+
+def test_a_paused_account_does_nothing(world):
+    worker = world.worker(Account(ME, paused=True))
+    assert worker.state().phase is AccountPhase.PAUSED
+    assert world.opener.opened == 0
+    assert threading.active_count() >= 1
