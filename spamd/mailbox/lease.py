@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 import tempfile
 import threading
 from pathlib import Path
@@ -63,12 +64,14 @@ def give_up(account: Account) -> None:
 
 def _folder() -> Path:
     """A folder that all homes of this person share, and that nobody else can write to. OSError if there is none."""
-    owner = str(os.getuid()) if os.name == "posix" else "person"
-    folder = Path(tempfile.gettempdir()) / f"spamd-desktop-{owner}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    stat = folder.lstat()
-    if folder.is_symlink() or (os.name == "posix" and (stat.st_uid != os.getuid() or stat.st_mode & 0o022)):
-        raise PermissionError(f"{folder} belongs to somebody else")
+    if sys.platform != "win32":
+        folder = Path(tempfile.gettempdir()) / f"spamd-desktop-{os.getuid()}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        stat = folder.lstat()
+        if folder.is_symlink() or stat.st_uid != os.getuid() or stat.st_mode & 0o022:
+            raise PermissionError(f"{folder} belongs to somebody else")
+    else:  # the folder for temporary files is the person's own there
+        folder = Path(tempfile.gettempdir()) / "spamd-desktop"
     return folder
 
 

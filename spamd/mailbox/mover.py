@@ -54,6 +54,7 @@ from spamd.errors import (
     FolderMissing,
     FolderRefused,
     MailboxError,
+    ProtocolFault,
     QuotaExceeded,
     ServerBusy,
     SignInError,
@@ -112,11 +113,17 @@ class JournaledMover:
         self._account = account
         self._clock = clock
         self._use_lock = use_lock
+        self._expunge_refused = False
         self._fresh: list[_Fresh] = []
 
     @property
     def _abilities(self) -> Abilities:
         return self._session.abilities
+
+    @property
+    def _single_expunge(self) -> bool:
+        """UID EXPUNGE is there and works (Proton Bridge once offered UIDPLUS and refused it)."""
+        return self._abilities.uidplus and not self._expunge_refused
 
     @property
     def _locks(self) -> bool:
@@ -125,7 +132,8 @@ class JournaledMover:
     # -- the road
 
     def move(self, mails: Iterable[tuple[MoveRecord, MessageRef]]) -> Sequence[MoveRecord]:
-        """Carry out intents; their final states, in the order given.
+        """Carry out intents; their final states, in the order given. (A row that can neither be finished nor
+        taken back, because the server refuses both, stays open and is returned so.)
 
         Raises ConnectionLost or ServerBusy: rows that were not finished stay open, for `recover`.
         """
@@ -367,11 +375,7 @@ class JournaledMover:
                 for record in safe
             ]
             note = ""
-            if self._abilities.uidplus:
-                self._commands.expunge(source, uids)
-            elif self._commands.deleted(source) <= self._marked_by_us(source, uids):
-                self._commands.expunge_all(source)
-            else:
+            if not self._expunge(source, uids) and not self._expunge_ours(source, uids):
                 # Someone else's \Deleted mail would go with ours. It stays marked until the person's own
                 # program cleans up.
                 note = "The original stays in its folder, marked as deleted."
@@ -394,6 +398,24 @@ class JournaledMover:
             # Answered OK and did nothing (a read-only folder; Proton Bridge refuses UID EXPUNGE quietly).
             ended += self._take_copies_back(source, target, stuck, "The server did not remove the original.")
         return ended
+
+    def _expunge(self, folder: OpenFolder, uids: Sequence[Uid]) -> bool:
+        """UID EXPUNGE; False where the server does not have it, or says it has and does not know it."""
+        if not self._single_expunge:
+            return False
+        try:
+            self._commands.expunge(folder, uids)
+        except ProtocolFault:  # BAD
+            self._expunge_refused = True
+            return False
+        return True
+
+    def _expunge_ours(self, folder: OpenFolder, uids: Sequence[Uid]) -> bool:
+        """Plain EXPUNGE, only if every \\Deleted mail of the folder is ours; else False."""
+        if not self._commands.deleted(folder) <= self._marked_by_us(folder, uids):
+            return False
+        self._commands.expunge_all(folder)
+        return True
 
     def _marked_by_us(self, source: OpenFolder, uids: Sequence[Uid]) -> frozenset[Uid]:
         """All mails of this folder that our journal says we marked: this batch, and rows still open."""
@@ -430,7 +452,10 @@ class JournaledMover:
                 uid = [record.target_uid]
                 self._quietly(lambda uid=uid: self._remove(target, uid))  # type: ignore[misc]
             if record.target_uid in self._by_uid(target, [record.target_uid]):
-                ended.append(self._end(record, MoveState.FAILED, f"{reason} A copy is in “{target.name}”."))
+                # Refused as well. The row stays open: recovery tries again, and until then no second attempt
+                # can make a second copy.
+                waiting = f"{reason} A copy is in “{target.name}”."
+                ended.append(self._write(replace(record, state=MoveState.COPIED, error=waiting)))
             else:
                 ended.append(self._end(replace(record, target_uid=None), MoveState.FAILED, reason))
         return ended
@@ -549,7 +574,7 @@ class JournaledMover:
             return None
         theirs = OpenFolder(rival.ref.folder, rival.ref.uid_validity)
         self._unlock(theirs, [rival])
-        if not self._abilities.uidplus:
+        if not self._single_expunge:
             _log.info("a mail is in two folders and this server cannot remove one of them safely")
             return None
         self._commands.mark_deleted(ours, [record.target_uid])
@@ -558,7 +583,9 @@ class JournaledMover:
         if seen is None or seen.identity != record.identity or _has(seen, "\\Deleted"):
             self._commands.clear_deleted(ours, [record.target_uid])
             return None
-        self._commands.expunge(ours, [record.target_uid])
+        if not self._expunge(ours, [record.target_uid]):
+            self._commands.clear_deleted(ours, [record.target_uid])
+            return None
         return self._end(
             replace(record, target_uid=None), MoveState.ABANDONED, f"It was moved to “{rival.ref.folder}”."
         )
@@ -639,12 +666,12 @@ class JournaledMover:
     def _remove(self, folder: OpenFolder, uids: Sequence[Uid]) -> None:
         """These mails of ours, and no others: without UIDPLUS only where nothing else is marked."""
         self._commands.mark_deleted(folder, uids)
-        if self._abilities.uidplus:
-            self._commands.expunge(folder, uids)
-        elif self._commands.deleted(folder) <= frozenset(uids):
-            self._commands.expunge_all(folder)
-        else:
-            self._commands.clear_deleted(folder, uids)
+        removed = False
+        try:
+            removed = self._expunge(folder, uids) or self._expunge_ours(folder, uids)
+        finally:
+            if not removed:
+                self._quietly(lambda: self._commands.clear_deleted(folder, uids))
 
     def _lock(
         self, source: OpenFolder, ready: Sequence[MoveRecord]

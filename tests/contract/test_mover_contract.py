@@ -12,11 +12,12 @@ import sys
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
 from spamd.domain import FolderName, MoveKind, MoveState, Uid
-from spamd.errors import ConnectionLost
+from spamd.errors import ConnectionLost, ServerBusy
 from spamd.mailbox.move_commands import ImapCommands
 from spamd.mailbox.mover import LOCK_KEYWORD, JournaledMover
 from spamd.mailbox.session import ImapSession, open_session
@@ -61,8 +62,8 @@ def user(host):
 class Daemon:
     """Sessions, movers and the journal of one account; `new` is what a reconnect gives."""
 
-    def __init__(self, host: MailHost, user: str, journal: MoveJournal | None = None) -> None:
-        self.host, self.user = host, user
+    def __init__(self, host: MailHost, user: str, journal: MoveJournal | None = None, port: int = 0) -> None:
+        self.host, self.user, self.port = host, user, port
         self.journal = journal or MemoryJournal()
         self.sessions: list[ImapSession] = []
         self.session: ImapSession
@@ -70,7 +71,8 @@ class Daemon:
         self.now = time.time()
 
     def new(self) -> Daemon:
-        self.session = open_session(self.host.account(self.user), PASSWORD)
+        account = self.host.account(self.user)
+        self.session = open_session(replace(account, port=self.port or account.port), PASSWORD)
         self.sessions.append(self.session)
         self.mover = JournaledMover(
             self.session, ImapCommands(self.session), self.journal, "test", clock=lambda: self.now
@@ -256,6 +258,75 @@ def test_recovery_is_cut_too(host, user, daemon):
         daemon.new().mover.recover()
         assert where(host, user, b"Subject") == [host.junk] * 4
         assert_settled(host, user, daemon)
+
+
+@only(*WAYS)
+@pytest.mark.parametrize("kind", ["before", "after", "inside", "fragments"])
+def test_through_a_network_that_fails(host, user, fault_proxy, kind):
+    """The same with a real proxy in between, that cuts also in the middle of an answer."""
+    proxy = fault_proxy(host.port)
+    own = Daemon(host, user, port=proxy.port).new()
+    rows = own.intents(four(host, user))
+    with nothing_lost(host, user):
+        if kind == "fragments":
+            proxy.fragment = 7
+            verbs: list[str] = []
+        elif own.session.abilities.move:
+            verbs = ["UID MOVE"]
+        else:
+            verbs = ["UID COPY", r"UID STORE .*Deleted", "EXPUNGE"]
+        first = True
+        for verb in [*verbs, ""]:
+            if verb:
+                {"before": proxy.cut_before, "after": proxy.cut_after, "inside": proxy.cut_inside}[kind](verb)
+            with contextlib.suppress(ConnectionLost):
+                if first:
+                    own.mover.move([(row, row.source) for row in rows])
+                else:
+                    own.mover.recover()
+            first = False
+            own.session.connection.drop()
+            proxy.peace()
+            own.new()
+        own.mover.recover()
+        assert where(host, user, b"Subject") == [host.junk] * 4
+        assert_settled(host, user, own)
+    own.close()
+    proxy.close()
+
+
+@pytest.mark.parametrize("answer", ["NO no", "BAD what?", "NO [UNAVAILABLE] later"])
+@pytest.mark.parametrize(
+    ("kind", "verb"),
+    [
+        ("dovecot-maildir", "UID MOVE"),
+        ("uidplus-only", "UID COPY"),
+        ("uidplus-only", "UID STORE .*Deleted"),
+        ("uidplus-only", "UID EXPUNGE"),
+        ("neither", "UID COPY"),
+        ("neither", "UID STORE .*Deleted"),
+        ("neither", "EXPUNGE"),
+    ],
+)
+def test_a_command_is_refused(dovecot, fault_proxy, kind, verb, answer):
+    host = dovecot(**DOVECOTS[kind])
+    user = host.new_user()
+    proxy = fault_proxy(host.port)
+    own = Daemon(host, user, port=proxy.port).new()
+    rows = own.intents(four(host, user))
+    with nothing_lost(host, user):
+        proxy.refuse(verb, answer=answer, every=True)
+        with contextlib.suppress(ServerBusy):
+            own.mover.move([(row, row.source) for row in rows])
+        own.session.connection.drop()
+        proxy.peace()
+        own.new().mover.recover()
+        assert not any("\\Seen" in one.flags for one in host.contents(user))
+        lying = where(host, user, b"Subject")
+        assert lying in ([host.junk] * 4, ["INBOX"] * 4), lying
+        assert not own.journal.open_moves("test")
+    own.close()
+    proxy.close()
 
 
 # -- kill -9, with the real journal
