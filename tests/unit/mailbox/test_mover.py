@@ -1,0 +1,297 @@
+"""What is hard to provoke on a real server: races at an exact moment, virtual folders, refusals in the middle."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+
+import pytest
+
+from spamd.domain import FolderName, MoveState, Uid
+from spamd.errors import ConnectionLost, FolderRefused, ProtocolFault, ServerBusy
+from spamd.mailbox.mover import BATCH, LOCK_KEYWORD, REDO_SECONDS
+from tests.fakes.memory_mailbox import (
+    FULL,
+    INBOX,
+    JUNK,
+    START,
+    MemoryCommands,
+    MemoryJournal,
+    MemoryMover,
+    MemoryServer,
+    MemorySession,
+    intent,
+)
+
+ONE = b"Subject: one\r\nMessage-ID: <one@x>\r\n\r\nbody"
+
+
+class Place:
+    def __init__(self, **changes) -> None:
+        self.server = MemoryServer(abilities=replace(FULL, **changes), id_kind="guid")
+        self.journal = MemoryJournal()
+        self.session = MemorySession(self.server)
+        self.now = START
+        self.mover = MemoryMover(self.session, self.journal, use_lock=True, clock=lambda: self.now)
+
+    def intents(self, folder=INBOX, target=JUNK, at=START):
+        found = self.session.arrivals(folder, Uid(1))
+        return [self.journal.intent(intent(one, target, at=at)) for one in found]
+
+    def move(self, rows):
+        return self.mover.move([(row, row.source) for row in rows])
+
+    def when(self, verb: str, deed) -> None:
+        """The person acts just before our command arrives."""
+        done: list[str] = []
+
+        def before(command: str) -> None:
+            if command.startswith(verb) and not done:
+                done.append(command)
+                deed()
+
+        self.server.before = before
+
+
+def test_a_race_that_both_win_is_settled_in_favour_of_the_person():
+    place = Place()
+    ref = place.server.deliver(ONE)
+    rows = place.intents()
+    place.when("MOVE", lambda: place.server.copy(ref, "Archive"))
+    (ended,) = place.move(rows)
+    assert ended.state is MoveState.ABANDONED
+    assert "Archive" in ended.error
+    assert place.server.raws("Archive") == [ONE]
+    assert sum(place.server.bodies().values()) == 1
+    assert not place.server.flagged(LOCK_KEYWORD)
+    assert not place.server.flagged("\\Deleted")
+
+
+def test_a_race_seen_later():
+    """The other client's copy appears after our move was done."""
+    place = Place()
+    ref = place.server.deliver(ONE)
+    rows = place.intents()
+    (done,) = place.move(rows)
+    assert done.state is MoveState.DONE
+    junk = replace(ref, folder=JUNK, uid_validity=done.target_uid_validity, uid=done.target_uid)
+    place.server.copy(junk, "Archive")
+    (taken_back,) = place.mover.reconcile()
+    assert taken_back.id == done.id
+    assert place.server.bodies() == {ONE: 1}
+    assert place.mover.reconcile() == []
+    place.now += 1000.0
+    assert place.mover.reconcile() == []
+
+
+@pytest.mark.parametrize("changes", [{"server_ids": False}, {"uidplus": False}])
+def test_without_proof_nothing_is_removed(changes):
+    place = Place(**changes)
+    ref = place.server.deliver(ONE)
+    rows = place.intents()
+    place.when("MOVE", lambda: place.server.copy(ref, "Archive"))
+    (ended,) = place.move(rows)
+    assert ended.state is MoveState.DONE
+    assert place.server.bodies() == {ONE: 2}
+
+
+def test_a_content_id_proves_nothing():
+    """EMAILID may be shared by two deliveries of one mail: the twin in the archive is the person's."""
+    place = Place()
+    place.server.id_kind = "emailid"
+    ref = place.server.deliver(ONE)
+    rows = place.intents()
+    place.when("MOVE", lambda: place.server.copy(ref, "Archive"))
+    (ended,) = place.move(rows)
+    assert ended.state is MoveState.DONE
+    assert place.server.bodies() == {ONE: 2}
+
+
+def test_a_virtual_folder_is_no_second_copy():
+    """A folder that only shows what lies elsewhere shows our mark, too."""
+    place = Place()
+    ref = place.server.deliver(ONE)
+    rows = place.intents()
+    place.when("MOVE", lambda: place.server.copy(ref, "Archive"))
+    real = MemoryCommands.mark_deleted
+
+    def mark(self, folder, uids):
+        real(self, folder, uids)
+        if folder.name == JUNK:
+            for shown in place.server.refs("Archive"):
+                place.server.set_flags(shown, ["\\Deleted"])
+
+    place.mover._commands.mark_deleted = mark.__get__(place.mover._commands)
+    (ended,) = place.move(rows)
+    assert ended.state is MoveState.DONE
+    assert place.server.raws("Junk") == [ONE]
+    (ours,) = place.server.refs("Junk")
+    assert "\\Deleted" not in place.server.flags(ours)
+
+
+def test_twins_of_one_batch_are_both_kept():
+    place = Place()
+    place.server.id_kind = "guid"
+    place.server.deliver(ONE)
+    place.server.deliver(ONE)
+    for folder in place.server.folders.values():
+        for mail in folder.mails.values():
+            mail.email_id = "same"
+    ended = place.move(place.intents())
+    assert [row.state for row in ended] == [MoveState.DONE, MoveState.DONE]
+    assert place.server.raws("Junk") == [ONE, ONE]
+
+
+def test_a_locked_mail_is_left_to_the_other_daemon():
+    place = Place()
+    ref = place.server.deliver(ONE)
+    place.server.set_flags(ref, [LOCK_KEYWORD])
+    (ended,) = place.move(place.intents())
+    assert ended.state is MoveState.ABANDONED
+    assert place.server.raws("INBOX") == [ONE]
+
+
+def test_a_large_batch_goes_in_parts():
+    place = Place()
+    for number in range(BATCH * 2 + 5):
+        place.server.deliver(b"Subject: %d\r\n\r\n" % number)
+    ended = place.move(place.intents())
+    assert {row.state for row in ended} == {MoveState.DONE}
+    assert sum(command.startswith("MOVE") for command in place.server.commands) == 3
+    assert [row.id for row in ended] == sorted(row.id for row in ended)
+
+
+def test_an_old_intent_is_given_up():
+    place = Place()
+    place.server.deliver(ONE)
+    place.intents()
+    place.now += REDO_SECONDS + 1
+    (ended,) = place.mover.recover()
+    assert ended.state is MoveState.ABANDONED
+    assert place.server.raws("INBOX") == [ONE]
+
+
+def test_a_busy_server_leaves_the_row_open():
+    place = Place()
+    place.server.deliver(ONE)
+    rows = place.intents()
+
+    def busy() -> None:
+        raise ServerBusy("come back later")
+
+    place.when("MOVE", busy)
+    with pytest.raises(ServerBusy):
+        place.move(rows)
+    assert len(place.journal.open_moves("test")) == 1
+    (ended,) = place.mover.recover()
+    assert ended.state is MoveState.DONE
+    assert not place.server.flagged(LOCK_KEYWORD)
+
+
+def test_the_journal_fails_before_anything_is_sent():
+    """A full disk: no intent, no move."""
+    place = Place()
+    place.server.deliver(ONE)
+    rows = place.intents()
+
+    def full(kind, record):
+        raise OSError(28, "No space left on device")
+
+    place.journal.before = full
+    with pytest.raises(OSError, match="space"):
+        place.move(rows)
+    assert not any(command.startswith(("MOVE", "COPY", "LOCK")) for command in place.server.commands)
+    assert place.server.raws("INBOX") == [ONE]
+
+
+@pytest.mark.parametrize("after", range(1, 5))
+def test_the_journal_fails_in_the_middle(after):
+    place = Place(move=False)
+    place.server.deliver(ONE)
+    rows = place.intents()
+    left = [after]
+
+    def full(kind, record):
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(28, "No space left on device")
+
+    place.journal.before = full
+    with contextlib.suppress(OSError):
+        place.move(rows)
+    place.journal.before = None
+    MemoryMover(MemorySession(place.server), place.journal, use_lock=True).recover()
+    assert place.server.bodies() == {ONE: 1}
+    assert place.server.raws("Junk") == [ONE]
+    assert not place.journal.open_moves("test")
+
+
+def test_uid_expunge_that_is_not_understood():
+    """Offered and refused: plain EXPUNGE, as long as every marked mail is ours."""
+    place = Place(move=False)
+    place.server.deliver(ONE)
+
+    def refuse(folder, uids):
+        raise ProtocolFault("BAD")
+
+    place.mover._commands.expunge = refuse
+    (ended,) = place.move(place.intents())
+    assert (ended.state, ended.error) == (MoveState.DONE, "")
+    assert place.server.bodies() == {ONE: 1}
+
+
+def test_expunge_without_right_takes_the_copy_back():
+    place = Place(move=False)
+    place.server.deliver(ONE)
+    real = place.mover._commands.expunge
+
+    def refuse(folder, uids):
+        if folder.name == INBOX:
+            raise FolderRefused("You may not.")
+        real(folder, uids)
+
+    place.mover._commands.expunge = refuse
+    (ended,) = place.move(place.intents())
+    assert (ended.state, ended.error) == (MoveState.FAILED, "You may not.")
+    assert place.server.raws("INBOX") == [ONE]
+    assert place.server.bodies() == {ONE: 1}
+    assert not place.server.flagged("\\Deleted")
+
+
+def test_same_folder_and_missing_source():
+    place = Place()
+    place.server.deliver(ONE)
+    (ended,) = place.move(place.intents(target=INBOX))
+    assert ended.state is MoveState.ABANDONED
+    place.server.create("Old")
+    place.server.deliver(ONE, "Old")
+    rows = place.intents(folder=FolderName("Old"))
+    place.server.drop_folder("Old")
+    (ended,) = place.move(rows)
+    assert ended.state is MoveState.ABANDONED
+    rows = place.intents()
+    place.server.drop_folder("Junk")
+    (ended,) = place.mover.recover()
+    assert ended.state is MoveState.ABANDONED or ended.state is MoveState.FAILED
+    assert place.server.raws("INBOX") == [ONE]
+
+
+def test_renamed_target_is_not_followed():
+    """Junk is renamed after our copy: the original stays, unmarked."""
+    place = Place(move=False)
+    place.server.deliver(ONE)
+    rows = place.intents()
+
+    def cut(command: str) -> None:
+        if command.startswith("COPY"):
+            raise ConnectionLost("cut")
+
+    place.server.after = cut
+    with pytest.raises(ConnectionLost):
+        place.move(rows)
+    place.server.after = None
+    place.server.rename_folder("Junk", "Old junk")
+    place.server.create("Junk")
+    MemoryMover(MemorySession(place.server), place.journal).recover()
+    assert ONE in place.server.raws("INBOX")
+    assert not place.journal.open_moves("test")
