@@ -24,7 +24,7 @@ from spamd.errors import (
     SignInError,
     SignInExpired,
 )
-from spamd.mailbox.connection import connect
+from spamd.mailbox.connection import connect, tls_context
 from spamd.mailbox.session import ImapSession, open_session
 from tests.servers.mailhost import PASSWORD, free_port, mail, nothing_lost
 from tests.servers.scripted import CLOSE, answer, expect, opened, sign_in
@@ -89,6 +89,12 @@ def test_2_tls_to_a_plain_port(dovecot):
     account = replace(host.account("u"), tls=TlsMode.IMPLICIT)
     with pytest.raises(ConnectionLost, match="does not speak TLS"):
         connect(account, PASSWORD)
+
+
+def test_connections_share_what_they_trust(dovecot):
+    """The system's authorities are a megabyte: once for all, not once per connection."""
+    assert tls_context() is tls_context()
+    assert tls_context(dovecot().ca_file) is not tls_context()
 
 
 def test_bad_ca_file(dovecot, tmp_path):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spamd.errors import MailboxError
+from spamd.mailbox.border import border, refused
 from spamd.mailbox.protocol import (
     Literal,
     Reply,
@@ -21,6 +25,7 @@ from spamd.mailbox.protocol import (
     search_result,
     split_response,
 )
+from spamd.mailbox.session import fingerprint, message_id
 
 
 @given(st.sets(st.integers(1, 4_000_000_000), max_size=50))
@@ -135,3 +140,43 @@ def test_quoting(value, sent):
 def test_what_cannot_be_quoted_travels_as_literal(value):
     """Nobody gets a command of their own into the stream by a clever folder name."""
     assert isinstance(quote(value), Literal)
+
+
+LINES = st.lists(st.binary(max_size=60), max_size=6)
+
+
+@given(LINES, st.binary(max_size=60))
+def test_nonsense_never_gets_out_as_a_foreign_error(lines, text):
+    """Whatever a server sends: either it is understood, or it is one of our errors."""
+    nonsense = reply(*lines, text=text, status=b"NO")
+    copyuid(nonsense)
+    assert isinstance(refused(nonsense, "UID MOVE", host="h", what="Junk"), MailboxError)
+    with contextlib.suppress(MailboxError), border("h"):
+        search_result(nonsense)
+    for response in nonsense.responses:
+        claimed_uid(response)
+        with contextlib.suppress(MailboxError), border("h"):
+            fetch_attributes(Response(b"FETCH", 1, response.sources))
+
+
+@given(st.binary(max_size=300))
+def test_any_header_has_a_message_id_and_a_fingerprint(header):
+    assert isinstance(message_id(header), str)
+    assert fingerprint(header) == fingerprint(header.replace(b"\r\n", b"\n"))
+
+
+@pytest.mark.parametrize(
+    ("header", "found"),
+    [
+        (b"Message-ID: <a@b>\r\n", "a@b"),
+        (b"MESSAGE-id:\r\n\t<a@b>\r\n\r\n", "a@b"),
+        (b"Message-Id: a@b\r\n", "a@b"),
+        (b"X: 1\r\nMessage-ID: <first@b> <second@b>\r\n", "first@b"),
+        (b"In-Reply-To: <other@b>\r\n", ""),
+        (b"X-Message-ID: <other@b>\r\n", ""),
+        (b"Message-ID:\r\nSubject: <no@b>\r\n", ""),
+        (b"", ""),
+    ],
+)
+def test_message_ids(header, found):
+    assert message_id(header) == found
