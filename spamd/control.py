@@ -70,7 +70,7 @@ from spamd.domain import (
     MoveState,
     Verdict,
 )
-from spamd.errors import MailboxError, NotFound, RequestError, SpamdError
+from spamd.errors import NotFound, RequestError, SpamdError
 from spamd.judgement.evidence import upper_bound
 from spamd.store.judgements import DISPLAYS
 
@@ -384,7 +384,7 @@ class Control:
             raw = self._engine.fetch_mail(mail.account, mail.identity)
             if raw is None:
                 missing = "The mail is not in a folder spamd reads any more, so its words cannot be shown."
-        except MailboxError as error:
+        except SpamdError as error:  # no connection, no such account any more, no secret
             missing = f"The mail could not be read now: {error.title}"
         evidence = self.account(mail.account).state.evidence if self._has_account(mail.account) else None
         stored = Why(

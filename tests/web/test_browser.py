@@ -28,10 +28,8 @@ SECONDS = 60_000  # milliseconds: generous, the machine may be busy
 
 PAGES = [
     "/",
-    "/?show=junk",
     "/review",
     "/labels",
-    "/search",
     "/search?q=ticket",
     "/why/{why}",
     "/similar/{why}",
@@ -94,11 +92,16 @@ def visit(browser):
     assert not trouble
 
 
-def violations(page) -> list[str]:
-    """WCAG 2.1 A and AA, by axe-core (injected past the page's policy, which allows no other script)."""
-    found = Axe().run(
-        page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]}
-    )
+def violations(page, only: str = "") -> list[str]:
+    """WCAG 2.1 A and AA, by axe-core (injected past the page's policy, which allows no other script).
+
+    Of long lists only the first rows: the others are made the same way.
+    """
+    rules = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]
+    wanted = {"type": "rule", "values": [only]} if only else {"type": "tag", "values": rules}
+    alike = [".mail:nth-child(n+5)", "tbody tr:nth-child(n+5)", ".question:nth-child(n+4)"]
+    context = {"exclude": [[one] for one in alike]}
+    found = Axe().run(page, context=context, options={"runOnly": wanted, "resultTypes": ["violations"]})
     return [
         f"{one['id']}: {node['html'][:160]} {node.get('failureSummary', '')[:200]}"
         for one in found.response["violations"]
@@ -113,7 +116,7 @@ def test_every_page_is_accessible_and_fits_a_phone(world, visit, path):
     assert page.title().endswith("· spamd")
     assert violations(page) == []
     page.emulate_media(color_scheme="dark")
-    assert violations(page) == []
+    assert violations(page, only="color-contrast") == []
     page.set_viewport_size({"width": 360, "height": 740})
     wide = page.evaluate(
         "[...document.querySelectorAll('body *')].filter((one) => !one.closest('.scroll, pre, .skip, .unseen')"

@@ -1,0 +1,220 @@
+"""Control on its own: what it does at the edges, where pages and API only pass on what it says."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+
+import pytest
+
+from spamd import settings
+from spamd.answers import AccountPhase, AccountState
+from spamd.control import Feed, list_value
+from spamd.domain import Account, AccountName, Identity, Label, LabelSource, MoveState, Verdict
+from spamd.errors import ConnectionLost, NotFound, RequestError
+from tests.web.world import HOME, JUNK_RAW, WORK, World
+
+
+@pytest.fixture
+def world(tmp_path):
+    made = World(tmp_path / "world", hostile=False)
+    yield made
+    made.close()
+
+
+def test_nothing_is_known_at_first(tmp_path):
+    empty = World(tmp_path / "empty", accounts=False, mails=False)
+    try:
+        control = empty.control
+        assert control.status().headline == "No account yet." and not control.status().paused
+        assert control.recent() == control.review() == control.search("x") == control.lists() == ()
+        assert control.trends(30).promises == () and sum(d.junk for d in control.trends(30).daily) == 0
+        assert control.undo(since=0.0).count == 0
+        with pytest.raises(RequestError, match="no account"):
+            control.teach_mail(JUNK_RAW, Label.SPAM)
+        with pytest.raises(NotFound):
+            control.account("home")
+        assert control.try_mail(JUNK_RAW).junk_threshold == empty.scorer.card.junk_threshold
+    finally:
+        empty.close()
+
+
+def test_the_worst_state_of_an_account_is_the_headline(world):
+    for phase, word in (
+        (AccountPhase.BRAKE, "too much"),
+        (AccountPhase.SIGN_IN, "sign in"),
+        (AccountPhase.ERROR, "problem"),
+        (AccountPhase.OFFLINE, "not connected"),
+        (AccountPhase.STARTING, "Starting"),
+        (AccountPhase.WATCHING, "Watching"),
+    ):
+        world.engine.states[WORK] = AccountState(WORK, phase)
+        assert word in world.control.status().headline
+    world.engine.states = {name: AccountState(name, AccountPhase.PAUSED) for name in (HOME, WORK)}
+    assert world.control.status().headline == "Paused."
+
+
+def test_an_account_the_daemon_has_not_started_yet_is_shown(world):
+    settings.add_account(
+        world.paths.config_file, Account(AccountName("new"), host="imap.new.example", user="me")
+    )
+    assert world.control.account("new").state.phase is AccountPhase.STARTING
+
+
+def test_a_mail_that_cannot_be_read_still_has_its_verdict(world):
+    for error in (ConnectionLost("No network."), NotFound("There is no such account.")):
+        world.engine.fetch_error = error
+        why = world.control.why(world.why_id)
+        assert why.verdict is Verdict.JUNK and error.title in why.missing and why.reasons == ()
+    world.engine.fetch_error = None
+    world.engine.mails.clear()
+    assert "not in a folder" in world.control.why(world.why_id).missing
+
+
+def test_explaining_teaches_nothing(world):
+    before = world.control.try_mail(JUNK_RAW)
+    for _ in range(5):
+        assert world.control.try_mail(JUNK_RAW).probability == before.probability
+    assert world.control.labels(limit=10_000) == world.control.labels(limit=10_000)
+
+
+def test_saying_the_same_twice_moves_once(world):
+    world.control.answer(world.why_id, Label.HAM)
+    world.control.answer(world.why_id, Label.HAM)
+    assert len([call for call in world.engine.calls if call[0] == "put_back"]) == 1
+
+
+def test_an_answer_without_a_move(world):
+    unsure = next(item.judgement for item in world.control.review(50) if item.cause == "unsure")
+    assert world.control.answer(unsure.id, Label.SPAM, move=False).move == "none"
+    assert not [call for call in world.engine.calls if call[0] == "file_junk"]
+
+
+def test_a_held_label_is_asked_about_first_and_settled_by_the_answer(world):
+    first = world.control.review(1)[0]
+    assert first.cause == "held" and first.suggestion is Label.SPAM and "found in a folder" in first.question
+    world.control.answer(first.judgement.id, Label.HAM)
+    assert "held" not in {item.cause for item in world.control.review(50)}
+    assert world.control.label_of(first.judgement.account, first.judgement.identity).label is Label.HAM
+
+
+def test_a_label_taken_back_is_as_if_never_said(world):
+    mail = next(item.judgement for item in world.control.review(50) if item.cause == "unsure")
+    before = world.control.try_mail(JUNK_RAW).probability
+    world.control.answer(mail.id, Label.SPAM)
+    world.control.forget_label(mail.account, mail.identity)
+    assert world.control.try_mail(JUNK_RAW).probability == pytest.approx(before, abs=0.01)
+    assert world.control.judgement(mail.id).label is None
+
+
+def test_undo_leaves_out_what_was_refused_or_is_under_way(world):
+    since = world.now - 40 * 86400
+    count = world.control.undo(since=since).count
+    moves = [m for m in world.store.moves(since=since) if m.kind == "junk" and m.state is MoveState.DONE]
+    world.store.advance(replace(moves[0], state=MoveState.FAILED))
+    plan = world.control.undo(since=since)
+    assert plan.count == count - 1 and moves[0].id not in {item.move_id for item in plan.items}
+
+
+def test_undo_of_one_account_leaves_the_other(world):
+    plan = world.control.undo(since=0.0, account="home")
+    assert {item.account for item in plan.items} == {HOME}
+    assert world.control.undo(since=0.0, account="work").count == 0
+    with pytest.raises(NotFound):
+        world.control.undo(since=0.0, account="nobody")
+
+
+def test_imported_labels_are_checked(world):
+    good = world.control.export_labels()[0]
+    strange = [
+        replace(good, account=AccountName("nobody")),
+        replace(good, identity=Identity("hash:unknown")),
+        replace(good, weight=-1.0),
+        replace(good, weight=1e9),
+    ]
+    assert world.control.import_labels(strange).added == 0
+    assert not [call for call in world.engine.calls if call == ("rebuild",)]
+    result = world.control.import_labels([replace(good, label=Label.HAM, at=world.now)])
+    assert result.added == 1
+    assert world.store.label_of(good.account, good.identity).source is LabelSource.IMPORT
+
+
+def test_settings_are_all_or_nothing(world):
+    from spamd.errors import ConfigError
+
+    with pytest.raises(ConfigError):
+        world.control.set_settings({"keep_days": "30", "night_start": "noon"})
+    assert settings.load(world.paths.config_file).keep_days == 90
+    world.control.set_settings({"keep_days": "30"})
+    assert ("reload",) in world.engine.calls
+
+
+def test_settings_changed_by_hand_are_seen(world):
+    from spamd.paths import write_private
+
+    assert {one.name: one.value for one in world.control.settings()}["keep_days"] == "90"
+    text = world.paths.config_file.read_text()
+    write_private(world.paths.config_file, ("keep_days = 31\n" + text).encode())
+    assert {one.name: one.value for one in world.control.settings()}["keep_days"] == "31"
+
+
+def test_figures_kept_for_a_moment_do_not_outlive_an_answer(world):
+    waiting = world.control.review_waiting()
+    world.control.answer(world.control.review(1)[0].judgement.id, Label.HAM)
+    assert world.control.review_waiting() == waiting - 1
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("a@b.example", "a@b.example"),
+        (" <A@B.Example> ", "a@b.example"),
+        ("@b.example", "b.example"),
+        ("b.example.", "b.example"),
+        ("xn--bcher-kva.example", "xn--bcher-kva.example"),
+    ],
+)
+def test_list_values(text, value):
+    assert list_value(text) == value
+
+
+@pytest.mark.parametrize(
+    "text", ["", "b", "a@b", "a b.example", "a@b..example", "a\nb.example", "a@b.example\x00", "<>"]
+)
+def test_what_is_no_list_value(text):
+    with pytest.raises(RequestError):
+        list_value(text)
+
+
+def test_the_feed_tells_every_listener_and_forgets_those_who_left():
+    feed, heard = Feed(lambda: 5.0), []
+    forget = feed.listen(heard.append)
+    feed.listen(heard.append)
+    feed.publish("state", {"x": 1})
+    forget()
+    forget()
+    feed.publish("verdict", {})
+    assert [(one.kind, one.at) for one in heard] == [("state", 5.0), ("state", 5.0), ("verdict", 5.0)]
+
+
+def test_many_threads_ask_at_once(world):
+    """Pages, tray and add-on at the same time, while answers come in."""
+    trouble = []
+
+    def ask():
+        try:
+            for _ in range(10):
+                world.control.status()
+                world.control.recent(limit=20)
+                world.control.review(10)
+        except Exception as error:  # noqa: BLE001 whatever it is, it belongs to the test
+            trouble.append(error)
+
+    threads = [threading.Thread(target=ask) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for item in world.control.review(10):
+        world.control.answer(item.judgement.id, Label.SPAM)
+    for thread in threads:
+        thread.join(120)
+    assert trouble == []
