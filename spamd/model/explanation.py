@@ -19,7 +19,7 @@ from spamd.model.personal import KeptVector
 from spamd.model.runtime import Floats, Ints, MailVector
 
 CHECKED = 60  # candidates that are taken away one by one
-NOTEWORTHY = 0.02  # smaller changes of the logit are no reason
+NOTEWORTHY = 0.005  # smaller changes of the logit are no reason
 SHOWN_KINDS = frozenset({"word", "link", "fact", "sender"})
 
 

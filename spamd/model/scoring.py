@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -23,7 +24,7 @@ from spamd.model.runtime import Floats, MailVector, Runtime
 REMEMBERED_FROM = (
     0.5  # weight of a label from which copies follow it: the person's own word, not implicit evidence
 )
-COPY_LOGIT = 6.0  # calibrated logit a copy gets at least (or at most, for ham)
+COPY_LOGIT = 10.0  # calibrated logit a copy gets at least (or at most, for ham)
 
 
 class Scorer:
@@ -98,7 +99,7 @@ class Scorer:
             np.log(max(self._card.junk_threshold, 0.5) / (1 - min(self._card.junk_threshold, 1 - 1e-9)))
         ) + 3
         if match.label is Label.SPAM:
-            return max(logit, (max(COPY_LOGIT, float(far)) - b) / a)
+            return max(logit, (max(COPY_LOGIT, far) - b) / a)
         return min(logit, (-COPY_LOGIT - b) / a)
 
     # explaining
@@ -127,13 +128,13 @@ class Scorer:
             )
 
     def copy_shift(self, vector: MailVector) -> float:
-        """How far the memory of copies moves this mail's logit."""
+        """How far the correction of its copy moves this mail's logit, lesson and memory together."""
         with self._lock:
             match = self.copies.match(vector)
             if match is None:
                 return 0.0
-            logit = float(self.logits([vector])[0])
-            return float(self._with_copy(logit, match)) - logit
+            below = self._prior(vector)
+            return self._with_copy(below + self.head.logit(vector), match) - below
 
     def _load_hints(self) -> tuple[str, Floats, Floats, base.Base] | None:
         if self._hints is None or self._hints[0] != self._card.sha256:

@@ -1,0 +1,160 @@
+"""Models on disk: taken whole or not at all, and never a bad one in service."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.unit.model.made import candidate
+
+from spamd import paths
+from spamd.domain import ModelId
+from spamd.errors import ModelError, SchemaMismatch
+from spamd.message.vector import SCHEMA
+from spamd.model.bundle import Bundles, read_card, verify
+
+
+@pytest.fixture
+def bundles(tmp_path: Path) -> Bundles:
+    return Bundles(tmp_path / "models", paths.shipped_model())
+
+
+def named(number: int) -> str:
+    return f"personal-{number:010d}"
+
+
+def install(bundles: Bundles, tmp_path: Path, number: int, keep: int = 3) -> None:
+    bundles.install(
+        candidate(tmp_path / f"c{number}", name=named(number), created_at=float(number)), keep=keep
+    )
+
+
+def test_the_shipped_model_has_this_versions_features() -> None:
+    assert verify(paths.shipped_model()).card.schema == SCHEMA, "run scripts/build_model.py"
+
+
+def test_the_shipped_model_is_small() -> None:
+    assert (paths.shipped_model() / "base.tflite").stat().st_size <= 1_500_000
+
+
+def test_without_a_personal_model_the_shipped_one_serves(bundles: Bundles) -> None:
+    assert bundles.current().card.id.startswith("base-")
+    assert [card.id for card in bundles.list()] == [bundles.current().card.id]
+    assert bundles.roll_back().card.id.startswith("base-")
+
+
+def test_an_installed_model_serves_and_can_be_gone_back_from(bundles: Bundles, tmp_path: Path) -> None:
+    for number in (1, 2, 3):
+        install(bundles, tmp_path, number)
+    assert bundles.current().card.id == named(3)
+    assert bundles.roll_back().card.id == named(2)
+    assert bundles.current().card.id == named(2)
+    assert bundles.roll_back(ModelId(named(3))).card.id == named(3)
+    assert bundles.reset().card.id.startswith("base-")
+    assert bundles.current().card.id.startswith("base-")
+    assert bundles.roll_back(ModelId(named(1))).card.id == named(1)
+    assert bundles.roll_back(bundles.shipped().card.id).card.id.startswith("base-")
+    with pytest.raises(ModelError):
+        bundles.roll_back(ModelId("../models"))
+
+
+def test_at_least_three_are_kept(bundles: Bundles, tmp_path: Path) -> None:
+    for number in range(1, 7):
+        install(bundles, tmp_path, number, keep=1)
+    assert [card.id for card in bundles.list()][:-1] == [named(6), named(5), named(4)]
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty", "foreign", "missing"])
+def test_a_damaged_model_gives_way_to_the_one_before(bundles: Bundles, tmp_path: Path, damage: str) -> None:
+    install(bundles, tmp_path, 1)
+    install(bundles, tmp_path, 2)
+    path = bundles.current().path
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    harm = {
+        "flip": bytes(content),
+        "cut": bytes(content[:-1]),
+        "empty": b"",
+        "foreign": b"\x80\x04cos\nsystem\n",
+    }
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(harm[damage])
+    assert bundles.current().card.id == named(1)
+    assert list(bundles.refused) == [named(2)]
+    (tmp_path / "models" / named(1) / "card.json").write_text("{}")
+    assert bundles.current().card.id.startswith("base-")
+
+
+def test_a_model_of_other_features_is_refused(bundles: Bundles, tmp_path: Path) -> None:
+    folder = candidate(tmp_path / "c", name=named(1))
+    data = json.loads((folder / "card.json").read_text())
+    data["schema"] = "0" * 16
+    (folder / "card.json").write_text(json.dumps(data))
+    with pytest.raises(SchemaMismatch):
+        bundles.install(folder)
+    assert bundles.current().card.id.startswith("base-")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"id": "../../etc"},
+        {"id": ""},
+        {"calibration": [1.0]},
+        {"calibration": [float("nan"), 0.0]},
+        {"sha256": 5},
+        {"alpha": "much"},
+        {"files": {"../../secret": "0"}},
+        {"files": {"weights.npz": "0"}},
+    ],
+)
+def test_a_card_that_lies_is_refused(bundles: Bundles, tmp_path: Path, change: dict[str, object]) -> None:
+    folder = candidate(tmp_path / "c", name=named(1))
+    data = json.loads((folder / "card.json").read_text()) | change
+    (folder / "card.json").write_text(json.dumps(data))
+    with pytest.raises(ModelError):
+        bundles.install(folder)
+    assert bundles.current().card.id.startswith("base-")
+
+
+@pytest.mark.parametrize(
+    "pointer", ["", "{", "[]", '{"current": "../../x", "before": []}', '{"current": 5, "before": 5}']
+)
+def test_a_damaged_pointer_never_stops_the_scoring(bundles: Bundles, tmp_path: Path, pointer: str) -> None:
+    install(bundles, tmp_path, 1)
+    (tmp_path / "models" / "current").write_text(pointer)
+    assert bundles.current().card.id in (named(1), bundles.shipped().card.id)
+
+
+def test_a_half_written_model_is_never_seen(bundles: Bundles, tmp_path: Path) -> None:
+    install(bundles, tmp_path, 1)
+    half = tmp_path / "models" / ".incoming-999"
+    half.mkdir()
+    (half / "model.tflite").write_bytes(b"half")
+    assert [card.id for card in bundles.list()][:-1] == [named(1)]
+    install(bundles, tmp_path, 2)
+    assert not half.exists()
+
+
+def test_wiping_leaves_the_shipped_model(bundles: Bundles, tmp_path: Path) -> None:
+    install(bundles, tmp_path, 1)
+    bundles.wipe()
+    assert bundles.current().card.id.startswith("base-")
+    assert len(bundles.list()) == 1
+
+
+def test_a_damaged_installation_says_so(tmp_path: Path) -> None:
+    (tmp_path / "shipped").mkdir()
+    with pytest.raises(ModelError) as caught:
+        Bundles(tmp_path / "models", tmp_path / "shipped").current()
+    assert "Install" in caught.value.hint
+
+
+def test_a_card_comes_back_as_it_was(tmp_path: Path) -> None:
+    folder = candidate(tmp_path / "c")
+    card = read_card(folder)
+    assert read_card(folder) == card
+    assert card.parent == read_card(paths.shipped_model()).id

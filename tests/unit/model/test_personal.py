@@ -1,0 +1,122 @@
+"""The instant head: one step per lesson, exact forgetting, and no lifting of all mail by one-sided lessons."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tests.unit.model.made import stored
+
+from spamd.domain import Identity, Label
+from spamd.errors import ModelError
+from spamd.message.vector import StoredVector
+from spamd.model.personal import InstantHead, Lesson, UsualMail
+
+
+def lesson(number: int, vector: StoredVector, label: Label, weight: float = 1.0) -> Lesson:
+    return Lesson(Identity(f"hash:{number}"), vector, label, weight, float(number))
+
+
+def test_a_lesson_moves_its_own_mail_at_once() -> None:
+    spam = stored(np.random.default_rng(1))
+    head = InstantHead()
+    assert head.logit(spam) == 0.0
+    head.teach(lesson(1, spam, Label.SPAM))
+    assert head.logit(spam) > 1.0
+    head.teach(lesson(1, spam, Label.HAM))  # the newer word on the same mail
+    assert head.logit(spam) < -1.0
+    assert len(head) == 1
+
+
+@pytest.mark.parametrize("label", list(Label))
+def test_labels_of_one_class_hardly_move_other_mail(label: Label) -> None:
+    rng = np.random.default_rng(2)
+    head = InstantHead()
+    for _ in range(50):
+        head.see(stored(rng))
+    others = [stored(rng, start=40_000) for _ in range(50)]
+    for number in range(20):
+        head.teach(lesson(number, stored(rng), label))
+    moved = np.array([head.logit(vector) for vector in others])
+    assert abs(moved.mean()) < 0.5
+    assert np.abs(moved).max() < 1.0
+
+
+def test_a_light_label_moves_less() -> None:
+    vector = stored(np.random.default_rng(3))
+    full, light = InstantHead(), InstantHead()
+    full.teach(lesson(1, vector, Label.HAM))
+    light.teach(lesson(1, vector, Label.HAM, weight=0.3))
+    assert full.logit(vector) < light.logit(vector) < 0
+
+
+def test_forgetting_is_exact() -> None:
+    rng = np.random.default_rng(4)
+    mails = [stored(rng) for _ in range(12)]
+    with_it, without = InstantHead(), InstantHead()
+    for number, vector in enumerate(mails):
+        label = Label.SPAM if number % 3 else Label.HAM
+        with_it.teach(lesson(number, vector, label))
+        if number != 5:
+            without.teach(lesson(number, vector, label))
+    assert with_it.logit(mails[5]) != without.logit(mails[5])
+    assert with_it.forget(Identity("hash:5"))
+    assert [with_it.logit(vector) for vector in mails] == [without.logit(vector) for vector in mails]
+    assert not with_it.forget(Identity("hash:5"))
+
+
+def test_the_state_comes_back() -> None:
+    rng = np.random.default_rng(5)
+    mails = [stored(rng) for _ in range(5)]
+    head = InstantHead()
+    for number, vector in enumerate(mails):
+        head.see(vector)
+        head.teach(lesson(number, vector, Label.SPAM if number % 2 else Label.HAM))
+    head.rebuild(list(head.lessons()))
+    again = InstantHead.from_state(head.state())
+    np.testing.assert_allclose(
+        [again.logit(vector) for vector in mails], [head.logit(vector) for vector in mails], atol=0.02
+    )
+    assert len(InstantHead.from_state(InstantHead().state())) == 0
+
+
+@pytest.mark.parametrize("state", [b"", b"no zip", b"PK\x03\x04" + b"\0" * 40])
+def test_a_damaged_state_is_refused(state: bytes) -> None:
+    with pytest.raises(ModelError):
+        InstantHead.from_state(state)
+
+
+def test_a_cut_state_is_refused() -> None:
+    head = InstantHead()
+    head.teach(lesson(1, stored(np.random.default_rng(6)), Label.SPAM))
+    state = head.state()
+    for length in range(0, len(state) - 1, max(1, len(state) // 23)):
+        with pytest.raises(ModelError):
+            InstantHead.from_state(state[:length])
+
+
+def test_an_empty_mail_teaches_nothing_and_breaks_nothing() -> None:
+    nothing = np.zeros(0, np.int32)
+    empty = StoredVector(nothing, np.zeros(3, np.float32), nothing, np.zeros(66, np.uint32))
+    head = InstantHead()
+    head.see(empty)
+    head.teach(lesson(1, empty, Label.SPAM))
+    assert head.logit(empty) == 0.0
+
+
+def test_old_lessons_leave_a_full_head() -> None:
+    rng = np.random.default_rng(7)
+    head = InstantHead(capacity=3)
+    for number in range(5):
+        head.teach(lesson(number, stored(rng), Label.SPAM))
+    assert [str(one.identity) for one in head.lessons()] == ["hash:2", "hash:3", "hash:4"]
+
+
+def test_the_usual_mail_is_a_decaying_mean() -> None:
+    usual = UsualMail(10, span=4)
+    for _ in range(3):
+        usual.see(np.array([1, 2], np.int32))
+    usual.see(np.array([2, 3], np.int32))
+    np.testing.assert_allclose(usual.share(np.array([1, 2, 3], np.int32)), [0.75, 1.0, 0.25], atol=1e-6)
+    for _ in range(200):
+        usual.see(np.array([5], np.int32))
+    np.testing.assert_allclose(usual.share(np.array([1, 5], np.int32)), [0.0, 1.0], atol=1e-6)

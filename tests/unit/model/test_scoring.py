@@ -1,0 +1,182 @@
+"""The scorer on the shipped model: lessons count at once, copies follow, models are swapped between two mails."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.unit.model.made import MODERN_HAM, candidate, flood, mail
+
+from spamd import paths
+from spamd.domain import Identity, Label
+from spamd.errors import ModelError, SchemaMismatch
+from spamd.message.vector import StoredVector, pack, unpack, vectorise
+from spamd.model.base import load
+from spamd.model.bundle import Bundles
+from spamd.model.explanation import explain
+from spamd.model.runtime import Runtime, interpreter_class
+from spamd.model.scoring import Scorer
+
+
+@pytest.fixture
+def bundles(tmp_path: Path) -> Bundles:
+    return Bundles(tmp_path / "models", paths.shipped_model())
+
+
+@pytest.fixture
+def scorer(bundles: Bundles) -> Scorer:
+    return Scorer(bundles)
+
+
+def test_one_correction_decides_the_very_next_copies(scorer: Scorer) -> None:
+    before = scorer.score(vectorise(flood(1)), arrived=False)
+    assert before.copy_of is None
+    scorer.teach(vectorise(flood(0)), Identity("a"), Label.HAM)
+    assert scorer.score(vectorise(flood(1))).probability < 0.01
+    scorer.teach(vectorise(flood(2)), Identity("b"), Label.SPAM)
+    after = scorer.score(vectorise(flood(3)))
+    assert after.copy_of is Label.SPAM
+    assert after.probability >= scorer.card.junk_threshold
+    assert scorer.forget(Identity("b"))
+    assert scorer.score(vectorise(flood(3))).copy_of is Label.HAM
+    assert scorer.forget(Identity("a"))
+    assert scorer.score(vectorise(flood(1)), arrived=False) == before
+
+
+def test_the_stored_vector_gets_the_same_score(scorer: Scorer) -> None:
+    features = vectorise(MODERN_HAM[0].read_bytes())
+    assert scorer.score(features, arrived=False) == scorer.score(unpack(pack(features)), arrived=False)
+
+
+def test_twenty_spam_lessons_do_not_lift_good_mail(scorer: Scorer) -> None:
+    ham = [vectorise(path.read_bytes()) for path in MODERN_HAM]
+    for features in ham[
+        ::2
+    ]:  # what this mailbox's mail has in common is known from what arrives, without any label
+        scorer.score(features)
+    ham = ham[1::2]
+    before = scorer.logits(ham)
+    for seed in range(20):
+        text = f"{flood(seed).decode()} {seed} buy now the best offer number {seed * 7} of this week"
+        scorer.teach(vectorise(text.encode()), Identity(str(seed)), Label.SPAM)
+    lift = scorer.logits(ham) - before
+    assert lift.mean() < 0.3
+    assert lift.max() < 1.5
+
+
+def test_rebuild_teaches_only_what_the_model_does_not_know(scorer: Scorer) -> None:
+    features = vectorise(flood(0))
+    known = scorer.card.known_until
+    scorer.rebuild([(Identity("old"), features, Label.SPAM, 1.0, known - 1)])
+    assert len(scorer.head) == 0
+    assert scorer.copy_of(features) is not None  # copies are remembered all the same
+    scorer.rebuild([(Identity("new"), features, Label.SPAM, 1.0, known + 1)])
+    assert len(scorer.head) == 1
+
+
+def test_weak_evidence_has_no_copies(scorer: Scorer) -> None:
+    scorer.teach(vectorise(flood(0)), Identity("a"), Label.HAM, weight=0.3)
+    assert scorer.score(vectorise(flood(1))).copy_of is None
+
+
+def test_another_model_is_swapped_in_while_mail_arrives(
+    scorer: Scorer, bundles: Bundles, tmp_path: Path
+) -> None:
+    features = [vectorise(path.read_bytes()) for path in MODERN_HAM[:5]]
+    names = [f"personal-{number:010d}" for number in range(4)]
+    expected = {str(scorer.card.id), *names}
+    seen: set[str] = set()
+    wrong: list[Exception] = []
+    stop = threading.Event()
+
+    def arrive() -> None:
+        try:
+            while not stop.is_set():
+                seen.update(str(scorer.score(one).model_id) for one in features)
+        except Exception as error:  # noqa: BLE001 - reported below, whatever it is
+            wrong.append(error)
+
+    threads = [threading.Thread(target=arrive) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for number, name in enumerate(names):
+        bundles.install(candidate(tmp_path / name, name=name, created_at=float(number)))
+        assert scorer.reload()
+        assert not scorer.reload()
+    stop.set()
+    for thread in threads:
+        thread.join(60)
+    assert not wrong
+    assert seen <= expected
+    assert scorer.card.id == names[-1]
+
+
+def test_a_vector_of_other_features_is_refused(scorer: Scorer) -> None:
+    ids = np.arange(3, dtype=np.int32)
+    with pytest.raises(SchemaMismatch):
+        scorer.score(StoredVector(ids, np.zeros(2, np.float32), ids, np.zeros(66, np.uint32)))
+
+
+def test_any_length_of_mail_is_scored(scorer: Scorer) -> None:
+    features = vectorise(mail("x", "word"))
+    for count in (0, 1, 255, 256, 257, 1024, 1025, 4096):
+        ids = np.arange(count, dtype=np.int32)
+        score = scorer.score(StoredVector(ids, features.dense, ids, features.fingerprint))
+        assert np.isfinite(score.logit)
+        assert 0 <= score.probability <= 1
+
+
+def test_the_file_says_what_the_shipped_numbers_say() -> None:
+    """base.tflite and reference.npz are one model."""
+    base = load(paths.shipped_model()).base
+    vectors = [vectorise(path.read_bytes()) for path in MODERN_HAM]
+    logits, totals = Runtime(paths.shipped_model() / "base.tflite").score_logits(vectors)
+    np.testing.assert_allclose(logits, base.logits(vectors), atol=0.02)
+    np.testing.assert_allclose(totals, 0.7 * logits, atol=1e-3)
+
+
+def test_no_modern_good_mail_is_junk_to_the_shipped_model(scorer: Scorer) -> None:
+    above = [
+        path.name
+        for path in MODERN_HAM
+        if scorer.score(vectorise(path.read_bytes()), arrived=False).probability >= scorer.card.junk_threshold
+    ]
+    assert above == []
+
+
+def test_without_an_interpreter_the_error_says_what_to_install() -> None:
+    with pytest.raises(ModelError) as caught:
+        interpreter_class(("no_such_module_at_all",))
+    assert "ai-edge-litert" in caught.value.hint
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 8, b"\x1c\0\0\0TFL"])
+def test_a_file_that_is_no_model_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "model.tflite"
+    path.write_bytes(content)
+    with pytest.raises(ModelError):
+        Runtime(path)
+
+
+def test_reasons_are_ordered_and_readable(scorer: Scorer) -> None:
+    features = vectorise(
+        mail("Cheap pills, act now!!!", "Buy cheap pills now at http://pills77.example/x, win $$$")
+    )
+    reasons = explain(features, scorer)
+    assert 0 < len(reasons) <= 12
+    assert {reason.kind for reason in reasons} <= {"word", "link", "fact", "sender"}
+    sizes = [abs(reason.contribution) for reason in reasons]
+    assert sizes == sorted(sizes, reverse=True)
+
+
+def test_a_lesson_shows_in_the_reasons(scorer: Scorer) -> None:
+    features = vectorise(
+        mail("Quarterly numbers", "Please see the xylophone figures before we meet on Friday.")
+    )
+    scorer.teach(features, Identity("a"), Label.SPAM)
+    reasons = explain(features, scorer, limit=60)
+    assert reasons[0].kind == "copy"
+    assert reasons[0].contribution > 0
+    assert any("xylophone" in reason.text for reason in reasons)
