@@ -95,9 +95,8 @@ class Scorer:
         """What was just corrected decides its copies: on the calibrated scale, so that any threshold is passed."""
         a, b = self._card.calibration
         a = max(a, 1e-3)
-        far = (
-            np.log(max(self._card.junk_threshold, 0.5) / (1 - min(self._card.junk_threshold, 1 - 1e-9)))
-        ) + 3
+        cut = min(max(self._card.junk_threshold, 0.5), 1 - 1e-9)
+        far = math.log(cut / (1 - cut)) + 3
         if match.label is Label.SPAM:
             return max(logit, (max(COPY_LOGIT, far) - b) / a)
         return min(logit, (-COPY_LOGIT - b) / a)

@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.unit.model.made import candidate
 
 from spamd import paths
 from spamd.domain import ModelId
 from spamd.errors import ModelError, SchemaMismatch
 from spamd.message.vector import SCHEMA
 from spamd.model.bundle import Bundles, read_card, verify
+from tests.unit.model.made import candidate
 
 
 @pytest.fixture

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from tests.unit.model.made import MODERN_HAM, flood, mail
-
 from spamd.domain import Label
 from spamd.message.vector import vectorise
 from spamd.model.copies import CopyMemory
+from tests.unit.model.made import MODERN_HAM, flood, mail
 
 
 def test_a_flood_is_known_after_one_correction() -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.unit.model.made import stored
 
 from spamd.domain import Identity, Label
 from spamd.errors import ModelError
 from spamd.message.vector import StoredVector
 from spamd.model.personal import InstantHead, Lesson, UsualMail
+from tests.unit.model.made import stored
 
 
 def lesson(number: int, vector: StoredVector, label: Label, weight: float = 1.0) -> Lesson:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.unit.model.made import MODERN_HAM, candidate, flood, mail
 
 from spamd import paths
 from spamd.domain import Identity, Label
@@ -18,6 +17,7 @@ from spamd.model.bundle import Bundles
 from spamd.model.explanation import explain
 from spamd.model.runtime import Runtime, interpreter_class
 from spamd.model.scoring import Scorer
+from tests.unit.model.made import MODERN_HAM, candidate, flood, mail
 
 
 @pytest.fixture
