@@ -9,10 +9,25 @@ export function say(key, ...values) {
   return browser.i18n.getMessage(key, values) || key;
 }
 
-/** A machine word such as "learning" below a prefix such as "decision". @param {string} prefix @param {string} word */
+/** @type {Record<string, string>} */
+const SIGNS = { "!": "exclamation", "?": "question", $: "dollar", "%": "percent", ">": "over " };
+
+/**
+ * A machine word such as "learning" below a prefix such as "decision"; "" where there is no translation.
+ * @param {string} prefix
+ * @param {string} word
+ */
 export function translated(prefix, word) {
-  const key = prefix + word.split(/[^a-zA-Z0-9]+/).filter(Boolean).map((part) => part[0].toUpperCase() + part.slice(1)).join("");
+  const parts = word.replace(/[!?$%>]/g, (sign) => SIGNS[sign]).split(/[^a-zA-Z0-9]+/);
+  const key = prefix + parts.map((part) => part.slice(0, 1).toUpperCase() + part.slice(1)).join("");
   return browser.i18n.getMessage(key) || "";
+}
+
+/** "links: shortener": a group and what was found in it. @param {string} text */
+function factSentence(text) {
+  const [group, ...rest] = text.split(": ");
+  const detail = rest.join(": ");
+  return `${translated("group", group) || group}: ${translated("fact", detail) || detail}`;
 }
 
 /** @param {number} probability 0..1. Never 0 % or 100 %: nothing is that certain. */
@@ -60,7 +75,7 @@ export function decisionSentence(decision) {
 
 /** @param {Reason} reason @returns {{kind: string, text: string, towards: "spam" | "ham", strength: number}} */
 export function reasonView(reason) {
-  const text = reason.kind === "fact" ? translated("fact", reason.text) || reason.text : reason.text;
+  const text = reason.kind === "fact" && reason.text.includes(": ") ? factSentence(reason.text) : reason.text;
   return {
     kind: translated("kind", reason.kind) || reason.kind,
     text,

@@ -21,7 +21,9 @@ export function thunderbird(locale = "en", nativeAnswer = noHost) {
     i18n: {
       getUILanguage: () => locale,
       getMessage: (key, values = []) =>
-        (messages[key]?.message ?? "").replace(/\$(\d)/g, (_, number) => [values].flat()[number - 1] ?? ""),
+        (messages[key]?.message ?? "").replace(/\$(\d|\$)/g, (_, hole) =>
+          hole === "$" ? "$" : ([values].flat()[hole - 1] ?? ""),
+        ),
     },
     storage: { session: area(), local: area() },
     runtime: {

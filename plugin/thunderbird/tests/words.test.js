@@ -36,6 +36,11 @@ test("machine words are translated, other words shown as they came", () => {
   assert.equal(decisionSentence({ reason: "score", explanation: "It looks like junk." }), "It looks like junk.");
   const word = reasonView({ kind: "word", text: "<b>gratis</b>", contribution: 8 });
   assert.deepEqual(word, { kind: "Wort", text: "<b>gratis</b>", towards: "spam", strength: 1 });
+  const fact = (text) => reasonView({ kind: "fact", text, contribution: 1 }).text;
+  assert.equal(fact("links: text differs"), "Links: Text zeigt anderes");
+  assert.equal(fact("text: $ rate"), "Text: Anteil $");
+  assert.equal(fact("new: thing"), "new: thing");
+  assert.equal(fact("plain"), "plain");
   assert.equal(reasonView({ kind: "new", text: "x", contribution: -1 }).kind, "new");
   assert.equal(troubleSentences(new NotConnected("not-running")).title, "spamd läuft nicht.");
   assert.equal(troubleSentences(new Error("boom")).hint, "boom");
