@@ -232,8 +232,8 @@ class Client:
         body = {"raw": wire.to_json(raw), "label": label.value, "account": account}
         return self._post(LabelRecord, "/teach", body, slow=True)
 
-    def identify(self, message_id: str) -> Identified:
-        return self._post(Identified, "/identify", {"message_id": message_id})
+    def identify(self, message_id: str, *, size: int | None = None) -> Identified:
+        return self._post(Identified, "/identify", {"message_id": message_id, "size": size})
 
     # -- undo
 

@@ -364,15 +364,24 @@ class Control:
         except (SpamdError, ValueError):  # of an older recipe
             return None
 
-    def identify(self, message_id: str) -> Identified:
-        """By the Message-ID header, with or without angle brackets; the newest where several share it."""
+    def identify(self, message_id: str, *, size: int | None = None) -> Identified:
+        """By the Message-ID header, with or without angle brackets.
+
+        Where several mails share it (anybody can copy one): that of this size in bytes, else the newest.
+        """
         wanted = message_id.strip().strip("<>").strip()
         if not wanted:
             raise RequestError("A Message-ID is needed.")
         known = self._store.judgement_by_message_id(wanted[:1000])
         if not known:
             return Identified(None, None, None)
-        return Identified(known[0], known[0].identity, known[0].account)
+        found = known[0]
+        if len(known) > 1 and size is not None:
+            found = next((one for one in known if self._is_of_size(one, size)), found)
+        return Identified(found, found.identity, found.account)
+
+    def _is_of_size(self, mail: Judgement, size: int) -> bool:
+        return any(one.size == size for one in self._store.sighting_of(mail.account, mail.identity))
 
     # -- why ---------------------------------------------------------------------------------------
 

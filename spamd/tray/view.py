@@ -100,7 +100,7 @@ def view(snapshot: Snapshot, now: float) -> View:
     if snapshot.trouble:
         lines.append(Item(snapshot.trouble))
     lines += [SEPARATOR, Item("Open spamd", Action(Deed.OPEN), default=True)]
-    lines += [Item(shorten(event.text), Action(Deed.OPEN, "events")) for event in status.needs_person[:3]]
+    lines += [Item(shorten(event.text), Action(Deed.OPEN, "log")) for event in status.needs_person[:3]]
     if status.review_waiting:
         lines.append(Item(f"Review {doubtful(status.review_waiting)}", Action(Deed.OPEN, "review")))
     if snapshot.moved:
@@ -155,7 +155,7 @@ def _moved(mail: Judgement, now: float) -> Item:
         answer = Item("Taken back: good mail")
     else:
         answer = Item("That was not junk", Action(Deed.NOT_JUNK, str(mail.id)))
-    return Item(text, children=(answer, Item("Why?", Action(Deed.OPEN, f"mail/{mail.id}"))))
+    return Item(text, children=(answer, Item("Why?", Action(Deed.OPEN, f"why/{mail.id}"))))
 
 
 def _account(account: AccountView) -> list[Item]:

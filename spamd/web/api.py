@@ -259,6 +259,7 @@ class TeachBody:
 @dataclass(frozen=True, slots=True)
 class IdentifyBody:
     message_id: str
+    size: int | None = None  # bytes, as IMAP tells it
 
 
 @dataclass(frozen=True, slots=True)
@@ -587,7 +588,7 @@ ROUTES: tuple[Route, ...] = (
         "/identify",
         "The judgement of a mail by its Message-ID",
         Identified,
-        lambda c, r: c.identify(r.body.message_id),
+        lambda c, r: c.identify(r.body.message_id, size=r.body.size),
         body=IdentifyBody,
     ),
     Route("POST", "/wipe", "Forget", Wiped, lambda c, r: c.wipe(r.body.what), body=WipeBody),

@@ -6,6 +6,7 @@ page it came from (303), so that reloading never does a thing twice.
 
 from __future__ import annotations
 
+import re
 import time
 import urllib.parse
 from collections.abc import Awaitable, Callable, Mapping
@@ -167,7 +168,8 @@ class Pages:
             self._access.bad_try()
             raise Refused(401, "This link was used already, or is too old.", "Open the pages again.")
         to = request.query_params.get("to", "").strip("/")
-        target = f"/{to}" if f"/{to}" in dict(NAVIGATION) or to in ("setup", "labels", "undo") else "/"
+        known = f"/{to}" in dict(NAVIGATION) or to in ("setup", "labels", "undo")
+        target = f"/{to}" if known or re.fullmatch(r"why/[0-9]{1,18}", to) else "/"
         response = HTMLResponse(self._templates.get_template("open.html").render(target=target))
         response.set_cookie(self._cookie, session, httponly=True, samesite="strict", path="/")
         return response

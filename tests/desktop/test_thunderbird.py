@@ -237,6 +237,24 @@ def test_a_mail_the_daemon_never_judged_is_tried_and_moved_by_thunderbird(world:
     world.thunderbird.close_popup()
 
 
+def test_a_copied_message_id_does_not_borrow_a_verdict(world: World) -> None:
+    """Two mails, one Message-ID: each shows its own verdict, told apart by their size."""
+    good = world.arrive("twin")
+    world.daemon.judged(good)
+    world.thunderbird.open_mail(good)
+    world.thunderbird.wait_for_button(title="Good mail")
+    world.arrive("twin", bad=True)
+    client = world.daemon.client
+    world.daemon.until(
+        lambda: [one for one in client.judgements(verdict=Verdict.JUNK) if one.subject.endswith(": twin")],
+        "the second mail was not judged",
+    )
+    world.thunderbird.open_mail(good, "Junk")
+    world.thunderbird.wait_for_button(title="Junk", badge="!")
+    world.thunderbird.open_mail(good)
+    world.thunderbird.wait_for_button(title="Good mail", image="icons/keep.svg")
+
+
 def test_review_in_a_tab_and_its_count_on_the_button(world: World) -> None:
     client = world.daemon.client
     client.set_mode(world.daemon.account.name, Mode.SUGGESTING)

@@ -91,7 +91,7 @@ export async function request(method, path, body) {
 
 export const status = () => request("GET", "status");
 
-/** @param {{message_id: string}} mail @returns {Promise<Judgement | null>} */
+/** @param {{message_id: string, size: number | null}} mail @returns {Promise<Judgement | null>} */
 export async function identify(mail) {
   if (!mail.message_id) return null;
   return (await request("POST", "identify", mail)).judgement ?? null;

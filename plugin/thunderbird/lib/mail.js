@@ -3,12 +3,17 @@
 
 /**
  * What names a mail for the daemon. Thunderbird makes up "md5:…" for a mail without a Message-ID: that names nothing.
- * @param {{headerMessageId?: string}} header
- * @returns {{message_id: string}}
+ * Anybody can copy a Message-ID: the size tells such mails apart.
+ * @param {{headerMessageId?: string, size?: number}} header
+ * @returns {{message_id: string, size: number | null}}
  */
 export function identityOf(header) {
   const id = String(header.headerMessageId ?? "").trim();
-  return { message_id: /^md5:[0-9a-f]*$/i.test(id) ? "" : id.replace(/^<|>$/g, "") };
+  const { size = 0 } = header;
+  return {
+    message_id: /^md5:[0-9a-f]*$/i.test(id) ? "" : id.replace(/^<|>$/g, ""),
+    size: Number.isSafeInteger(size) && size > 0 ? size : null,
+  };
 }
 
 /**

@@ -6,10 +6,11 @@ const bytes = (text) => new TextEncoder().encode(text);
 const text = (raw) => new TextDecoder().decode(raw);
 
 test("a mail is named by its Message-ID, never by an invented one or its subject", () => {
-  assert.deepEqual(identityOf({ headerMessageId: "a@b.example", subject: "x" }), { message_id: "a@b.example" });
-  assert.deepEqual(identityOf({ headerMessageId: "<a@b>" }), { message_id: "a@b" });
-  assert.deepEqual(identityOf({ headerMessageId: "md5:0123456789abcdef" }), { message_id: "" });
-  assert.deepEqual(identityOf({}), { message_id: "" });
+  const named = { headerMessageId: "a@b.example", size: 10, subject: "x" };
+  assert.deepEqual(identityOf(named), { message_id: "a@b.example", size: 10 });
+  assert.deepEqual(identityOf({ headerMessageId: "<a@b>", size: 0 }), { message_id: "a@b", size: null });
+  assert.deepEqual(identityOf({ headerMessageId: "md5:0123456789abcdef" }), { message_id: "", size: null });
+  assert.deepEqual(identityOf({}), { message_id: "", size: null });
 });
 
 test("Thunderbird's own lines are not the mail's", () => {
