@@ -28,6 +28,9 @@ from spamd.message.wordlists import TOPICS
 
 _BITS: Final = 18
 BUCKETS: Final = 1 << _BITS  # personal ids
+LETTERS: Final = BUCKETS // 2
+"""Personal ids from here on are runs of letters, those below are everything else: words, links, facts, headers."""
+SPREAD: Final = 2.0
 BASE_BUCKETS: Final = 1 << _BITS  # base word ids, a space of their own
 DENSE: Final = dense_features.LENGTH
 DENSE_BODY: Final = dense_features.BODY
@@ -41,6 +44,7 @@ _BASE: Final = tuple(row for row in tokens.EXTRACTORS if row.part == "base")
 _PERSONAL: Final = tuple(row for row in tokens.EXTRACTORS if row.part == "personal")
 assert tokens.EXTRACTORS == _BASE + _PERSONAL  # base groups first
 _SALT: Final = {row.name: hashing.salt(f"{row.name}.{row.version}") for row in tokens.EXTRACTORS}
+_LETTERS: Final = np.array([LETTERS if row.kind == "letters" else 0 for row in _PERSONAL], np.int32)
 _SALTS: Final = np.array([_SALT[row.name] for row in tokens.EXTRACTORS], np.uint32)
 
 
@@ -48,7 +52,7 @@ def _schema() -> str:
     told = [f"{row.name} {row.version} {row.part}" for row in tokens.EXTRACTORS]
     told += [f"{name} {version} {names}" for name, version, names, _ in dense_features.GROUPS]
     told += [f"{topic} {sorted(words.split())}" for topic, words in TOPICS.items()]
-    told += [f"{_BITS} {LENGTH} {likeness.LENGTH} {likeness.VERSION} {_VERSION}"]
+    told += [f"{_BITS} {LENGTH} {likeness.LENGTH} {likeness.VERSION} {_VERSION} halves"]
     return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
 
 
@@ -166,13 +170,29 @@ def vectorise_mail(mail: Mail) -> Features:
     sizes = [part.size for part in found]
     ids = hashing.buckets(np.concatenate(found), np.repeat(_SALTS, sizes), _BITS)
     travels = sum(sizes[: len(_BASE)])
+    own = (ids[travels:] >> 1) + np.repeat(_LETTERS, sizes[len(_BASE) :])
     return Features(
         base_ids=_set_of(ids[:travels]),
         dense=dense_features.measure(mail),
-        personal_ids=_set_of(ids[travels:]),
+        personal_ids=_set_of(own),
         fingerprint=hashed.fingerprint(),
         mail=mail,
     )
+
+
+def shares(personal_ids: NDArray[np.int32]) -> NDArray[np.float32]:
+    """What each of a mail's personal ids (sorted) counts in a linear model: SPREAD / sqrt(n), for each half its own n.
+
+    A mail has ten times as many runs of letters as other tokens; with one n for both, the others hardly count.
+    Measured, learning at once from no base, 1-ROCA % after 1,000 mails (SpamAssassin+CSDMC / Enron / modern lists):
+    one n and no spread .070 / .134 / .021, own n .034 / .108 / .023, own n and spread 2 .022 / .096 / .024, 4 .023 /
+    .123 / .036.
+    """
+    split = int(np.searchsorted(personal_ids, LETTERS))
+    values = np.empty(personal_ids.size, np.float32)
+    values[:split] = SPREAD / max(split, 1) ** 0.5
+    values[split:] = SPREAD / max(personal_ids.size - split, 1) ** 0.5
+    return values
 
 
 def _set_of(values: NDArray[np.int32]) -> NDArray[np.int32]:
@@ -202,7 +222,10 @@ def named(features: Features) -> Names:
         there = frozenset(present.tolist())
         names: dict[int, tuple[tuple[str, str], ...]] = {}
         for row in rows:
-            ids = hashing.buckets(tokens.hashes_of(row, hashed), _SALT[row.name], _BITS).tolist()
+            found = hashing.buckets(tokens.hashes_of(row, hashed), _SALT[row.name], _BITS)
+            if row.part == "personal":
+                found = (found >> 1) + (LETTERS if row.kind == "letters" else 0)
+            ids = found.tolist()
             for bucket, token in zip(ids, row.texts(features.mail), strict=True):
                 if bucket in there:
                     pair = (row.kind, text.harmless(token, 120))

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from spamd.domain import Identity, Label
 from spamd.errors import ModelError
-from spamd.message.vector import BUCKETS
+from spamd.message.vector import BUCKETS, shares
 from spamd.model.runtime import Floats, Ints, MailVector
 
 LEARNING_RATE = 0.2
@@ -42,7 +42,7 @@ class UsualMail:
 
     def __init__(self, dimension: int = BUCKETS, span: int = USUAL_SPAN) -> None:
         self._share = np.zeros(dimension, np.float32)  # of mail that has the bucket, over _scale
-        self._mean = np.zeros(dimension, np.float32)  # of x/sqrt(n), over _scale
+        self._mean = np.zeros(dimension, np.float32)  # of what each counts (vector.shares), over _scale
         self._scale = 1.0
         self._span = span
         self.count = 0
@@ -70,7 +70,7 @@ class UsualMail:
             self._scale *= keep
         if len(ids):
             self._share[ids] += np.float32((1 - keep) / self._scale)
-            self._mean[ids] += np.float32((1 - keep) / self._scale / math.sqrt(len(ids)))
+            self._mean[ids] += np.float32((1 - keep) / self._scale) * shares(ids)
         return keep
 
     def share(self, ids: Ints) -> Floats:
@@ -144,12 +144,12 @@ class InstantHead:
         ids = vector.personal_ids
         if not self._lessons or not len(ids):
             return 0.0
-        return float(self._weights[ids].sum()) / math.sqrt(len(ids)) - self._guard() * self._offset
+        return float(self._weights[ids] @ shares(ids)) - self._guard() * self._offset
 
     def contributions(self, vector: MailVector) -> Floats:
         """What each personal id adds to logit(), before the offset."""
         ids = vector.personal_ids
-        return self._weights[ids] * np.float32(1 / math.sqrt(max(1, len(ids))))
+        return self._weights[ids] * shares(ids)
 
     def _guard(self) -> float:
         return 1 - min(1.0, min(self._mass.values()) / BALANCED_AT)
@@ -159,7 +159,7 @@ class InstantHead:
         ids = vector.personal_ids
         if not len(ids):
             return
-        raw = float(self._weights[ids].sum()) / math.sqrt(len(ids)) if self._lessons else 0.0
+        raw = float(self._weights[ids] @ shares(ids)) if self._lessons else 0.0
         keep = self.usual.see(ids)
         self._offset = keep * self._offset + (1 - keep) * raw
 
@@ -181,12 +181,12 @@ class InstantHead:
         if not len(ids):
             return
         target = 1.0 if lesson.label is Label.SPAM else 0.0
-        scale = 1 / math.sqrt(len(ids))
-        now = lesson.prior + float(self._weights[ids].sum()) * scale - self._guard() * self._offset
-        gradient = (sigmoid(now) - target) * scale
-        accumulated = self._accumulator[ids] + np.float32(gradient * gradient)
+        values = shares(ids)
+        now = lesson.prior + float(self._weights[ids] @ values) - self._guard() * self._offset
+        gradient = np.float32(sigmoid(now) - target) * values
+        accumulated = self._accumulator[ids] + gradient * gradient
         self._accumulator[ids] = accumulated
-        step = np.float32(-LEARNING_RATE * lesson.weight * gradient) / np.sqrt(accumulated)
+        step = np.float32(-LEARNING_RATE * lesson.weight) * gradient / np.sqrt(accumulated)
         damping = np.float32(1 + self._guard() * (ONE_SIDED_DAMPING - 1))
         step *= np.maximum(0, 1 - self.usual.share(ids) * damping)
         self._weights[ids] += step

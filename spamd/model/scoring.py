@@ -15,6 +15,7 @@ import numpy as np
 
 from spamd.domain import Identity, Label, ModelCard, Score
 from spamd.errors import ModelError
+from spamd.message.vector import shares
 from spamd.model import base
 from spamd.model.bundle import Bundle, Bundles
 from spamd.model.copies import CopyMemory, Match
@@ -119,10 +120,9 @@ class Scorer:
                 )
             _, words, personal, parameters = hints
             alpha = np.float32(self._card.alpha)
-            root = np.float32(1 / np.sqrt(max(1, len(vector.personal_ids))))
             return (
                 alpha * words[vector.base_ids] / np.float32(np.sqrt(max(1, len(vector.base_ids)))),
-                personal[vector.personal_ids] * root + own,
+                personal[vector.personal_ids] * shares(vector.personal_ids) + own,
                 alpha * parameters.standardise(vector.dense) * parameters.weights,
             )
 

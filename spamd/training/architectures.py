@@ -15,6 +15,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from spamd.message.vector import LETTERS, SPREAD
+
 FOLDED_BUCKETS = 2**16  # the wider embeddings share buckets: 2^18 x 16 would be 4 MB
 SEQUENCE = 256  # ids the sequence models read
 
@@ -53,6 +55,27 @@ class RootMean(keras.layers.Layer):  # type: ignore[misc]
 
 
 @keras.saving.register_keras_serializable("spamd")
+class Shares(keras.layers.Layer):  # type: ignore[misc]
+    """Sum of the rows of real ids, each counting as message.vector.shares says: SPREAD / sqrt(n of its half)."""
+
+    def __init__(self, pad: int, **rest: Any) -> None:
+        super().__init__(**rest)
+        self.pad = pad
+
+    def call(self, ids: Any, rows: Any) -> Any:
+        letters = tf.cast(tf.logical_and(ids >= LETTERS, ids < self.pad), tf.float32)
+        others = tf.cast(ids < min(LETTERS, self.pad), tf.float32)
+        total = 0.0
+        for half in (others, letters):
+            count = tf.reduce_sum(half, 1, keepdims=True)
+            total += tf.reduce_sum(rows * half[:, :, None], 1) * tf.math.rsqrt(tf.maximum(count, 1.0))
+        return total * SPREAD
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "pad": self.pad}
+
+
+@keras.saving.register_keras_serializable("spamd")
 class Fold(keras.layers.Layer):  # type: ignore[misc]
     """Ids into fewer buckets; the pad number becomes the new bucket count."""
 
@@ -83,9 +106,9 @@ def _table(rows: int, width: int, name: str, initial: str = "uniform") -> keras.
 
 
 def hashed_linear(shape: Shape) -> keras.Model:
-    """One weight per bucket, summed over 1/sqrt(n)."""
+    """One weight per bucket, each counting as message.vector.shares says."""
     ids, dense = _inputs(shape)
-    logit = RootMean(shape.buckets, name="sum")(ids, _table(shape.buckets, 1, "table", "zeros")(ids))
+    logit = Shares(shape.buckets, name="sum")(ids, _table(shape.buckets, 1, "table", "zeros")(ids))
     return keras.Model([ids, dense], logit, name="hashed_linear")
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from spamd.message.vector import shares
 from spamd.model.base import Base
 from spamd.training.architectures import Architecture, Shape
 from spamd.training.dataset import SMOOTHING, Example
@@ -110,27 +111,28 @@ def _fit_sparse(
     @tf.function(  # type: ignore[untyped-decorator]
         input_signature=[
             tf.TensorSpec([None], tf.int32),
+            tf.TensorSpec([None], tf.float32),
             tf.TensorSpec([None], tf.int64),
             tf.TensorSpec([None], tf.float32),
             tf.TensorSpec([None], tf.float32),
             tf.TensorSpec([None], tf.float32),
         ]
     )
-    def run(flat: Any, ends: Any, priors: Any, wanted: Any, mass: Any) -> None:
+    def run(flat: Any, counts: Any, ends: Any, priors: Any, wanted: Any, mass: Any) -> None:
         """A chunk of mails, `batch` at a time."""
         count = tf.shape(priors)[0]
         for start in tf.range(0, count, batch):
             stop = tf.minimum(start + batch, count)
-            ids = flat[tf.cast(ends[start], tf.int32) : tf.cast(ends[stop], tf.int32)]
+            first, last = tf.cast(ends[start], tf.int32), tf.cast(ends[stop], tf.int32)
+            ids, values = flat[first:last], counts[first:last]
             lengths = tf.cast(ends[start + 1 : stop + 1] - ends[start:stop], tf.int32)
             owner = tf.repeat(tf.range(stop - start), lengths)
-            scale = tf.math.rsqrt(tf.maximum(tf.cast(lengths, tf.float32), 1.0))
             unique, where = tf.unique(ids)
             rows = tf.gather(variable, unique)[:, 0]
             with tf.GradientTape() as tape:
                 tape.watch(rows)
-                sums = tf.math.unsorted_segment_sum(tf.gather(rows, where), owner, stop - start)
-                logits = priors[start:stop] + sums * scale
+                sums = tf.math.unsorted_segment_sum(tf.gather(rows, where) * values, owner, stop - start)
+                logits = priors[start:stop] + sums
                 losses = tf.nn.sigmoid_cross_entropy_with_logits(wanted[start:stop], logits)
                 loss = tf.reduce_sum(losses * mass[start:stop]) + 0.5 * L2 * tf.reduce_sum(rows * rows)
             gradient = tape.gradient(loss, rows)
@@ -153,7 +155,8 @@ def _fit_sparse(
             ids = [examples[i].vector.personal_ids for i in part]
             ends = np.cumsum([0, *(len(x) for x in ids)], dtype=np.int64)
             flat = np.concatenate(ids).astype(np.int32)
-            run(*(tf.constant(x) for x in (flat, ends, prior[part], targets[part], weights[part])))
+            counts = np.concatenate([shares(x) for x in ids])
+            run(*(tf.constant(x) for x in (flat, counts, ends, prior[part], targets[part], weights[part])))
             done += len(part)
             progress(done, total)
     learned = layer.get_weights()[0]
