@@ -428,6 +428,10 @@ _HTML_NAMES: Final = (
     "html: backgrounds", "html: Word markup", "html: off screen", "html: hidden share", "html: only a picture", "html: blockquote",
     "html: inline frames and scripts",
 )  # fmt: skip
+_HTML_TELLING: Final = frozenset(
+    {"html: forms and inputs", "html: white text", "html: tiny text", "html: off screen", "html: hidden share",
+     "html: only a picture", "html: inline frames and scripts"}
+)  # fmt: skip
 
 
 def _html_shape(mail: Mail) -> list[float]:
@@ -729,13 +733,32 @@ GROUPS: Final[tuple[Group, ...]] = (
     ("lines", 1, _LINE_NAMES, _line_shape),
     ("topics", 1, _TOPIC_NAMES, _topics),
     ("links", 1, _LINK_NAMES, _link_shape),
-    ("html", 1, _HTML_NAMES, _html_shape),
+    ("html", 2, _HTML_NAMES, _html_shape),
     ("mime", 1, _MIME_NAMES, _mime_shape),
     ("subject", 1, _SUBJECT_NAMES, _subject_shape),
-    ("tricks", 1, _TRICK_NAMES, _trick_flags),
+    ("tricks", 2, _TRICK_NAMES, _trick_flags),
     ("header", 1, _HEADER_NAMES, _header_facts),
 )
-NAMES: Final = tuple(name for _, _, names, _ in GROUPS for name in names)
+HABITS: Final = frozenset(
+    {
+        # What HTML, charset and language a mail has tells one public corpus from another (old ham is plain and
+        # English), not good mail from bad: with these, two in three of today's receipts and newsletters passed
+        # for spam; without, one in forty, and mail of other corpora is ranked as well as before.
+        *(name for name in _HTML_NAMES if name not in _HTML_TELLING),
+        "mime: plain part", "mime: html only", "mime: alternative", "mime: base64 text", "mime: foreign charset",
+        "links: https", "links: not https", "links: pictures", "links: remote picture hosts",
+        "text: accented letters", "text: Cyrillic", "text: Greek", "text: East Asian", "text: other script",
+        "text: distinct words", "text: brackets", "text: quotes",
+        "lines: blank", "lines: wrapped at 80",
+        "words: function words", "words: English", "words: other language", "subject words: function words",
+        "subject: not ASCII", "subject: capitalised words",
+    }
+)  # fmt: skip
+"""Measured, and left out of the vector."""
+_MEASURED: Final = tuple(name for _, _, names, _ in GROUPS for name in names)
+assert set(_MEASURED) >= HABITS
+_KEPT: Final = np.array([place for place, name in enumerate(_MEASURED) if name not in HABITS])
+NAMES: Final = tuple(_MEASURED[place] for place in _KEPT)
 LENGTH: Final = len(NAMES)
 BODY: Final = LENGTH - _HEADER_COUNT
 """The first BODY values come from body and subject; the rest are header facts and may be NaN."""
@@ -746,7 +769,19 @@ def measure(mail: Mail) -> NDArray[np.float32]:
     values: list[float] = []
     for _, _, _, function in GROUPS:
         values.extend(function(mail))
-    return np.array(values, np.float32).astype(np.float16).astype(np.float32)
+    kept: NDArray[np.float32] = np.array(values, np.float32)[_KEPT].astype(np.float16).astype(np.float32)
+    return kept
 
 
-__all__ = ["BODY", "GROUPS", "LENGTH", "MISSING", "NAMES", "TRICKS", "Mail", "authentication", "measure"]
+__all__ = [
+    "BODY",
+    "GROUPS",
+    "HABITS",
+    "LENGTH",
+    "MISSING",
+    "NAMES",
+    "TRICKS",
+    "Mail",
+    "authentication",
+    "measure",
+]

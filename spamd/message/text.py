@@ -41,6 +41,7 @@ class MessageText:
 
     visible: str = ""
     hidden: str = ""
+    preheader: str = ""  # hidden, but shown beside the subject by mail programs
     tricks: frozenset[str] = frozenset()
     words: tuple[str, ...] = ()  # lower case, mended, in order
     mended: tuple[str, ...] = ()  # words put together again ("viagra")
@@ -217,6 +218,13 @@ _STYLE_RULE: Final = re.compile(r"([^{}@;]{1,200})\{([^{}]{0,500})\}")
 _SIMPLE_SELECTOR: Final = re.compile(r"^[a-z]*(?:[.#][a-zA-Z_][\w-]{0,60}){1,3}$")
 
 
+_MAX_PREHEADER: Final = 300
+_HIDING: Final = frozenset({"hidden-text", "tiny-text", "same-colour", "off-screen"})
+_FILLERS: Final = dict.fromkeys(
+    (0x34F, 0x200B, 0x200C, 0x200D, 0x200E, 0x2007, 0x2060, 0xA0, 0xAD, 0xFEFF, 0x180E, 0x115F, 0x1160)
+)
+
+
 class _Page:
     """One HTML document being read."""
 
@@ -226,6 +234,7 @@ class _Page:
         "grounds",
         "hidden",
         "hidden_ids",
+        "preheader",
         "steps",
         "styles",
         "tags",
@@ -235,7 +244,8 @@ class _Page:
 
     def __init__(self, tricks: set[str]) -> None:
         self.tricks = tricks
-        self.hidden: list[str] = []
+        self.hidden = ""
+        self.preheader = ""
         self.hidden_ids: set[int] = set()
         self.styles = dict.fromkeys(
             ("hidden", "tiny", "huge", "background", "colour", "word", "white", "off-screen"), 0
@@ -304,16 +314,36 @@ class _Page:
             if unreadable[fore]:
                 self.styles["white"] += 1
                 self._hide_inherited(node, COLOUR, "same-colour", fore)
-        if not self.hidden_ids:
-            return body.text()
+        return self._seen(body) if self.hidden_ids else body.text()
+
+    def _seen(self, body: LexborNode) -> str:
+        """The text that is not hidden. What is hidden before it begins, if short, is the line that mail programs
+        show beside the subject: every honest newsletter has one."""
         hidden_ids = self.hidden_ids
-        return "".join(
-            [
-                node.text_content or ""
-                for node in body.traverse(include_text=True)
-                if node.is_text_node and node.mem_id not in hidden_ids
-            ]
-        )
+        seen: list[str] = []
+        before: list[str] = []
+        behind: list[str] = []
+        begun = False
+        for node in body.traverse(include_text=True):
+            if not node.is_text_node:
+                continue
+            text = node.text_content or ""
+            if node.mem_id not in hidden_ids:
+                seen.append(text)
+                begun = begun or not text.isspace()
+            elif begun:
+                behind.append(text)
+            else:
+                before.append(text)
+        first = tidy("".join(before).translate(_FILLERS))
+        if len(first) > _MAX_PREHEADER:
+            behind = before + behind
+        else:
+            self.preheader = first
+        self.hidden = "".join(behind)
+        if not self.hidden.translate(_FILLERS).strip():
+            self.tricks -= _HIDING
+        return "".join(seen)
 
     def _split_words(self, html: str) -> None:
         """Words cut in two by markup that shows nothing, and letters written as numbers."""
@@ -365,8 +395,7 @@ class _Page:
                 text = inner.text_content or ""
                 self.hidden_ids.add(inner.mem_id)
                 if text and not text.isspace():
-                    self.hidden.append(text)
-                    said = said or len(text.strip("\u200c\u200b\u034f\xa0\u2007\xad\ufeff \n\t")) > 2
+                    said = said or len(text.translate(_FILLERS).strip()) > 2
         if said:
             self.tricks.add(trick)
 
@@ -395,8 +424,7 @@ class _Page:
                     if background < 0 or not _alike(fore, background):
                         continue
                 self.hidden_ids.add(inner.mem_id)
-                self.hidden.append(text)
-                said = said or len(text.strip("\u200c\u200b\u034f\xa0\u2007\xad\ufeff \n\t")) > 2
+                said = said or len(text.translate(_FILLERS).strip()) > 2
         if said:
             self.tricks.add(trick)
 
@@ -801,7 +829,7 @@ def read(message: ParsedMessage) -> MessageText:
     if htmls:
         page = _Page(tricks)
         visible_html = tidy(page.read("\n".join(htmls)))[:MAX_CHARACTERS]
-        hidden = tidy("\n".join(page.hidden))[:MAX_CHARACTERS]
+        hidden = tidy(page.hidden)[:MAX_CHARACTERS]
         shown.append(visible_html)
         shown.extend(
             part.text
@@ -833,6 +861,7 @@ def read(message: ParsedMessage) -> MessageText:
     return MessageText(
         visible=mended_text,
         hidden=hidden,
+        preheader=page.preheader if page else "",
         tricks=frozenset(tricks),
         words=tuple(words),
         mended=tuple(mended),

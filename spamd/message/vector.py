@@ -50,7 +50,7 @@ _SALTS: Final = np.array([_SALT[row.name] for row in tokens.EXTRACTORS], np.uint
 
 def _schema() -> str:
     told = [f"{row.name} {row.version} {row.part}" for row in tokens.EXTRACTORS]
-    told += [f"{name} {version} {names}" for name, version, names, _ in dense_features.GROUPS]
+    told += [f"{name} {version}" for name, version, _, _ in dense_features.GROUPS] + [*DENSE_NAMES]
     told += [f"{topic} {sorted(words.split())}" for topic, words in TOPICS.items()]
     told += [f"{_BITS} {LENGTH} {likeness.LENGTH} {likeness.VERSION} {_VERSION} halves"]
     return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
