@@ -34,7 +34,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -59,7 +59,7 @@ from spamd.errors import (
     ServerBusy,
     SignInError,
 )
-from spamd.source import Abilities, Copied, MailSession, MoveCommands, MoveJournal, OpenFolder
+from spamd.source import Abilities, Copied, Folder, MailSession, MoveCommands, MoveJournal, OpenFolder
 
 _log = logging.getLogger(__name__)
 
@@ -72,6 +72,9 @@ BATCH = 50
 RECONCILE_SECONDS = 120.0
 """How long after a move a second copy is still looked for."""
 
+FOLDERS_SECONDS = 600.0
+"""How long the list of folders is taken for true when second copies are looked for."""
+
 REDO_SECONDS = 24 * 3600.0
 """An intent older than this, of which nothing was done, is given up: the person has long seen the mail."""
 
@@ -79,7 +82,7 @@ PROVING_IDS = ("guid:",)
 """Ids of one mail and its copies. An EMAILID may be that of the content (RFC 8474), shared by two deliveries of one
 mail; a Gmail id is shared by all labels. Neither tells a copy of ours from a mail of the person's."""
 
-WATCHED_FOLDERS = 40
+WATCHED_FOLDERS = 25
 """Reconciling asks for the STATUS of at most so many folders."""
 
 _TRANSIENT = (ConnectionLost, ServerBusy, SignInError)
@@ -114,6 +117,7 @@ class JournaledMover:
         self._clock = clock
         self._use_lock = use_lock
         self._expunge_refused = False
+        self._folders: tuple[float, list[Folder]] = (float("-inf"), [])
         self._fresh: list[_Fresh] = []
 
     @property
@@ -170,18 +174,20 @@ class JournaledMover:
 
         Only with true server ids. Returns the records that were taken back (now ABANDONED).
         """
+        if not self._fresh:
+            return []
         now = self._clock()
         taken_back: list[MoveRecord] = []
-        grown: dict[int, list[tuple[FolderStatus, FolderStatus]]] = {}
+        names = {name for fresh in self._fresh for name in fresh.before}
+        states = {one.folder: one for one in self._session.statuses(sorted(names))}
+        if self._locks:  # a mail we had locked may have been taken there, with our keyword
+            self._sweep_locks(
+                then.folder for fresh in self._fresh for then, _ in _grown(fresh.before, states)
+            )
         for fresh in list(self._fresh):
-            key = id(fresh.before)
-            if key not in grown:
-                grown[key] = self._grown(fresh.before)
-                if self._locks:  # a mail we had locked may have been taken there, with our keyword
-                    self._sweep_locks(then.folder for then, _ in grown[key])
             given_up: MoveRecord | None = None
             try:
-                given_up = self._reconcile_one(fresh, grown[key])
+                given_up = self._reconcile_one(fresh, _grown(fresh.before, states))
             except (FolderMissing, FolderRefused, FolderChanged):
                 self._fresh.remove(fresh)
                 continue
@@ -197,7 +203,7 @@ class JournaledMover:
             return self.reconcile()
         except MailboxError as problem:
             _log.info("could not look for second copies: %s", type(problem).__name__)
-            return ()
+            return []
 
     # -- first attempt
 
@@ -541,8 +547,10 @@ class JournaledMover:
 
     def _real_folders(self, first: FolderName) -> list[FolderName]:
         """Folders that hold mail of their own and into which people move mail; the likely ones first."""
+        if self._clock() - self._folders[0] > FOLDERS_SECONDS:
+            self._folders = (self._clock(), list(self._session.folders()))
         unlikely = ("all", "drafts", "sent")
-        real = [one for one in self._session.folders() if one.selectable and one.role not in unlikely]
+        real = [one for one in self._folders[1] if one.selectable and one.role not in unlikely]
         real.sort(key=lambda one: (one.name != first, one.role == "", one.name))
         return [one.name for one in real][:WATCHED_FOLDERS]
 
@@ -552,15 +560,6 @@ class JournaledMover:
 
     def _proves(self, record: MoveRecord) -> bool:
         return record.state is MoveState.DONE and record.identity.startswith(PROVING_IDS)
-
-    def _grown(self, before: dict[FolderName, FolderStatus]) -> list[tuple[FolderStatus, FolderStatus]]:
-        """Folders into which mail has come since: (then, now)."""
-        return [
-            (before[now.folder], now)
-            for now in self._session.statuses(list(before))
-            if now.uid_validity == before[now.folder].uid_validity
-            and now.uid_next > before[now.folder].uid_next
-        ]
 
     def _reconcile_one(
         self, fresh: _Fresh, grown: Sequence[tuple[FolderStatus, FolderStatus]]
@@ -724,6 +723,17 @@ def _batches(records: Iterable[MoveRecord]) -> Iterable[list[MoveRecord]]:
         mails = list(group)
         for start in range(0, len(mails), BATCH):
             yield mails[start : start + BATCH]
+
+
+def _grown(
+    before: Mapping[FolderName, FolderStatus], now: Mapping[FolderName, FolderStatus]
+) -> list[tuple[FolderStatus, FolderStatus]]:
+    """Folders into which mail has come since: (then, now)."""
+    return [
+        (then, now[name])
+        for name, then in before.items()
+        if name in now and now[name].uid_validity == then.uid_validity and now[name].uid_next > then.uid_next
+    ]
 
 
 def _has(mail: Arrival, flag: str) -> bool:
