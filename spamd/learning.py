@@ -43,7 +43,7 @@ from spamd.domain import (
     UidValidity,
     Verdict,
 )
-from spamd.errors import FolderMissing, FolderRefused, MailboxError, SpamdError, StoreError
+from spamd.errors import FolderMissing, FolderRefused, SpamdError
 from spamd.judgement import corrections, evidence
 from spamd.judgement.corrections import Correction, Findings, KeywordChange, Pending, Place
 from spamd.message import vector
@@ -701,42 +701,55 @@ class FirstReading:
             and self._store.label_of(self._account.name, arrival.identity) is None
         }
         label = Label.SPAM if place is Place.JUNK else Label.HAM
-        for mail in self._session.fetch([ref for ref in refs if ref in wanted], FETCH_LIMIT):
-            try:
-                self._learn(mail, label, wanted[mail.arrival.ref])
-            except (MailboxError, StoreError):
-                raise
-            except Exception:
-                log.exception("%s: a mail could not be read", self._account.name)
+        read: list[tuple[FetchedMail, Judgement, bytes, LabelRecord]] = []
+        try:
+            for mail in self._session.fetch([ref for ref in refs if ref in wanted], FETCH_LIMIT):
+                try:
+                    read.append(self._learn(mail, label, wanted[mail.arrival.ref]))
+                except Exception:
+                    log.exception("%s: a mail could not be read", self._account.name)
+        finally:
+            # Also when the connection broke: what was taught is written down, and not scored again as if it
+            # had not been. One commit for a chunk: a slow disk would make it a long evening.
+            with self._store.together():
+                for mail, judgement, packed, record in read:
+                    self._write(mail, judgement, packed, record)
 
-    def _learn(self, mail: FetchedMail, label: Label, weight: float) -> None:
+    def _learn(
+        self, mail: FetchedMail, label: Label, weight: float
+    ) -> tuple[FetchedMail, Judgement, bytes, LabelRecord]:
+        """Score it, then teach it; a mail that contradicts its folder is held for the person to look at."""
         now = self._clock()
-        name, identity = self._account.name, mail.arrival.identity
-        known = self._store.judgement_of(name, identity)
         judgement, packed = read_known_mail(self._account, self._scorer, mail, now, "Read with its folder.")
-        if known is None:
-            self._store.record_judgement(
-                judgement, vector=packed, sighting=sighting_of(self._account, mail.arrival, now)
-            )
+        logit = judgement.score.logit
+        record = LabelRecord(
+            account=self._account.name,
+            identity=mail.arrival.identity,
+            label=label,
+            source=LabelSource.FOLDER,
+            weight=weight,
+            at=now,
+            model_id=judgement.score.model_id,
+            note=mail.arrival.ref.folder,
+            held=abs(logit) > CONTRADICTION and (logit > 0) is (label is Label.HAM),
+        )
+        self._teach(packed, record)
+        return mail, judgement, packed, record
+
+    def _write(self, mail: FetchedMail, judgement: Judgement, packed: bytes, record: LabelRecord) -> None:
+        name, identity = self._account.name, mail.arrival.identity
+        if self._store.judgement_of(name, identity) is None:
+            sighting = sighting_of(self._account, mail.arrival, record.at)
+            self._store.record_judgement(judgement, vector=packed, sighting=sighting)
         else:
             self._store.put_vector(name, identity, packed)
-        logit = judgement.score.logit
-        against = abs(logit) > CONTRADICTION and (logit > 0) is (label is Label.HAM)
-        record = self._store.add_label(
-            LabelRecord(
-                account=name,
-                identity=identity,
-                label=label,
-                source=LabelSource.FOLDER,
-                weight=weight,
-                at=now,
-                model_id=judgement.score.model_id,
-                note=mail.arrival.ref.folder,
-                held=against,
-            )
-        )
-        if record.source is LabelSource.FOLDER and teaches(record):
-            self._scorer.teach(vector.unpack(packed), identity, label, weight, now)
+        stored = self._store.add_label(record)
+        if stored.source is not LabelSource.FOLDER:
+            self._teach(packed, stored)  # the person spoke meanwhile
+
+    def _teach(self, packed: bytes, record: LabelRecord) -> None:
+        if teaches(record):
+            self._scorer.teach(vector.unpack(packed), record.identity, record.label, record.weight, record.at)
 
     def _weight(self, arrival: Arrival, place: Place) -> float:
         flags = {flag.lower() for flag in arrival.flags}

@@ -136,6 +136,15 @@ class Connections:
                 raise
 
     @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """What is written in this block by this thread is one transaction: all of it or nothing.
+
+        Others wait.
+        """
+        with self._write():
+            yield
+
+    @contextlib.contextmanager
     def _read(self) -> Iterator[sqlite3.Connection]:
         """A connection that sees every commit made so far. For one thread at a time."""
         with converted(self.path):
