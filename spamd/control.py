@@ -67,10 +67,9 @@ from spamd.domain import (
     ModelId,
     MoveKind,
     MoveRecord,
-    MoveState,
     Verdict,
 )
-from spamd.errors import NotFound, RequestError, SpamdError
+from spamd.errors import ModelError, NotFound, RequestError, SpamdError
 from spamd.judgement.evidence import upper_bound
 from spamd.store.judgements import DISPLAYS
 
@@ -415,7 +414,10 @@ class Control:
         )
         if raw is None:
             return stored
-        return self._read_mail(raw, stored)
+        try:
+            return self._read_mail(raw, stored)
+        except ModelError as error:  # of another version: what is stored can still be told
+            return replace(stored, missing=f"The mail could not be scored again: {error.title}")
 
     def try_mail(self, raw: bytes) -> Why:
         """What would be said of this mail now. Nothing is stored."""
@@ -706,28 +708,12 @@ class Control:
             raise RequestError("Say since when, or of which model.")
         name = self.account(account).account.name if account else None
         model = ModelId(model_id) if model_id else None
-        rows = list(self._store.moves(account=name, since=since, model_id=model, limit=100_000))
-        returned: dict[tuple[str, str], float] = {}
-        back = self._store.moves(account=name, since=since, kind=MoveKind.UNDO, limit=100_000)
-        for row in back:
-            if row.state not in (MoveState.FAILED, MoveState.ABANDONED):
-                key = (row.account, row.identity)
-                returned[key] = max(returned.get(key, 0.0), row.created_at)
-        wanted: list[MoveRecord] = []
-        skipped = 0
-        for row in rows:
-            if row.kind is MoveKind.UNDO:
-                continue
-            again = returned.get((row.account, row.identity), -1.0) >= row.created_at
-            if row.state is MoveState.DONE and not again:
-                wanted.append(row)
-            else:
-                skipped += 1
-        wanted.sort(key=lambda row: -row.created_at)
-        items = tuple(self._undo_item(row) for row in wanted[:MAX_UNDO_SHOWN])
-        count = len(wanted)
-        if not dry_run and wanted:
-            self._engine.put_back([row.id for row in wanted])
+        numbers, skipped = self._store.to_undo(name, since, model)
+        newest = [row for number in numbers[:MAX_UNDO_SHOWN] if (row := self._store.move(number)) is not None]
+        items = tuple(self._undo_item(row) for row in newest)
+        count = len(numbers)
+        if not dry_run and numbers:
+            self._engine.put_back(numbers)
             self._store.add_event(
                 "move", f"{count} moves are being undone, because the person asked.", account=name
             )
@@ -791,14 +777,7 @@ class Control:
     def _promise(self, account: Account) -> PromiseCheck:
         """Good mail of 90 days: what stayed, and what we moved to Junk and the person fetched out again."""
         since = self._clock() - 90 * DAY
-        ham = {row.identity for row in self._store.labels(account=account.name) if row.label is Label.HAM}
-        buried = sum(
-            1
-            for move in self._store.moves(
-                account=account.name, since=since, kind=MoveKind.JUNK, limit=100_000
-            )
-            if move.identity in ham and move.state is MoveState.DONE
-        )
+        buried = self._store.buried(account.name, since)
         kept = self._store.counts(account.name, since).get(Verdict.KEEP.value, 0)
         total = kept + buried
         return PromiseCheck(
@@ -833,11 +812,7 @@ class Control:
         shipped = next((card.id for card in cards if card.id.startswith("base-")), None)
         current = self._scorer.card
         can_train, hint = _trainer()
-        waiting = self._remember(
-            "labels waiting",
-            10.0,
-            lambda: sum(1 for _ in self._store.labels(since=current.known_until or None)),
-        )
+        waiting = self._store.labels_since(current.known_until)
         return Models(
             current=current,
             cards=tuple(cards),

@@ -115,6 +115,35 @@ class Moves(Connections):
         )
         return _move(row) if row else None
 
+    def to_undo(
+        self, account: AccountName | None = None, since: float | None = None, model_id: ModelId | None = None
+    ) -> tuple[list[int], int]:
+        """Our moves that took place and were not put back since: their numbers, newest first.
+
+        And how many more there are that failed, are under way, or were put back.
+        """
+        rows = self._all(
+            "SELECT id, state = 'done' AND NOT EXISTS (SELECT 1 FROM move AS back"
+            " WHERE back.account = move.account AND back.identity = move.identity AND back.kind = 'undo'"
+            " AND back.state NOT IN ('failed', 'abandoned') AND back.created_at >= move.created_at) AS wanted"
+            " FROM move WHERE kind != 'undo' AND (?1 IS NULL OR account = ?1)"
+            " AND (?2 IS NULL OR created_at >= ?2) AND (?3 IS NULL OR model_id = ?3)"
+            " ORDER BY created_at DESC, id DESC",
+            (account, since, model_id),
+        )
+        wanted = [int(row["id"]) for row in rows if row["wanted"]]
+        return wanted, len(rows) - len(wanted)
+
+    def buried(self, account: AccountName, since: float) -> int:
+        """Mails we moved to Junk since then that are good by the person's word."""
+        row = self._one(
+            "SELECT count(DISTINCT move.identity) FROM move JOIN label USING (account, identity)"
+            " WHERE move.account = ? AND move.kind = 'junk' AND move.state = 'done' AND move.created_at >= ?"
+            " AND label.current = 1 AND label.held = 0 AND label.label = 'ham'",
+            (account, since),
+        )
+        return int(row[0]) if row else 0
+
     def was_moved(self, account: AccountName, identity: Identity) -> bool:
         """Whether we moved this mail, or are about to, even if it was put back since."""
         with self._read() as db:
