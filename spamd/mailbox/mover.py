@@ -72,6 +72,9 @@ BATCH = 50
 RECONCILE_SECONDS = 120.0
 """How long after a move a second copy is still looked for."""
 
+WEAK_ID = "hash:0.0."
+"""Identities made without size and date (mailbox/session.py)."""
+
 FOLDERS_SECONDS = 600.0
 """How long the list of folders is taken for true when second copies are looked for."""
 
@@ -144,7 +147,7 @@ class JournaledMover:
         records = [record if record.source == ref else replace(record, source=ref) for record, ref in mails]
         finished: dict[int, MoveRecord] = {}
         for batch in _batches(records):
-            for record in self._start(batch):
+            for record in self._start_or_leave(batch):
                 finished[record.id] = record
         for record in self._reconcile_quietly():
             finished[record.id] = record
@@ -160,12 +163,19 @@ class JournaledMover:
             involved = {row.source.folder for row in left_over} | {row.target for row in left_over}
             self._sweep_locks(involved | set(self._real_folders(left_over[0].source.folder)))
         for batch in _batches(left_over):
-            ended, unsent = self._recover_batch(batch)
+            try:
+                ended, unsent = self._recover_batch(batch)
+            except _TRANSIENT:
+                raise
+            except MailboxError as problem:
+                # One folder that cannot be looked at must not keep the account from working.
+                _log.warning("moves are left open: %s", type(problem).__name__)
+                continue
             finished += ended
             again += unsent
         self._remember(finished, {})
         for batch in _batches(again):
-            finished += self._start(batch)
+            finished += self._start_or_leave(batch)
         self._reconcile_quietly()
         return finished
 
@@ -206,6 +216,16 @@ class JournaledMover:
             return []
 
     # -- first attempt
+
+    def _start_or_leave(self, batch: Sequence[MoveRecord]) -> Sequence[MoveRecord]:
+        """Rows that a server's odd answer kept us from finishing stay open, for the next recovery."""
+        try:
+            return self._start(batch)
+        except _TRANSIENT:
+            raise
+        except MailboxError as problem:
+            _log.warning("moves are left open: %s", type(problem).__name__)
+            return batch
 
     def _start(self, batch: Sequence[MoveRecord]) -> list[MoveRecord]:
         """One batch from INTENT on: same source folder, same target."""
@@ -648,7 +668,7 @@ class JournaledMover:
                 return None
             claimed = self._claimed(record)
             for mail in self._session.arrivals(record.target, record.target_uid_next):
-                if mail.identity == record.identity and mail.ref.uid not in claimed:
+                if _same(record, mail) and mail.ref.uid not in claimed:
                     return mail
         except (FolderMissing, FolderChanged):
             return None
@@ -723,6 +743,16 @@ def _batches(records: Iterable[MoveRecord]) -> Iterable[list[MoveRecord]]:
         mails = list(group)
         for start in range(0, len(mails), BATCH):
             yield mails[start : start + BATCH]
+
+
+def _same(record: MoveRecord, mail: Arrival) -> bool:
+    """The mail of the record. An identity made of four fields only (servers that rewrite the rest) is not enough
+    where there is no Message-ID among them."""
+    if mail.identity != record.identity:
+        return False
+    return not record.identity.startswith(WEAK_ID) or bool(
+        record.message_id and record.message_id == mail.message_id
+    )
 
 
 def _grown(

@@ -295,3 +295,26 @@ def test_renamed_target_is_not_followed():
     MemoryMover(MemorySession(place.server), place.journal).recover()
     assert ONE in place.server.raws("INBOX")
     assert not place.journal.open_moves("test")
+
+
+def test_an_odd_answer_does_not_stop_the_account():
+    """One folder that cannot be looked at: its rows wait, others are brought to an end."""
+    place = Place()
+    place.server.deliver(ONE)
+    rows = place.intents()
+    real = place.session.status
+
+    def odd(folder):
+        if folder == JUNK:
+            raise ProtocolFault("An answer cannot be understood.")
+        return real(folder)
+
+    place.session.status = odd
+    (left,) = place.move(rows)
+    assert left.state is MoveState.INTENT
+    assert place.mover.recover() == []
+    assert len(place.journal.open_moves("test")) == 1
+    del place.session.status
+    (ended,) = place.mover.recover()
+    assert ended.state is MoveState.DONE
+    assert place.server.bodies() == {ONE: 1}
