@@ -63,7 +63,17 @@ PROVIDERS: tuple[MailProvider, ...] = (
         "iCloud",
         ("icloud.com", "me.com", "mac.com"),
         "imap.mail.me.com",
+        user="local",
         password_help=_app_password("https://account.apple.com (Sign-In and Security)"),
+    ),
+    MailProvider(
+        "iCloud with a domain of your own",
+        (),
+        "imap.mail.me.com",
+        password_help=_app_password(
+            "https://account.apple.com (Sign-In and Security)",
+            "The user name is your iCloud address without “@icloud.com”. ",
+        ),
         mx=("mail.icloud.com",),
     ),
     MailProvider(
