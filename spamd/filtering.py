@@ -33,7 +33,7 @@ from spamd.domain import (
     Sighting,
     Verdict,
 )
-from spamd.errors import FolderMissing, MailboxError, RequestError, StoreError
+from spamd.errors import FolderMissing, MailboxError, ModelError, RequestError, StoreError
 from spamd.judgement import brake as brakes
 from spamd.judgement.policy import History, decide, match
 from spamd.message import vector
@@ -143,7 +143,7 @@ class Filter:
         try:
             features = vector.vectorise(mail.raw)
             score = self._scorer.score(features)
-        except (MailboxError, StoreError):
+        except (MailboxError, StoreError, ModelError):
             raise
         except Exception:
             # A mail that breaks the reader must not stop the others, nor come back with every look.
@@ -317,6 +317,7 @@ class Filter:
                 self._arrived(record, now)
             elif record.state is MoveState.FAILED:
                 log.warning("%s: a move failed: %s", self.account.name, record.error)
+                self._junk = None  # it may have another name by now
                 self._tell_once(
                     f"failed:{record.error}",
                     f"A mail could not be moved, it stays: {record.error}",

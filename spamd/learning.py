@@ -435,7 +435,12 @@ class Learner:
             return packed
         for mail in self._session.fetch([correction.ref], FETCH_LIMIT):
             judgement, packed = read_known_mail(
-                self.account, self._scorer, mail, self._clock(), "The mail was there before it was corrected."
+                self.account,
+                self._scorer,
+                mail,
+                correction.label,
+                self._clock(),
+                "The mail was there before it was corrected.",
             )
             self._store.record_judgement(judgement, vector=packed, sighting=None)
             return packed
@@ -536,7 +541,7 @@ class Learner:
         """
         now = self._clock()
         name = self.account.name
-        here = {sighting.identity: sighting for sighting in self._store.sightings(name, INBOX).values()}
+        here = self._still_here(now)
         wanted: list[tuple[Judgement, Sighting]] = []
         before: int | None = None
         while len(wanted) < 1000:
@@ -590,6 +595,15 @@ class Learner:
             )
             written += 1
         return written
+
+    def _still_here(self, now: float) -> dict[Identity, Sighting]:
+        """The inbox as we know it; what is gone from it is marked so."""
+        status = self._session.status(INBOX)
+        there = set(self._session.uids(INBOX))
+        known = self._store.sightings(self.account.name, INBOX, status.uid_validity)
+        gone = [uid for uid in known if uid not in there]
+        self._store.mark_gone(self.account.name, INBOX, status.uid_validity, gone, now)
+        return {sighting.identity: sighting for uid, sighting in known.items() if uid in there}
 
     def _flags(self, refs: Sequence[MessageRef]) -> dict[MessageRef, frozenset[str]]:
         found: dict[MessageRef, frozenset[str]] = {}
@@ -720,7 +734,9 @@ class FirstReading:
     ) -> tuple[FetchedMail, Judgement, bytes, LabelRecord]:
         """Score it, then teach it; a mail that contradicts its folder is held for the person to look at."""
         now = self._clock()
-        judgement, packed = read_known_mail(self._account, self._scorer, mail, now, "Read with its folder.")
+        judgement, packed = read_known_mail(
+            self._account, self._scorer, mail, label, now, "Read with its folder."
+        )
         logit = judgement.score.logit
         record = LabelRecord(
             account=self._account.name,
@@ -926,10 +942,11 @@ def words_of(flags: Iterable[str]) -> frozenset[str]:
 
 
 def read_known_mail(
-    account: Account, scorer: Scorer, mail: FetchedMail, now: float, explanation: str
+    account: Account, scorer: Scorer, mail: FetchedMail, label: Label, now: float, explanation: str
 ) -> tuple[Judgement, bytes]:
     """A mail that was there before us, scored before it is learned.
 
+    Its verdict is what its label says: it was never ours to judge, so it may not count as our error.
     Its judgement bears the mail's own date.
     """
     features = vector.vectorise(mail.raw)
@@ -941,7 +958,9 @@ def read_known_mail(
         identity=mail.arrival.identity,
         at=at,
         score=score,
-        decision=Decision(Verdict.KEEP, False, "before", explanation),
+        decision=Decision(
+            Verdict.JUNK if label is Label.SPAM else Verdict.KEEP, False, "before", explanation
+        ),
         sender=features.sender,
         subject=features.subject,
         snippet=features.snippet,
