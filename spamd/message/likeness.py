@@ -69,7 +69,9 @@ def fingerprint(mail: Mail, words: Hashes, digits: Bits, names: Hashes, shapes: 
     """
     kept = ~digits
     if names.size:
-        kept &= ~np.isin(words, names)
+        names = np.sort(names)
+        places = np.minimum(np.searchsorted(names, words), names.size - 1)
+        kept &= names[places] != words
     single = words[kept]
     pairs = hashing.pair(single) if single.size > 1 else single[:0]
     items = np.sort(hashing.mix(np.concatenate((single ^ _ONE, pairs ^ _TWO, shapes ^ _THREE))))

@@ -66,8 +66,37 @@ def registered(host: str) -> str:
 _URL: Final = re.compile(
     r"([a-zA-Z][a-zA-Z0-9+.-]{0,20}):(?://)?(?:([^/?#@\s]{0,200})@)?(\[[0-9a-fA-F:.]{2,45}\]|[^/?#:\s]{0,255})(?::(\d{0,5}))?([^?#]*)(?:\?([^#]*))?"
 )
-_IN_TEXT: Final = re.compile(r"h(?:tt|xx)ps?://[^\s<>\"'`\])}（）]{3,2000}", re.I)
-_WWW: Final = re.compile(r"(?<![\w./@-])www\.[a-zA-Z0-9][^\s<>\"'`\])}（）]{2,2000}", re.I)
+_TAIL: Final = re.compile(r"[^\s<>\"'`\])}（）]{3,2000}")
+_SCHEMES: Final = ("https", "http", "hxxps", "hxxp")
+
+
+def _written(text: str) -> list[str]:
+    """Web addresses in a text, as far as they go."""
+    found: list[str] = []
+    if "://" in text:
+        at = text.find("://")
+        while at >= 0 and len(found) < MAX_LINKS:
+            before = text[max(0, at - 5) : at].lower()
+            end = at + 3
+            scheme = next((name for name in _SCHEMES if before.endswith(name)), "")
+            if scheme and (tail := _TAIL.match(text, at + 3)):
+                found.append(text[at - len(scheme) : tail.end()])
+                end = tail.end()
+            at = text.find("://", end)
+    lowered = text if "www." in text else ""
+    if not lowered and "WWW." in text:
+        lowered = text.lower()
+    at = lowered.find("www.")
+    while at >= 0 and len(found) < 2 * MAX_LINKS:
+        end = at + 4
+        alone = at == 0 or not (lowered[at - 1].isalnum() or lowered[at - 1] in "_./@-")
+        if alone and lowered[end : end + 1].isalnum() and (tail := _TAIL.match(text, end)):
+            found.append(text[at : tail.end()])
+            end = tail.end()
+        at = lowered.find("www.", end)
+    return found
+
+
 _LOOKS_LIKE_HOST: Final = re.compile(r"(?:https?://)?(?:[\w-]{1,63}\.)+[a-zA-Z]{2,18}(?=[/:?#\s]|$)")
 _SHOWN_HOST: Final = re.compile(r"(?:https?://|www\.)?((?:[\w-]{1,63}\.){1,8}[a-zA-Z]{2,18})", re.I)
 _NUMBER_PART: Final = re.compile(r"(?:0x[0-9a-f]{1,16}|\d{1,16})$")
@@ -229,10 +258,7 @@ def find(message: ParsedMessage, text: MessageText) -> tuple[Link, ...]:
     written: list[str] = []
     sources = (text.visible,) if text.plain is text.visible else (text.visible, text.plain)
     for source in sources:
-        if "://" in source:
-            written.extend(_IN_TEXT.findall(source))
-        if "www." in source or "WWW." in source:
-            written.extend(_WWW.findall(source))
+        written += _written(source)
     written.extend(f"http://{address}/" for address in text.addresses)
     targets = {anchor.target for anchor in text.anchors}
     told = "\n".join([anchor.shown for anchor in text.anchors if anchor.shown])

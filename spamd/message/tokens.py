@@ -119,15 +119,15 @@ def _subject(hashed: Hashed) -> Hashes:
     return np.concatenate((hashed.subject, hashing.pair(hashed.subject)))
 
 
-_URL_WORDS: Final = re.compile(r"[a-z]{2,20}")
+_TO_LETTERS: Final = bytes(code if 97 <= code <= 122 else 32 for code in range(256))
 
 
 def link_words(mail: Mail) -> Texts:
-    """Words of links' hosts and paths, without digits."""
-    joined = "\n".join(
-        [f"{link.host}{link.path}?{link.query[:100]}" for link in mail.links[:_MAX_LINKS] if link.host]
-    )
-    return [f"url {word}" for word in dict.fromkeys(_URL_WORDS.findall(joined.lower())[:_MAX_LINK_WORDS])]
+    """Words of links' hosts and paths: ASCII letters, 2 to 20 of them."""
+    links = [f"{link.host}{link.path}?{link.query[:100]}" for link in mail.links[:_MAX_LINKS] if link.host]
+    letters = "\n".join(links).lower().encode("ascii", "replace").translate(_TO_LETTERS)
+    found = dict.fromkeys(letters.decode("ascii").split()[:_MAX_LINK_WORDS])
+    return [f"url {word}" for word in found if 1 < len(word) < 21]
 
 
 # --- letters ------------------------------------------------------------------------------------------------
