@@ -166,7 +166,16 @@ def test_a_code_opens_once(world):
 
 
 @pytest.mark.parametrize(
-    "to", ["//evil.example", "https://evil.example", '"><script>', "do/pause", "../open"]
+    "to",
+    [
+        "//evil.example",
+        "https://evil.example",
+        '"><script>',
+        "do/pause",
+        "../open",
+        "why/1/../../do/pause",
+        "why/x",
+    ],
 )
 def test_a_code_leads_to_our_pages_only(world, to):
     import httpx
@@ -175,6 +184,15 @@ def test_a_code_leads_to_our_pages_only(world, to):
     answer = httpx.get(f"{world.server.url}/open", params={"code": code, "to": to}, trust_env=False)
     assert answer.status_code == 200
     assert 'url=/"' in answer.text
+
+
+@pytest.mark.parametrize("to", ["review", "/log", "why/12", "setup"])
+def test_a_code_may_lead_to_a_page(world, to):
+    import httpx
+
+    code = world.server.access.new_code()
+    answer = httpx.get(f"{world.server.url}/open", params={"code": code, "to": to}, trust_env=False)
+    assert f'url=/{to.strip("/")}"' in answer.text
 
 
 def test_codes_and_sessions_end():
