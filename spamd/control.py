@@ -69,7 +69,7 @@ from spamd.domain import (
     MoveRecord,
     Verdict,
 )
-from spamd.errors import ModelError, NotFound, RequestError, SpamdError
+from spamd.errors import ConfigError, ModelError, NotFound, RequestError, SpamdError
 from spamd.judgement.evidence import upper_bound
 from spamd.store.judgements import DISPLAYS
 
@@ -216,6 +216,7 @@ class Control:
         self._started_at = clock()
         self._changing = threading.Lock()  # one change of settings or models at a time
         self._answers: dict[int, tuple[LabelRecord | None, str]] = {}  # what held before, and the move begun
+        self._loaded: tuple[int, Settings] | None = None  # with the file's time of change
         self._kept: dict[str, tuple[float, Any]] = {}  # slow answers, kept for a moment
 
     # -- how things are ----------------------------------------------------------------------------
@@ -1074,17 +1075,22 @@ class Control:
     # -- inside ------------------------------------------------------------------------------------
 
     def _settings(self) -> Settings:
+        """As in the file now; while the file is broken, as they were before (the daemon does the same)."""
         path = self._paths.config_file
         try:
             stamp = path.stat().st_mtime_ns
         except OSError:
             stamp = 0
-        kept = self._kept.get("settings")
+        kept = self._loaded
         if kept is not None and kept[0] == stamp:
-            loaded: Settings = kept[1]
-            return loaded
-        loaded = settings.load(path)
-        self._kept["settings"] = (float(stamp), loaded)
+            return kept[1]
+        try:
+            loaded = settings.load(path)
+        except ConfigError:
+            if kept is None:
+                raise
+            return kept[1]
+        self._loaded = (stamp, loaded)
         return loaded
 
     def _remember(self, key: str, seconds: float, work: Callable[[], Any]) -> Any:

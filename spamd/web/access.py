@@ -67,6 +67,7 @@ BIG_BODIES = {
     "/api/v1/teach": "mail_body",
     "/api/v1/labels/import": "mail_body",
     "/try": "mail_body",
+    "/do/teach": "mail_body",
 }
 
 

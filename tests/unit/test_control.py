@@ -158,6 +158,17 @@ def test_settings_changed_by_hand_are_seen(world):
     assert {one.name: one.value for one in world.control.settings()}["keep_days"] == "31"
 
 
+def test_a_broken_file_leaves_the_settings_as_they_were(world):
+    from spamd.errors import ConfigError
+
+    assert len(world.control.accounts()) == 2
+    world.paths.config_file.write_text("keep_days = many\n")
+    assert len(world.control.accounts()) == 2
+    with pytest.raises(ConfigError):
+        world.control.set_settings({"keep_days": "30"})
+    assert world.paths.config_file.read_text() == "keep_days = many\n"
+
+
 def test_figures_kept_for_a_moment_do_not_outlive_an_answer(world):
     waiting = world.control.review_waiting()
     world.control.answer(world.control.review(1)[0].judgement.id, Label.HAM)

@@ -79,11 +79,27 @@ function refreshFigures() {
   }, 1000);
 }
 
+let stream = null;
+
+// Browsers open six connections to one host: a page in the background must not hold one.
+function listen() {
+  if (document.hidden) {
+    stream?.close();
+    stream = null;
+  } else if (stream === null) {
+    stream = new EventSource("/api/v1/stream");
+    const heard = (event) => JSON.parse(event.data).data;
+    stream.addEventListener("progress", (event) => showProgress(heard(event)));
+    stream.addEventListener("verdict", refreshFigures);
+    stream.addEventListener("state", refreshFigures);
+  }
+}
+
 if (document.querySelector("[data-live=headline], [data-progress]")) {
-  const stream = new EventSource("/api/v1/stream");
-  const heard = (event) => JSON.parse(event.data).data;
-  stream.addEventListener("progress", (event) => showProgress(heard(event)));
-  stream.addEventListener("verdict", refreshFigures);
-  stream.addEventListener("state", refreshFigures);
-  addEventListener("pagehide", () => stream.close());
+  listen();
+  document.addEventListener("visibilitychange", () => {
+    listen();
+    refreshFigures();
+  });
+  addEventListener("pagehide", () => stream?.close());
 }
