@@ -20,6 +20,10 @@ packages=$(mktemp -d)
 known=$(mktemp)
 trap 'rm -rf "$packages" "$known"' EXIT
 apt-cache pkgnames | sort > "$known"
+if ! grep -qx cyrus-common "$known" && [ "$(id -u)" = 0 ]; then # lists that were never fetched, as in containers
+  apt-get update -q >/dev/null 2>&1 || true
+  apt-cache pkgnames | sort > "$known"
+fi
 
 # Names differ between releases: what is not known is left out, and the binaries decide in the end.
 fetch() {
@@ -42,6 +46,11 @@ fetch cyrus cyrus-common cyrus-imapd libical3 libxapian30 libclamav11 libclamav1
   libmariadb3 libzephyr4 libpcre3 libmspack0 sasl2-bin db-util db5.3-util libsasl2-modules-db
 fetch courier courier-imap courier-base courier-authlib libcourier-unicode4 libcourier-unicode8 libgamin0 libpcre3
 
-[ -x "$target/cyrus/usr/lib/cyrus/bin/imapd" ] || say "Cyrus could not be had."
-[ -x "$target/courier/usr/bin/imapd" ] || say "Courier could not be had."
+missing=""
+[ -x "$target/cyrus/usr/lib/cyrus/bin/imapd" ] || missing="$missing Cyrus"
+[ -x "$target/courier/usr/bin/imapd" ] || missing="$missing Courier"
+if [ -n "$missing" ]; then
+  say "Not to be had from this system's packages:$missing."
+  exit 1
+fi
 printf '%s' "$wanted" > "$stamp"

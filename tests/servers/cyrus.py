@@ -28,7 +28,11 @@ def why_not(kind: str, binary: str) -> str:
         for folder in (root, *root.resolve().parents):
             if not folder.stat().st_mode & 0o001:
                 return f"{kind.title()} runs as nobody, who may not enter {folder}"
-    return ""
+    needed = subprocess.run(
+        ["ldd", str(root / binary)], env=libraries(root), capture_output=True, check=False, timeout=60
+    ).stdout.decode()
+    lacking = [line.split()[0] for line in needed.splitlines() if "not found" in line]
+    return f"{kind.title()} lacks {', '.join(lacking)} on this system" if lacking else ""
 
 
 def libraries(root: Path) -> dict[str, str]:
