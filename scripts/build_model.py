@@ -384,7 +384,7 @@ def reference(
         for row in rng.permutation(len(corpus))[:800].tolist():
             ids = corpus.own_of(row)
             share[ids] += 1
-            mean[ids] += 1 / np.sqrt(max(1, len(ids)))
+            mean[ids] += vector.shares(ids)
     share /= 800 * len(corpora)
     mean /= 800 * len(corpora)
     usual = np.flatnonzero(share > 0.01).astype(np.int32)

@@ -54,6 +54,17 @@ class RootMean(keras.layers.Layer):  # type: ignore[misc]
         return {**super().get_config(), "pad": self.pad}
 
 
+def shared_sum(rows: Any, ids: Any, pad: int) -> Any:
+    """Of rows (batch, ids, width), each counting as message.vector.shares says; `pad` counts nothing."""
+    letters = tf.cast(tf.logical_and(ids >= LETTERS, ids < pad), tf.float32)
+    others = tf.cast(ids < min(LETTERS, pad), tf.float32)
+    total = 0.0
+    for half in (others, letters):
+        count = tf.reduce_sum(half, 1, keepdims=True)
+        total += tf.reduce_sum(rows * half[:, :, None], 1) * tf.math.rsqrt(tf.maximum(count, 1.0))
+    return total * SPREAD
+
+
 @keras.saving.register_keras_serializable("spamd")
 class Shares(keras.layers.Layer):  # type: ignore[misc]
     """Sum of the rows of real ids, each counting as message.vector.shares says: SPREAD / sqrt(n of its half)."""
@@ -63,13 +74,7 @@ class Shares(keras.layers.Layer):  # type: ignore[misc]
         self.pad = pad
 
     def call(self, ids: Any, rows: Any) -> Any:
-        letters = tf.cast(tf.logical_and(ids >= LETTERS, ids < self.pad), tf.float32)
-        others = tf.cast(ids < min(LETTERS, self.pad), tf.float32)
-        total = 0.0
-        for half in (others, letters):
-            count = tf.reduce_sum(half, 1, keepdims=True)
-            total += tf.reduce_sum(rows * half[:, :, None], 1) * tf.math.rsqrt(tf.maximum(count, 1.0))
-        return total * SPREAD
+        return shared_sum(rows, ids, self.pad)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "pad": self.pad}
@@ -158,7 +163,7 @@ def bilstm(shape: Shape) -> keras.Model:
 ARCHITECTURES = {
     row.name: row
     for row in (
-        Architecture("hashed_linear.v1", hashed_linear, sparse=True, learning_rate=0.2, epochs=2, alpha=0.7),
+        Architecture("hashed_linear.v1", hashed_linear, sparse=True, learning_rate=0.1, epochs=2, alpha=0.7),
         Architecture("fasttext.v1", fasttext, sparse=False, learning_rate=1e-3, epochs=3, alpha=0.7),
         Architecture(
             "wide_and_deep.v1", wide_and_deep, sparse=False, learning_rate=1e-3, epochs=3, alpha=0.7

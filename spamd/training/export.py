@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from spamd.model.base import CLIP, Base
 from spamd.model.runtime import Floats
+from spamd.training.architectures import shared_sum
 
 
 class Combined(tf.Module):  # type: ignore[misc]
@@ -50,7 +51,7 @@ class Combined(tf.Module):  # type: ignore[misc]
         total = self.alpha * base
         if self.own is not None:
             rows = tf.gather(self.own, personal_ids) + tf.gather(self.own_rest, personal_ids)
-            total += _sum(rows, personal_ids, self.own_pad)
+            total += shared_sum(rows, personal_ids, self.own_pad)
         elif self.personal is not None:
             total += self.personal([personal_ids, z])
         else:  # the file has three inputs in any case
