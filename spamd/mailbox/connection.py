@@ -631,6 +631,10 @@ def _tls_context(ca_file: str, _changed: int) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if ca_file:
         context.load_verify_locations(cafile=ca_file)
+        # It may be the server's own certificate instead of an authority's (Proton Bridge, home servers), and
+        # older than the strictest rules.
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     return context
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import http.server
 import json
+import shutil
 import socket
+import ssl
+import subprocess
 import threading
 import time
 import urllib.parse
@@ -13,7 +16,7 @@ from dataclasses import replace
 
 import pytest
 
-from spamd.domain import AuthMethod, FolderName, TlsMode, Uid
+from spamd.domain import Account, AccountName, AuthMethod, FolderName, TlsMode, Uid
 from spamd.errors import (
     ConfigError,
     ConnectionLost,
@@ -91,6 +94,54 @@ def test_2_tls_to_a_plain_port(dovecot):
         connect(account, PASSWORD)
 
 
+def test_2_a_self_signed_certificate_may_be_trusted_by_name(tmp_path):
+    """A home server or Proton Bridge: its own certificate is the ca_file."""
+    if not shutil.which("openssl"):
+        pytest.skip("the openssl command is not installed (Debian: apt install openssl)")
+    key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
+    subprocess.run(
+        [
+            *(
+                "openssl",
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:prime256v1",
+                "-nodes",
+            ),
+            *("-days", "2", "-keyout", str(key), "-out", str(cert), "-subj", "/CN=home"),
+            *("-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=CA:FALSE"),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve():
+        for _ in range(2):
+            client, _ = listener.accept()
+            with (
+                client,
+                contextlib.suppress(OSError),
+                context.wrap_socket(client, server_side=True) as secured,
+            ):
+                secured.sendall(b"* BYE Too many connections\r\n")
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    account = Account(AccountName("home"), host="127.0.0.1", port=listener.getsockname()[1], user="u")
+    with pytest.raises(ConnectionLost, match="not signed by anyone"):
+        connect(account, PASSWORD)
+    with pytest.raises(ServerBusy):  # so it got through
+        connect(replace(account, ca_file=str(cert)), PASSWORD)
+    thread.join(60)
+    listener.close()
+
+
 def test_connections_share_what_they_trust(dovecot):
     """The system's authorities are a megabyte: once for all, not once per connection."""
     assert tls_context() is tls_context()
@@ -112,8 +163,6 @@ def test_3_starttls_not_offered(scripted_server):
 
 
 def test_3_no_plain_text_to_other_computers():
-    from spamd.domain import Account, AccountName
-
     with pytest.raises(ConfigError, match="Without encryption"):
         connect(Account(AccountName("a"), host="192.0.2.1", user="u", tls=TlsMode.NONE), PASSWORD)
 
@@ -628,8 +677,6 @@ def test_refused_reads_are_ours(dovecot, fault_proxy):
 
 
 def test_refused_port():
-    from spamd.domain import Account, AccountName
-
     account = Account(AccountName("a"), host="127.0.0.1", port=free_port(), user="u", tls=TlsMode.NONE)
     with pytest.raises(ConnectionLost):
         connect(account, PASSWORD)
