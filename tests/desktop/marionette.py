@@ -222,8 +222,16 @@ class Thunderbird:
         return f"imap://{self.user}@127.0.0.1/{folder}"
 
     def open_folder(self, folder: str) -> None:
-        self.run("pane().displayFolder(args[0]);", self.uri(folder))
-        self.until("return pane().gFolder?.URI === args[0]", self.uri(folder))
+        self.until(
+            """
+            if (pane().gFolder?.URI === args[0]) return true;
+            if (MailUtils.getExistingFolder(args[0])) pane().displayFolder(args[0]);
+            else MailUtils.getExistingFolder(args[1])?.server.performExpand(null);
+            return false;
+            """,
+            self.uri(folder),
+            self.uri("INBOX"),
+        )
 
     def refresh(self, folder: str) -> None:
         self.run(

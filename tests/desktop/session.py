@@ -73,25 +73,25 @@ class Line:
 class DesktopSession:
     """panel: "trayer" (XEmbed), "xfce4-panel" (StatusNotifierItem) or "" (nothing shows icons)."""
 
-    def __init__(self, folder: Path, panel: str = "trayer") -> None:
+    def __init__(self, folder: Path, panel: str = "trayer", *, size: tuple[int, int] = (1024, 640)) -> None:
         self._folder = folder
         self._children: list[subprocess.Popen[bytes]] = []
         self.panel = panel
         runtime = folder / "runtime"
-        runtime.mkdir(mode=0o700)
+        runtime.mkdir(mode=0o700, exist_ok=True)
         self.env = {**os.environ, "HOME": str(folder), "XDG_RUNTIME_DIR": str(runtime), "NO_AT_BRIDGE": "1"}
         self.env["PYTHONPATH"] = str(ROOT)
         for name in ("WAYLAND_DISPLAY", "PYSTRAY_BACKEND", "XDG_CURRENT_DESKTOP", "GTK_MODULES"):
             self.env.pop(name, None)
         try:
-            self._begin(panel)
+            self._begin(panel, size)
         except BaseException:
             self.close()
             raise
 
-    def _begin(self, panel: str) -> None:
+    def _begin(self, panel: str, size: tuple[int, int]) -> None:
         read, write = os.pipe()
-        screen = ["-screen", "0", "1024x640x24", "-nolisten", "tcp", "-noreset"]
+        screen = ["-screen", "0", f"{size[0]}x{size[1]}x24", "-nolisten", "tcp", "-noreset"]
         self.start("Xvfb", "-displayfd", str(write), *screen, pass_fds=(write,))
         os.close(write)
         self.env["DISPLAY"] = f":{self._first_line(read)}"

@@ -73,14 +73,19 @@ export function decisionSentence(decision) {
   return translated("decision", decision.reason) || decision.explanation;
 }
 
-/** @param {Reason} reason @returns {{kind: string, text: string, towards: "spam" | "ham", strength: number}} */
-export function reasonView(reason) {
+/**
+ * @param {Reason} reason
+ * @param {number} [strongest] contribution of the strongest reason beside it
+ * @returns {{kind: string, text: string, towards: "spam" | "ham", strength: number}} strength 0..1
+ */
+export function reasonView(reason, strongest = 0) {
   const text = reason.kind === "fact" && reason.text.includes(": ") ? factSentence(reason.text) : reason.text;
   return {
     kind: translated("kind", reason.kind) || reason.kind,
     text,
     towards: reason.contribution >= 0 ? "spam" : "ham",
-    strength: Math.min(1, Math.abs(reason.contribution) / 4),
+    // Next to strong ones a weak one is short; alone it stays short, too.
+    strength: Math.min(1, Math.abs(reason.contribution) / Math.max(0.5, Math.abs(strongest))),
   };
 }
 

@@ -61,13 +61,17 @@ async function unknown() {
 
 /** @param {api.Why} why */
 function showReasons(why) {
+  const strongest = Math.max(0, ...why.reasons.map((reason) => Math.abs(reason.contribution)));
   const rows = why.reasons.slice(0, MOST_REASONS).map((reason) => {
-    const view = reasonView(reason);
+    const view = reasonView(reason, strongest);
     const row = make("li");
-    const meter = /** @type {HTMLMeterElement} */ (make("meter", "", view.towards));
-    meter.value = view.strength;
-    meter.title = say(view.towards === "spam" ? "towardsSpam" : "towardsHam");
-    row.append(make("span", view.kind, "kind"), make("span", view.text, "text"), meter);
+    const bar = make("span", "", `bar ${view.towards}`);
+    const filled = make("span");
+    filled.style.width = `${Math.round(view.strength * 100)}%`;
+    bar.append(filled);
+    bar.setAttribute("role", "img");
+    bar.title = bar.ariaLabel = say(view.towards === "spam" ? "towardsSpam" : "towardsHam");
+    row.append(make("span", view.kind, "kind"), make("span", view.text, "text"), bar);
     return row;
   });
   byId("reasons").replaceChildren(...rows);

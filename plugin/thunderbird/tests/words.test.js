@@ -35,6 +35,7 @@ test("machine words are translated, other words shown as they came", () => {
   assert.equal(decisionSentence({ reason: "learning", explanation: "x" }), "Solange spamd lernt, wird nichts verschoben.");
   assert.equal(decisionSentence({ reason: "score", explanation: "It looks like junk." }), "It looks like junk.");
   const word = reasonView({ kind: "word", text: "<b>gratis</b>", contribution: 8 });
+  assert.equal(reasonView({ kind: "word", text: "x", contribution: -1 }, 4).strength, 0.25);
   assert.deepEqual(word, { kind: "Wort", text: "<b>gratis</b>", towards: "spam", strength: 1 });
   const fact = (text) => reasonView({ kind: "fact", text, contribution: 1 }).text;
   assert.equal(fact("links: text differs"), "Links: Text zeigt anderes");
