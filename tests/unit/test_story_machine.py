@@ -80,7 +80,9 @@ class Story(RuleBasedStateMachine):
     def copy_to_archive(self, data):
         ref = self.pick(data, "INBOX")
         if ref is not None:
-            self.there[self.server.folders[ref.folder].mails[ref.uid].raw] += 1
+            raw = self.server.folders[ref.folder].mails[ref.uid].raw
+            self.there[raw] += 1
+            self.from_junk.add(raw)  # who keeps a copy wants the mail, if it is found there when Junk is emptied
             self.server.copy(ref, "Archive")
 
     @rule()
