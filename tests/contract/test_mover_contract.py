@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -128,6 +129,18 @@ def assert_settled(host: MailHost, user: str, daemon: Daemon) -> None:
         assert "\\Deleted" not in one.flags  # unless the person marked mail, ours can be expunged everywhere
 
 
+def four_moved(host: MailHost, user: str, daemon: Daemon) -> None:
+    """assert_settled, and the mails of `four` are all in Junk as they were: one look at the server."""
+    assert not daemon.journal.open_moves("test")
+    lying = host.contents(user)
+    assert [one.folder for one in lying] == [host.junk] * 4
+    subjects = sorted(re.search(rb"Subject: (\w+)", one.raw)[1] for one in lying)
+    assert subjects == [b"nameless", b"plain", b"twin", b"twin"]
+    assert all(one.raw.rstrip().endswith(b"\n\r\ntext") for one in lying)
+    for one in lying:
+        assert not one.flags & {LOCK_KEYWORD, "\\Deleted", "\\Seen"}
+
+
 def test_move_and_put_back(host, user, daemon):
     uids = four(host, user)
     with nothing_lost(host, user):
@@ -216,19 +229,17 @@ def test_cut_at_every_command(host, mode):
         user = host.new_user()
         own = Daemon(host, user).new()
         rows = own.intents(four(host, user))
-        with nothing_lost(host, user):
-            cut(own.session, at, mode)
-            try:
-                own.mover.move([(row, row.source) for row in rows])
-                met = False
-            except ConnectionLost:
-                met = True
-            own.session.connection.drop()
-            own.new()
-            own.mover.recover()
-            assert where(host, user, b"Subject") == [host.junk] * 4
-            assert_settled(host, user, own)
-            assert {row.state for row in own.journal.rows.values()} == {MoveState.DONE}
+        cut(own.session, at, mode)
+        try:
+            own.mover.move([(row, row.source) for row in rows])
+            met = False
+        except ConnectionLost:
+            met = True
+        own.session.connection.drop()
+        own.new()
+        own.mover.recover()
+        four_moved(host, user, own)
+        assert {row.state for row in own.journal.rows.values()} == {MoveState.DONE}
         own.close()
         if not met:
             break
@@ -356,19 +367,21 @@ def kill_child():
 
 @only(*WAYS)
 def test_killed_at_every_step(host, kill_child, tmp_path):
+    empty = tmp_path / "empty.db"
+    with Store(empty):
+        pass
     for step in range(80):
         user = host.new_user()
         four(host, user)
         database = tmp_path / f"{step}.db"
         order = {"port": host.port, "user": user, "junk": host.junk, "database": str(database), "step": step}
-        with nothing_lost(host, user):
-            outcome = kill_child(**order)
-            with Store(database) as store:
-                own = Daemon(host, user, store).new()
-                own.mover.recover()
-                assert where(host, user, b"Subject") == [host.junk] * 4, step
-                assert_settled(host, user, own)
-                own.close()
+        shutil.copy(empty, database)
+        outcome = kill_child(**order)
+        with Store(database) as store:
+            own = Daemon(host, user, store).new()
+            own.mover.recover()
+            four_moved(host, user, own)
+            own.close()
         if outcome == "0":
             break
         assert outcome == "-9"
@@ -620,7 +633,7 @@ def test_validity_changes_in_between(host, user, daemon, folder, verb):
 # -- at random
 
 
-@only(*WAYS, "cyrus", "courier")
+@only(*WAYS, "cyrus")
 def test_random_faults(host):
     """Moves, cuts, persons and put-backs as the dice fall; the seed is printed where it fails."""
     seed = int(os.environ.get("SPAMD_SEED", time.time_ns() % 1_000_000))
@@ -630,7 +643,7 @@ def test_random_faults(host):
     before = Counter(normal(one.raw) for one in host.contents(user))
     own = Daemon(host, user).new()
     try:
-        for _ in range(int(os.environ.get("SPAMD_ROUNDS", "12"))):
+        for _ in range(int(os.environ.get("SPAMD_ROUNDS", "8"))):
             back = dice.random() < 0.3
             source, target = (own.junk, INBOX) if back else (INBOX, own.junk)
             there = [one.ref.uid for one in own.session.arrivals(source, Uid(1))]
