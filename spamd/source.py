@@ -40,7 +40,7 @@ class Abilities:
     uidplus: bool
     condstore: bool
     idle: bool
-    server_ids: bool  # EMAILID, X-GM-MSGID or X-GUID
+    server_ids: bool  # X-GM-MSGID or X-GUID: one id, one mail (an EMAILID names the content)
     keywords: bool  # PERMANENTFLAGS \\*
     quirk: str  # row of mailbox/quirks.py: "dovecot", "gmail", ...
 

@@ -33,7 +33,6 @@ class Quirk:
     idle_pushes: bool = True  # IDLE tells of new mail before DONE
     idle_seconds: float = 540.0  # renew after this time
     guid: bool = False  # FETCH X-GUID is a stable id
-    content_ids: bool = False  # EMAILID names the content: two identical mails share it
     rewrites_headers: bool = False  # header and size may change in a move: identity from few fields
     vendor: str = ""  # XOAUTH2 wants "vendor=..."
     needs_app_password: bool = False  # the normal password never works
@@ -120,7 +119,6 @@ QUIRKS: tuple[Quirk, ...] = (
         hosts=("fastmail.com", "messagingengine.com", "fastmail.fm"),
         max_connections=10,
         spam_folder_reports=True,
-        content_ids=True,  # a Cyrus
         needs_app_password=True,
         password_help=_APP_PASSWORD.format(url="https://app.fastmail.com/settings/security/apps"),
     ),
@@ -129,7 +127,6 @@ QUIRKS: tuple[Quirk, ...] = (
         "Cyrus",
         id_names=("cyrus",),
         banner=r"\bCyrus IMAP\b",
-        content_ids=True,
     ),
     Quirk(
         "courier",

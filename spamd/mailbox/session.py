@@ -57,9 +57,11 @@ class IdItem:
     key: bytes  # in the answer
     prefix: str  # of the Identity
     search: bytes  # SEARCH key; b"" where there is none
+    of_content: bool = False  # two identical mails share it: no proof that they are one
 
 
-_EMAILID = IdItem(b"EMAILID", b"EMAILID", "emailid", b"EMAILID")
+# RFC 8474 lets a server give identical mails one EMAILID, and Cyrus does so whenever they arrived.
+_EMAILID = IdItem(b"EMAILID", b"EMAILID", "emailid", b"EMAILID", of_content=True)
 _GMAIL = IdItem(b"X-GM-MSGID", b"X-GM-MSGID", "gmail", b"X-GM-MSGID")
 _GUID = IdItem(b"X-GUID", b"X-GUID", "guid", b"X-GUID")
 
@@ -90,8 +92,7 @@ class ImapSession:
             uidplus=connection.has("UIDPLUS") and quirk.uid_expunge,
             condstore=connection.has("CONDSTORE"),
             idle=connection.has("IDLE") and quirk.idle,
-            # An id of the content is no proof that two mails are the same one.
-            server_ids=item is not None and not (quirk.content_ids and item.prefix == "emailid"),
+            server_ids=item is not None and not item.of_content,
             keywords=quirk.keywords if self._keywords is None else self._keywords,
             quirk=quirk.name,
         )
@@ -392,7 +393,7 @@ class ImapSession:
             if not isinstance(size, int):
                 continue  # not the answer to our question, or the mail is gone
             at = _timestamp(row.get(b"INTERNALDATE"))
-            identity = _server_identity(item, row, at if quirk.content_ids else None) if item else None
+            identity = _server_identity(item, row, at) if item else None
             if identity is None:
                 if header is None or (item and not header):
                     continue
@@ -562,7 +563,7 @@ def fingerprint(header: bytes) -> str:
     return hashlib.sha256(lines.replace(b"\n", b"\r\n")).hexdigest()
 
 
-def _server_identity(item: IdItem, row: dict[bytes, Any], at: float | None) -> Identity | None:
+def _server_identity(item: IdItem, row: dict[bytes, Any], at: float) -> Identity | None:
     value = row.get(item.key)
     while isinstance(value, tuple):
         value = value[0] if value else None
@@ -571,8 +572,8 @@ def _server_identity(item: IdItem, row: dict[bytes, Any], at: float | None) -> I
     if not value:
         return None
     text = bytes(value).decode("ascii", "backslashreplace").strip("()")
-    if at is not None and item.prefix == "emailid":
-        text += f"@{int(at)}"  # the id names the content: the arrival tells copies apart
+    if item.of_content:
+        text += f"@{int(at)}"  # tells copies apart that arrived at different times
     return Identity(f"{item.prefix}:{text}")
 
 
