@@ -203,6 +203,13 @@ class Mover(Protocol):
         """Bring every open intent of the account to an end; nothing lost, nothing doubled."""
         ...
 
+    def reconcile(self) -> Sequence[MoveRecord]:
+        """Take back moves that another client made at the same moment (now ABANDONED: theirs stays).
+
+        Worth calling at every look: without a move in the last two minutes it asks nothing.
+        """
+        ...
+
 
 __all__ = [
     "Abilities",
