@@ -110,14 +110,12 @@ class FaultProxy:
         while True:
             try:
                 client, _ = self._listener.accept()
+            except OSError:
+                return
+            try:
                 server = socket.create_connection((self.host, self._target), timeout=30)
             except OSError:
-                if self._listener.fileno() < 0:
-                    return
-                try:
-                    client.close()
-                except UnboundLocalError:
-                    return
+                client.close()
                 continue
             server.settimeout(None)
             for sock in (client, server):
