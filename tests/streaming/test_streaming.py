@@ -7,11 +7,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+
+from spamd import paths
 from spamd.message import vector
 from spamd.model.bundle import Bundles
 from spamd.model.scoring import Scorer
-
-from spamd import paths
 
 pyspark = pytest.importorskip("pyspark", reason="pyspark is not installed (pip install '.[streaming]')")
 if shutil.which("java") is None:

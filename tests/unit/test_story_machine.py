@@ -82,7 +82,9 @@ class Story(RuleBasedStateMachine):
         if ref is not None:
             raw = self.server.folders[ref.folder].mails[ref.uid].raw
             self.there[raw] += 1
-            self.from_junk.add(raw)  # who keeps a copy wants the mail, if it is found there when Junk is emptied
+            self.from_junk.add(
+                raw
+            )  # who keeps a copy wants the mail, if it is found there when Junk is emptied
             self.server.copy(ref, "Archive")
 
     @rule()
