@@ -123,12 +123,12 @@ class Moves(Connections):
         And how many more there are that failed, are under way, or were put back.
         """
         rows = self._all(
-            "SELECT id, state = 'done' AND NOT EXISTS (SELECT 1 FROM move AS back"
-            " WHERE back.account = move.account AND back.identity = move.identity AND back.kind = 'undo'"
-            " AND back.state NOT IN ('failed', 'abandoned') AND back.created_at >= move.created_at) AS wanted"
-            " FROM move WHERE kind != 'undo' AND (?1 IS NULL OR account = ?1)"
-            " AND (?2 IS NULL OR created_at >= ?2) AND (?3 IS NULL OR model_id = ?3)"
-            " ORDER BY created_at DESC, id DESC",
+            "WITH back AS (SELECT account, identity, max(created_at) AS at FROM move"
+            " WHERE kind = 'undo' AND state NOT IN ('failed', 'abandoned') GROUP BY account, identity)"
+            " SELECT id, state = 'done' AND coalesce(back.at, 0) < created_at AS wanted"
+            " FROM move LEFT JOIN back USING (account, identity) WHERE kind != 'undo'"
+            " AND (?1 IS NULL OR account = ?1) AND (?2 IS NULL OR created_at >= ?2)"
+            " AND (?3 IS NULL OR model_id = ?3) ORDER BY created_at DESC, id DESC",
             (account, since, model_id),
         )
         wanted = [int(row["id"]) for row in rows if row["wanted"]]
