@@ -360,7 +360,21 @@ class Learner:
                     for arrival in self._session.arrivals(status.folder, first)
                     if arrival.identity in left and arrival.ref.uid >= first
                 ]
+        found += self._known_elsewhere(left - arrived, {sighting.ref for sighting in found})
         return found, renewed
+
+    def _known_elsewhere(self, left: set[Identity], told: set[MessageRef]) -> list[Sighting]:
+        """Of mails that left Junk, copies in other folders that were noticed before the departure was."""
+        seen = [
+            sighting
+            for identity in left
+            for sighting in self._store.sighting_of(self.account.name, identity)
+            if sighting.gone_at is None
+            and sighting.ref not in told
+            and self.places().get(sighting.ref.folder) is Place.KEPT
+        ]
+        alive, _ = self._alive([sighting.ref for sighting in seen], {})
+        return [sighting for sighting in seen if sighting.ref in alive]
 
     def _keywords(self, change: _Change) -> list[KeywordChange]:
         """Mails known before whose junk keywords are others now."""
@@ -533,68 +547,103 @@ class Learner:
     # -- weak evidence
 
     def keep_quiet_mail(self) -> int:
-        """Mail that was opened and left in the inbox for days is, weakly, good mail. Once a day is enough.
+        """Mail that was opened and left in the inbox for days, or put into another folder, is, weakly, good
+        mail. Once a day is enough.
 
-        It never follows from our own verdict alone: the person must have opened (or flagged, or answered)
+        It never follows from our own verdict alone: the person must have opened (or flagged, answered, filed)
         it. A sender counts a few times a day at most. What we suspected and the person left counts for the
         proof, and hardly for the lesson. Returns the number of labels.
         """
         now = self._clock()
         name = self.account.name
         here = self._still_here(now)
-        wanted: list[tuple[Judgement, Sighting]] = []
+        filed = self._filed(now)
+        wanted: list[tuple[Judgement, Sighting | None]] = []
+        per_sender: Counter[tuple[str, int]] = Counter()
+        per_day: Counter[int] = Counter()
         before: int | None = None
         while len(wanted) < 1000:
             page = self._store.judgements(
                 account=name,
                 since=now - KEPT_WINDOW,
-                until=now - KEPT_AFTER,
                 labelled=False,
                 before_id=before,
                 limit=200,
             )
             for judgement in page:
                 sighting = here.get(judgement.identity)
-                unspoken = self._store.label_of(name, judgement.identity) is None
-                if sighting is not None and not judgement.moved and unspoken:
+                label = self._store.label_of(name, judgement.identity)
+                if label is not None:
+                    if label.source is LabelSource.IMPLICIT:
+                        per_sender[_sender_day(judgement)] += 1
+                        per_day[_sender_day(judgement)[1]] += 1
+                elif judgement.moved:
+                    continue
+                elif judgement.identity in filed:
+                    wanted.append((judgement, None))
+                elif sighting is not None and judgement.at < now - KEPT_AFTER:
                     wanted.append((judgement, sighting))
             if len(page) < 200:
                 break
             before = page[-1].id
-        per_sender: Counter[tuple[str, int]] = Counter()
-        per_day: Counter[int] = Counter()
         written = 0
-        flags = self._flags([sighting.ref for _, sighting in wanted])
+        flags = self._flags([sighting.ref for _, sighting in wanted if sighting is not None])
         for judgement, sighting in wanted:
-            words = flags.get(sighting.ref)
-            if words is None:
-                self._store.mark_gone(name, INBOX, sighting.ref.uid_validity, [sighting.ref.uid], now)
-                continue
+            words = flags.get(sighting.ref, frozenset()) if sighting is not None else frozenset()
             lower = {word.lower() for word in words}
-            if not lower & {"\\seen", "\\answered", "\\flagged"} or "\\deleted" in lower:
+            if sighting is not None and not lower & {"\\seen", "\\answered", "\\flagged"}:
                 continue
-            day = int(judgement.at // DAY)
-            sender = (judgement.sender or judgement.sender_domain or judgement.identity, day)
-            if per_sender[sender] >= KEPT_PER_SENDER or per_day[day] >= KEPT_PER_DAY:
+            sender_day = _sender_day(judgement)
+            per_sender[sender_day] += 1
+            per_day[sender_day[1]] += 1
+            if per_sender[sender_day] > KEPT_PER_SENDER or per_day[sender_day[1]] > KEPT_PER_DAY:
                 continue
-            per_sender[sender] += 1
-            per_day[day] += 1
-            suspected = judgement.decision.verdict is not Verdict.KEEP
-            answered = bool(lower & {"\\answered", "\\flagged"})
+            if "\\deleted" in lower:
+                continue
+            note = (
+                "filed in a folder"
+                if sighting is None
+                else "answered"
+                if lower & {"\\answered", "\\flagged"}
+                else "opened and left"
+            )
+            doubtful = judgement.decision.verdict is not Verdict.KEEP and note == "opened and left"
             self._store.add_label(
                 LabelRecord(
                     account=name,
                     identity=judgement.identity,
                     label=Label.HAM,
                     source=LabelSource.IMPLICIT,
-                    weight=SUSPECT_WEIGHT if suspected and not answered else KEPT_WEIGHT,
+                    weight=SUSPECT_WEIGHT if doubtful else KEPT_WEIGHT,
                     at=now,
                     model_id=judgement.score.model_id,
-                    note="answered" if answered else "opened and left",
+                    note=note,
                 )
             )
             written += 1
         return written
+
+    def _filed(self, now: float) -> set[Identity]:
+        """Mails that we know and that came to lie in another folder since this was last asked."""
+        name = self.account.name
+        found: set[Identity] = set()
+        kept = [folder for folder, place in self.places().items() if place is Place.KEPT]
+        for status in self._session.statuses(kept):
+            cursor = self._store.cursor(name, status.folder)
+            self._store.set_cursor(_cursor(self.account, status, ()))
+            if cursor is None or cursor.uid_validity != status.uid_validity:
+                continue
+            if status.uid_next <= cursor.uid_next:
+                continue
+            first = Uid(max(cursor.uid_next, status.uid_next - ELSEWHERE))
+            known = [
+                sighting_of(self.account, arrival, now)
+                for arrival in self._session.arrivals(status.folder, first)
+                if arrival.ref.uid >= first and self._store.sighting_of(name, arrival.identity)
+            ]
+            self._store.add_sightings(known)  # a later drag to Junk is then known to come from there
+            found |= {sighting.identity for sighting in known}
+        return found
 
     def _still_here(self, now: float) -> dict[Identity, Sighting]:
         """The inbox as we know it; what is gone from it is marked so."""
@@ -984,6 +1033,10 @@ def recipients(header: bytes) -> set[str]:
     except (ValueError, IndexError):
         return set()
     return found
+
+
+def _sender_day(judgement: Judgement) -> tuple[str, int]:
+    return judgement.sender or judgement.sender_domain or judgement.identity, int(judgement.at // DAY)
 
 
 def _changed(change: _Change) -> bool:

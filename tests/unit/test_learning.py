@@ -434,3 +434,30 @@ def test_places_and_recipients():
         "c@d.example",
     }
     assert recipients(b"\xff\xfe To: <<<>>>,,,;\r\n") == set()
+
+
+def test_mail_put_into_another_folder_is_weak_evidence(place):
+    ref = place.server.deliver(mail(1, 0.8))
+    place.look()
+    place.server.drag(ref, "Archive")
+    place.look()
+    assert place.learner.keep_quiet_mail() == 1
+    (label,) = place.labels()
+    assert (label.label, label.weight, label.note) == (Label.HAM, 0.3, "filed in a folder")
+    assert not place.scorer.taught
+    place.server.drag(place.server.refs("Archive")[0], "Junk")
+    place.look()
+    (label,) = place.labels()
+    assert (label.label, label.note) == (Label.SPAM, "kept to junk"), "the person's word replaces silence"
+
+
+def test_a_copy_noticed_before_junk_was_left(place):
+    place.server.deliver(mail(1), "Junk")
+    place.look()
+    (ref,) = place.server.refs("Junk")
+    place.server.copy(ref, "Archive")
+    place.look()
+    place.learner.keep_quiet_mail()
+    place.server.delete(ref)
+    place.look()
+    assert [one.label for one in place.labels()] == [Label.HAM]
