@@ -111,7 +111,7 @@ def test_accounts_are_written_and_read(home: Path) -> None:
         (("account", "test", "nobody"), "There is no account 'nobody'"),
         (("account", "set", "nobody", "a=b"), "There is no account"),
         (("settings", "set", "promise", "two"), "expected a number"),
-        (("settings", "set", "promisse", "0.1"), "Did you mean 'promise'"),
+        (("settings", "set", "promise_", "0.1"), "Did you mean 'promise'"),
         (("undo",), "Say what to undo"),
         (("wipe", "everything"), "cannot be wiped"),
         (("wipe", "all"), "Add --yes"),
