@@ -10,7 +10,7 @@ import { buttonOf, say, troubleSentences } from "./lib/words.js";
 const SPACE = "spamd_review";
 const TICK = "look";
 
-browser.messageDisplay.onMessagesDisplayed.addListener((tab, displayed) => show(tab.id, listOf(displayed)));
+browser.messageDisplay.onMessagesDisplayed.addListener((tab, displayed) => show(tab.id ?? -1, listOf(displayed)));
 browser.alarms.onAlarm.addListener(({ name }) => (name === TICK ? count() : undefined));
 browser.action.onClicked.addListener(openReview);
 browser.runtime.onMessage.addListener(heard);
@@ -25,7 +25,7 @@ async function begin() {
   const own = await browser.spaces.query({ isSelfOwned: true, name: SPACE });
   if (!own.length) {
     await browser.spaces
-      .create(SPACE, { url: "/review/review.html" }, { title: say("reviewTitle"), defaultIcons: "/icons/spamd.svg" })
+      .create(SPACE, "/review/review.html", { title: say("reviewTitle"), defaultIcons: "/icons/spamd.svg" })
       .catch(() => {}); // two beginnings at once: the other one made it
   }
   await count();

@@ -253,6 +253,14 @@ def test_review_in_a_tab_and_its_count_on_the_button(world: World) -> None:
         judged = world.daemon.judged(message_id)
         assert not judged.moved
         world.daemon.until(lambda: client.status().review_waiting, "nothing waits for review")
+        world.thunderbird.until(
+            """
+            const button = win.document.querySelector("#spacesToolbarAddonsContainer button");
+            button?.click();
+            const shown = win.document.getElementById("tabmail").currentTabInfo.browser?.currentURI?.spec;
+            return Boolean(shown?.endsWith("/review/review.html"));
+            """
+        )
         row = f'[data-judgement="{judged.id}"]'
         text = world.thunderbird.addon_page(
             f"return document.querySelector('{row}')?.innerText;", "review/review.html"

@@ -44,7 +44,7 @@ const MOST_BYTES = 65536; // what the daemon itself reads of a mail
 
 /** The beginning of a mail, for "what would you say". @param {number} id @returns {Promise<string>} base64 */
 export async function beginning(id) {
-  const file = await browser.messages.getRaw(id, { data_format: "File" });
+  const file = /** @type {File} */ (await browser.messages.getRaw(id, { data_format: "File" }));
   const bytes = new Uint8Array(await file.slice(0, MOST_BYTES + 512).arrayBuffer());
   return toBase64(withoutStoreLines(bytes).subarray(0, MOST_BYTES));
 }
@@ -66,7 +66,7 @@ export async function moveByHand(header, label) {
   if (inJunk === (label === "spam")) return "none";
   const accountId = header.folder?.accountId;
   const [target] = await browser.folders.query({ specialUse: [label === "spam" ? "junk" : "inbox"], accountId });
-  if (!target) return "none";
+  if (!target?.id) return "none";
   await browser.messages.move([header.id], target.id);
   return label === "spam" ? "junk" : "back";
 }
