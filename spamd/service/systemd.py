@@ -6,6 +6,9 @@ The daemon reads mail from strangers, so it gets what it needs and nothing else.
 - ProcSubset=pid: the model's runtime asks /proc/cpuinfo which instructions there are (ARM).
 - ProtectHome: its own folders and the keyring's socket are there.
 - CapabilityBoundingSet beyond the empty set: nothing needs one.
+
+MemoryMax is a backstop for both processes: the daemon takes tens of MB; for minutes at night the trainer needs
+600 MB and more, and is ended by the daemon itself above 1.5 GB.
 """
 
 from __future__ import annotations
@@ -95,8 +98,8 @@ TimeoutStopSec=5
 KillMode=mixed
 UMask=0077
 
-MemoryHigh=900M
-MemoryMax=1G
+MemoryHigh=1800M
+MemoryMax=2G
 TasksMax=256
 CPUWeight=50
 IOWeight=50

@@ -79,9 +79,10 @@ class DesktopSession:
         self.panel = panel
         runtime = folder / "runtime"
         runtime.mkdir(mode=0o700, exist_ok=True)
-        self.env = {**os.environ, "HOME": str(folder), "XDG_RUNTIME_DIR": str(runtime), "NO_AT_BRIDGE": "1"}
+        base = {name: value for name, value in os.environ.items() if not name.startswith("XDG_")}
+        self.env = {**base, "HOME": str(folder), "XDG_RUNTIME_DIR": str(runtime), "NO_AT_BRIDGE": "1"}
         self.env["PYTHONPATH"] = str(ROOT)
-        for name in ("WAYLAND_DISPLAY", "PYSTRAY_BACKEND", "XDG_CURRENT_DESKTOP", "GTK_MODULES"):
+        for name in ("WAYLAND_DISPLAY", "PYSTRAY_BACKEND", "GTK_MODULES"):
             self.env.pop(name, None)
         try:
             self._begin(panel, size)

@@ -7,7 +7,7 @@ import { byId, make, translatePage } from "../lib/page.js";
 import { say, translated, troubleSentences } from "../lib/words.js";
 
 /** Phases in which an account does nothing until the person does something. */
-const WAITS = new Set(["brake", "sign-in", "error"]);
+const WAITS = new Set(["brake", "sign-in", "stopped", "error"]);
 
 translatePage();
 document.title = say("optionsTitle");
