@@ -233,6 +233,7 @@ MANIFEST = ("manifest.json", json.dumps({"version": 1, "created_at": 1.0}).encod
         packed([MANIFEST, ("vectors.jsonl", b'["a", "b", "?"]\n')]),
         packed([MANIFEST, ("config.toml", b"keep_days = 'x'")]),
     ],
+    ids=lambda content: f"{len(content)} bytes",  # compressed bytes hold the time: no stable name
 )
 def test_a_hostile_or_broken_backup_is_refused(content):
     with pytest.raises((RequestError, ConfigError)):
