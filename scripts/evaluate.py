@@ -14,8 +14,9 @@ corrections  nightly; a wrong verdict is corrected by the person at once with pr
 bootstrap    corrections, with the first --bootstrap N messages lying in folders when the account is added
 cold         the shipped base alone; nothing is learned
 
---poison SHARE (or ham, spam): each night is also run on a copy whose new labels are damaged (flipped with that
-probability, or all ham, or all spam); counted is how often the gate refuses. The damaged model is never used.
+--poison SHARE (or ham, spam): some nights are also run on a copy whose new labels are damaged (flipped with that
+probability, or all ham, or all spam); counted is how often the gate refuses. The damaged model is never used. May be
+given several times.
 """
 
 from __future__ import annotations
@@ -132,6 +133,7 @@ class Run:
     def __init__(self, given: argparse.Namespace, home: Path) -> None:
         self.given = given
         self.random = random.Random(given.seed)
+        self.dice = random.Random(given.seed + 1)  # of damage: the run itself is the same with and without
         self.paths = places.find({"SPAMD_HOME": str(home)})
         self.paths.make()
         self.shipped = places.shipped_model() if given.base == "shipped" else without_base(home)
@@ -144,6 +146,7 @@ class Run:
         self.rescues: list[float] = []
         self.now = EPOCH
         self.counts = Counts()
+        self.nights = 0
         self.evidence = self.assess()
         self.today: list[tuple[Mail, bytes, Score, Verdict]] = []
         self.nightly = given.protocol in ("nightly", "corrections", "bootstrap")
@@ -261,8 +264,10 @@ class Run:
         from spamd.errors import TrainingError
 
         self.now += 1.0
-        if self.given.poison:
-            self.poisoned_night()
+        self.nights += 1
+        if self.nights > 1 and self.nights % self.given.poison_every == 0:
+            for poison in self.given.poison:
+                self.poisoned_night(poison)
         job = self.job(self.paths, self.store, self.bundles)
         try:
             report = job.run_night()
@@ -289,7 +294,7 @@ class Run:
             trainer=(sys.executable, "-m", "spamd.training", "--architecture", self.given.architecture),
         )
 
-    def poisoned_night(self) -> None:
+    def poisoned_night(self, poison: str) -> None:
         """The same night on damaged labels, in a copy of everything."""
         from spamd.errors import TrainingError
         from spamd.store.database import Store
@@ -305,11 +310,8 @@ class Run:
                 for record in store.labels(since=known):
                     if record.at <= known:
                         continue
-                    label = self.damaged(record.label)
-                    if label is None:
-                        store.forget_label(record.account, record.identity)
-                        damaged += 1
-                    elif label is not record.label:
+                    label = self.damaged(record.label, poison)
+                    if label is not record.label:
                         store.forget_label(record.account, record.identity)
                         store.add_label(dataclasses.replace(record, label=label, id=0))
                         damaged += 1
@@ -319,15 +321,14 @@ class Run:
                 try:
                     report = job.run_night()
                 except TrainingError:
-                    self.counts.poisoned["failed"] += 1
+                    self.counts.poisoned[f"{poison} failed"] += 1
                     return
-                self.counts.poisoned["taken" if report.promoted else "refused"] += 1
+                self.counts.poisoned[f"{poison} {'taken' if report.promoted else 'refused'}"] += 1
 
-    def damaged(self, label: Label) -> Label | None:
-        """None: the label is dropped (one-sided damage keeps one class alone)."""
-        if self.given.poison in ("ham", "spam"):
-            return Label(self.given.poison) if label is Label(self.given.poison) else None
-        flip = self.random.random() < float(self.given.poison)
+    def damaged(self, label: Label, poison: str) -> Label:
+        if poison in ("ham", "spam"):
+            return Label(poison)
+        flip = self.dice.random() < float(poison)
         return (Label.HAM if label is Label.SPAM else Label.SPAM) if flip else label
 
 
@@ -403,7 +404,8 @@ def main() -> int:
         "--mode", choices=[one.value for one in Mode], help="the person's word; default: evidence"
     )
     parser.add_argument("--promise", type=float, default=0.001)
-    parser.add_argument("--poison", default="", metavar="SHARE|ham|spam")
+    parser.add_argument("--poison", action="append", default=[], metavar="SHARE|ham|spam")
+    parser.add_argument("--poison-every", type=int, default=3, metavar="N", help="only each N-th night, for time")
     parser.add_argument("--limit", type=int)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--in-process", action="store_true", help="no child process for the trainer: faster")
