@@ -405,7 +405,9 @@ def main() -> int:
     )
     parser.add_argument("--promise", type=float, default=0.001)
     parser.add_argument("--poison", action="append", default=[], metavar="SHARE|ham|spam")
-    parser.add_argument("--poison-every", type=int, default=3, metavar="N", help="only each N-th night, for time")
+    parser.add_argument(
+        "--poison-every", type=int, default=3, metavar="N", help="only each N-th night, for time"
+    )
     parser.add_argument("--limit", type=int)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--in-process", action="store_true", help="no child process for the trainer: faster")

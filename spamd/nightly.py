@@ -11,6 +11,7 @@ import dataclasses
 import importlib.util
 import json
 import logging
+import math
 import os
 import shutil
 import signal
@@ -25,7 +26,7 @@ from typing import Any
 
 from spamd import paths as places
 from spamd.domain import GateReport, Label, LabelSource, ModelId, MoveKind
-from spamd.errors import ModelError, TrainingError
+from spamd.errors import ModelError, StoreError, TrainingError
 from spamd.judgement import schedule
 from spamd.model import bundle, gate
 from spamd.model.bundle import Bundles
@@ -79,7 +80,7 @@ class _Outcome:
 
 
 class Nightly:
-    """One per daemon. `run_night` blocks; `stop` may be called from any thread."""
+    """One per daemon. `run_night` blocks; `stop` may be called from any thread and is final."""
 
     def __init__(
         self,
@@ -90,25 +91,28 @@ class Nightly:
         settings: Callable[[], Settings],
         clock: Callable[[], float] = time.time,
         shipped: Path | None = None,
-        trainer: tuple[str, ...] = (sys.executable, "-m", "spamd.training"),
+        trainer: tuple[str, ...] | None = None,
     ) -> None:
+        """trainer: the command of another trainer, instead of `python -m spamd.training`."""
         self._paths = paths
         self._store = store
         self._bundles = bundles
         self._settings = settings
         self._clock = clock
         self._shipped = shipped or places.shipped_model()
-        self._trainer = trainer
+        self._trainer = trainer or (sys.executable, "-m", "spamd.training")
+        self._needs_tensorflow = trainer is None
         self._lock = threading.Lock()  # one night at a time
         self._child_lock = threading.Lock()
         self._child: subprocess.Popen[str] | None = None
         self._stopped = threading.Event()
         self._why_killed = ""
+        self._tried: float | None = None
 
     # ---- when
 
     def installed(self) -> bool:
-        return importlib.util.find_spec("tensorflow") is not None
+        return not self._needs_tensorflow or importlib.util.find_spec("tensorflow") is not None
 
     def due(self) -> schedule.Due:
         """Should the trainer run now, and why (not)?"""
@@ -130,21 +134,33 @@ class Nightly:
 
     def new_labels(self) -> int:
         """Labels by the person that the model in force does not know yet."""
-        known = min(self._bundles.current().card.known_until, self._clock())
+        now = self._clock()
+        known = self._bundles.current().card.known_until
+        if known > now + CLOCK_SLACK:
+            known = 0.0  # made while the clock was ahead; the next night begins from scratch
         fresh = self._store.labels(since=known, held=False)
-        return sum(one.at > known and one.source is not LabelSource.IMPLICIT for one in fresh)
+        return sum(known < one.at <= now and one.source is not LabelSource.IMPLICIT for one in fresh)
 
     def _last_night(self, now: float) -> float | None:
         text = self._store.state(LAST_NIGHT)
         try:
             last = float(text) if text else None
         except ValueError:
-            return None
+            last = None
+        if last is not None and math.isnan(last):
+            last = None
+        if self._tried is not None:
+            last = self._tried if last is None else max(last, self._tried)
         if last is not None and last > now + CLOCK_SLACK:
             # The clock was ahead that night. Set right once, or no night would be due until then.
-            self._store.set_state(LAST_NIGHT, repr(now))
+            self._remember_night(now)
             return now
         return last
+
+    def _remember_night(self, at: float) -> None:
+        self._tried = at
+        with contextlib.suppress(StoreError):  # a full disk: remembered at least until the daemon ends
+            self._store.set_state(LAST_NIGHT, repr(at))
 
     # ---- the night
 
@@ -160,10 +176,14 @@ class Nightly:
             raise TrainingError("Training runs already.", "Wait for its end.")
         folder = self._paths.cache / "night"
         try:
-            self._stopped.clear()
             return self._night(folder, from_scratch=from_scratch, tell=tell)
+        except OSError as exc:
+            raise TrainingError(f"The night failed: {exc.strerror}.", "Is the disk full?") from exc
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+            if not self._stopped.is_set():
+                # Also after a failure: what failed now fails again in ten seconds, and again all night.
+                self._remember_night(self._clock())
             self._lock.release()
 
     def _night(self, folder: Path, *, from_scratch: bool, tell: Tell) -> GateReport:
@@ -196,14 +216,12 @@ class Nightly:
         ]
         arguments += ["--out", folder / "candidate", "--until", repr(now)]
         outcome = self._train([str(one) for one in arguments] + ["--from-scratch"] * from_scratch, tell)
-        self._store.set_state(LAST_NIGHT, repr(self._clock()))
         status = outcome.result.get("status")
         if status == "refused":
             return self._refused(GateReport(False, (str(outcome.result.get("reason", "")),)))
         if status != "candidate" or outcome.code != 0:
             title = str(outcome.result.get("reason") or f"The trainer ended with code {outcome.code}.")
             hint = str(outcome.result.get("hint") or outcome.last_words or "The model in force goes on.")
-            self._store.add_event("night", f"The night failed: {title}")
             raise TrainingError(title, hint)
         return self._judge(folder / "candidate", parent.card.id)
 
@@ -218,8 +236,11 @@ class Nightly:
         if self._bundles.current().card.id != parent:
             return self._refused(GateReport(False, ("Another model was chosen meanwhile.",), report.figures))
         card = dataclasses.replace(card, reasons=report.reasons, figures={**card.figures, **report.figures})
-        bundle.write_card(candidate, card)
-        self._bundles.install(candidate, keep=self._settings().keep_models)
+        try:
+            bundle.write_card(candidate, card)
+            self._bundles.install(candidate, keep=self._settings().keep_models)
+        except ModelError as exc:
+            raise TrainingError(exc.title, exc.hint) from exc
         text = f"A new model was taken ({card.labels.get('ham', 0)} good and {card.labels.get('spam', 0)} junk mails)."
         self._store.add_event("night", f"{text} {' '.join(report.reasons)}")
         return report
@@ -248,8 +269,9 @@ class Nightly:
             return None
         moved = {
             (move.account, move.identity)
-            for move in self._store.moves(since=now - RESCUED_MOVES_WINDOW, model_id=card.id)
-            if move.kind is MoveKind.JUNK
+            for move in self._store.moves(
+                since=now - RESCUED_MOVES_WINDOW, model_id=card.id, kind=MoveKind.JUNK, limit=100_000
+            )
         }
         count = sum((one.account, one.identity) in moved for one in rescued)
         if count < RESCUES:
@@ -266,7 +288,7 @@ class Nightly:
     # ---- the child
 
     def stop(self) -> None:
-        """Kill the trainer, if one runs. The model in force goes on."""
+        """Kill the trainer, if one runs, and let none begin. The model in force goes on."""
         self._stopped.set()
         self._kill("it was stopped")
 
@@ -302,8 +324,9 @@ class Nightly:
                 child.wait()
                 ended.set()
                 watch.join()
-                if child.stdout is not None:
-                    child.stdout.close()
+                for stream in (child.stdin, child.stdout):
+                    if stream is not None:
+                        stream.close()
                 with self._child_lock:
                     self._child = None
             if self._why_killed:
@@ -322,8 +345,8 @@ class Nightly:
             self._why_killed = ""
             try:
                 child = subprocess.Popen(
-                    [*self._trainer, *arguments],
-                    stdin=subprocess.DEVNULL,
+                    [*self._trainer, *arguments, "--tied"],
+                    stdin=subprocess.PIPE,  # never written to: it closes when we end, however we end
                     stdout=subprocess.PIPE,
                     stderr=stderr,
                     text=True,
@@ -358,7 +381,7 @@ def _events(child: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
     for line in child.stdout:
         try:
             event = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(event, dict):
             yield event

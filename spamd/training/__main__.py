@@ -8,10 +8,12 @@ database or installation unusable) · 2 wrong arguments · anything else: a cras
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import os
 import sys
+import threading
 from dataclasses import asdict
 from pathlib import Path
 
@@ -35,7 +37,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--threshold", type=float, help="probability from which mail is moved now")
     parser.add_argument("--replay", type=int, default=2000, help="older labels to rehearse, at least")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--tied", action="store_true", help="end when standard input closes")
     given = parser.parse_args(arguments)
+    if given.tied:
+        threading.Thread(target=_end_with_parent, name="tied", daemon=True).start()
     report = Reporter()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
@@ -81,6 +86,14 @@ def main(arguments: list[str] | None = None) -> int:
         "result", status="candidate", folder=str(given.out), card=json.loads(json.dumps(asdict(card)))
     )
     return 0
+
+
+def _end_with_parent() -> None:
+    """Standard input is a pipe from the daemon. It closes when the daemon ends, even by kill -9."""
+    with contextlib.suppress(OSError, ValueError):
+        while os.read(0, 4096):
+            pass
+    os._exit(1)
 
 
 if __name__ == "__main__":

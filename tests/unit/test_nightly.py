@@ -1,0 +1,743 @@
+"""The night's conductor with a trainer that does what the test says: when, what it is told, and what may change."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime as dt
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from spamd import nightly as nightly_module
+from spamd import paths as places
+from spamd.domain import (
+    AccountName,
+    FolderName,
+    Identity,
+    Label,
+    LabelRecord,
+    LabelSource,
+    MessageRef,
+    ModelId,
+    MoveKind,
+    MoveRecord,
+    MoveState,
+    Uid,
+    UidValidity,
+)
+from spamd.errors import TrainingError
+from spamd.message.vector import SCHEMA
+from spamd.model import gate
+from spamd.model.bundle import Bundles, digest, read_card, write_card
+from spamd.nightly import LAST_NIGHT, Nightly
+from spamd.settings import Settings
+from spamd.store.database import Store
+
+FAKE = Path(__file__).parents[1] / "fakes" / "trainer.py"
+HOME = AccountName("home")
+PATIENCE = 60.0
+DAY = 86400.0
+
+
+def local(text: str) -> float:
+    """The Unix time of a local clock time on one winter's day."""
+    return dt.datetime.fromisoformat(f"2026-01-15T{text}").timestamp()
+
+
+NIGHT = local("03:00")
+
+
+class Home:
+    """A home with a store, models and a night whose trainer is the fake one."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.now = NIGHT
+        self.paths = places.find({"SPAMD_HOME": str(root / "home")})
+        self.paths.make()
+        self.shipped = root / "shipped"
+        shutil.copytree(places.shipped_model(), self.shipped)
+        write_card(self.shipped, dataclasses.replace(read_card(self.shipped), schema=SCHEMA, known_until=0.0))
+        self.bundles = Bundles(self.paths.personal_models, self.shipped)
+        self.store = Store(self.paths.database, clock=lambda: self.now)
+        self.settings = Settings()
+        self.plan = root / "plan.json"
+        self.night = self.new_night()
+        self.told: list[tuple[int, int, str]] = []
+
+    def new_night(self, trainer: tuple[str, ...] | None = None) -> Nightly:
+        return Nightly(
+            paths=self.paths,
+            store=self.store,
+            bundles=self.bundles,
+            settings=lambda: self.settings,
+            clock=lambda: self.now,
+            shipped=self.shipped,
+            trainer=trainer or (sys.executable, "-I", "-S", str(FAKE), str(self.plan)),
+        )
+
+    def run(self, *steps: dict[str, Any], from_scratch: bool = False):
+        self.plan.write_text(json.dumps(steps))
+        return self.night.run_night(
+            from_scratch=from_scratch, tell=lambda *progress: self.told.append(progress)
+        )
+
+    def candidate(
+        self,
+        number: int = 1,
+        *,
+        better: bool = True,
+        known_until: float = NIGHT - 1.0,
+        name: str | None = None,
+    ) -> Path:
+        """The shipped file under another name, with an examination that pleases the gate or does not."""
+        folder = self.root / f"candidate-{number}"
+        folder.mkdir()
+        shutil.copy(self.shipped / "base.tflite", folder / "model.tflite")
+        card = dataclasses.replace(
+            read_card(self.shipped),
+            id=ModelId(name or f"personal-{number:010d}"),
+            parent=self.bundles.current().card.id,
+            created_at=self.now,
+            sha256=digest(folder / "model.tflite"),
+            known_until=known_until,
+            labels={"ham": 30, "spam": 20},
+            files={},
+        )
+        write_card(folder, card)
+        spam = np.array([True, False] * 20)
+        good = np.where(spam, 0.95, 0.05)
+        held = gate.Scored(good, good if better else 1 - good, spam)
+        nothing = gate.Scored(np.zeros(0), np.zeros(0), np.zeros(0, bool))
+        gate.save(folder, gate.Night(held=held, rescued=nothing, pinned=gate.Scored(good, good, spam)))
+        return folder
+
+    def promote(self, number: int = 1, **more: Any):
+        return self.run(
+            {"candidate": str(self.candidate(number, **more))},
+            {"say": json.dumps({"event": "result", "status": "candidate"})},
+        )
+
+    def label(
+        self,
+        identity: str,
+        label: Label = Label.SPAM,
+        *,
+        at: float = NIGHT - 100.0,
+        source: LabelSource = LabelSource.DRAG,
+        held: bool = False,
+    ) -> None:
+        self.store.add_label(LabelRecord(HOME, Identity(identity), label, source, 1.0, at, held=held))
+
+    def events(self) -> list[str]:
+        return [event.text for event in self.store.events(limit=100)]
+
+    def arguments(self) -> list[str]:
+        return json.loads((self.root / "arguments.json").read_text())
+
+    def leftovers(self) -> list[str]:
+        folders = [self.paths.cache, self.paths.personal_models]
+        return [
+            path.name
+            for folder in folders
+            if folder.is_dir()
+            for path in folder.iterdir()
+            if path.name == "night" or path.name.startswith(".incoming")
+        ]
+
+
+@pytest.fixture
+def home(tmp_path, home):
+    made = Home(tmp_path)
+    yield made
+    made.night.stop()
+    made.store.close()
+
+
+@pytest.fixture(autouse=True)
+def a_quiet_machine(monkeypatch):
+    monkeypatch.setattr(nightly_module, "on_mains", lambda: True)
+    monkeypatch.setattr(nightly_module, "quiet_seconds", lambda: 3600.0)
+
+
+def gone(pid: int) -> bool:
+    """Whether this process has ended (a zombie has)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except OSError:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        return False
+
+
+def wait_for(condition, what: str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.02)
+
+
+# ---- when
+
+
+def enough(home: Home, count: int = 8, **more: Any) -> None:
+    for number in range(count):
+        home.label(f"hash:{number}", **more)
+
+
+def test_due_with_enough_labels_inside_the_window(home):
+    assert not home.night.due().due
+    assert "8 more labels" in home.night.due().reason
+    enough(home, 7)
+    assert home.night.due().reason.startswith("1 more label ")
+    enough(home)
+    assert home.night.due().due
+    home.now = local("12:00")
+    assert not home.night.due().due
+
+
+def test_what_does_not_count_towards_a_night(home):
+    enough(home, 20, source=LabelSource.IMPLICIT)
+    for number in range(20):
+        home.label(f"hash:held-{number}", held=True)
+        home.label(f"hash:future-{number}", at=NIGHT + 3 * DAY)
+    assert home.night.new_labels() == 0
+    assert not home.night.due().due
+    enough(home)
+    home.promote(known_until=NIGHT - 100.0)
+    assert home.night.new_labels() == 0, "the new model knows them"
+    home.label("hash:later", at=NIGHT - 50.0)
+    assert home.night.new_labels() == 1
+
+
+def test_battery_and_busy_machines_wait(home, monkeypatch):
+    enough(home)
+    monkeypatch.setattr(nightly_module, "on_mains", lambda: False)
+    assert "mains" in home.night.due().reason
+    home.settings = dataclasses.replace(home.settings, on_battery=True)
+    assert home.night.due().due
+    monkeypatch.setattr(nightly_module, "quiet_seconds", lambda: 0.0)
+    assert "idle" in home.night.due().reason
+
+
+def test_once_a_night_whatever_came_of_it(home):
+    enough(home)
+    with pytest.raises(TrainingError):
+        home.run({"exit": 7})
+    assert "tonight" in home.night.due().reason, "a failure is not repeated every ten seconds"
+    home.now += DAY
+    assert home.night.due().due
+
+
+def test_a_missed_night_is_made_up_for(home):
+    enough(home)
+    home.store.set_state(LAST_NIGHT, repr(NIGHT - 2 * DAY))
+    home.now = local("15:00")
+    assert home.night.due().due
+
+
+@pytest.mark.parametrize("said", ["nonsense", "", "inf", "nan", repr(NIGHT + 400 * DAY)])
+def test_a_clock_that_was_ahead_does_not_stop_the_nights(home, said):
+    enough(home)
+    home.store.set_state(LAST_NIGHT, said)
+    home.night.due()
+    home.now += DAY
+    assert home.night.due().due
+
+
+def test_a_model_made_while_the_clock_was_ahead_is_trained_anew(home):
+    home.promote(known_until=NIGHT + 400 * DAY)
+    enough(home)
+    assert home.night.new_labels() == 8
+    home.run({"say": json.dumps({"event": "result", "status": "refused", "reason": "no"})})
+    assert "--from-scratch" in home.arguments()
+
+
+def test_without_tensorflow_it_says_how_to_add_it(home, monkeypatch):
+    monkeypatch.setattr(nightly_module.importlib.util, "find_spec", lambda name: None)
+    night = Nightly(
+        paths=home.paths,
+        store=home.store,
+        bundles=home.bundles,
+        settings=lambda: home.settings,
+        clock=lambda: home.now,
+        shipped=home.shipped,
+    )
+    enough(home)
+    assert "not installed" in night.due().reason
+    with pytest.raises(TrainingError) as error:
+        night.run_night()
+    assert "spamd-desktop" in error.value.hint
+
+
+def test_mains_as_linux_tells_it(tmp_path):
+    def supply(name: str, **values: str) -> None:
+        (tmp_path / name).mkdir(exist_ok=True)
+        for key, value in values.items():
+            (tmp_path / name / key).write_text(value + "\n")
+
+    on_mains = nightly_module._linux_on_mains
+    assert on_mains(tmp_path / "none")
+    supply("mouse", type="Battery", scope="Device", status="Discharging")
+    assert on_mains(tmp_path)
+    supply("BAT0", type="Battery", status="Discharging")
+    assert not on_mains(tmp_path)
+    supply("AC", type="Mains", online="0")
+    assert not on_mains(tmp_path)
+    supply("AC", type="Mains", online="1")
+    assert on_mains(tmp_path)
+
+
+# ---- the gate's word
+
+
+def test_a_better_model_is_taken_and_its_card_says_why(home):
+    home.label("hash:1")
+    before = home.bundles.current().card.id
+    report = home.promote()
+    assert report.promoted
+    card = home.bundles.current().card
+    assert (card.id, card.parent) == ("personal-0000000001", before)
+    assert card.reasons == report.reasons
+    assert card.figures["held_loss_after"] == pytest.approx(report.figures["held_loss_after"])
+    assert any("30 good and 20 junk" in text for text in home.events())
+    assert home.leftovers() == []
+    arguments = home.arguments()
+    assert arguments[arguments.index("--until") + 1] == repr(NIGHT)
+    assert "--tied" in arguments
+    assert "--from-scratch" not in arguments
+
+
+def test_a_worse_model_is_refused_with_the_reason(home):
+    before = home.bundles.current().card.id
+    report = home.promote(better=False)
+    assert not report.promoted
+    assert home.bundles.current().card.id == before
+    assert any("older labels" in text for text in home.events())
+    assert home.leftovers() == []
+
+
+def test_what_the_trainer_refuses_is_no_error(home):
+    report = home.run(
+        {"say": json.dumps({"event": "result", "status": "refused", "reason": "There are no new labels."})},
+        {"exit": 3},
+    )
+    assert not report.promoted
+    assert report.reasons == ("There are no new labels.",)
+
+
+def test_the_person_chose_another_model_meanwhile(home):
+    home.promote(1)
+    home.promote(2)
+    home.plan.write_text(
+        json.dumps(
+            [
+                {"candidate": str(home.candidate(3))},
+                {"say": json.dumps({"event": "stage", "stage": "fit"})},
+                {"say": json.dumps({"event": "result", "status": "candidate"})},
+            ]
+        )
+    )
+
+    def tell(done: int, of: int, text: str) -> None:
+        if text == "Learning":
+            home.bundles.roll_back()
+
+    report = home.night.run_night(tell=tell)
+    assert not report.promoted
+    assert "meanwhile" in report.reasons[0]
+    assert home.bundles.current().card.id == "personal-0000000001"
+
+
+# ---- what the child says and does
+
+
+def test_progress_is_told_in_words(home):
+    home.run(
+        {"say": json.dumps({"event": "stage", "stage": "read"})},
+        {"say": json.dumps({"event": "progress", "stage": "fit", "done": 3, "of": 10})},
+        {"say": json.dumps({"event": "progress", "stage": "fit", "done": "3", "of": None})},
+        {"say": json.dumps({"event": "stage", "stage": "examine"})},
+        {"say": json.dumps({"event": "result", "status": "refused", "reason": "enough"})},
+    )
+    assert (0, 0, "Reading labels") in home.told
+    assert (3, 10, "Learning") in home.told
+    assert home.told[-1][2] == "Comparing with the model in force"
+
+
+GARBAGE = [
+    {"bytes": "00ff80feff0a"},
+    {"say": "WARNING: something a library says"},
+    {"say": "[1, 2]"},
+    {"say": '"result"'},
+    {"say": "{"},
+    {"say": "[" * 100_000},
+    {"say": json.dumps({"event": {"stage": []}, "stage": {}, "done": [], "of": {}})},
+]
+
+
+def test_garbage_on_its_output_is_passed_over(home):
+    report = home.run(
+        *GARBAGE, {"say": json.dumps({"event": "result", "status": "refused", "reason": "none"})}
+    )
+    assert report.reasons == ("none",)
+
+
+@pytest.mark.parametrize(
+    ("steps", "title", "hint"),
+    [
+        ([{"complain": "Traceback\nValueError: bad"}, {"exit": 1}], "code 1", "ValueError: bad"),
+        ([{"crash": True}], "ended with code", ""),
+        ([], "ended with code 0", ""),
+        (GARBAGE, "ended with code 0", ""),
+        (
+            [
+                {
+                    "say": json.dumps(
+                        {"event": "result", "status": "impossible", "reason": "No base.", "hint": "Mend it."}
+                    )
+                },
+                {"exit": 4},
+            ],
+            "No base.",
+            "Mend it.",
+        ),
+        (
+            [{"say": json.dumps({"event": "result", "status": "candidate"})}, {"exit": 139}],
+            "code 139",
+            "",
+        ),
+        ([{"say": json.dumps({"event": "result", "status": "candidate"})}], "examination", ""),
+        ([{"say": json.dumps({"event": "result", "status": 7, "reason": ["x"]})}], "['x']", ""),
+    ],
+    ids=["error", "crash", "silent", "garbage", "impossible", "died after its word", "no candidate", "odd"],
+)
+def test_a_trainer_that_fails_changes_nothing(home, steps, title, hint):
+    home.label("hash:1")
+    ledger = home.store.labels()
+    before = home.bundles.current().card.id
+    with pytest.raises(TrainingError) as error:
+        home.run(*steps)
+    assert title in error.value.title
+    assert hint in error.value.hint
+    assert home.bundles.current().card.id == before
+    assert home.store.labels() == ledger
+    assert home.leftovers() == []
+
+
+def test_a_trainer_that_cannot_be_started(home):
+    home.night = home.new_night(("/nowhere/python",))
+    with pytest.raises(TrainingError, match="cannot be started"):
+        home.run()
+    assert home.leftovers() == []
+
+
+@pytest.mark.parametrize("damage", ["model", "card", "numbers"])
+def test_a_damaged_candidate_is_no_model(home, damage):
+    candidate = home.candidate()
+    if damage == "model":
+        path = candidate / "model.tflite"
+        path.write_bytes(path.read_bytes()[:-7])
+    elif damage == "card":
+        (candidate / "card.json").write_text("{}")
+    else:
+        (candidate / gate.EXAMINATION).write_bytes(b"PK\x03\x04 nothing")
+    before = home.bundles.current().card.id
+    with pytest.raises(TrainingError):
+        home.run(
+            {"candidate": str(candidate)}, {"say": json.dumps({"event": "result", "status": "candidate"})}
+        )
+    assert home.bundles.current().card.id == before
+    assert home.leftovers() == []
+
+
+class Running:
+    """A night in a thread, until the trainer hangs."""
+
+    def __init__(self, home: Home, *steps: dict[str, Any]) -> None:
+        self.error: BaseException | None = None
+        self.report = None
+        hangs = threading.Event()
+        home.plan.write_text(
+            json.dumps([*steps, {"say": json.dumps({"event": "stage", "stage": "fit"})}, {"hang": True}])
+        )
+
+        def run() -> None:
+            try:
+                self.report = home.night.run_night(
+                    tell=lambda _d, _o, text: text == "Learning" and hangs.set()
+                )
+            except BaseException as error:  # noqa: BLE001 the test looks at it
+                self.error = error
+
+        self.thread = threading.Thread(target=run)
+        self.thread.start()
+        assert hangs.wait(PATIENCE)
+        assert home.night._child is not None
+        self.pid = home.night._child.pid
+
+    def end(self) -> None:
+        self.thread.join(PATIENCE)
+        assert not self.thread.is_alive()
+
+
+def test_stop_ends_a_hanging_trainer_and_what_it_started(home):
+    running = Running(home, {"child": True})
+    child = int((home.root / "child.pid").read_text())
+    assert not gone(child)
+    home.night.stop()
+    running.end()
+    assert isinstance(running.error, TrainingError)
+    assert "stopped" in running.error.title
+    assert gone(running.pid)
+    wait_for(lambda: gone(child), "the grandchild's end")
+    assert home.leftovers() == []
+    assert home.store.state(LAST_NIGHT) is None, "a night that was stopped is made up for"
+    with pytest.raises(TrainingError, match="stopped"):
+        home.run()
+
+
+def test_two_nights_at_once_are_one(home):
+    running = Running(home)
+    with pytest.raises(TrainingError, match="runs already"):
+        home.night.run_night()
+    assert not gone(running.pid)
+    home.night.stop()
+    running.end()
+
+
+def test_too_much_memory(home, monkeypatch):
+    monkeypatch.setattr(nightly_module, "MEMORY_LIMIT", 200 * 2**20)
+    with pytest.raises(TrainingError, match="needed more than 200 MB"):
+        home.run({"allocate": 300}, {"hang": True})
+    assert home.leftovers() == []
+
+
+def test_too_long(home, monkeypatch):
+    monkeypatch.setattr(nightly_module, "TIME_LIMIT", 0.5)
+    with pytest.raises(TrainingError, match="took longer"):
+        home.run({"close": True}, {"hang": True})
+    assert home.leftovers() == []
+
+
+def test_a_listener_that_fails_leaves_no_trainer(home):
+    home.plan.write_text(
+        json.dumps([{"say": json.dumps({"event": "progress", "done": 1, "of": 2})}, {"hang": True}])
+    )
+    pids = []
+
+    def tell(done: int, of: int, text: str) -> None:
+        if done:
+            pids.append(home.night._child.pid)
+            raise RuntimeError("the page is gone")
+
+    with pytest.raises(RuntimeError):
+        home.night.run_night(tell=tell)
+    assert gone(pids[0])
+    assert home.leftovers() == []
+
+
+def test_killed_at_random_moments_nothing_changes(home):
+    """The trainer is killed from outside (out of memory, a shutdown) anywhere between start and end."""
+    home.promote(1)
+    enough(home)
+    ledger = home.store.labels()
+    candidate = str(home.candidate(2))
+    chatter = [
+        {"say": json.dumps({"event": "progress", "stage": "fit", "done": n, "of": 40})} for n in range(40)
+    ]
+    rng = random.Random(7)
+    for _ in range(8):
+        home.plan.write_text(json.dumps([*chatter, {"candidate": candidate}, *chatter, {"hang": True}]))
+        at = rng.randrange(80)
+        seen = 0
+
+        def tell(_done: int, _of: int, _text: str, at: int = at) -> None:
+            nonlocal seen
+            seen += 1
+            child = home.night._child
+            if seen >= at and child is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(child.pid, signal.SIGKILL)
+
+        with pytest.raises(TrainingError):
+            home.night.run_night(tell=tell)
+        assert home.bundles.current().card.id == "personal-0000000001"
+        assert home.leftovers() == []
+    assert home.store.labels() == ledger
+    assert home.promote(3).promoted
+
+
+DAEMON = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {root!r})
+from tests.unit.test_nightly import Home
+home = Home.__new__(Home)
+home.__dict__.update(root=Path({folder!r}), now={now!r})
+from spamd import paths
+from spamd.model.bundle import Bundles
+from spamd.settings import Settings
+from spamd.store.database import Store
+home.paths = paths.find({{"SPAMD_HOME": {folder!r} + "/home"}})
+home.shipped = home.root / "shipped"
+home.plan = home.root / "plan.json"
+home.settings = Settings()
+home.bundles = Bundles(home.paths.personal_models, home.shipped)
+home.store = Store(home.paths.database)
+night = home.new_night()
+night.run_night(tell=lambda d, o, text: text == "Learning" and print(night._child.pid, flush=True))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kill -9")
+def test_the_trainer_ends_with_a_daemon_that_was_killed(home):
+    home.plan.write_text(
+        json.dumps([{"say": json.dumps({"event": "stage", "stage": "fit"})}, {"hang": True}])
+    )
+    script = DAEMON.format(root=str(FAKE.parents[2]), folder=str(home.root), now=NIGHT)
+    daemon = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    try:
+        assert daemon.stdout is not None
+        pid = int(daemon.stdout.readline())
+        assert not gone(pid)
+    finally:
+        daemon.kill()
+        daemon.wait(PATIENCE)
+        daemon.stdout.close()
+    wait_for(lambda: gone(pid), "the trainer's end")
+    assert home.leftovers() == ["night"]
+    assert home.promote().promoted, "the next night clears it away"
+    assert home.leftovers() == []
+
+
+# ---- disks
+
+
+def test_a_full_disk_is_told_and_nothing_changes(home, monkeypatch):
+    before = home.bundles.current().card.id
+    usage = shutil.disk_usage(home.root)
+    monkeypatch.setattr(nightly_module.shutil, "disk_usage", lambda _: usage._replace(free=5 * 2**20))
+    with pytest.raises(TrainingError, match="5 MB are free"):
+        home.promote()
+    assert home.bundles.current().card.id == before
+    assert home.leftovers() == []
+
+
+def test_no_room_for_the_new_model(home):
+    """The models' folder cannot be written: the old model goes on, and the night says so."""
+    home.paths.personal_models.parent.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(home.paths.personal_models, ignore_errors=True)
+    home.paths.personal_models.write_text("a file in its place")
+    before = home.bundles.current().card.id
+    with pytest.raises(TrainingError, match="could not be saved"):
+        home.promote()
+    assert home.bundles.current().card.id == before
+    assert home.leftovers() == []
+
+
+def test_a_cache_that_cannot_be_made(home):
+    shutil.rmtree(home.paths.cache, ignore_errors=True)
+    home.paths.cache.write_text("a file in its place")
+    with pytest.raises(TrainingError, match="cannot be made"):
+        home.promote()
+
+
+# ---- rescues
+
+
+def move(home: Home, identity: str, model: str, kind: MoveKind = MoveKind.JUNK) -> None:
+    home.store.intent(
+        MoveRecord(
+            0,
+            HOME,
+            Identity(identity),
+            kind,
+            MoveState.DONE,
+            MessageRef(FolderName("INBOX"), UidValidity(1), Uid(1)),
+            FolderName("Junk"),
+            UidValidity(1),
+            Uid(1),
+            Uid(1),
+            "",
+            1,
+            "",
+            home.now,
+            home.now,
+            ModelId(model),
+        )
+    )
+
+
+@pytest.fixture
+def two_models(home):
+    home.promote(1)
+    home.promote(2)
+    return home
+
+
+def rescue(home: Home, *numbers: int, model: str = "personal-0000000002", **more: Any) -> None:
+    for number in numbers:
+        move(home, f"hash:good-{number}", model)
+        home.label(f"hash:good-{number}", Label.HAM, at=home.now, **more)
+
+
+def test_a_burst_of_rescues_goes_back_by_itself(two_models):
+    home = two_models
+    rescue(home, 1, 2)
+    assert home.night.roll_back_on_rescues() is None
+    rescue(home, 3)
+    assert home.night.roll_back_on_rescues() == "personal-0000000001"
+    assert home.bundles.current().card.id == "personal-0000000001"
+    (event, *_) = home.store.events(limit=1)
+    assert event.needs_person
+    assert "3 mails back" in event.text
+    assert home.night.roll_back_on_rescues() is None, "the model before did not move them"
+    assert home.bundles.current().card.id == "personal-0000000001"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"model": "personal-0000000001"},
+        {"source": LabelSource.IMPLICIT},
+        {"source": LabelSource.FOLDER},
+        {"held": True},
+    ],
+    ids=["moved by another model", "nobody's word", "found in a folder", "held back"],
+)
+def test_what_is_no_burst(two_models, more):
+    rescue(two_models, *range(5), **more)
+    assert two_models.night.roll_back_on_rescues() is None
+    assert two_models.bundles.current().card.id == "personal-0000000002"
+
+
+def test_old_rescues_and_the_shipped_model(two_models):
+    home = two_models
+    rescue(home, *range(5))
+    home.now += 2 * DAY
+    assert home.night.roll_back_on_rescues() is None
+    home.bundles.reset()
+    rescue(home, *range(5, 10), model=str(home.bundles.current().card.id))
+    assert home.night.roll_back_on_rescues() is None
+
+
+def test_a_burst_after_the_first_night_goes_back_to_the_shipped_model(home):
+    shipped = home.bundles.current().card.id
+    home.promote(1)
+    rescue(home, 1, 2, 3, model="personal-0000000001")
+    assert home.night.roll_back_on_rescues() == shipped
