@@ -26,7 +26,10 @@ RESCUED_SLACK = 0.02  # probability: quantisation alone moves it a little
 PINNED_FACTOR, PINNED_SLACK = 1.25, 0.02
 KEPT_LIFT = 1.0  # logit: mean lift of kept mail
 KEPT_BURIED = 0.01  # share of kept mail that comes to lie above the threshold
-SMOOTHING = 0.005  # log-loss is counted on smoothed labels: one hopeless mail must not decide alone
+CLIP = 1e-3  # of probabilities in a log-loss: one hopeless mail must not decide alone
+# Smoothed labels do not do here: their least possible loss (0.03) hides what 5 % of wrong labels do (0.01).
+STRONGLY = 4.0  # calibrated logit from which the serving model is sure
+CONTRADICTED_LEAST, CONTRADICTED_SHARE = 3, 0.025  # of a night's new labels, against a sure personal model
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +55,18 @@ class Night:
     kept_before: Numbers = field(default_factory=_nothing)  # logits
     kept_after: Numbers = field(default_factory=_nothing)
     threshold: float = 0.99  # probability from which mail may be moved
+    contradicted: int = 0  # new labels against which the serving personal model is sure
+    fresh: int = 0  # new labels
     difference: float = 0.0  # largest gap between Keras and TFLite logits
     learned: dict[str, int] = field(default_factory=dict)
 
 
-def log_loss(probabilities: Numbers, spam: NDArray[np.bool_], smoothing: float = SMOOTHING) -> float:
-    """Mean negative log-likelihood of smoothed labels, natural log; 0 for an empty set."""
+def log_loss(probabilities: Numbers, spam: NDArray[np.bool_]) -> float:
+    """Mean negative log-likelihood, natural log; 0 for an empty set."""
     if not len(probabilities):
         return 0.0
-    p = np.clip(probabilities.astype(np.float64), 1e-7, 1 - 1e-7)
-    target = np.where(spam, 1 - smoothing, smoothing)
-    return float(-(target * np.log(p) + (1 - target) * np.log(1 - p)).mean())
+    p = np.clip(probabilities.astype(np.float64), CLIP, 1 - CLIP)
+    return float(-np.log(np.where(spam, p, 1 - p)).mean())
 
 
 def judge(night: Night) -> GateReport:
@@ -94,6 +98,12 @@ def judge(night: Night) -> GateReport:
     if after > PINNED_FACTOR * before + PINNED_SLACK:
         against.append(
             f"It does worse on the public reference mail (log-loss {after:.3f}, before {before:.3f})."
+        )
+
+    figures["contradicted"] = float(night.contradicted)
+    if night.contradicted >= CONTRADICTED_LEAST and night.contradicted > CONTRADICTED_SHARE * night.fresh:
+        against.append(
+            f"{night.contradicted} of {night.fresh} new labels contradict what the model is sure of: please look at them."
         )
 
     if len(night.kept_after):
@@ -128,7 +138,7 @@ def save(folder: Path, night: Night) -> None:
     arrays: dict[str, NDArray[np.generic]] = {
         "kept_before": night.kept_before,
         "kept_after": night.kept_after,
-        "numbers": np.array([night.threshold, night.difference]),
+        "numbers": np.array([night.threshold, night.difference, night.contradicted, night.fresh]),
         "learned_names": np.array(list(night.learned), np.str_),
         "learned_counts": np.array(list(night.learned.values()), np.int64),
     }
@@ -151,7 +161,7 @@ def load(folder: Path) -> Night:
                 name: Scored(data[f"{name}_before"], data[f"{name}_after"], data[f"{name}_spam"].astype(bool))
                 for name in _SETS
             }
-            threshold, difference = (float(number) for number in data["numbers"])
+            threshold, difference, contradicted, fresh = (float(number) for number in data["numbers"])
             learned = dict(zip(data["learned_names"].tolist(), data["learned_counts"].tolist(), strict=True))
             return Night(
                 **sets,
@@ -159,6 +169,8 @@ def load(folder: Path) -> Night:
                 kept_after=data["kept_after"],
                 threshold=threshold,
                 difference=difference,
+                contradicted=int(contradicted),
+                fresh=int(fresh),
                 learned=learned,
             )
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
