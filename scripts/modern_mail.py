@@ -126,9 +126,50 @@ PHRASES: dict[str, tuple[str, str, str, dict[str, tuple[str, str, str]]]] = {
         "order": ("Siparişiniz {n} alındı", "Siparişiniz için teşekkürler. {p} tutarındaki ödemeniz alındı. | Sipariş no: {n}", "Siparişi gör"),
     }),
 }  # fmt: skip
-SHOPS = ["Lindenhof", "Nordlicht", "Brightwater", "Papyrus", "Velora", "Quercus", "Kornblume", "Marisol", "Tandem", "Oakfield", "Lumio", "Cartella", "Bergfex"]
-NAMES = ["Robin", "Sascha", "Jordan", "Noa", "Kim", "Alex", "Charlie", "Dominique", "Andrea", "Luca", "Jules", "Mika"]
-MONTHS = ["January", "March", "May", "July", "September", "November", "Januar", "März", "Mai", "marzo", "octubre", "novembre", "juin"]
+SHOPS = [
+    "Lindenhof",
+    "Nordlicht",
+    "Brightwater",
+    "Papyrus",
+    "Velora",
+    "Quercus",
+    "Kornblume",
+    "Marisol",
+    "Tandem",
+    "Oakfield",
+    "Lumio",
+    "Cartella",
+    "Bergfex",
+]
+NAMES = [
+    "Robin",
+    "Sascha",
+    "Jordan",
+    "Noa",
+    "Kim",
+    "Alex",
+    "Charlie",
+    "Dominique",
+    "Andrea",
+    "Luca",
+    "Jules",
+    "Mika",
+]
+MONTHS = [
+    "January",
+    "March",
+    "May",
+    "July",
+    "September",
+    "November",
+    "Januar",
+    "März",
+    "Mai",
+    "marzo",
+    "octubre",
+    "novembre",
+    "juin",
+]
 
 
 def mails(count: int, seed: int = 3) -> Iterator[bytes]:
@@ -167,10 +208,28 @@ def _mail(rng: random.Random) -> EmailMessage:
         message["From"] = f"{shop} <{rng.choice(['info', 'no-reply', 'service', 'hello'])}@{domain}>"
     message["To"] = "user@home.example"
     link = f"https://{rng.choice(['www', 'click', 'mail', 'my'])}.{domain}/{rng.choice(['o', 'track', 'account', 'e'])}/{rng.getrandbits(40):x}"
-    plain = "\n\n".join([greeting.format(**values), *lines, *([f"{button}: {link}"] if button else []), closing.format(**values)])
+    plain = "\n\n".join(
+        [
+            greeting.format(**values),
+            *lines,
+            *([f"{button}: {link}"] if button else []),
+            closing.format(**values),
+        ]
+    )
     if button:
         plain += f"\n\n--\n{shop}, Hauptstr. {day}, 1{rng.randrange(1000, 9999)} | {unsubscribe}: https://{domain}/u/{rng.getrandbits(30):x}"
-    page = _page(rng, greeting.format(**values), lines, button, link, closing.format(**values), shop, domain, unsubscribe, kind)
+    page = _page(
+        rng,
+        greeting.format(**values),
+        lines,
+        button,
+        link,
+        closing.format(**values),
+        shop,
+        domain,
+        unsubscribe,
+        kind,
+    )
     if not button:
         link = ""
     shape = rng.random()
@@ -182,9 +241,19 @@ def _mail(rng: random.Random) -> EmailMessage:
     else:
         message.set_content(page, subtype="html")
     if kind == "bill" and rng.random() < 0.5:
-        message.add_attachment(b"%PDF-1.4 made up", maintype="application", subtype="pdf", filename=f"{values['n'][:9].replace('/', '-')}.pdf")
+        message.add_attachment(
+            b"%PDF-1.4 made up",
+            maintype="application",
+            subtype="pdf",
+            filename=f"{values['n'][:9].replace('/', '-')}.pdf",
+        )
     if kind == "appointment" and rng.random() < 0.4:
-        message.add_attachment(b"BEGIN:VCALENDAR\r\nEND:VCALENDAR\r\n", maintype="text", subtype="calendar", filename="invite.ics")
+        message.add_attachment(
+            b"BEGIN:VCALENDAR\r\nEND:VCALENDAR\r\n",
+            maintype="text",
+            subtype="calendar",
+            filename="invite.ics",
+        )
     return message
 
 
@@ -193,9 +262,16 @@ def _page(
     unsubscribe: str, kind: str,
 ) -> str:  # fmt: skip
     colour = f"#{rng.getrandbits(24):06x}"
-    font = rng.choice(["Arial, sans-serif", "'Helvetica Neue', Helvetica, Arial, sans-serif", "Georgia, serif"])
+    font = rng.choice(
+        ["Arial, sans-serif", "'Helvetica Neue', Helvetica, Arial, sans-serif", "Georgia, serif"]
+    )
     body = "".join(
-        rng.choice(["<p style='margin:0 0 16px;font-size:16px;line-height:24px'>{}</p>", "<tr><td style='padding:8px 24px'>{}</td></tr>"]).format(html.escape(line))
+        rng.choice(
+            [
+                "<p style='margin:0 0 16px;font-size:16px;line-height:24px'>{}</p>",
+                "<tr><td style='padding:8px 24px'>{}</td></tr>",
+            ]
+        ).format(html.escape(line))
         for line in lines
     )
     if kind == "person" or not button:
@@ -208,10 +284,22 @@ def _page(
         f"<a href='{link}{i}'><img src='https://cdn.{domain}/{rng.getrandbits(32):x}.png' width='{rng.choice([120, 280, 600])}' alt='{shop}' border='0'></a>"
         for i in range(rng.randrange(1, 7 if kind == "news" else 3))
     )
-    preheader = f"<div style='display:none;max-height:0;overflow:hidden'>{html.escape(lines[0][:80])}</div>" if rng.random() < 0.5 else ""
+    preheader = (
+        f"<div style='display:none;max-height:0;overflow:hidden'>{html.escape(lines[0][:80])}</div>"
+        if rng.random() < 0.5
+        else ""
+    )
     style = f"<style>@media (max-width:600px){{.c{{width:100%!important}}}} a{{color:{colour}}} body{{margin:0}}</style>"
-    pixel = f"<img src='https://t.{domain}/o/{rng.getrandbits(60):x}.gif' width='1' height='1' alt=''>" if rng.random() < 0.6 else ""
-    heading = f"<h1 style='font-size:24px'>{html.escape(greeting)}</h1>" if rng.random() < 0.5 else f"<p>{html.escape(greeting)}</p>"
+    pixel = (
+        f"<img src='https://t.{domain}/o/{rng.getrandbits(60):x}.gif' width='1' height='1' alt=''>"
+        if rng.random() < 0.6
+        else ""
+    )
+    heading = (
+        f"<h1 style='font-size:24px'>{html.escape(greeting)}</h1>"
+        if rng.random() < 0.5
+        else f"<p>{html.escape(greeting)}</p>"
+    )
     foot = (
         f"<p style='font-size:12px;color:#888888'>© 2025 {shop} GmbH &middot; <a href='https://{domain}/u/{rng.getrandbits(30):x}'>{unsubscribe}</a> &middot; "
         f"<a href='https://{domain}/privacy'>Privacy</a> &middot; <a href='https://{domain}/imprint'>Imprint</a></p>"

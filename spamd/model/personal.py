@@ -32,9 +32,7 @@ INITIAL_ACCUMULATOR = 1e-4
 BALANCED_AT = 8.0  # weight of the rarer class's labels from which the offset is gone
 CAPACITY = 5000  # lessons kept; the oldest go first
 USUAL_SPAN = 500  # mails over which the usual mail is averaged
-ONE_SIDED_DAMPING = (
-    8.0  # with labels of one class alone, what one usual mail in eight has is not learned at all
-)
+ONE_SIDED_DAMPING = 20.0  # with labels of one class alone, what one usual mail in 20 has is not learned
 
 
 class UsualMail:
