@@ -65,7 +65,10 @@ class Watching:
         while not self._stopping.is_set():
             self._news.clear()
             snapshot = self._snapshot()
-            self._on_change(snapshot)
+            try:
+                self._on_change(snapshot)
+            except Exception:  # a display's fault must not make the icon blind
+                log.exception("The icon could not be changed")
             pause = RETRY if snapshot.status is None else FOLLOW_UP if heard else POLL
             heard = self._news.wait(pause)
             self._stopping.wait(SETTLE)
@@ -77,9 +80,9 @@ class Watching:
             moved = [
                 one for one in client.judgements(verdict=Verdict.JUNK, limit=50) if one.moved or one.label
             ]
-        except NotRunning as error:
+        except (NotRunning, RuntimeError) as error:  # RuntimeError: closed meanwhile by another thread
             self._leave()
-            return Snapshot(trouble=error.title)
+            return Snapshot(trouble=error.title if isinstance(error, NotRunning) else "")
         except SpamdError as error:
             # Also a daemon of another version whose answers are strange to us: it must not end the icon.
             return Snapshot(trouble=str(error))
@@ -112,6 +115,7 @@ class Watching:
             with self._lock:
                 if self._client is client:
                     self._client = None
+            client.close()
             self._news.set()
 
     # acting
@@ -122,6 +126,8 @@ class Watching:
                 self._carry_out(action)
             except SpamdError as error:
                 self._told = str(error)
+            except RuntimeError:  # the daemon went away under the wish
+                self._told = "That was not done: the daemon stopped."
             except OSError as error:
                 self._told = f"That did not work: {error.strerror or error}"
             self._news.set()

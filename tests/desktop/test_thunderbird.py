@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from spamd.answers import AccountPhase
 from spamd.domain import Label, LabelRecord, LabelSource, Mode, Verdict
 from tests.desktop.marionette import MISSING, Thunderbird
 from tests.desktop.running import RunningDaemon
-from tests.servers.mailhost import MailHost, mail
+from tests.servers.dovecot import Dovecot
+from tests.servers.mailhost import PASSWORD, mail
 
 pytestmark = [
     pytest.mark.desktop,
@@ -36,7 +38,8 @@ BAD = (
 
 @dataclass
 class World:
-    server: MailHost
+    server: Dovecot
+    folder: Path  # Thunderbird's HOME
     user: str
     daemon: RunningDaemon
     thunderbird: Thunderbird
@@ -78,10 +81,24 @@ class World:
         return found
 
 
+def spamdctl(daemon: RunningDaemon, home: Path, *words: str) -> str:
+    """What the real command prints."""
+    done = subprocess.run(
+        [sys.executable, "-m", "spamd", *words],
+        env={**os.environ, **daemon.environ, "HOME": str(home)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
 @pytest.fixture(scope="module")
 def world(_dovecots, tmp_path_factory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("thunderbird")
-    server = _dovecots()
+    server = _dovecots(fresh=True)
     user = server.new_user()
     server.append(user, mail("Welcome", GOOD, message_id="welcome@thunderbird.example"))
     account = replace(server.account(user), mode=Mode.FILTERING, stamp=True)
@@ -92,19 +109,11 @@ def world(_dovecots, tmp_path_factory) -> Iterator[World]:
         # By rule, not by model: these tests are about what happens to a verdict, whatever model is shipped.
         daemon.client.add_to_list("office.example", Label.HAM)
         daemon.client.add_to_list("win.example.biz", Label.SPAM)
-        installed = subprocess.run(
-            [sys.executable, "-m", "spamd", "thunderbird", "install"],
-            env={**os.environ, **daemon.environ, "HOME": str(folder)},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert installed.returncode == 0, installed.stderr
+        spamdctl(daemon, folder, "thunderbird", "install")
         thunderbird = Thunderbird(folder, port=server.port, user=user)
         thunderbird.install(daemon.paths.data / "spamd-thunderbird.xpi")
         thunderbird.sign_in()
-        yield World(server, user, daemon, thunderbird, tmp_path_factory.mktemp("pictures"))
+        yield World(server, folder, user, daemon, thunderbird, tmp_path_factory.mktemp("pictures"))
     finally:
         if thunderbird is not None:
             thunderbird.close()
@@ -294,3 +303,55 @@ def test_the_addon_survives_a_restart_of_the_daemon(world: World) -> None:
     world.daemon.start()
     world.thunderbird.open_mail(message_id)
     world.thunderbird.wait_for_button(title="Good mail")
+
+
+def test_the_options_page_tells_which_account_waits_for_the_person(world: World) -> None:
+    client, name = world.daemon.client, world.daemon.account.name
+    client.set_secret(name, "wrong")
+    world.server.stop()
+    world.server.start()
+    try:
+        world.daemon.until(
+            lambda: client.account(name).state.phase is AccountPhase.SIGN_IN,
+            "the wrong password was not noticed",
+        )
+        text = world.thunderbird.addon_page(
+            "return document.querySelector('#accounts .trouble')?.innerText;", "options/options.html"
+        )
+        assert "stopped, needs you to sign in" in text
+    finally:
+        client.set_secret(name, PASSWORD)
+        world.daemon.until(
+            lambda: client.account(name).state.phase is AccountPhase.WATCHING,
+            "the right password does not help",
+        )
+    world.thunderbird.close_tab()
+
+
+def test_a_pasted_key_connects_where_programs_may_not_be_started(world: World) -> None:
+    """As for Thunderbird from Snap or Flatpak: without the native-messaging host."""
+    spamdctl(world.daemon, world.folder, "thunderbird", "uninstall")
+    key = spamdctl(world.daemon, world.folder, "thunderbird", "token")
+    page = "options/options.html"
+    text = world.thunderbird.addon_page(
+        """
+        if (!document.body.dataset.looked) return "";
+        document.getElementById("again").click();
+        const state = document.getElementById("state").innerText;
+        return state.includes("not found") && state;
+        """,
+        page,
+    )
+    assert text == "spamd was not found."
+    text = world.thunderbird.addon_page(
+        """
+        document.getElementById("pasted").value = args[0];
+        document.getElementById("save").click();
+        const state = document.getElementById("state").innerText;
+        return state.includes("pasted key") && state;
+        """,
+        page,
+        key,
+    )
+    assert text.startswith("Connected to spamd")
+    world.thunderbird.close_tab()
