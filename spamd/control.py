@@ -8,6 +8,7 @@ Errors: `RequestError` (bad value), `NotFound` (no such thing), and whatever sto
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import hashlib
 import itertools
@@ -89,6 +90,7 @@ REVIEW_WINDOW = 30 * DAY  # older doubt is not asked about any more
 RAW_SHOWN = 65536  # bytes of a mail shown as text
 MAX_PAGE = 200
 MAX_UNDO_SHOWN = 200
+CALIBRATION_EDGES = (0.0, 0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98, 1.0)
 NEAR = 0.25  # share of words two mails have in common, from which they are called similar
 
 
@@ -212,6 +214,7 @@ class Control:
         self._bundles = bundles
         self._engine = engine
         self._secrets = secrets
+        self._secrets_kind = settings.load(paths.config_file).secrets
         self._clock = clock
         self._started_at = clock()
         self._changing = threading.Lock()  # one change of settings or models at a time
@@ -791,20 +794,22 @@ class Control:
         )
 
     def _calibration(self) -> tuple[CalibrationBin, ...]:
-        edges = (0.0, 0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98, 1.0)
-        points = [
-            point
-            for account in self._settings().accounts
-            for point in self._store.evidence_points(account.name)
-        ]
-        bins = []
-        for low, high in itertools.pairwise(edges):
-            inside = [p for p in points if low <= p[0] < high or (high == 1.0 and p[0] == 1.0)]
-            if inside:
-                spam = sum(1 for p in inside if p[1] is Label.SPAM)
-                mean = sum(p[0] for p in inside) / len(inside)
-                bins.append(CalibrationBin(low, high, mean, spam / len(inside), len(inside)))
-        return tuple(bins)
+        """Mail by the probability it was given before it was learned, and how much of it was spam."""
+        counts, spams = Counter[int](), Counter[int]()
+        sums = [0.0] * len(CALIBRATION_EDGES)
+        for account in self._settings().accounts:
+            for probability, label, _, _ in self._store.evidence_points(account.name):
+                place = (
+                    min(bisect.bisect_right(CALIBRATION_EDGES, probability), len(CALIBRATION_EDGES) - 1) - 1
+                )
+                counts[place] += 1
+                sums[place] += probability
+                spams[place] += label is Label.SPAM
+        return tuple(
+            CalibrationBin(low, high, sums[n] / counts[n], spams[n] / counts[n], counts[n])
+            for n, (low, high) in enumerate(itertools.pairwise(CALIBRATION_EDGES))
+            if counts[n]
+        )
 
     # -- models ------------------------------------------------------------------------------------
 
@@ -890,14 +895,14 @@ class Control:
             if self._settings().account(account.name) is not None:
                 raise RequestError(f"There is already an account {account.name!r}.", "Choose another name.")
             if secret:
-                self._secrets.set(account.name, secret)
+                self._vault().set(account.name, secret)
             settings.add_account(self._paths.config_file, account)
         return self._after_account(account.name, "was added")
 
     def set_secret(self, name: str, secret: str) -> AccountView:
         if not secret:
             raise RequestError("The password is empty.")
-        self._secrets.set(self.account(name).account.name, secret)
+        self._vault().set(self.account(name).account.name, secret)
         return self._after_account(name, "has a new password")
 
     def sign_in(self, name: str) -> SignIn:
@@ -927,7 +932,7 @@ class Control:
         with self._changing:
             settings.remove_account(self._paths.config_file, name)
             with contextlib.suppress(SpamdError):  # none there, or a locked keyring: told by the doctor
-                self._secrets.delete(account.name)
+                self._vault().delete(account.name)
         self._engine.reload_settings()
         if wipe:
             self._store.wipe(f"account:{account.name}")
@@ -1019,7 +1024,11 @@ class Control:
         """Values as typed; all or nothing. Keeping less of mails for display wipes what is there."""
         values = {name: settings.from_text(name, text) for name, text in changes.items()}
         with self._changing:
+            moved = self._carry_secrets(values.get("secrets"))
             display = settings.save(self._paths.config_file, values).display
+            for name, old in moved:
+                with contextlib.suppress(SpamdError):
+                    old.delete(name)
         self._store.set_display(next(one for one in DISPLAYS if one == display))
         self._engine.reload_settings()
         self._forget_kept()
@@ -1065,12 +1074,43 @@ class Control:
         self._store.wipe(what)
         if what != "display":
             self._engine.rebuild_scores()
-        self._forget_kept()
+        self._kept = {}
         return Wiped(what, "Wiped, and the file was cleaned so that nothing can be read back.")
 
     def stop(self) -> Done:
         self._engine.stop()
         return Done("spamd is stopping.")
+
+    def _vault(self) -> Secrets:
+        """Where secrets are, by the settings of now."""
+        from spamd.credentials import Secrets
+
+        now = self._settings()
+        if now.secrets != self._secrets_kind:
+            self._secrets = Secrets.choose(now, self._paths)
+            self._secrets_kind = now.secrets
+        return self._secrets
+
+    def _carry_secrets(self, kind: object) -> list[tuple[AccountName, Secrets]]:
+        """Passwords move along to where they will be from now on; those copied, to be removed from the old place.
+
+        CredentialError: the new place cannot be used; nothing has changed then.
+        """
+        from spamd.credentials import Secrets
+
+        now = self._settings()
+        if kind not in ("keyring", "file") or kind == now.secrets:
+            return []
+        old, new = self._vault(), Secrets.choose(replace(now, secrets=str(kind)), self._paths)
+        moved = []
+        for account in now.accounts:
+            try:
+                secret = old.get(account.name)
+            except SpamdError:
+                continue  # none there, or it cannot be reached: the account will ask
+            new.set(account.name, secret)
+            moved.append((account.name, old))
+        return moved
 
     # -- inside ------------------------------------------------------------------------------------
 
@@ -1104,7 +1144,8 @@ class Control:
         return answer
 
     def _forget_kept(self) -> None:
-        self._kept = {}
+        """After a change. Trends may be a minute old: one answer among thousands of mails does not show there."""
+        self._kept = {key: kept for key, kept in self._kept.items() if key.startswith("trends")}
 
     def _has_account(self, name: str) -> bool:
         return self._settings().account(name) is not None

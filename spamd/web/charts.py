@@ -80,7 +80,7 @@ def _options(**more: Any) -> dict[str, Any]:
 
 def _svg(chart: Any) -> bytes:
     text: str = chart.render(is_unicode=True)
-    text = re.sub(r"<script.*?</script>", "", text, flags=re.DOTALL)
+    text = re.sub(r"<script.*?</script>|<!--.*?-->", "", text, flags=re.DOTALL)
     dark = [
         f".axis text, .legends text, .axis .major {{ fill: {DARK['soft']} !important }}",
         f".axis .line, .axis .guides, .axis .guide {{ stroke: {DARK['line']} !important }}",

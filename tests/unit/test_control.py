@@ -11,7 +11,7 @@ from spamd import settings
 from spamd.answers import AccountPhase, AccountState
 from spamd.control import Feed, list_value
 from spamd.domain import Account, AccountName, Identity, Label, LabelSource, MoveState, Verdict
-from spamd.errors import ConnectionLost, NotFound, RequestError
+from spamd.errors import ConnectionLost, NotFound, RequestError, SpamdError
 from tests.web.world import HOME, JUNK_RAW, WORK, World
 
 
@@ -147,6 +147,36 @@ def test_settings_are_all_or_nothing(world):
     assert settings.load(world.paths.config_file).keep_days == 90
     world.control.set_settings({"keep_days": "30"})
     assert ("reload",) in world.engine.calls
+
+
+def test_passwords_move_along_with_where_they_are_kept(tmp_path):
+    from spamd.credentials import Secrets
+
+    world = World(tmp_path / "moving", hostile=False, mails=False)
+    try:
+        world.control.set_secret("home", "s3cret")  # the tests' place, which the settings call "keyring"
+        world.control.set_settings({"secrets": "file"})
+        kept = Secrets.choose(settings.load(world.paths.config_file), world.paths)
+        assert kept.get(HOME) == "s3cret"
+        world.control.set_secret("home", "newer")
+        assert kept.get(HOME) == "newer"
+        with pytest.raises(SpamdError):
+            world.secrets.get(HOME)
+    finally:
+        world.close()
+
+
+def test_a_keyring_that_cannot_be_used_changes_nothing(tmp_path):
+    world = World(tmp_path / "stuck", hostile=False, mails=False)
+    try:
+        world.control.set_settings({"secrets": "file"})
+        world.control.set_secret("home", "s3cret")
+        with pytest.raises(SpamdError):
+            world.control.set_settings({"secrets": "keyring"})
+        assert settings.load(world.paths.config_file).secrets == "file"
+        assert world.control._vault().get(HOME) == "s3cret"
+    finally:
+        world.close()
 
 
 def test_settings_changed_by_hand_are_seen(world):

@@ -262,7 +262,7 @@ class World:
         self.engine = HandEngine(self.store)
         self.scorer, self.bundles = scorer(self.paths)
         self.base = self.bundles.shipped().card.id
-        self.secrets = FileSecrets(self.paths.secrets_file)
+        self.secrets = FileSecrets(self.paths.config / "tests.json")
         if accounts:
             self._accounts(written=seeded is not None)
         if mails and seeded is None:
