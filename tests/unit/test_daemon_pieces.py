@@ -1,0 +1,198 @@
+"""daemon: the lock, the notices to systemd, pauses, sleep; with a mailbox in memory and the real model."""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from spamd import paths, settings
+from spamd.answers import AccountPhase
+from spamd.daemon import Daemon, lock, notify
+from spamd.domain import Account, AccountName, Label, Mode
+from spamd.errors import AlreadyRunning, ConfigError, NotFound, SpamdError
+from tests.fakes.memory_mailbox import MemoryServer
+from tests.unit.test_account_worker import Opener, wait_for
+from tests.unit.test_filtering import mail
+
+ME = AccountName("home")
+
+
+def test_one_daemon_per_home(tmp_path):
+    path = tmp_path / "run" / "daemon.lock"
+    with lock(path):
+        with pytest.raises(AlreadyRunning), lock(path):
+            pass
+        code = (
+            f"from spamd.daemon import lock; from pathlib import Path\nwith lock(Path({str(path)!r})): pass"
+        )
+        other = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, timeout=60)
+        assert b"AlreadyRunning" in other.stderr
+    with lock(path):
+        pass
+
+
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="no Unix sockets")
+def test_systemd_is_told(tmp_path, monkeypatch):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(tmp_path / "n"))
+        listener.settimeout(30)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "n"))
+        notify("READY=1")
+        assert listener.recv(100) == b"READY=1"
+    notify("READY=1")  # nobody listens: nothing happens
+    monkeypatch.delenv("NOTIFY_SOCKET")
+    notify("READY=1")
+
+
+class Running:
+    """A daemon in a thread of this process."""
+
+    def __init__(self, root):
+        self.now = time.time()
+        self.paths = paths.find({"SPAMD_HOME": str(root)})
+        self.paths.make()
+        settings.save(self.paths.config_file, {"secrets": "file"})
+        account = Account(ME, host="localhost", user="me", mode=Mode.FILTERING)
+        settings.add_account(self.paths.config_file, account)
+        self.server = MemoryServer()
+        self.opener = Opener(self.server, None)
+        self.failed = None
+        self.daemon = Daemon(
+            self.paths,
+            clock=lambda: self.now + time.time(),
+            opener=self.opener,
+            rng=random.Random(1),
+            serve=False,
+        )
+        self.now = 0.0
+
+    def start(self, *, well=True):
+        self.thread = threading.Thread(target=self.run, name="daemon under test")
+        self.thread.start()
+        wait_for(lambda: self.daemon.wait_until_ready(0.05) or self.failed, "the start")
+        assert not (well and self.failed), self.failed
+        return self
+
+    def run(self):
+        original = self.daemon._build
+
+        def build(stack):
+            original(stack)
+            self.opener.store = self.daemon._store
+
+        self.daemon._build = build
+        try:
+            self.daemon.run()
+        except SpamdError as error:
+            self.failed = error
+
+    def phase(self, name=ME):
+        return next((s.phase for s in self.daemon.account_states() if s.name == name), None)
+
+    def stop(self):
+        self.daemon.stop()
+        self.thread.join(60)
+        assert not self.thread.is_alive()
+
+
+@pytest.fixture
+def running(tmp_path):
+    made = Running(tmp_path / "home")
+    made.start()
+    yield made
+    made.stop()
+
+
+def test_it_runs_and_answers(running):
+    daemon = running.daemon
+    wait_for(lambda: running.phase() is AccountPhase.WATCHING, "watching")
+    control = daemon.control
+    control.add_to_list("shop.example", Label.SPAM)
+    running.server.deliver(mail(1))
+    wait_for(lambda: running.server.raws("Junk"), "the move")
+    (judgement,) = wait_for(control.recent, "the verdict")
+    why = control.why(judgement.id)
+    assert why.subject == "mail 1"
+    assert control.status().accounts[0].state.mode is Mode.FILTERING
+    control.undo_move(judgement.id)
+    wait_for(lambda: running.server.raws("INBOX"), "the undo")
+    with pytest.raises(NotFound):
+        daemon.go_on(AccountName("nobody"))
+
+
+def test_pauses_end_and_survive(tmp_path):
+    running = Running(tmp_path / "home").start()
+    daemon = running.daemon
+    wait_for(lambda: running.phase() is AccountPhase.WATCHING, "watching")
+    daemon.pause(None, None)
+    assert running.phase() is AccountPhase.PAUSED
+    daemon.control.add_to_list("shop.example", Label.SPAM)
+    running.server.deliver(mail(1))
+    wait_for(daemon.control.recent, "the verdict")
+    assert running.server.raws("Junk") == []
+    running.stop()
+    again = Running(tmp_path / "home").start()
+    again.server = running.server
+    assert again.daemon._paused(ME) == (True, None)
+    again.daemon.resume(ME)
+    assert again.daemon._paused(ME) == (False, None)
+    again.daemon.pause(ME, time.time() + 3600)
+    assert again.daemon._paused(ME)[0]
+    again.now = 7200.0
+    assert again.daemon._paused(ME) == (False, None)
+    again.daemon._due(time.time() + 7200)
+    assert again.daemon._pauses == {}
+    again.stop()
+
+
+def test_settings_change(running):
+    wait_for(lambda: running.phase() is AccountPhase.WATCHING, "watching")
+    other = AccountName("other")
+    settings.add_account(running.paths.config_file, Account(other, host="localhost", user="you"))
+    wait_for(lambda: running.phase(other) is AccountPhase.WATCHING, "the new account")
+    settings.remove_account(running.paths.config_file, other)
+    wait_for(lambda: running.phase(other) is None, "the removal")
+    text = running.paths.config_file.read_text()
+    running.paths.config_file.write_text("not = = toml")
+    wait_for(lambda: running.daemon.control.events(needs_person=True), "the complaint")
+    assert running.phase() is AccountPhase.WATCHING
+    assert running.daemon.control.status().accounts, "pages go on with the settings that were good"
+    running.paths.config_file.write_text(text)
+
+
+def test_sleep_is_noticed(running, monkeypatch):
+    wait_for(lambda: running.phase() is AccountPhase.WATCHING, "watching")
+    before = running.opener.opened
+    for worker in running.daemon._workers.values():
+        worker.awake_again()
+    wait_for(lambda: running.opener.opened > before, "a new connection")
+
+
+def test_a_broken_config_says_where(tmp_path):
+    made = Running(tmp_path / "home")
+    made.paths.config_file.write_text("promise = 7\n")
+    made.start(well=False)
+    assert isinstance(made.failed, ConfigError)
+    assert not made.paths.run_file.exists()
+    made.thread.join(30)
+
+
+def test_the_second_start_of_the_program(tmp_path):
+    made = Running(tmp_path / "home")
+    made.paths.make()
+    with lock(made.paths.lock_file):
+        ended = subprocess.run(
+            [sys.executable, "-m", "spamd", "run"],
+            env={**os.environ, "SPAMD_HOME": str(tmp_path / "home")},
+            capture_output=True,
+            timeout=120,
+            check=False,
+        )
+    assert ended.returncode == 3
