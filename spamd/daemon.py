@@ -190,6 +190,7 @@ class Daemon:
             secrets=self._secrets,
             clock=self._clock,
         )
+        self.control.settings()  # read while they are good: the pages keep them when the file breaks
         self._night = self._make_night()
         with self._changing:
             for account in self._settings.accounts:

@@ -60,7 +60,8 @@ class Running:
         self.paths.make()
         settings.save(self.paths.config_file, {"secrets": "file"})
         account = Account(ME, host="localhost", user="me", mode=Mode.FILTERING)
-        settings.add_account(self.paths.config_file, account)
+        if not settings.load(self.paths.config_file).accounts:
+            settings.add_account(self.paths.config_file, account)
         self.server = MemoryServer()
         self.opener = Opener(self.server, None)
         self.failed = None
