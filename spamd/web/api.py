@@ -120,11 +120,15 @@ class EventQuery:
     until: float | None = None
 
 
+PersonsWord = typing.Literal["review", "addon", "undo"]
+"""Where a word given through the API may come from; the other sources are what the daemon itself saw."""
+
+
 @dataclass(frozen=True, slots=True)
 class LabelBody:
     label: Label
     move: bool = True
-    source: LabelSource = LabelSource.REVIEW  # "addon" from the add-on
+    source: PersonsWord = "review"
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +229,7 @@ class SetLabelBody:
     account: str
     identity: Identity
     label: Label
-    source: LabelSource = LabelSource.REVIEW
+    source: PersonsWord = "review"
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,7 +365,9 @@ ROUTES: tuple[Route, ...] = (
         "/judgements/{id:int}/label",
         "The person's word on it: taught at once, and moved accordingly",
         Answered,
-        lambda c, r: c.answer(r.path["id"], r.body.label, source=r.body.source, move=r.body.move),
+        lambda c, r: c.answer(
+            r.path["id"], r.body.label, source=LabelSource(r.body.source), move=r.body.move
+        ),
         body=LabelBody,
     ),
     Route(
@@ -529,7 +535,7 @@ ROUTES: tuple[Route, ...] = (
         "/labels",
         "Label a known mail",
         LabelRecord,
-        lambda c, r: c.set_label(r.body.account, r.body.identity, r.body.label, r.body.source),
+        lambda c, r: c.set_label(r.body.account, r.body.identity, r.body.label, LabelSource(r.body.source)),
         body=SetLabelBody,
     ),
     Route(

@@ -84,7 +84,9 @@ class WebServer:
             target=server.run, kwargs={"sockets": [listening]}, name="web", daemon=True
         )
         self._thread.start()
-        started.wait(30)
+        if not started.wait(60):
+            self.stop()
+            raise OSError("the web server did not start")
         self._write_run_file()
         log.info("pages at %s", self.url)
 
