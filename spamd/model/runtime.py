@@ -22,10 +22,14 @@ from spamd.message.vector import BASE_BUCKETS, BUCKETS
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
 
-INTERPRETERS = ("ai_edge_litert.interpreter", "tflite_runtime.interpreter", "tensorflow.lite")
+INTERPRETERS = (
+    "ai_edge_litert.interpreter",
+    "tflite_runtime.interpreter",
+    "tensorflow.lite.python.interpreter",
+)
 """Tried in this order. tflite-runtime 2.14 only works with NumPy 1."""
 
-ROOMS = ((256, 1024), (1024, 2048), (4096, 4096))
+ROOMS = ((256, 512), (256, 1024), (256, 1536), (384, 2048), (768, 3072), (4096, 4096))
 """Sizes (base ids, personal ids) an interpreter is prepared for: time grows with the length, and most mail is short."""
 
 

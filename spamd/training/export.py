@@ -8,9 +8,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from spamd.message.vector import LETTERS, SPREAD
 from spamd.model.base import CLIP, Base
 from spamd.model.runtime import Floats
-from spamd.training.architectures import shared_sum
+
+DIGIT = 254.0  # how much finer the second digit of a personal weight is
 
 
 class Combined(tf.Module):  # type: ignore[misc]
@@ -21,14 +23,13 @@ class Combined(tf.Module):  # type: ignore[misc]
         super().__init__()
         self.own: tf.Variable | None = None
         if isinstance(personal, np.ndarray):
-            # Two digits: what rounding to int8 leaves over goes into a second table. One strong weight would
-            # otherwise make the steps of all others too coarse (measured: 0.07 logits).
-            table = np.append(personal, 0).astype(np.float32)[:, None]
+            # Two digits of one number per row: what rounding to int8 leaves over stands, enlarged, beside it. One strong
+            # weight would otherwise make the steps of all others too coarse (measured: 0.07 logits).
+            table = np.append(personal, 0).astype(np.float32)
             step = float(np.abs(table).max()) / 127 or 1.0
             coarse = (np.round(table / step) * step).astype(np.float32)
             self.own_pad = len(personal)
-            self.own = tf.Variable(coarse, name="personal_table")
-            self.own_rest = tf.Variable(table - coarse, name="personal_table_rest")
+            self.own = tf.Variable(np.stack([coarse, (table - coarse) * DIGIT], 1), name="personal_table")
             personal = None
         self.pad = len(base.table) - 1
         self.table = tf.Variable(base.weight_table()[:, None], name="base_table")
@@ -50,8 +51,8 @@ class Combined(tf.Module):  # type: ignore[misc]
         )
         total = self.alpha * base
         if self.own is not None:
-            rows = tf.gather(self.own, personal_ids) + tf.gather(self.own_rest, personal_ids)
-            total += shared_sum(rows, personal_ids, self.own_pad)
+            digits = _own_sum(tf.gather(self.own, personal_ids), personal_ids, self.own_pad)
+            total += tf.reduce_sum(digits * tf.constant([[1.0, 1 / DIGIT]]), 1, keepdims=True)
         elif self.personal is not None:
             total += self.personal([personal_ids, z])
         else:  # the file has three inputs in any case
@@ -70,6 +71,18 @@ class Combined(tf.Module):  # type: ignore[misc]
             return self.logits(base_ids, dense, personal_ids)
 
         return tf.function(call, input_signature=signature)
+
+
+def _own_sum(rows: Any, ids: Any, pad: int) -> Any:
+    """architectures.shared_sum in half the steps: the row of the pad number is 0 here."""
+    letters = tf.reduce_sum(rows * tf.cast(ids >= LETTERS, tf.float32)[:, :, None], 1)
+    others = tf.reduce_sum(rows, 1) - letters
+    count = tf.reduce_sum(tf.cast(ids < pad, tf.float32), 1, keepdims=True)
+    count_others = tf.reduce_sum(tf.cast(ids < LETTERS, tf.float32), 1, keepdims=True)
+    return SPREAD * (
+        others * tf.math.rsqrt(tf.maximum(count_others, 1.0))
+        + letters * tf.math.rsqrt(tf.maximum(count - count_others, 1.0))
+    )
 
 
 def _sum(rows: Any, ids: Any, pad: int) -> Any:

@@ -98,7 +98,7 @@ def run(rows: Iterable[tuple[LabelRecord, bytes]], settings: Settings, report: R
     keras_logits = logits(fitted, reference.base, BUCKETS, compared, alpha)
     tflite_logits = Runtime(path).score_logits(compared)[1]
     difference = float(np.abs(keras_logits - tflite_logits).max(initial=0.0))
-    calibration = calibrate(mixture, Runtime(path), parent.card, reference)
+    calibration = calibrate(mixture, Runtime(path), parent.card, alpha)
     threshold = parent.card.junk_threshold if settings.threshold is None else settings.threshold
     night = examine.examine(
         mixture,
@@ -173,16 +173,19 @@ def counterweighted(
     return training, architecture.alpha * HAM_ONLY_ALPHA_FACTOR
 
 
-def calibrate(
-    mixture: Mixture, runtime: Runtime, parent: ModelCard, reference: Reference
-) -> tuple[float, float]:
-    """Platt's a and b on held-out labels of the person, held near the parent's by `PRIOR_MASS` mails; a stays > 0."""
+def calibrate(mixture: Mixture, runtime: Runtime, parent: ModelCard, alpha: float) -> tuple[float, float]:
+    """Platt's a and b on held-out labels of the person, held near the parent's by `PRIOR_MASS` mails; a stays > 0.
+
+    Where the base counts more (or less) than in the parent, so do the logits, and a makes up for it.
+    """
+    a, b = parent.calibration
+    prior = (a * parent.alpha / alpha, b)
     held = [e for e in mixture.held if not e.implicit]
     spam = np.array([e.spam for e in held], bool)
     if min(int(spam.sum()), int((~spam).sum())) < 10:
-        return parent.calibration
+        return prior
     x = runtime.score_logits([e.vector for e in held])[1].astype(np.float64)
-    return platt(x, spam, parent.calibration)
+    return platt(x, spam, prior)
 
 
 def platt(x: Numbers, spam: np.typing.NDArray[np.bool_], prior: tuple[float, float]) -> tuple[float, float]:
