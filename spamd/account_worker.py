@@ -94,6 +94,7 @@ class AccountWorker:
         opener: Opener,
         paused_until: Callable[[], tuple[bool, float | None]],
         hold_labels: int,
+        daily_bytes: int = 0,
         publish: Callable[[str, Mapping[str, object]], None],
         clock: Callable[[], float] = time.time,
         rng: random.Random | None = None,
@@ -105,6 +106,7 @@ class AccountWorker:
         self._opener = opener
         self._paused_until = paused_until
         self._hold_labels = hold_labels
+        self._daily_bytes = daily_bytes
         self._publish = publish
         self._clock = clock
         self._rng = rng or random.Random()
@@ -126,6 +128,8 @@ class AccountWorker:
         self._evidence: Evidence | None = None
         self._evidence_stale = True
         self._tidied_at = float("-inf")
+        self._counted = 0  # bytes of this connection that are in the day's sum
+        self._told_day = ""
         self.since = self._set_up_at()
 
     # -- from other threads
@@ -270,6 +274,7 @@ class AccountWorker:
         """Work on one connection until stopped, or until it breaks."""
         session = self._opener.session(self.account)
         self._session = session
+        self._counted = 0
         try:
             mover = self._opener.mover(session, self.account)
             at_work = _AtWork(session, self._filter(session, mover), self._learner(session))
@@ -279,7 +284,7 @@ class AccountWorker:
                 self._reconnect = False
             self._note_folders(at_work)
             while not self._stopping.is_set():
-                waiting = self._round(at_work)
+                waiting = None if self._used_up(session) else self._round(at_work)
                 self._say_working(at_work)
                 self._answer(at_work)
                 if not self._wait(waiting):
@@ -304,6 +309,28 @@ class AccountWorker:
             self._tidied_at = now
             self._tidy(at_work, now)
         return look.waiting
+
+    def _used_up(self, session: MailSession) -> bool:
+        """Has this account downloaded today as much as the person allows? Then new mail waits until
+        tomorrow.
+        """
+        if not self._daily_bytes:
+            return False
+        today = time.strftime("%Y-%m-%d", time.localtime(self._clock()))
+        key = f"bytes:{self.account.name}"
+        day, _, count = (self._store.state(key) or "").partition(" ")
+        used = int(count) if day == today and count.isdigit() else 0
+        fresh = session.bytes_received() - self._counted
+        if fresh > 0:
+            self._counted += fresh
+            self._store.set_state(key, f"{today} {used + fresh}")
+        if used + fresh < self._daily_bytes:
+            return False
+        if self._told_day != today:
+            self._told_day = today
+            text = "As much was downloaded today as you allow; new mail is looked at tomorrow."
+            self._store.add_event("account", text, account=self.account.name)
+        return True
 
     def _tidy(self, at_work: _AtWork, now: float) -> None:
         """Once an hour: moves that failed, the weak evidence of the day, the proof."""

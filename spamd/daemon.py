@@ -274,6 +274,7 @@ class Daemon:
             opener=self._opener,
             paused_until=lambda name=account.name: self._paused(name),  # type: ignore[misc]
             hold_labels=self._settings.hold_labels,
+            daily_bytes=self._settings.daily_bytes,
             publish=self._publish,
             clock=self._clock,
             rng=random.Random(self._rng.random()),
@@ -324,7 +325,7 @@ class Daemon:
 
                 self._secrets = Secrets.choose(fresh, self._paths)
             wanted = {account.name: account for account in fresh.accounts}
-            everything = fresh.hold_labels != before.hold_labels
+            everything = (fresh.hold_labels, fresh.daily_bytes) != (before.hold_labels, before.daily_bytes)
             for name, worker in list(self._workers.items()):
                 if everything or wanted.get(name) != worker.account:
                     worker.stop()

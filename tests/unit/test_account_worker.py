@@ -85,6 +85,7 @@ class World:
             publish=lambda kind, data: self.told.append((kind, data)),
             rng=random.Random(1),
             poll=more.pop("poll", 30.0),
+            **more,
         )
         self.workers.append(made)
         made.start()
@@ -254,3 +255,18 @@ def test_a_paused_account_does_nothing(world):
     assert worker.state().phase is AccountPhase.PAUSED
     assert world.opener.opened == 0
     assert threading.active_count() >= 1
+
+
+def test_no_more_is_downloaded_than_allowed(world):
+    worker = world.worker(daily_bytes=2000)
+    world.watching(worker)
+    for number in range(10):
+        world.server.deliver(mail(number))
+    worker.wake()
+    wait_for(lambda: world.store.events(kind="account"), "the limit")
+    held = mail(99)
+    world.server.deliver(held)
+    worker.wake()
+    worker.ask(lambda session, _: session.bytes_received(), 30)
+    assert held in world.server.raws("INBOX")
+    assert len(world.store.events(kind="account")) == 1, "told once a day"
