@@ -69,6 +69,8 @@ FILTERS: tuple[Callable[..., Any], ...] = (
     shown.phase_word,
     shown.phase_tone,
     shown.odds,
+    shown.reason_place,
+    shown.reason_text,
 )
 Form = Mapping[str, str]
 

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from spamd.answers import AccountPhase
 from spamd.control import SOURCE_WORDS
-from spamd.domain import Label, LabelSource, Mode, Verdict
+from spamd.domain import Label, LabelSource, Mode, Reason, Verdict
 
 SUBJECT_SHOWN = 160  # characters
 
@@ -164,6 +164,40 @@ def odds(contribution: float) -> str:
         return "hardly matters"
     text = f"{factor:.1f}" if factor < 10 else f"{factor:,.0f}"
     return f"{text} times {'likelier' if contribution > 0 else 'less likely'} to be junk"
+
+
+_GROUPS = {
+    "text": "wording",
+    "lines": "lines",
+    "words": "words",
+    "subject words": "subject",
+    "links": "links",
+    "html": "HTML",
+    "mime": "parts",
+    "subject": "subject",
+    "trick": "trick",
+    "header": "header",
+}
+_PERSONS = {"you": "“you”", "i": "“I”", "we": "“we”", "you against I": "“you” more than “I”"}
+
+
+def reason_place(reason: Reason) -> str:
+    """Where the cause of a score lies: for facts their group."""
+    group, colon, _ = reason.text.partition(": ")
+    return _GROUPS.get(group, group) if reason.kind == "fact" and colon else reason.kind
+
+
+def reason_text(reason: Reason) -> str:
+    """What the cause is, in words."""
+    group, colon, detail = reason.text.partition(": ")
+    if reason.kind != "fact" or not colon:
+        return reason.text
+    if group in ("words", "subject words"):
+        many = detail.startswith("many ")
+        topic = detail.removeprefix("many ")
+        said = _PERSONS.get(topic, f"words of {topic}")
+        return f"many {said}" if many else said
+    return detail
 
 
 def day_start(text: str) -> float | None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spamd.answers import CalibrationBin, HostCount, NightView, PromiseCheck, Trends
-from spamd.domain import AccountName, DayCount, ModelId
+from spamd.domain import AccountName, DayCount, ModelId, Reason
 from spamd.web import charts, shown
 
 NOW = datetime(2026, 11, 29, 15, 0).astimezone().timestamp()
@@ -74,6 +74,18 @@ def test_nonsense_is_no_day(text):
 def test_a_day_ends_where_the_next_begins():
     assert shown.day_end("2026-11-28") == shown.day_start("2026-11-29")
     assert shown.moment("2026-11-29T15:00") == NOW
+
+
+def test_every_fact_of_the_model_has_a_place_and_words():
+    from spamd.message.vector import DENSE_NAMES
+
+    for name in DENSE_NAMES:
+        reason = Reason("fact", name, 0.5)
+        assert shown.reason_place(reason) in shown._GROUPS.values(), name
+        assert shown.reason_text(reason)
+    assert shown.reason_text(Reason("fact", "words: many fraud", 1.0)) == "many words of fraud"
+    assert shown.reason_text(Reason("word", "lottery: win", 1.0)) == "lottery: win"
+    assert shown.reason_place(Reason("link", "evil.example", 1.0)) == "link"
 
 
 EMPTY = Trends(30, (), (), (), (), ())
