@@ -221,13 +221,18 @@ class AccountWorker:
         with self._state_lock:
             state = replace(
                 self._state,
-                mode=policy.effective_mode(self.account, self._evidence) if self._evidence else Mode.LEARNING,
+                mode=self._mode(),
                 evidence=self._evidence,
                 paused_until=until if paused else None,
             )
         if (paused or self.account.paused) and state.phase in (AccountPhase.WATCHING, AccountPhase.BRAKE):
             return replace(state, phase=AccountPhase.PAUSED, detail="Paused.")
         return state
+
+    def _mode(self) -> Mode:
+        if self._evidence is None:
+            return self.account.mode or Mode.LEARNING
+        return policy.effective_mode(self.account, self._evidence)
 
     # -- the acting thread
 

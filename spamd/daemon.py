@@ -60,6 +60,7 @@ PULSE = 10.0
 """Seconds between two looks at the clock (sleep, the night, the day's tidying)."""
 STOP_SECONDS = 4.0
 PRUNE_EVERY = 86400.0
+NIGHT_EVERY = 60.0
 PROGRESS_KEPT = 60.0
 LESSONS = 5000
 FETCH_SECONDS = 20.0
@@ -117,6 +118,7 @@ class Daemon:
         self._web: WebServer | None = None
         self._watcher: Watcher | None = None
         self._pruned_at = float("-inf")
+        self._night_asked_at = float("-inf")
         self.control: Control | None = None
         self._settings: Settings
         self._store: Store
@@ -255,10 +257,10 @@ class Daemon:
         if not 0 <= now - self._pruned_at < PRUNE_EVERY:
             self._pruned_at = now
             self._store.prune(now, self._settings.keep_days)
-        ended = [key for key, until in self._pauses.items() if until is not None and until <= now]
-        for key in ended:
-            self.resume(None if key == "*" else AccountName(key))
-        if self._night is not None and not self._training.locked():
+        self._end_pauses(now)
+        asked_lately = 0 <= now - self._night_asked_at < NIGHT_EVERY
+        if self._night is not None and not asked_lately and not self._training.locked():
+            self._night_asked_at = now
             if self._night.roll_back_on_rescues() is not None:
                 self.model_changed()
             if self._night.due().due:
@@ -368,6 +370,16 @@ class Daemon:
             self._save_pauses()
         self._publish("state", {"account": account, "paused": False})
         for worker in self._chosen(account) if account in self._workers or account is None else []:
+            worker.wake()
+
+    def _end_pauses(self, now: float) -> None:
+        with self._changing:
+            over = [key for key, until in self._pauses.items() if until is not None and until <= now]
+            if not over:
+                return
+            self._pauses = {key: until for key, until in self._pauses.items() if key not in over}
+            self._save_pauses()
+        for worker in list(self._workers.values()):
             worker.wake()
 
     def _paused(self, name: AccountName) -> tuple[bool, float | None]:
