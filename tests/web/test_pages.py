@@ -1,0 +1,199 @@
+"""Pages without a browser: forms at their edges, redirects, and what is never shown."""
+
+from __future__ import annotations
+
+import pytest
+
+from spamd.answers import AccountCheck, ServerGuess
+from spamd.domain import Account, AccountName, AuthMethod
+from spamd.errors import StoreBusy
+from tests.web.conftest import signed_in
+from tests.web.world import World
+
+
+def post(client, world: World, path: str, **fields: str):
+    return client.post(path, data=fields, headers={"Origin": world.server.url})
+
+
+@pytest.mark.parametrize(
+    "back",
+    [
+        "//evil.example",
+        "https://evil.example/",
+        "/\\evil.example",
+        "javascript:alert(1)",
+        "evil.example",
+        "/\r\nSet-Cookie: x=1",
+        "/do/stop",
+        "/ü",
+        "",
+    ],
+)
+def test_a_form_leads_back_to_our_pages_only(world, back):
+    with signed_in(world) as client:
+        answer = post(client, world, "/do/resume", back=back)
+    assert answer.status_code == 303 and answer.headers["location"] == "/"
+
+
+def test_a_form_leads_back_to_where_it_was(world):
+    with signed_in(world) as client:
+        answer = post(client, world, "/do/resume", back="/?show=junk&before=12")
+        assert answer.headers["location"] == "/?show=junk&before=12"
+        assert "Filtering goes on." in client.get("/").text
+        assert "Filtering goes on." not in client.get("/").text  # said once
+
+
+def test_what_is_said_is_for_that_browser(world):
+    with signed_in(world) as one, signed_in(world) as other:
+        post(one, world, "/do/resume", back="/")
+        assert "Filtering goes on." not in other.get("/").text
+        assert "Filtering goes on." in one.get("/").text
+
+
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        ("/do/answer", {}),
+        ("/do/answer", {"id": "1", "label": "maybe"}),
+        ("/do/answer", {"id": "-1", "label": "ham"}),
+        ("/do/answer", {"id": "9" * 40, "label": "ham"}),
+        ("/do/answer", {"id": "99999999", "label": "ham"}),
+        ("/do/undo-move", {"id": "x"}),
+        ("/do/undo", {}),
+        ("/do/mode", {"account": "nobody", "mode": "filtering"}),
+        ("/do/pause", {"account": "nobody"}),
+        ("/do/list", {"value": "<script>", "label": "ham"}),
+        ("/do/unlist", {"value": "nobody.example"}),
+        ("/do/forget-label", {"account": "home", "identity": "hash:none"}),
+        ("/do/teach", {"raw": "", "label": "ham"}),
+        ("/do/try", {"raw": ""}),
+        ("/do/settings", {"keep_days": "many"}),
+        ("/do/account", {"account": "home", "promise": "2"}),
+        ("/do/settle", {"id": "12345"}),
+        ("/do/wipe", {"sure": "yes", "what": "everything"}),
+        ("/do/roll-back", {"id": "personal-../../x"}),
+        ("/setup", {"step": "find", "address": "nobody"}),
+        ("/setup", {"step": "add", "name": "x", "host": "h.example", "user": "u", "port": "99999"}),
+        ("/setup", {"step": "add", "name": "../x", "host": "h.example", "user": "u"}),
+        ("/setup", {}),
+    ],
+)
+def test_a_wrong_form_is_told_and_changes_nothing(world, path, fields):
+    with signed_in(world) as client:
+        answer = post(client, world, path, **fields)
+    assert answer.status_code in (400, 404)
+    assert "<h1" in answer.text
+    assert not [call for call in world.engine.calls if call[0] in ("put_back", "file_junk", "pause", "train")]
+
+
+def test_what_is_no_form_is_refused(world):
+    with signed_in(world) as client:
+        headers = {"Origin": world.server.url}
+        for kind, body in (("application/json", b"{}"), ("multipart/form-data; boundary=x", b"--x--")):
+            answer = client.post("/do/resume", content=body, headers=headers | {"Content-Type": kind})
+            assert answer.status_code == 400
+        many = "&".join(f"a{n}=1" for n in range(1000)).encode()
+        kind = {"Content-Type": "application/x-www-form-urlencoded"}
+        assert client.post("/do/resume", content=many, headers=headers | kind).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/why/99999999",
+        "/similar/99999999",
+        "/accounts/nobody",
+        "/charts/none.svg",
+        "/nothing",
+        "/why/x",
+        "/static/../pages.py",
+        "/static/%2e%2e/pages.py",
+    ],
+)
+def test_what_is_not_there(world, path):
+    with signed_in(world) as client:
+        answer = client.get(path)
+    assert answer.status_code == 404
+    assert "import" not in answer.text
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "?before=x",
+        "?before=" + "9" * 50,
+        "?show=<script>",
+        "?days=0",
+        "?days=99999999999",
+        "?since=x&until=y",
+        "?q=%00%ff",
+        "?a=x&b=y",
+        "?source=x",
+    ],
+)
+@pytest.mark.parametrize("path", ["/", "/labels", "/search", "/trends", "/model", "/log", "/charts/mail.svg"])
+def test_strange_questions_are_answered(world, path, query):
+    with signed_in(world) as client:
+        answer = client.get(path + query)
+    assert answer.status_code == 200
+    assert "<script>" not in answer.text
+
+
+def test_signing_in_with_a_provider(fresh):
+    world = fresh(accounts=False, mails=False)
+    google = Account(
+        AccountName("gmail"),
+        host="imap.gmail.com",
+        user="me@gmail.com",
+        auth=AuthMethod.OAUTH,
+        oauth_provider="google",
+    )
+    world.engine.find_servers = lambda address: [ServerGuess(google, "table", "Or with an app password.")]
+    world.engine.check = AccountCheck(False, "Not signed in yet.")
+    with signed_in(world) as client:
+        found = post(client, world, "/setup", step="find", address="me@gmail.com")
+        assert "in the browser, with google" in found.text and "Or with an app password." in found.text
+        fields = {
+            "name": "gmail",
+            "host": "imap.gmail.com",
+            "user": "me@gmail.com",
+            "auth": "oauth",
+            "oauth_provider": "google",
+        }
+        answer = post(client, world, "/setup", step="add", **fields)
+    assert answer.status_code == 200 and "ABCD-EFGH" in answer.text
+    assert 'href="https://login.provider.example/device"' in answer.text
+    assert world.control.account("gmail").account.oauth_provider == "google"
+
+
+def test_a_password_is_never_sent_back(fresh):
+    world = fresh(accounts=False, mails=False)
+    world.engine.check = AccountCheck(False, "Wrong.")
+    fields = {"name": "n", "host": "h.example", "user": "u", "secret": "pa55w0rd"}
+    with signed_in(world) as client:
+        answer = post(client, world, "/setup", step="add", **fields)
+        assert "pa55w0rd" not in answer.text and "h.example" in answer.text
+        bad = post(client, world, "/setup", step="add", **fields, port="x")
+        assert "pa55w0rd" not in bad.text
+
+
+def test_a_busy_database_is_told(world, monkeypatch):
+    def busy(*args, **kwargs):
+        raise StoreBusy("The database is locked.", "Another program uses it.")
+
+    with signed_in(world) as client:
+        monkeypatch.setattr(world.store, "judgements", busy)
+        world.control._kept = {}
+        answer = client.get("/search?since=2026-01-01")
+    assert answer.status_code == 503 and "Another program uses it." in answer.text
+
+
+def test_a_fault_is_logged_without_its_words(world, monkeypatch, caplog):
+    def broken(*args, **kwargs):
+        raise ValueError("subject of a private mail")
+
+    with signed_in(world) as client:
+        monkeypatch.setattr(world.store, "list_entries", broken)
+        answer = client.get("/lists")
+    assert answer.status_code == 500 and "private" not in answer.text
+    assert "ValueError" in caplog.text and "private" not in caplog.text
