@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from spamd.message.wordlists import BIT, FREE_MAIL, GREETINGS, LEXICON, TOPICS, 
 TEXT_CHARACTERS: Final = 3_000  # of the visible text that shape is measured on
 TEXT_WORDS: Final = 600
 MISSING: Final = math.nan
+_HABIT: Final = 0.0
+"""In place of a value in HABITS: the vector leaves it out, so it is not computed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,15 @@ _VOWEL[[ord(character) for character in "aeiouyäöüáéíóúàèìòùâêî�
 _VOWEL[[ord(character) for character in "AEIOUYÄÖÜÁÉÍÓÚÀÈÌÒÙÂÊÎÔÛÃÕÅØÆŒĄĘАЕЁИОУЫЭЮЯΑΕΗΙΟΥΩ"]] = 1
 _IN_WORD: Final = np.zeros(_CLASSES, np.int8)
 _IN_WORD[[_UPPER, _LOWER, _DIGIT, _LATIN, _CYRILLIC, _GREEK, _CJK, _OTHER_SCRIPT]] = 1
+# What a run of letters is asked for, counted in one sum: capitals, digits and vowels, 20 bits each.
+_RUN_BITS: Final = 20
+_RUN_MASK: Final = (1 << _RUN_BITS) - 1
+_RUN: Final = (
+    (_TABLE == _UPPER).astype(np.int64)
+    | (_TABLE == _DIGIT).astype(np.int64) << _RUN_BITS
+    | _VOWEL.astype(np.int64) << 2 * _RUN_BITS
+)
+_ASCII_KINDS: Final = _TABLE[:256].tobytes()
 _REPEATABLE: Final = np.zeros(_CLASSES, bool)
 _REPEATABLE[[_BANG, _QUESTION, _DOLLAR, _MARK]] = True
 
@@ -98,49 +110,51 @@ def _text_shape(mail: Mail) -> list[float]:
     text = mail.text.visible[:TEXT_CHARACTERS]
     size = len(text)
     if text.isascii():
-        codes = np.frombuffer(text.encode("ascii"), np.uint8)
-        kinds = _TABLE[codes]
-        clipped = codes
+        plain = text.encode("ascii")
+        codes = np.frombuffer(plain, np.uint8)
+        kinds = np.frombuffer(plain.translate(_ASCII_KINDS), np.uint8)
     else:
-        wide = np.frombuffer(text.encode("utf-32-le", "replace"), np.uint32)
-        clipped = codes = np.minimum(wide, 0x2FFF)
-        kinds = _TABLE[codes]
-        kinds[wide >= 0x3000] = _CJK
-        kinds[wide >= 0x1F000] = _SYMBOL
+        wide = np.frombuffer(text.encode("utf-32-le", "replace"), np.int32)
+        codes = np.minimum(wide, 0x2FFF)
+        kinds = _TABLE.take(codes)
+        beyond = wide >= 0x3000
+        if beyond.any():
+            kinds[beyond] = _CJK
+            kinds[wide >= 0x1F000] = _SYMBOL
     counts = np.bincount(kinds, minlength=_CLASSES).tolist()
     total = max(size, 1)
-    words = mail.words[:TEXT_WORDS]
-    number = max(len(words), 1)
+    words = len(mail.words)
     # Runs of letters and digits, and what is in each.
     inside = np.zeros(size + 2, np.int8)
-    inside[1:-1] = _IN_WORD[kinds]
-    edges = np.flatnonzero(np.diff(inside))
+    _IN_WORD.take(kinds, out=inside[1:-1], mode="clip")
+    edges = (inside[1:] != inside[:-1]).nonzero()[0]
     starts, ends = edges[::2], edges[1::2]
     lengths = ends - starts
     runs = max(starts.size, 1)
     vowelless = shouted = mixed = numbers = 0
     if starts.size:
-        capitals = np.add.reduceat(kinds == _UPPER, starts, dtype=np.int32)
-        digits = np.add.reduceat(kinds == _DIGIT, starts, dtype=np.int32)
-        vowels = np.add.reduceat(_VOWEL[clipped], starts, dtype=np.int32)
+        sums = np.add.reduceat(_RUN.take(codes), starts)
+        capitals = sums & _RUN_MASK
+        digits = sums >> _RUN_BITS & _RUN_MASK
+        vowels = sums >> 2 * _RUN_BITS
         long = lengths > 3
         shouted = int(np.count_nonzero((capitals == lengths) & long))
         numbers = int(np.count_nonzero(digits == lengths))
         mixed = int(np.count_nonzero((digits > 0) & (digits < lengths)))
         vowelless = int(np.count_nonzero((vowels == 0) & (digits == 0) & long))
     same = codes[1:] == codes[:-1]
-    thrice = same[1:] & same[:-1] & _REPEATABLE[kinds[2:]]
-    repeated = int(np.count_nonzero(thrice[1:] & ~thrice[:-1])) + int(thrice.size > 0 and thrice[0])
-    letters = (
-        counts[_UPPER] + counts[_LOWER] + counts[_LATIN] + counts[_CYRILLIC] + counts[_GREEK] + counts[_CJK]
-    )
+    thrice = (same[1:] & same[:-1]).nonzero()[0]
+    repeated = 0
+    if thrice.size:
+        thrice = thrice[_REPEATABLE[kinds[thrice + 2]]]
+        repeated = int(np.count_nonzero(thrice[1:] != thrice[:-1] + 1)) + int(thrice.size > 0)
     cased = max(counts[_UPPER] + counts[_LOWER], 1)
     stops = counts[_STOP] + counts[_BANG] + counts[_QUESTION]
     return [
         _log(len(mail.text.visible)),
-        _log(len(mail.words)),
-        float(lengths.mean()) if lengths.size else 0.0,
-        len(set(words)) / number,
+        _log(words),
+        int(lengths.sum()) / lengths.size if lengths.size else 0.0,
+        _HABIT,  # distinct words
         int(np.count_nonzero(lengths > 9)) / runs,
         int(np.count_nonzero(lengths < 4)) / runs,
         vowelless / runs,
@@ -156,20 +170,16 @@ def _text_shape(mail: Mail) -> list[float]:
         _log(counts[_PERCENT]),
         counts[_COMMA] / runs,
         counts[_STOP] / runs,
-        counts[_QUOTE] / runs,
-        counts[_BRACKET] / runs,
+        _HABIT,  # quotes
+        _HABIT,  # brackets
         counts[_MARK] / runs,
         counts[_SYMBOL] / runs,
-        counts[_LATIN] / max(letters, 1),
-        counts[_CYRILLIC] / max(letters, 1),
-        counts[_GREEK] / max(letters, 1),
-        counts[_CJK] / max(letters, 1),
-        counts[_OTHER_SCRIPT] / total,
+        *[_HABIT] * 5,  # accented letters, Cyrillic, Greek, East Asian, other script
         mixed / runs,
         _log(repeated),
         numbers / runs,
         float(not words),
-        float(0 < len(words) < 15),
+        float(0 < words < 15),
         _log(starts.size / max(stops, 1)),
     ]
 
@@ -193,8 +203,7 @@ def _line_shape(mail: Mail) -> list[float]:
     count = len(lines)
     full = [line for line in lines if line and not line.isspace()]
     filled = max(len(full), 1)
-    raw_lengths = list(map(len, full))
-    lengths = sorted(raw_lengths) or [0]
+    lengths = sorted(map(len, full)) or [0]
     heads = "".join([line[0] for line in full])
     quoted = heads.count(">") + heads.count("|")
     indented = heads.count(" ") + heads.count("\t")
@@ -210,20 +219,20 @@ def _line_shape(mail: Mail) -> list[float]:
         quoted / filled,
         float("\n-- \n" in text or "\n--\n" in text),
         indented / filled,
-        (count - len(full)) / count,
+        _HABIT,  # blank
         _log(lengths[len(lengths) // 2]),
         _log(lengths[-1]),
         float(wrote),
         float(greeting),
         float(greeting and 1 < len(first_words) < 5 and first[-1:] in ",!:-"),
-        sum([" " not in line for line in full]) / filled,
+        [" " in line for line in full].count(False) / filled,
         sum(map(str.isupper, full)) / filled,
         bullets / filled,
-        sum([55 < length < 81 for length in raw_lengths]) / filled,
+        _HABIT,  # wrapped at 80
         float(0 < len(first) < 30),
         float(0 < len(last) < 25 and last[:1].isupper() and last.count(" ") < 3),
         float("orwarded message" in text or "Weitergeleitete" in text or "message transféré" in text),
-        sum([length > 300 for length in raw_lengths]) / filled,
+        (len(lengths) - bisect_right(lengths, 300)) / filled,
     ]
 
 
@@ -242,7 +251,6 @@ _TOPICAL: Final = (
     "i",
     "we",
 )
-_LANGUAGES: Final = tuple(name for name in TOPICS if name not in _TOPICAL)
 _TOPIC_NAMES: Final = (
     *(f"words: {name}" for name in _TOPICAL),
     *(f"words: many {name}" for name in _TOPICAL[:8]),
@@ -256,13 +264,17 @@ _BITS: Final = {
 }
 _INDEX: Final = {name: order for order, name in enumerate(TOPICS)}
 _TOPICAL_AT: Final = tuple(_INDEX[name] for name in _TOPICAL)
-_LANGUAGE_AT: Final = tuple(_INDEX[name] for name in _LANGUAGES)
-_LOOKUP: Final = {word: _BITS[bits] for word, bits in LEXICON.items()}
+_LOOKUP: Final = {
+    word: orders
+    for word, bits in LEXICON.items()
+    if (orders := tuple(order for order in _BITS[bits] if order in _TOPICAL_AT))
+}
 
 
 def _topic_counts(words: Iterable[str]) -> list[int]:
+    """How many of these words, all from _LOOKUP, belong to each topic."""
     counts = [0] * len(TOPICS)
-    for orders, times in Counter(filter(None, map(_LOOKUP.get, words))).items():
+    for orders, times in Counter(map(_LOOKUP.__getitem__, words)).items():
         for order in orders:
             counts[order] += times
     return counts
@@ -271,24 +283,20 @@ def _topic_counts(words: Iterable[str]) -> list[int]:
 def _topics(mail: Mail) -> list[float]:
     words = mail.words[:TEXT_WORDS]
     number = max(len(words), 1)
-    counts = _topic_counts(words)
-    distinct = _topic_counts(set(words))
+    telling = list(filter(_LOOKUP.__contains__, words))
+    counts = _topic_counts(telling)
+    distinct = _topic_counts(set(telling))
     subject = mail.subject_words
-    told = _topic_counts(subject)
+    told = _topic_counts(filter(_LOOKUP.__contains__, subject))
     titled = max(len(subject), 1)
-    languages = [counts[at] for at in _LANGUAGE_AT]
-    best = max(languages)
-    english = counts[_INDEX["english"]]
     you, me = counts[_INDEX["you"]], counts[_INDEX["i"]]
     return [
         *(counts[at] / number for at in _TOPICAL_AT),
         *(_log(distinct[at]) for at in _TOPICAL_AT[:8]),
-        best / number,
-        english / number,
-        float(best > english and best > 3),
+        *[_HABIT] * 3,  # function words, English, other language
         (you - me) / (you + me + 1),
         *(told[at] / titled for at in _TOPICAL_AT[:10]),
-        max(told[at] for at in _LANGUAGE_AT) / titled,
+        _HABIT,  # function words
     ]
 
 
@@ -321,20 +329,15 @@ _MIXED_NAME: Final = re.compile(r"(?=[a-z-]*\d)(?=\d*[a-z])[a-z0-9-]{10,}|[bcdfg
 def _link_shape(mail: Mail) -> list[float]:
     hosts: dict[str, None] = {}
     domains: dict[str, None] = {}
-    pictured: set[str] = set()
-    flags: dict[str, int] = {}
-    count = pictures = codes = longest = depth = queried = roots = written = blank = home_links = forms = 0
+    found: list[str] = []
+    count = codes = longest = depth = queried = roots = written = blank = home_links = forms = 0
     sender = mail.message.sender
     home = registered(sender.rpartition("@")[2]) if sender else ""
     for link in mail.links:
         kind = link.kind
         if kind == "img":
-            pictures += 1
-            if link.host:
-                pictured.add(link.host)
             continue
-        for flag in link.flags:
-            flags[flag] = flags.get(flag, 0) + 1
+        found.extend(link.flags)
         if kind == "form":
             forms += 1
         if not link.host:
@@ -372,6 +375,7 @@ def _link_shape(mail: Mail) -> list[float]:
         digits += any(map(str.isdigit, host))
         hyphens += "-" in host
         longest_host = max(longest_host, len(host))
+    flags = Counter(found)
     get = flags.get
     open_end = [link.shown or link.url for link in mail.links[-24:] if link.kind != "img"]
     return [
@@ -393,8 +397,7 @@ def _link_shape(mail: Mail) -> list[float]:
         country / named,
         cheap / named,
         school / named,
-        get("not-https", 0) / per,
-        (count - get("not-https", 0)) / per if count else 0.0,
+        *[_HABIT] * 2,  # not https, https
         float("shortener" in flags),
         get("redirect", 0) / per,
         _log(get("text-differs", 0)),
@@ -407,8 +410,7 @@ def _link_shape(mail: Mail) -> list[float]:
         float("tel" in flags or "sms" in flags or "whatsapp" in flags),
         float(forms > 0),
         float("javascript" in flags or "data" in flags),
-        _log(pictures),
-        _log(len(pictured)),
+        *[_HABIT] * 2,  # pictures, remote picture hosts
         written / per,
         float(_UNSUBSCRIBE.search("\n".join(open_end).lower()) is not None),
         blank / per,

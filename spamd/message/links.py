@@ -179,6 +179,12 @@ def _unpuny(label: str) -> str:
         return label
 
 
+def _leads_on(text: str) -> bool:
+    """Whether another web address is written in a link's path or query."""
+    lowered = text.lower()
+    return ("http" in lowered or "ahr0c" in lowered) and _INNER_URL.search(text) is not None
+
+
 def link(url: str, shown: str = "", kind: str = "a") -> Link | None:
     """A link from what is written in an href or a text; None if it leads nowhere."""
     url = url.strip()
@@ -220,7 +226,7 @@ def link(url: str, shown: str = "", kind: str = "a") -> Link | None:
     path, query = match[5], match[6] or ""
     if scheme == "http":
         flags.append("not-https")
-    if (len(query) > 8 and _INNER_URL.search(query)) or (len(path) > 12 and _INNER_URL.search(path)):
+    if (len(query) > 8 and _leads_on(query)) or (len(path) > 12 and _leads_on(path)):
         flags.append("redirect")
     if (
         shown

@@ -267,10 +267,10 @@ class _Reader:
                 self.defect("bad charset")
             if kind == "text/calendar":
                 text = _calendar_text(text)
-            elif "begin " in text and _UUENCODED.search(text):
+            elif "begin" in text and "begin " in text and _UUENCODED.search(text):
                 self.facts.add("uuencode")
                 text = _UUENCODED.split(text, maxsplit=1)[0]
-            if "-----BEGIN PGP " in text:
+            if "BEGIN" in text and "-----BEGIN PGP " in text:  # five letters are found faster than more
                 self.facts.add("pgp" if "-----BEGIN PGP MESSAGE" in text else "pgp-signature")
         self.parts.append(
             Part(

@@ -11,7 +11,7 @@ import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import islice
+from itertools import filterfalse, islice
 from typing import Final, NamedTuple
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
@@ -193,8 +193,10 @@ def _alike(one: int, other: int) -> bool:
 
 # --- HTML ---------------------------------------------------------------------------------------------------
 
+# Spelled out in both cases: with re.I the alternatives cannot be told apart by their first letter.
 _BLOCK: Final = re.compile(
-    r"<(?=/(?:p|div|t[dhr]|table|li|h[1-6]|center|blockquote|option|title|dd|dt)\b|br|hr)", re.I
+    r"<(?=/(?:[pP]|[dD](?:[dDtT]|[iI][vV])|[tT](?:[dDhHrR]|[aA][bB][lL][eE]|[iI][tT][lL][eE])|[lL][iI]|[hH][1-6]"
+    r"|[cC][eE][nN][tT][eE][rR]|[bB][lL][oO][cC][kK][qQ][uU][oO][tT][eE]|[oO][pP][tT][iI][oO][nN])\b|[bBhH][rR])"
 )
 _TAG: Final = re.compile(r"<([a-zA-Z][a-zA-Z0-9]{0,15})")
 _COMMENT: Final = re.compile(r"<!(?:--)?[^>]{0,100}>(?=[a-zA-Z])")
@@ -220,9 +222,12 @@ _SIMPLE_SELECTOR: Final = re.compile(r"^[a-z]*(?:[.#][a-zA-Z_][\w-]{0,60}){1,3}$
 
 _MAX_PREHEADER: Final = 300
 _HIDING: Final = frozenset({"hidden-text", "tiny-text", "same-colour", "off-screen"})
-_FILLERS: Final = dict.fromkeys(
-    (0x34F, 0x200B, 0x200C, 0x200D, 0x200E, 0x2007, 0x2060, 0xA0, 0xAD, 0xFEFF, 0x180E, 0x115F, 0x1160)
-)
+_FILLERS: Final = re.compile("[\u034f\u200b-\u200e\u2007\u2060\xa0\xad\ufeff\u180e\u115f\u1160]+")
+
+
+def _unfilled(text: str) -> str:
+    """Without the characters that newsletters fill the line beside the subject up with."""
+    return text if text.isascii() else _FILLERS.sub("", text)
 
 
 class _Page:
@@ -258,7 +263,7 @@ class _Page:
 
     def read(self, html: str) -> str:
         self.tags = Counter(_TAG.findall(html))
-        if any(not tag.islower() for tag in self.tags):
+        if self.tags and not "".join(self.tags).islower():
             self.tags = Counter(map(str.lower, _TAG.findall(html)))
         self._split_words(html)
         tree = LexborHTMLParser(_BLOCK.sub("\n<", html))
@@ -270,13 +275,17 @@ class _Page:
         self._links(tree)
         looked: list[tuple[LexborNode, _Style]] = []
         seen: dict[int, int] = {}
-        for node in tree.css("[style]")[:_MAX_STYLED]:
-            style = _style(node.attrs.sget("style", "")[:600])
+        nodes = tree.css("[style]")[:_MAX_STYLED]
+        for node, style in zip(
+            nodes, [_style(node.attrs.sget("style")[:600]) for node in nodes], strict=True
+        ):
             flags = style.flags
             if not flags:
                 continue
             seen[flags] = seen.get(flags, 0) + 1
-            if flags & HIDDEN:
+            if flags == BACKGROUND | SIZE or flags == SIZE:
+                pass
+            elif flags & HIDDEN:
                 self._hide(node, "hidden-text")
             elif flags & OFFSCREEN:
                 self._hide(node, "off-screen")
@@ -290,13 +299,13 @@ class _Page:
                 seen[style.flags] = seen.get(style.flags, 0) + 1
                 if style.flags & (TINY | COLOUR):
                     looked.append((node, style))
-        if "bgcolor" in html or "BGCOLOR" in html:
+        if _find(html, "bgcolor", 0) >= 0 or _find(html, "BGCOLOR", 0) >= 0:
             for node in tree.css("[bgcolor]")[:_MAX_STYLED]:
                 back = colour(node.attrs.sget("bgcolor", ""))
                 if back is not None and back >= 0:
                     self.backgrounds.add(back)
                     self.styles["background"] += 1
-        if " hidden" in html:
+        if _find(html, " hidden", 0) >= 0:
             for node in tree.css("[hidden]")[:200]:
                 self._hide(node, "hidden-text")
         self._count(seen)
@@ -335,13 +344,13 @@ class _Page:
                 behind.append(text)
             else:
                 before.append(text)
-        first = tidy("".join(before).translate(_FILLERS))
+        first = tidy(_unfilled("".join(before)))
         if len(first) > _MAX_PREHEADER:
             behind = before + behind
         else:
             self.preheader = first
         self.hidden = "".join(behind)
-        if not self.hidden.translate(_FILLERS).strip():
+        if not _unfilled(self.hidden).strip():
             self.tricks -= _HIDING
         return "".join(seen)
 
@@ -356,25 +365,25 @@ class _Page:
             if tag in self.tags and self._empty_inside(html, f"></{tag}>"):
                 self.tricks.add("split-by-tags")
                 break
-        if any(len(tag) > 4 and tag.isalpha() and tag not in _REAL_TAGS for tag in self.tags):
+        if any(len(tag) > 4 and tag.isalpha() for tag in self.tags.keys() - _REAL_TAGS):
             for match in islice(_MADE_UP.finditer(html), 2000):
                 if match[1].lower() not in _REAL_TAGS and html[match.start() - 1 : match.start()].isalpha():
                     self.tricks.add("split-by-tags")
                     break
-        if html.count("&#") > 3 and _ENTITY.search(html):
+        if [piece[:1] for piece in html.split("&")].count("#") > 3 and _ENTITY.search(html):
             self.tricks.add("entity-coded")
 
     @staticmethod
     def _empty_inside(html: str, end: str) -> bool:
         """Whether an element without text stands inside a word: vi<b></b>agra."""
-        at = html.find(end)
+        at = _find(html, end, 0)
         for _ in range(500):
             if at < 0:
                 return False
             after = at + len(end)
             if html[after : after + 1].isalpha() and _EMPTY_BEFORE.search(html, max(0, at - 120), at):
                 return True
-            at = html.find(end, after)
+            at = _find(html, end, after)
         return False
 
     def _count(self, seen: dict[int, int]) -> None:
@@ -394,8 +403,8 @@ class _Page:
             if inner.is_text_node and inner.mem_id not in self.hidden_ids:
                 text = inner.text_content or ""
                 self.hidden_ids.add(inner.mem_id)
-                if text and not text.isspace():
-                    said = said or len(text.translate(_FILLERS).strip()) > 2
+                if not said and text and not text.isspace():
+                    said = len(_unfilled(text).strip()) > 2
         if said:
             self.tricks.add(trick)
 
@@ -424,7 +433,7 @@ class _Page:
                     if background < 0 or not _alike(fore, background):
                         continue
                 self.hidden_ids.add(inner.mem_id)
-                said = said or len(text.translate(_FILLERS).strip()) > 2
+                said = said or len(_unfilled(text).strip()) > 2
         if said:
             self.tricks.add(trick)
 
@@ -517,14 +526,22 @@ def _of(node: LexborNode) -> _Style:
     return style
 
 
+def _find(html: str, what: str, at: int) -> int:
+    """str.find, faster in long texts: there it prepares tables for six letters and more."""
+    begin = what[:5]
+    while (at := html.find(begin, at)) >= 0 and not html.startswith(what, at):
+        at += 1
+    return at
+
+
 def _sheets(html: str) -> str:
     """Contents of the <style> elements."""
     found: list[str] = []
     end = 0
     for _ in range(20):
-        start = html.find("<style", end)
+        start = _find(html, "<style", end)
         if start < 0:
-            start = html.find("<STYLE", end)
+            start = _find(html, "<STYLE", end)
         opened = html.find(">", start) if start >= 0 else -1
         if opened < 0:
             break
@@ -702,11 +719,29 @@ def _letters_apart(lowered: str, letters: list[str], start: int) -> int:
     return min(found, default=-1)
 
 
+def _disguises(lowered: str) -> list[int]:
+    """Where a mark that may stand for a letter stands before a letter."""
+    count = sum(map(lowered.count, "@$|!"))
+    if not count:
+        return []
+    if count > 8:
+        return [match.start() for match in islice(_DISGUISE.finditer(lowered), 200)]
+    found: list[int] = []
+    for mark in "@$|!":
+        at = lowered.find(mark)
+        while at >= 0:
+            if "a" <= lowered[at + 1 : at + 2] <= "z" or "A" <= lowered[at + 1 : at + 2] <= "Z":
+                found.append(at)
+            at = lowered.find(mark, at + 1)
+    return found
+
+
 def _put_together(text: str, lowered: str, words: list[str], tricks: set[str]) -> tuple[list[str], list[str]]:
     """Words and web addresses that were taken apart: "f u n s i t e . c o m", "V.i.a.g.r.a", "v1agra"."""
     mended: list[str] = []
     addresses: list[str] = []
-    single = bytes([len(word) == 1 for word in words])
+    lengths = list(map(len, words))
+    single = bytes([length == 1 for length in lengths]) if lengths.count(1) > 3 else b""
     at, place = single.find(_FOUR_SINGLES), 0
     for _ in range(40):
         if at < 0:
@@ -740,9 +775,9 @@ def _put_together(text: str, lowered: str, words: list[str], tricks: set[str]) -
             addresses.append(f"{spelled[1]}.{spelled[2]}".lower())
             if len(addresses) > 40:
                 break
-    suspects = {word for word in words if not word.isalpha() and 3 < len(word) < 21 and not word.isdigit()}
-    for match in islice(_DISGUISE.finditer(lowered), 200):
-        at = match.start()
+    odd = filterfalse(str.isalpha, words)
+    suspects = {word for word in odd if 3 < len(word) < 21 and not word.isdigit()}
+    for at in _disguises(lowered):
         begin = at
         while begin and at - begin < 12 and (lowered[begin - 1].isalnum() or lowered[begin - 1] in "@$|!"):
             begin -= 1
@@ -782,7 +817,11 @@ def split_words(lowered: str) -> list[str]:
     for mark in _PUNCTUATION:
         if mark in lowered:
             lowered = lowered.replace(mark, " ")
-    pieces = lowered.encode("utf-8", "replace").translate(_TO_SPACE).decode("utf-8").split()
+    encoded = lowered.encode("utf-8", "replace")
+    pieces = encoded.translate(_TO_SPACE).decode("utf-8").split()
+    beyond = "".join(set(encoded.translate(None, _ASCII).decode("utf-8")))
+    if "_" not in lowered and (not beyond or beyond.isalnum()) and not _UNSPACED.search(beyond):
+        return pieces
     odd = [piece for piece in pieces if not piece.isascii()]
     if all(map(str.isalnum, odd)) and not _UNSPACED.search("".join(odd)):
         return pieces
@@ -805,7 +844,7 @@ def split_words(lowered: str) -> list[str]:
 
 def tidy(text: str) -> str:
     """One space between words, no empty lines."""
-    return "\n".join([line for raw in text.split("\n") if (line := " ".join(raw.split()))])
+    return "\n".join(map(" ".join, filter(None, map(str.split, text.split("\n")))))
 
 
 def read(message: ParsedMessage) -> MessageText:
@@ -878,7 +917,7 @@ def read(message: ParsedMessage) -> MessageText:
 
 def _decoy(plain: str, shown: list[str]) -> float:
     """Share of the plain part's distinct longer words that the HTML does not show; 0 where there are too few to tell."""
-    said = {word for word in split_words(plain[:2_500].lower()) if len(word) > 3}
+    said = {word for word in set(split_words(plain[:2_500].lower())) if len(word) > 3}
     if len(said) < 12:
         return 0.0
     return len(said.difference(shown)) / len(said)
