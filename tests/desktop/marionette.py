@@ -255,7 +255,7 @@ class Thunderbird:
                 pane().threadTree.selectedIndex = row;
                 pane().threadTree.table.body.focus();
                 const shown = pane().messageBrowser.contentWindow;
-                return shown?.gMessage?.messageId === args[0] && shown.document.readyState === "complete";
+                return shown?.gMessage === view.getMsgHdrAt(row) && shown.document.readyState === "complete";
               }
             }
             MailUtils.getExistingFolder(args[1]).updateFolder(null);

@@ -250,6 +250,15 @@ def test_a_copied_message_id_does_not_borrow_a_verdict(world: World) -> None:
     )
     world.thunderbird.open_mail(good, "Junk")
     world.thunderbird.wait_for_button(title="Junk", badge="!")
+    world.thunderbird.open_folder("INBOX")
+    world.thunderbird.until(  # that the daemon moved the other one away
+        """
+        pane().gFolder.updateFolder(null);
+        const rows = Array.from({ length: pane().gDBView?.rowCount ?? 0 }, (_, row) => row);
+        return rows.filter((row) => pane().gDBView.getMsgHdrAt(row).messageId === args[0]).length === 1;
+        """,
+        good,
+    )
     world.thunderbird.open_mail(good)
     world.thunderbird.wait_for_button(title="Good mail", image="icons/keep.svg")
 
