@@ -17,7 +17,7 @@ demo: ## set up what is needed and watch it work on an embedded mailbox (ARGS=--
 	@$(BIN)/python -m spamd.demo $(ARGS)
 
 test: setup ## set up everything and run all tests
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 check: lint types layers ## lint, types and layers
 
