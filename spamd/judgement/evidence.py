@@ -18,8 +18,8 @@ may be.
 3. *The person's word* before that: max(the model's shipped threshold, mean + 3 standard deviations of own
    good mail in log odds). Measured on four corpora: 0-0.7 % of good mail above it.
 
-Points are what the model said at that time. Where the newer half of them is enough, only that half speaks:
-the older half was scored by a model that knew less of this person.
+Points are what the model said at that time. As far as the newer half of them is enough, only that half
+speaks: the older half was scored by a model that knew less of this person.
 
 Kept mail that was only left in the inbox counts half: it is a person's silence, not a word. Where a lazy
 person leaves spam in the inbox it raises the threshold, so its error is on the safe side.
@@ -49,8 +49,8 @@ LEAST_SPAM = 5
 EARLY_LEAST = 10
 TAIL_SHARE = 0.10
 TAIL_LEAST = 20
-LOGIT_LIMIT = 13.8
-"""A threshold above 1 - 1e-6 means: nothing can be moved."""
+LOGIT_LIMIT = 18.0
+"""A threshold above 1 - 1.5e-8 means: nothing can be moved."""
 RESCUES_BURST = 3
 RESCUES_WINDOW = 7 * 86400.0
 UNSURE_LOWEST, UNSURE_HIGHEST = 0.30, 0.90
@@ -134,14 +134,23 @@ def _proven(told: Sequence[tuple[float, float]], promise: float) -> tuple[float,
 
     told: good mail in the order in which it was labelled.
     """
-    newer = told[len(told) // 2 :]
-    chosen = newer if _count(newer) >= needed(promise) else told
-    for rows in (chosen, told):
-        found = _by_order([logit for logit, _ in rows], _count(rows), promise)
-        if found is not None:
-            return found if found[0] < LOGIT_LIMIT else None
-    found = _tail(sorted((logit for logit, _ in chosen), reverse=True), _count(chosen), promise)
-    return found if found is not None and found[0] < LOGIT_LIMIT else None
+    newer = _newer(told, promise)
+    found = (
+        _by_order([logit for logit, _ in newer], _count(newer), promise)
+        or _tail(sorted((logit for logit, _ in newer), reverse=True), _count(newer), promise)
+        or _by_order([logit for logit, _ in told], _count(told), promise)
+    )
+    if found is None or found[0] >= LOGIT_LIMIT:
+        return None
+    return max(found[0], 0.0), min(found[1], promise)  # what is more likely good than junk is never moved
+
+
+def _newer(told: Sequence[tuple[float, float]], promise: float) -> Sequence[tuple[float, float]]:
+    """The newer half, but enough of them to prove anything: all, where there are not twice as many."""
+    first = len(told) // 2
+    while first > 0 and _count(told[first:]) < needed(promise):
+        first = max(0, first - 50)
+    return told[first:]
 
 
 def _by_order(logits: Sequence[float], counted: int, promise: float) -> tuple[float, float] | None:
