@@ -47,10 +47,19 @@ class _Remembered:
 
 def signature(ids: Ints) -> tuple[int, ...]:
     """One number per band; two sets share a band with probability Jaccard^ROWS."""
-    mixed = ids.astype(np.uint32)[None, :] * _FACTORS + _SHIFTS
-    mixed ^= mixed >> np.uint32(15)
-    mixed *= np.uint32(2246822519)
-    least = mixed.min(axis=1).reshape(BANDS, ROWS).astype(np.uint64)
+    numbers = ids.astype(np.uint32)
+    rows = BANDS * ROWS if numbers.size < 400 else BANDS  # at once: what stays in the processor's cache
+    mixed = np.empty((rows, numbers.size), np.uint32)
+    moved = np.empty_like(mixed)
+    minima = np.empty(BANDS * ROWS, np.uint32)
+    for at in range(0, BANDS * ROWS, rows):
+        np.multiply(numbers, _FACTORS[at : at + rows], out=mixed)
+        np.add(mixed, _SHIFTS[at : at + rows], out=mixed)
+        np.right_shift(mixed, np.uint32(15), out=moved)
+        np.bitwise_xor(mixed, moved, out=mixed)
+        np.multiply(mixed, np.uint32(2246822519), out=mixed)
+        np.minimum.reduce(mixed, axis=1, out=minima[at : at + rows])
+    least = minima.reshape(BANDS, ROWS).astype(np.uint64)
     folded = least[:, 0]
     for column in range(1, ROWS):
         folded = folded * np.uint64(0x9E3779B97F4A7C15) + least[:, column]

@@ -32,6 +32,7 @@ INITIAL_ACCUMULATOR = 1e-4
 BALANCED_AT = 8.0  # weight of the rarer class's labels from which the offset is gone
 CAPACITY = 5000  # lessons kept; the oldest go first
 USUAL_SPAN = 500  # mails over which the usual mail is averaged
+WAITING = 64  # mails seen until they are added to it: 600 kB of ids
 ONE_SIDED_DAMPING = 20.0  # with labels of one class alone, what one usual mail in 20 has is not learned
 
 
@@ -44,6 +45,9 @@ class UsualMail:
         self._scale = 1.0
         self._span = span
         self.count = 0
+        # Mails seen whose ids are not added yet: nobody asks for the mean before the next lesson, and adding many at
+        # once costs half.
+        self._waiting: list[tuple[Ints, float]] = []
 
     @classmethod
     def from_shipped(
@@ -61,28 +65,51 @@ class UsualMail:
         self.count += 1
         keep = 1 - 1 / min(self.count, self._span)
         if keep * self._scale < 1e-6:
+            self._add_waiting()
             self._share *= np.float32(self._scale * keep)
             self._mean *= np.float32(self._scale * keep)
             self._scale = 1.0
         else:
             self._scale *= keep
         if len(ids):
-            self._share[ids] += np.float32((1 - keep) / self._scale)
-            self._mean[ids] += np.float32((1 - keep) / self._scale) * shares(ids)
+            self._waiting.append((ids, (1 - keep) / self._scale))
+            if len(self._waiting) >= WAITING:
+                self._add_waiting()
         return keep
+
+    def _add_waiting(self) -> None:
+        """Bring the sums up to date with all mails seen."""
+        waiting, self._waiting = self._waiting, []
+        if len(waiting) < 8:
+            for ids, weight in waiting:
+                self._share[ids] += np.float32(weight)
+                self._mean[ids] += np.float32(weight) * shares(ids)
+            return
+        every = np.concatenate([ids for ids, _ in waiting])
+        weights = np.repeat(
+            np.array([weight for _, weight in waiting]), np.array([len(ids) for ids, _ in waiting])
+        )
+        size = len(self._share)
+        self._share += np.bincount(every, weights, size).astype(np.float32)
+        weights *= np.concatenate([shares(ids) for ids, _ in waiting])
+        self._mean += np.bincount(every, weights, size).astype(np.float32)
 
     def share(self, ids: Ints) -> Floats:
         """Of the usual mail, the share that has each of these buckets (0..1)."""
+        self._add_waiting()
         return self._share[ids] * np.float32(self._scale)
 
     def mean(self, ids: Ints) -> Floats:
+        self._add_waiting()
         return self._mean[ids] * np.float32(self._scale)
 
     def dot(self, weights: Floats) -> float:
         """What linear weights give the mean mail."""
+        self._add_waiting()
         return float(self._mean @ weights) * self._scale
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
+        self._add_waiting()
         ids = np.flatnonzero(self._share * self._scale > 1e-4).astype(np.int32)
         return {
             "usual_ids": ids,
@@ -128,6 +155,7 @@ class InstantHead:
     def _clear(self) -> None:
         self._weights = np.zeros(self._dimension, np.float32)
         self._accumulator = np.full(self._dimension, INITIAL_ACCUMULATOR, np.float32)
+        self._asked: tuple[Ints, float] | None = None
         self._offset = 0.0  # what the mean usual mail gets
         self._mass = {Label.HAM: 0.0, Label.SPAM: 0.0}
 
@@ -142,7 +170,13 @@ class InstantHead:
         ids = vector.personal_ids
         if not self._lessons or not len(ids):
             return 0.0
-        return float(self._weights[ids] @ shares(ids)) - self._guard() * self._offset
+        return self._raw(ids) - self._guard() * self._offset
+
+    def _raw(self, ids: Ints) -> float:
+        """What the weights say of these ids; remembered, since a mail is scored and then seen."""
+        if self._asked is None or self._asked[0] is not ids:
+            self._asked = (ids, float(self._weights[ids] @ shares(ids)))
+        return self._asked[1]
 
     def contributions(self, vector: MailVector) -> Floats:
         """What each personal id adds to logit(), before the offset."""
@@ -157,7 +191,7 @@ class InstantHead:
         ids = vector.personal_ids
         if not len(ids):
             return
-        raw = float(self._weights[ids] @ shares(ids)) if self._lessons else 0.0
+        raw = self._raw(ids) if self._lessons else 0.0
         keep = self.usual.see(ids)
         self._offset = keep * self._offset + (1 - keep) * raw
 
@@ -188,6 +222,7 @@ class InstantHead:
         damping = np.float32(1 + self._guard() * (ONE_SIDED_DAMPING - 1))
         step *= np.maximum(0, 1 - self.usual.share(ids) * damping)
         self._weights[ids] += step
+        self._asked = None
         self._offset += float(step @ self.usual.mean(ids))
 
     def forget(self, identity: Identity) -> bool:
