@@ -69,8 +69,20 @@ def test_enough_mail_filters_and_keeps_the_promise():
     assert found.expected_spam_caught is not None
     assert found.expected_spam_caught > 0.8
     assert found.unsure_threshold < found.junk_threshold
-    looser = ev.assess(mail(rng, 3200, 300), 0.01, NOW)
-    assert looser.junk_threshold < found.junk_threshold
+    near = mail(rng, 3200, 300, mean=-3.0)
+    assert ev.assess(near, 0.01, NOW).junk_threshold < ev.assess(near, 0.001, NOW).junk_threshold
+    far = mail(rng, 3200, 300, mean=-9.0)
+    assert ev.assess(far, 0.01, NOW).junk_threshold == 0.5, "what is more likely good is never moved"
+
+
+def test_only_the_newer_mail_speaks_when_it_is_enough():
+    rng = random.Random(5)
+    cold = [(logistic(rng.gauss(2, 3)), Label.HAM, NOW - 900, 1.0) for _ in range(150)]
+    warm = mail(rng, 500, 40)
+    assert ev.assess(cold + warm, 0.001, NOW).mode is Mode.FILTERING
+    alone = ev.assess(warm, 0.001, NOW)
+    both = ev.assess(cold + warm, 0.001, NOW)
+    assert both.junk_threshold == pytest.approx(alone.junk_threshold, abs=0.2)
 
 
 @pytest.mark.parametrize("ham", [300, 600, 1500, 3000])
