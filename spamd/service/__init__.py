@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from spamd import settings
+from spamd.errors import ConfigError
 from spamd.paths import Paths
 from spamd.service.launchd import Launchd
 from spamd.service.plan import DAEMON, TRAY, AutostartStatus, Part, Plan, command, environment
@@ -64,12 +66,21 @@ def plan_for(
     paths: Paths, *, tray: bool = True, mail: Sequence[Path] = (), environ: Mapping[str, str] = os.environ
 ) -> Plan:
     """mail: folders of Maildir and mbox accounts, which the daemon must be able to write to."""
-    folders = dict.fromkeys((paths.config, paths.data, paths.state, paths.cache, paths.log, paths.runtime))
+    # A configuration that is a link into a folder of dotfiles is written there.
+    config_target = paths.config_file.resolve().parent
+    try:
+        runs_commands = settings.load(paths.config_file).secrets == "command"
+    except ConfigError:
+        runs_commands = False
+    folders = dict.fromkeys(
+        (paths.config, paths.data, paths.state, paths.cache, paths.log, paths.runtime, config_target)
+    )
     return Plan(
         daemon=command(DAEMON, ["run"], module="spamd"),
         tray=command(TRAY, module="spamd.tray") if tray else None,
         folders=tuple(folders),
         mail=tuple(mail),
+        runs_commands=runs_commands,
         environment=environment(environ),
     )
 

@@ -24,13 +24,15 @@ class Plan:
     daemon, tray: command lines, the program as an absolute path; tray None: no tray.
     folders: what the daemon writes to; made before it starts.
     mail: Maildir and mbox accounts; may be missing.
-    environment: set for both.
+    environment: set for both. runs_commands: the person's password command, which may write in their home
+    (gpg's locks and agent).
     """
 
     daemon: tuple[str, ...]
     tray: tuple[str, ...] | None
     folders: tuple[Path, ...] = ()
     mail: tuple[Path, ...] = ()
+    runs_commands: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -4,7 +4,7 @@ The daemon reads mail from strangers, so it gets what it needs and nothing else.
 - MemoryDenyWriteExecute: the model's runtime and the trainer compile kernels while they run.
 - PrivateNetwork, IPAddressDeny: it talks to mail servers.
 - ProcSubset=pid: the model's runtime asks /proc/cpuinfo which instructions there are (ARM).
-- ProtectHome: its own folders and the keyring's socket are there.
+- ProtectHome=yes or tmpfs: its own folders and the keyring's socket are there; read-only is enough.
 - CapabilityBoundingSet beyond the empty set: nothing needs one.
 
 MemoryMax is a backstop for both processes: the daemon takes tens of MB; for minutes at night the trainer needs
@@ -73,6 +73,7 @@ def render(plan: Plan) -> str:
     environment = "".join(
         f"Environment={quoted(f'{name}={value}')}\n" for name, value in sorted(plan.environment.items())
     )
+    home = "no" if plan.runs_commands else "read-only"
     words = list(plan.daemon)
     if set(words[0]) & set("\"'\\"):  # refused in a program's name, however quoted
         words.insert(0, "/usr/bin/env")
@@ -108,6 +109,7 @@ OOMPolicy=continue
 NoNewPrivileges=yes
 PrivateUsers=yes
 ProtectSystem=strict
+ProtectHome={home}
 {folders}{temporary}
 PrivateDevices=yes
 ProtectClock=yes

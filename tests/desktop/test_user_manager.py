@@ -49,6 +49,8 @@ say step installed text "$installed" state "$(show ActiveState)" enabled "$(show
   journal "$(cat "$LOG"; systemctl --user status spamd-desktop.service --no-pager)" \
   privileges "$(grep NoNewPrivs /proc/$pid/status)" filter "$(grep '^Seccomp:' /proc/$pid/status)" \
   root "$(grep ' / / ' /proc/$pid/mountinfo | head -1)" tmp "$(grep -c ' /tmp ' /proc/$pid/mountinfo)" \
+  outside "$(nsenter -t $pid -m -- touch "$HOME/.config/outside" 2>&1)" \
+  inside "$(nsenter -t $pid -m -- touch "$HOME/.local/share/spamd-desktop/inside" 2>&1)" \
   status "$(spamdctl status)" unit "$(cat "$HOME/.config/systemd/user/spamd-desktop.service")"
 again=$(spamdctl service install --no-tray)
 say step again text "$again" pid "$([ "$pid" = "$(show MainPID)" ] && echo same)"
@@ -113,6 +115,8 @@ def test_the_service_starts_in_its_sandbox(steps: dict[str, dict[str, str]]) -> 
     assert found["privileges"].split() == ["NoNewPrivs:", "1"]
     assert found["filter"].split() == ["Seccomp:", "2"]
     assert " ro" in found["root"], found["root"]
+    assert "Read-only file system" in found["outside"]  # not even in the person's home
+    assert found["inside"] == ""
 
 
 def test_the_daemon_in_the_sandbox_can_be_reached(steps: dict[str, dict[str, str]]) -> None:

@@ -85,6 +85,22 @@ def test_a_private_tmp_unless_something_of_ours_lies_below_tmp(tmp_path: Path) -
         assert "PrivateTmp=no\nReadWritePaths=/tmp /var/tmp" in text, changes
 
 
+def test_the_home_is_read_only_unless_a_password_command_may_write_there(tmp_path: Path) -> None:
+    where = paths.find({"SPAMD_HOME": str(tmp_path)})
+    dotfiles = tmp_path / "dotfiles"
+    dotfiles.mkdir()
+    where.config.mkdir()
+    (dotfiles / "spamd.toml").write_text('secrets = "file"\n')
+    where.config_file.symlink_to(dotfiles / "spamd.toml")
+    plain = service.plan_for(where)
+    assert dotfiles in plain.folders  # a linked configuration is written where it is
+    assert "ProtectHome=read-only" in systemd.render(plain)
+    (dotfiles / "spamd.toml").write_text('secrets = "command"\n')
+    assert "ProtectHome=no" in systemd.render(service.plan_for(where))
+    (dotfiles / "spamd.toml").write_text("damaged [")
+    assert "ProtectHome=read-only" in systemd.render(service.plan_for(where))
+
+
 def test_a_link_into_tmp_counts_as_tmp(tmp_path: Path) -> None:
     link = tmp_path / "spamdctl"
     link.symlink_to("/tmp/spamd-elsewhere/spamdctl")
