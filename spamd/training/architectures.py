@@ -93,7 +93,7 @@ class Fold(keras.layers.Layer):  # type: ignore[misc]
         if not self.length:
             return folded
         room = tf.pad(folded, [[0, 0], [0, self.length]], constant_values=self.into)[:, : self.length]
-        return tf.ensure_shape(room, [None, self.length])
+        return tf.reshape(room, [-1, self.length])
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "pad": self.pad, "into": self.into, "length": self.length}
@@ -122,8 +122,10 @@ def fasttext(shape: Shape) -> keras.Model:
     ids, dense = _inputs(shape)
     folded = Fold(shape.buckets, FOLDED_BUCKETS)(ids)
     mean = RootMean(FOLDED_BUCKETS)(folded, _table(FOLDED_BUCKETS, 16, "table")(folded))
-    hidden = keras.layers.Dense(32, activation="relu")(keras.layers.Concatenate()([mean, dense]))
-    return keras.Model([ids, dense], keras.layers.Dense(1)(hidden), name="fasttext")
+    hidden = keras.layers.Dense(32, activation="relu", name="hidden")(
+        keras.layers.Concatenate()([mean, dense])
+    )
+    return keras.Model([ids, dense], keras.layers.Dense(1, name="logit")(hidden), name="fasttext")
 
 
 def wide_and_deep(shape: Shape) -> keras.Model:
@@ -132,9 +134,11 @@ def wide_and_deep(shape: Shape) -> keras.Model:
     wide = RootMean(shape.buckets)(ids, _table(shape.buckets, 1, "wide", "zeros")(ids))
     folded = Fold(shape.buckets, FOLDED_BUCKETS)(ids)
     deep = RootMean(FOLDED_BUCKETS)(folded, _table(FOLDED_BUCKETS, 8, "deep")(folded))
-    deep = keras.layers.Dense(16, activation="relu")(keras.layers.Concatenate()([deep, dense]))
+    deep = keras.layers.Dense(16, activation="relu", name="hidden")(keras.layers.Concatenate()([deep, dense]))
     return keras.Model(
-        [ids, dense], keras.layers.Add()([wide, keras.layers.Dense(1)(deep)]), name="wide_and_deep"
+        [ids, dense],
+        keras.layers.Add()([wide, keras.layers.Dense(1, name="logit")(deep)]),
+        name="wide_and_deep",
     )
 
 
@@ -145,7 +149,9 @@ def cnn(shape: Shape) -> keras.Model:
     rows = _table(FOLDED_BUCKETS, 8, "table")(folded)
     peaks = keras.layers.GlobalMaxPooling1D()(keras.layers.Conv1D(16, 3, activation="relu")(rows))
     return keras.Model(
-        [ids, dense], keras.layers.Dense(1)(keras.layers.Concatenate()([peaks, dense])), name="cnn"
+        [ids, dense],
+        keras.layers.Dense(1, name="logit")(keras.layers.Concatenate()([peaks, dense])),
+        name="cnn",
     )
 
 
@@ -156,7 +162,9 @@ def bilstm(shape: Shape) -> keras.Model:
     rows = keras.layers.AveragePooling1D(16)(_table(FOLDED_BUCKETS, 8, "table")(folded))
     read = keras.layers.Bidirectional(keras.layers.LSTM(8, unroll=True))(rows)
     return keras.Model(
-        [ids, dense], keras.layers.Dense(1)(keras.layers.Concatenate()([read, dense])), name="bilstm"
+        [ids, dense],
+        keras.layers.Dense(1, name="logit")(keras.layers.Concatenate()([read, dense])),
+        name="bilstm",
     )
 
 

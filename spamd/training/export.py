@@ -39,6 +39,8 @@ class Combined(tf.Module):  # type: ignore[misc]
         self.bias = tf.constant(base.bias, tf.float32)
         self.alpha = alpha
         self.personal = personal
+        # Keras' variables are saved only if this module holds them itself; else the file has garbage in their place.
+        self.kept = [variable.value for variable in personal.variables] if personal is not None else []
 
     def standardised(self, dense: Any) -> Any:
         known = tf.where(tf.equal(dense, dense), dense, self.mean[None, :])

@@ -179,3 +179,16 @@ def test_the_candidate_is_a_whole_bundle(tmp_path: Path) -> None:
     assert bundle.path.stat().st_size <= 1_500_000
     assert bundle.card.parent == verify(paths.shipped_model()).card.id
     assert unpack(pack(vectorise(letter(np.random.default_rng(1), True)))).personal_ids.size
+
+
+@pytest.mark.parametrize("architecture", ["fasttext.v1", "wide_and_deep.v1", "cnn.v1", "bilstm.v1"])
+def test_the_other_architectures_give_whole_models_too(tmp_path: Path, architecture: str) -> None:
+    fill(tmp_path / "spamd.db", 20, 20, start=1000.0, seed=9)
+    code, events = train(
+        tmp_path / "spamd.db", paths.shipped_model(), tmp_path / "out", "--architecture", architecture
+    )
+    assert code == 0, events
+    bundle = verify(tmp_path / "out")
+    assert bundle.card.architecture == architecture
+    assert bundle.card.figures["tflite_difference"] <= 0.05
+    assert bundle.path.stat().st_size <= 1_500_000

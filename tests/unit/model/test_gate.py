@@ -46,6 +46,7 @@ def test_an_empty_night_is_promoted() -> None:
         ({"rescued": scored(0.1, 0.995, False, 1)}, "took out of Junk"),
         ({"pinned": scored(0.02, 0.2, False)}, "reference"),
         ({"kept_after": np.full(40, 2.0)}, "as a whole"),
+        ({"contradicted": 5, "fresh": 100}, "contradict"),
         ({"difference": 0.06}, "differs"),
         ({"held": scored(0.95, float("nan"), True)}, "numbers"),
     ],
@@ -54,6 +55,11 @@ def test_a_bad_night_is_refused_for_its_reason(change: dict[str, Any], word: str
     report = judge(dataclasses.replace(GOOD, **change))
     assert not report.promoted
     assert any(word in reason for reason in report.reasons)
+
+
+def test_a_few_surprising_labels_are_no_reason() -> None:
+    assert judge(dataclasses.replace(GOOD, contradicted=2, fresh=20)).promoted
+    assert judge(dataclasses.replace(GOOD, contradicted=5, fresh=400)).promoted
 
 
 def test_the_examination_comes_back_from_disk(tmp_path: Path) -> None:
