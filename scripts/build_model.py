@@ -463,7 +463,8 @@ def readme(card: ModelCard, corpora: Iterable[Corpus], cut: float) -> str:
     rows = "\n".join(
         f"| {c.name} | {int((~c.spam).sum())} | {int(c.spam.sum())} | {figures[f'cold.{c.name}.roca']:.2f} | "
         f"{figures[f'cold.{c.name}.caught_at_0.1']:.0f} / {figures[f'cold.{c.name}.caught_at_0.5']:.0f} | "
-        f"{figures[f'cold.{c.name}.ham_error_at_cut']:.2f} / {figures[f'cold.{c.name}.caught_at_cut']:.0f} |"
+        f"{figures[f'cold.{c.name}.ham_error_at_cut']:.2f} / {figures[f'cold.{c.name}.caught_at_cut']:.0f} | "
+        f"{figures[f'cold.{c.name}.ham_error_at_threshold']:.2f} / {figures[f'cold.{c.name}.caught_at_threshold']:.0f} |"
         for c in corpora
     )
     modern = (
