@@ -36,7 +36,7 @@ Point = tuple[float, Label, float, float]
 """(probability before it was learned, label, time of the label, weight)"""
 
 CONFIDENCE = 0.95
-WINDOW = 180 * 86400.0
+WINDOW = 365 * 86400.0
 """Points older than this say little about today's mail (seconds)."""
 SURE_WEIGHT = 0.5
 """From this weight on a label is a person's word and counts whole; below it counts half."""
