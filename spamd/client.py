@@ -469,7 +469,10 @@ def _account(name: str, host: str, user: str, rest: Mapping[str, object]) -> dic
 
 
 def _not_running() -> NotRunning:
-    return NotRunning("spamd is not running.", "Start it with `spamdctl start`.")
+    return NotRunning(
+        "spamd is not running.",
+        "Start it with `spamdctl run`, or with your session: `spamdctl service install`.",
+    )
 
 
 def _error(response: httpx.Response) -> SpamdError:

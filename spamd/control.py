@@ -543,7 +543,8 @@ class Control:
         before = self._store.label_of(mail.account, mail.identity)
         record = self._teach(mail.account, mail.identity, label, source)
         moved = "none"
-        if move and label is Label.SPAM and not mail.moved:
+        stays = move and label is Label.SPAM and not mail.moved and self._put_back_before(mail)
+        if move and label is Label.SPAM and not mail.moved and not stays:
             self._engine.file_junk([mail.id])
             moved = "junk"
         elif move and label is Label.HAM and mail.moved:
@@ -560,9 +561,16 @@ class Control:
             "back": "Learned as good; it goes back to where it was.",
             "none": f"Learned as {_word(label)}.",
         }[moved]
+        if stays:
+            text += " It was put back once, so it stays where it is: drag it, if it should go."
         self.feed.publish("verdict", {"id": mail.id, "label": label.value, "move": moved})
         following = next((item.judgement.id for item in self.review(2) if item.judgement.id != mail.id), None)
         return Answered(self.judgement(mail.id), record, moved, text, following)
+
+    def _put_back_before(self, mail: Judgement) -> bool:
+        """Whether we moved it once already: the journal lets no mail be filed a second time."""
+        done = self._store.move_of(mail.account, mail.identity)
+        return done is not None and done.state is MoveState.DONE
 
     def unanswer(self, judgement_id: int) -> Done:
         """Take the last answer on a mail back: what was said before it holds again, and the move is undone."""

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from spamd import paths, settings
-from spamd.cli.output import confirm, json_option, plain, print_json, table, yes_option
+from spamd.cli.output import confirm, json_option, plain, print_json, table, tell, yes_option
 from spamd.domain import Account, AccountName, AuthMethod, FolderName, Mode, SourceKind, TlsMode
 from spamd.errors import CredentialError, NotRunning, RequestError
+
+if TYPE_CHECKING:
+    from spamd.answers import AccountCheck
 
 
 @click.group()
@@ -143,16 +147,33 @@ def daemon_runs() -> bool:
     return True
 
 
-def describe_check(made: Account, secret: str | None) -> str:
-    """Sign in, look, sign out; what was found in a sentence. Raises MailboxError."""
+def check(made: Account, secret: str | None) -> AccountCheck:
+    """Sign in, look, sign out; what was found. Raises MailboxError where that fails."""
     from spamd import opening
+    from spamd.answers import AccountCheck
 
     here = paths.find()
     with opening.checking(made, here, settings.load(here.config_file), secret=secret) as session:
         inbox = session.status(FolderName("INBOX")).messages
         junk = session.junk_folder()
-        held = f"{session.status(junk).messages} in {junk}" if junk else "no Junk folder yet"
-        return f"Signed in. {inbox} mails in INBOX, {held}."
+        in_junk = session.status(junk).messages if junk else 0
+        held = f"{in_junk} in {junk}" if junk else "no Junk folder yet"
+        able = session.abilities
+        names = ("move", "uidplus", "condstore", "idle", "server_ids", "keywords")
+        return AccountCheck(
+            ok=True,
+            text=f"{'Signed in' if made.kind is SourceKind.IMAP else 'Found'}. {inbox} mails in INBOX, {held}.",
+            folders=tuple(one.name for one in session.folders() if one.selectable),
+            junk_folder=junk,
+            abilities=tuple(name for name in names if getattr(able, name)),
+            inbox_messages=inbox,
+            junk_messages=in_junk,
+        )
+
+
+def describe_check(made: Account, secret: str | None) -> str:
+    """The same in a sentence."""
+    return plain(check(made, secret).text)
 
 
 @account.command("list")
@@ -181,9 +202,14 @@ def list_(as_json: bool) -> None:
 
 @account.command()
 @click.argument("name")
-def test(name: str) -> None:
+@json_option
+def test(name: str, as_json: bool) -> None:
     """Sign in, look for Junk, sign out. Changes nothing."""
-    click.echo(describe_check(known(name), None))
+    found = check(known(name), None)
+    if as_json:
+        print_json(found)
+    else:
+        click.echo(plain(found.text))
 
 
 @account.command()
@@ -193,9 +219,14 @@ def remove(name: str, yes: bool) -> None:
     """Forget an account, its password and what was kept of it. The mailbox itself is not touched."""
     known(name)
     confirm(f"Forget account {name}? The mail itself stays where it is.", yes=yes)
+    from spamd.client import Client
     from spamd.credentials import Secrets
 
     here = paths.find()
+    with contextlib.suppress(NotRunning), Client.connect(here) as client:
+        client.remove_account(name, wipe=True)  # the running filter lets go of it first
+        click.echo(f"Removed {name}.")
+        return
     chosen = Secrets.choose(settings.load(here.config_file), here)
     settings.remove_account(here.config_file, name)
     try:
@@ -250,21 +281,23 @@ def password(name: str, password_stdin: bool) -> None:
 
 @account.command()
 @click.argument("name")
-def read(name: str) -> None:
+@json_option
+def read(name: str, as_json: bool) -> None:
     """Learn from the folders you already have (Junk as junk; kept and answered mail as good)."""
     from spamd.client import Client
 
     known(name)
     with Client.connect(paths.find()) as client:
-        click.echo(client.start_first_reading(AccountName(name)).text)
+        tell(client.start_first_reading(AccountName(name)), as_json=as_json)
 
 
 @account.command("go-on")
 @click.argument("name")
-def go_on(name: str) -> None:
+@json_option
+def go_on(name: str, as_json: bool) -> None:
     """Release the brake: you have looked at what was to be moved, and it is right."""
     from spamd.client import Client
 
     known(name)
     with Client.connect(paths.find()) as client:
-        click.echo(client.go_on(AccountName(name)).text)
+        tell(client.go_on(AccountName(name)), as_json=as_json)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import sys
 from collections import deque
@@ -10,8 +11,8 @@ from pathlib import Path
 import click
 
 from spamd import paths, settings
-from spamd.answers import Level
-from spamd.cli.output import confirm, console, json_option, plain, print_json, table, yes_option
+from spamd.answers import Level, Wiped
+from spamd.cli.output import confirm, json_option, plain, print_json, table, tell, yes_option
 from spamd.errors import NotRunning, RequestError, SpamdError
 
 
@@ -31,7 +32,7 @@ def settings_group(context: click.Context, as_json: bool) -> None:
             click.echo(warning, err=True)
 
 
-@settings_group.command("set")
+@settings_group.command("set", context_settings={"ignore_unknown_options": True})  # -3 is a value
 @click.argument("name")
 @click.argument("value")
 def set_(name: str, value: str) -> None:
@@ -112,7 +113,8 @@ def logs(lines: int, follow: bool) -> None:
             from spamd.file_watch import Watcher
 
             changed = threading.Event()
-            with Watcher({file: changed.set}):
+            # Ctrl-C is how one stops looking: nothing to complain about.
+            with Watcher({file: changed.set}), contextlib.suppress(KeyboardInterrupt):
                 while True:
                     changed.wait()
                     changed.clear()
@@ -175,7 +177,8 @@ def running() -> bool:
 @click.command()
 @click.argument("what", metavar="display|account:NAME|all")
 @yes_option
-def wipe(what: str, yes: bool) -> None:
+@json_option
+def wipe(what: str, yes: bool, as_json: bool) -> None:
     """Wipe what is kept for display (senders, subjects), all of an account, or all that was learned."""
     from spamd.client import Client
 
@@ -186,10 +189,10 @@ def wipe(what: str, yes: bool) -> None:
     here = paths.find()
     if running():
         with Client.connect(here) as client:
-            click.echo(client.wipe(what).text)
+            tell(client.wipe(what), as_json=as_json)
         return
     if not here.database.exists():
-        click.echo("There is nothing to wipe.")
+        tell(Wiped(what, "There is nothing to wipe."), as_json=as_json)
         return
     from spamd.store.database import Store
 
@@ -199,4 +202,4 @@ def wipe(what: str, yes: bool) -> None:
         from spamd.model.bundle import Bundles
 
         Bundles(here.personal_models, paths.shipped_model()).wipe()
-    console().print("Wiped.")
+    tell(Wiped(what, "Wiped."), as_json=as_json)

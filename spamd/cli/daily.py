@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from spamd import paths
+from spamd import paths, settings
 from spamd.cli.output import (
     confirm,
     dry_run_option,
@@ -20,6 +20,7 @@ from spamd.cli.output import (
     print_json,
     seconds,
     table,
+    tell,
     when,
     yes_option,
 )
@@ -49,6 +50,7 @@ def status(as_json: bool) -> None:
         with connect() as client:
             found = client.status()
     except NotRunning as exc:
+        settings.load(paths.find().config_file)  # broken settings are the reason: ConfigError says where
         raise NotRunning(exc.title, f"{exc.hint} If it does not start, `spamdctl doctor` says why.") from None
     if as_json:
         print_json(found)
@@ -197,11 +199,12 @@ def _ask(client: Client, judgement: Judgement, question: str) -> bool:
 @click.argument("number", type=int)
 @click.argument("word", type=click.Choice(["junk", "good"]))
 @click.option("--no-move", is_flag=True, help="Only learn; leave the mail where it is.")
-def label(number: int, word: str, no_move: bool) -> None:
+@json_option
+def label(number: int, word: str, no_move: bool, as_json: bool) -> None:
     """Say that a judged mail is junk or good; it is learned at once and moved accordingly."""
     with connect() as client:
         answered = client.answer(number, Label.SPAM if word == "junk" else Label.HAM, move=not no_move)
-    click.echo(plain(answered.text))
+    tell(answered, as_json=as_json)
 
 
 @click.command()
@@ -277,51 +280,67 @@ def undo(
 ) -> None:
     """Put moved mail back: one (its number from `recent`), all since a time, or all of a model.
 
-    What is put back is learned as good mail and never filed again.
+    One mail put back is learned as good. Of many nothing is learned, as there is real junk among them. Neither
+    is moved again by itself.
     """
     if (number is not None) == (since is not None or model is not None):
         raise RequestError("Say what to undo.", "A number, or --since, or --model.")
     with connect() as client:
         if number is not None:
             if dry_run:
-                one = client.judgement(number)
-                click.echo(f"Would put back: {plain(one.sender)}  {plain(one.subject)}")
+                _would_put_back(client.judgement(number), as_json=as_json)
             else:
-                click.echo(plain(client.undo_move(number).text))
+                tell(client.undo_move(number), as_json=as_json)
             return
         start = moment(since, now=time.time()) if since else None
         plan = client.undo(since=start, model_id=model, account=account, dry_run=True)
-        if as_json and dry_run:
-            print_json(plan)
-            return
-        table(
-            ("when", "account", "from", "subject"),
-            [(when(one.at), one.account, one.sender[:SENDER_WIDTH], one.subject) for one in plan.items],
-            empty="No moves of ours match.",
-        )
-        click.echo(plain(plan.text))
+        if model and not plan.count and not plan.skipped:
+            _no_such_model(client, model)
+        if not as_json:
+            table(
+                ("when", "account", "from", "subject"),
+                [(when(one.at), one.account, one.sender[:SENDER_WIDTH], one.subject) for one in plan.items],
+                empty="No moves of ours match.",
+            )
         if dry_run or not plan.count:
+            tell(plan, as_json=as_json)
             return
-        confirm(f"Put {plan.count} mails back?", yes=yes)
-        done = client.undo(since=start, model_id=model, account=account, dry_run=False)
+        confirm("Put this mail back?" if plan.count == 1 else f"Put {plan.count} mails back?", yes=yes)
+        tell(client.undo(since=start, model_id=model, account=account, dry_run=False), as_json=as_json)
+
+
+def _would_put_back(one: Judgement, *, as_json: bool) -> None:
+    if not one.moved:
+        raise RequestError("This mail was not moved, so there is nothing to undo.")
     if as_json:
-        print_json(done)
+        print_json({"dry_run": True, "judgement": one})
     else:
-        click.echo(plain(done.text))
+        click.echo(f"Would put back: {plain(one.sender)}  {plain(one.subject)}")
+
+
+def _no_such_model(client: Client, model: str) -> None:
+    """A typing mistake must not look like "nothing to do"."""
+    if model not in {card.id for card in client.models().cards}:
+        raise RequestError(
+            f"No mail was moved by a model {plain(model)!r}.",
+            "`spamdctl model list` shows the models; their names are written in full.",
+        )
 
 
 @click.command()
 @click.argument("span", required=False)
 @click.option("--account", default=None, help="Only this account.")
-def pause(span: str | None, account: str | None) -> None:
+@json_option
+def pause(span: str | None, account: str | None, as_json: bool) -> None:
     """Leave mail alone: for a while ("1h", "2 days"), or until `resume`."""
     with connect() as client:
-        click.echo(plain(client.pause(seconds=seconds(span) if span else None, account=account).text))
+        tell(client.pause(seconds=seconds(span) if span else None, account=account), as_json=as_json)
 
 
 @click.command()
 @click.option("--account", default=None, help="Only this account.")
-def resume(account: str | None) -> None:
+@json_option
+def resume(account: str | None, as_json: bool) -> None:
     """Go on after a pause; mail that came meanwhile is judged now."""
     with connect() as client:
-        click.echo(plain(client.resume(account).text))
+        tell(client.resume(account), as_json=as_json)

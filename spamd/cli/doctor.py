@@ -21,7 +21,23 @@ FREE_BYTES = 200 * 2**20  # a night writes a model and the database copies itsel
 
 
 def examine(here: Paths) -> Iterator[Finding]:
-    """Every finding, in the order in which one would mend them."""
+    """Every finding once, in the order in which one would mend them.
+
+    One cause shows in several places (a keyring that is missing: in itself, in each account, in the daemon's
+    own words): the first that says it is enough.
+    """
+    said: set[str] = set()
+    for one in _every(here):
+        if one.level is Level.OK:
+            yield one
+            continue
+        text = one.text.removeprefix(f"{one.account}: ") if one.account else one.text
+        if not any(earlier in text for earlier in said):
+            said.add(text)
+            yield one
+
+
+def _every(here: Paths) -> Iterator[Finding]:
     yield _python()
     yield from _folders(here)
     config = None
@@ -33,20 +49,19 @@ def examine(here: Paths) -> Iterator[Finding]:
         yield _ok("settings", f"Settings are in order ({here.config_file}).")
         for warning in config.warnings:
             yield Finding("settings", Level.WARN, warning)
-    yield from _guarded("daemon", lambda: _daemon(here))
     yield from _guarded("database", lambda: _database(here))
     yield from _guarded("model", lambda: _model(here))
     yield _training()
     yield from _guarded("service", lambda: _service(here, config))
     yield from _guarded("tray", _tray)
-    if config is None:
-        return
-    if not config.accounts:
+    if config is not None and not config.accounts:
         yield Finding("account", Level.WARN, "There is no account yet.", "Run `spamdctl setup`.")
-        return
-    yield from _guarded("secrets", lambda: _secrets(here, config))
-    for account in config.accounts:
-        yield from _guarded("account", functools.partial(_account, here, config, account))
+    elif config is not None:
+        yield from _guarded("secrets", lambda: _secrets(here, config))
+        for account in config.accounts:
+            yield from _guarded("account", functools.partial(_account, here, config, account))
+    # Last: what it complains of was mostly said above, with more about it.
+    yield from _guarded("daemon", lambda: _daemon(here))
 
 
 def _ok(area: str, text: str) -> Finding:
@@ -110,7 +125,9 @@ def _daemon(here: Paths) -> Iterator[Finding]:
         return
     yield _ok("daemon", f"The filter runs ({status.version}). {status.headline}")
     for event in status.needs_person:
-        yield Finding("daemon", Level.BAD, event.text, "See the page: `spamdctl open`.")
+        yield Finding(
+            "daemon", Level.BAD, event.text, "See the page: `spamdctl open`.", account=event.account
+        )
 
 
 def _database(here: Paths) -> Iterator[Finding]:

@@ -6,17 +6,34 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from spamd import wire
 from spamd.cli.daily import connect
-from spamd.cli.output import confirm, console, json_option, moment, plain, print_json, table, when, yes_option
+from spamd.cli.output import (
+    confirm,
+    console,
+    json_option,
+    moment,
+    plain,
+    print_json,
+    table,
+    tell,
+    when,
+    yes_option,
+)
 from spamd.domain import Identity, Label, LabelRecord, LabelSource, ModelId
-from spamd.errors import RequestError, SpamdError
+from spamd.errors import RequestError, SpamdError, TrainingError
+
+if TYPE_CHECKING:
+    from spamd.answers import Progress
+    from spamd.client import Client
 
 WORDS = {"junk": Label.SPAM, "good": Label.HAM}
 POLL_SECONDS = 0.5  # between two looks at the trainer's progress
+START_SECONDS = 30.0  # until the daemon says that it trains
 
 
 @click.group()
@@ -68,20 +85,25 @@ def labels_list(
 @click.argument("account")
 @click.argument("identity")
 @click.argument("word", type=click.Choice(list(WORDS)))
-def labels_set(account: str, identity: str, word: str) -> None:
-    """Say what a known mail is."""
+@json_option
+def labels_set(account: str, identity: str, word: str, as_json: bool) -> None:
+    """Say what a known mail is (its identity from `labels list`)."""
     with connect() as client:
-        client.set_label(account, Identity(identity), WORDS[word])
-    click.echo(f"Learned: {word}.")
+        made = client.set_label(account, Identity(identity), WORDS[word])
+    if as_json:
+        print_json(made)
+    else:
+        click.echo(f"Learned: {word}.")
 
 
 @labels.command()
 @click.argument("account")
 @click.argument("identity")
-def forget(account: str, identity: str) -> None:
+@json_option
+def forget(account: str, identity: str, as_json: bool) -> None:
     """Take a label back exactly: as if it had never been (the model at night, your corrections at once)."""
     with connect() as client:
-        click.echo(plain(client.forget_label(account, Identity(identity)).text))
+        tell(client.forget_label(account, Identity(identity)), as_json=as_json)
 
 
 @labels.command("export")
@@ -102,7 +124,8 @@ def labels_export(file: Path) -> None:
 
 @labels.command("import")
 @click.argument("file", type=click.Path(path_type=Path), default="-")
-def labels_import(file: Path) -> None:
+@json_option
+def labels_import(file: Path, as_json: bool) -> None:
     """Read labels written by `labels export`, also from another computer."""
     text = sys.stdin.read() if str(file) == "-" else _text(file)
     records = []
@@ -116,7 +139,7 @@ def labels_import(file: Path) -> None:
                     "The file is not from `labels export`. Nothing was read.",
                 ) from exc
     with connect() as client:
-        click.echo(plain(client.import_labels(tuple(records)).text))
+        tell(client.import_labels(tuple(records)), as_json=as_json)
 
 
 def _text(file: Path) -> str:
@@ -160,58 +183,86 @@ def lists_show(as_json: bool) -> None:
 @lists.command("keep")
 @click.argument("value", metavar="ADDRESS|DOMAIN")
 @click.option("--days", type=click.FloatRange(min=0.01), default=None, help="Only for so many days.")
-def lists_keep(value: str, days: float | None) -> None:
+@json_option
+def lists_keep(value: str, days: float | None, as_json: bool) -> None:
     """Always keep mail of this sender (when the server says that it really is theirs)."""
-    _add(value, Label.HAM, days)
+    _add(value, Label.HAM, days, as_json=as_json)
 
 
 @lists.command("junk")
 @click.argument("value", metavar="ADDRESS|DOMAIN")
 @click.option("--days", type=click.FloatRange(min=0.01), default=None, help="Only for so many days.")
-def lists_junk(value: str, days: float | None) -> None:
+@json_option
+def lists_junk(value: str, days: float | None, as_json: bool) -> None:
     """Mail of this sender is always junk."""
-    _add(value, Label.SPAM, days)
+    _add(value, Label.SPAM, days, as_json=as_json)
 
 
-def _add(value: str, label: Label, days: float | None) -> None:
+def _add(value: str, label: Label, days: float | None, *, as_json: bool) -> None:
     with connect() as client:
         entry = client.add_to_list(value, label, time.time() + days * 86400 if days else None)
-    click.echo(f"{entry.value}: always {'kept' if label is Label.HAM else 'junk'}.")
+    if as_json:
+        print_json(entry)
+    else:
+        click.echo(f"{entry.value}: always {'kept' if label is Label.HAM else 'junk'}.")
 
 
 @lists.command("remove")
 @click.argument("value", metavar="ADDRESS|DOMAIN")
-def lists_remove(value: str) -> None:
+@json_option
+def lists_remove(value: str, as_json: bool) -> None:
     """Take a sender off the lists."""
     with connect() as client:
-        click.echo(plain(client.remove_from_list(value).text))
+        tell(client.remove_from_list(value), as_json=as_json)
 
 
 @click.command()
 @click.option("--from-scratch", is_flag=True, help="Make the personal part anew from the whole ledger.")
 @click.option("--no-wait", is_flag=True, help="Do not wait for the end.")
-def train(from_scratch: bool, no_wait: bool) -> int:
-    """Train now instead of at night. The new model is taken only if it proves itself."""
-    with connect() as client:
-        click.echo(plain(client.train(from_scratch=from_scratch).text))
-        if no_wait:
-            return 0
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+@json_option
+def train(from_scratch: bool, no_wait: bool, as_json: bool) -> None:
+    """Train now instead of at night. The new model is taken only if it proves itself.
 
-        columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=console(), disable=not sys.stdout.isatty()) as bar:
-            task = bar.add_task("training", total=None)
-            while True:
-                work = next((one for one in client.progress() if one.kind == "train"), None)
-                if work is None or work.finished:
-                    break
+    A candidate that is refused is no error: the exit code is 0, and the reason is said.
+    """
+    with connect() as client:
+        before = client.models().current
+        begun = client.status().now
+        answer = client.train(from_scratch=from_scratch)
+        if no_wait or not as_json:
+            tell(answer, as_json=as_json)
+        if no_wait:
+            return
+        work = _until_trained(client, begun)
+        now = client.models().current
+    if work.error:
+        raise TrainingError("The training failed.", work.error)
+    if as_json:
+        promoted = now is not None and (before is None or now.id != before.id)
+        print_json({"promoted": promoted, "model": now.id if now else None, "text": work.text})
+    else:
+        click.echo(plain(work.text))
+
+
+def _until_trained(client: Client, begun: float) -> Progress:
+    """Shows how far the trainer is until it ends. begun: the daemon's time before it was asked."""
+    from rich import progress as shown
+
+    columns = (shown.TextColumn("{task.description}"), shown.BarColumn(), shown.TimeElapsedColumn())
+    patience = time.monotonic() + START_SECONDS
+    with shown.Progress(*columns, console=console(), disable=not sys.stdout.isatty(), transient=True) as bar:
+        task = bar.add_task("Training.", total=None)
+        while True:
+            # An earlier training's last word stays for a minute: only one that began since counts.
+            work = next((p for p in client.progress() if p.kind == "train" and p.started_at >= begun), None)
+            if work is not None and work.finished:
+                return work
+            if work is None and time.monotonic() > patience:
+                raise TrainingError("The training did not begin.", "`spamdctl logs` may say why.")
+            if work is not None:
                 bar.update(task, description=plain(work.text), total=work.total or None, completed=work.done)
-                time.sleep(POLL_SECONDS)
-        if work is not None and work.error:
-            raise SpamdError("The training failed.", work.error)
-        if work is not None:
-            click.echo(plain(work.text))
-    return 0
+                patience = time.monotonic() + START_SECONDS
+            time.sleep(POLL_SECONDS)
 
 
 @click.group()
@@ -269,29 +320,33 @@ def model_show(id: str | None, as_json: bool) -> None:  # noqa: A002
         click.echo(plain(card.notes))
 
 
-@model.command("train")
-@click.pass_context
-def model_train(context: click.Context) -> None:
-    """As `spamdctl train`."""
-    context.invoke(train)
+model.add_command(train)
 
 
 @model.command()
 @click.argument("id", required=False)
 @yes_option
-def rollback(id: str | None, yes: bool) -> None:  # noqa: A002
+@json_option
+def rollback(id: str | None, yes: bool, as_json: bool) -> None:  # noqa: A002
     """Back to the model before, or to the one named."""
     confirm(f"Go back to {id or 'the model before'}?", yes=yes)
     with connect() as client:
         card = client.roll_back(ModelId(id) if id else None)
-    click.echo(f"Now {card.id}.")
+    if as_json:
+        print_json(card)
+    else:
+        click.echo(f"Now {card.id}.")
 
 
 @model.command()
 @yes_option
-def reset(yes: bool) -> None:
+@json_option
+def reset(yes: bool, as_json: bool) -> None:
     """Back to the shipped model. Labels stay; the next night learns from them again."""
     confirm("Go back to the shipped model?", yes=yes)
     with connect() as client:
         card = client.reset_model()
-    click.echo(f"Now {card.id}.")
+    if as_json:
+        print_json(card)
+    else:
+        click.echo(f"Now {card.id}.")

@@ -7,7 +7,7 @@ import functools
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import click
 
@@ -16,6 +16,14 @@ from spamd.errors import RequestError
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+
+class Told(Protocol):
+    """An answer with a sentence for the person."""
+
+    @property
+    def text(self) -> str: ...
+
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
@@ -117,6 +125,14 @@ def seconds(text: str) -> float:
     return float(match[1]) * unit
 
 
+def tell(answer: Told, *, as_json: bool) -> None:
+    """What a request did: its own sentence, or all of it as JSON."""
+    if as_json:
+        print_json(answer)
+    else:
+        click.echo(plain(answer.text))
+
+
 def confirm(question: str, *, yes: bool) -> None:
     """Ask before what cannot be taken back. In a script without --yes: refuse, with how."""
     if yes:
@@ -124,4 +140,4 @@ def confirm(question: str, *, yes: bool) -> None:
     if not sys.stdin.isatty():
         raise RequestError("This needs a yes.", "Add --yes.")
     if not click.confirm(question):
-        raise click.Abort
+        raise RequestError("Nothing was changed.")

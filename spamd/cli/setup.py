@@ -10,10 +10,10 @@ import click
 
 from spamd import paths, settings
 from spamd.answers import ServerGuess
-from spamd.cli.account import daemon_runs, describe_check, read_password, store_secret
+from spamd.cli.account import daemon_runs, describe_check, read_password
 from spamd.cli.output import plain
 from spamd.domain import Account, AccountName, AuthMethod, FolderName, SourceKind, TlsMode
-from spamd.errors import ConfigError, CredentialError, MailboxError, RequestError, SpamdError
+from spamd.errors import ConfigError, CredentialError, MailboxError, RequestError, SignInError, SpamdError
 from spamd.paths import Paths
 
 TRIES = 3  # sign-ins before giving up; more would lock accounts with some providers
@@ -43,10 +43,9 @@ def setup(address: str | None, name: str | None, password_stdin: bool, yes: bool
     settings.check_account_name(made.name)
     if config.account(made.name):
         raise RequestError(f"There is already an account {made.name!r}.", "Give another --name.")
-    config = _choose_secret_store(here, config, ask=ask)
+    store = _choose_secret_store(here, config, ask=ask)
     made, secret = _sign_in(made, here, config, password_stdin=password_stdin, ask=ask)
-    store_secret(made.name, secret)
-    settings.add_account(here.config_file, made)
+    _keep(made, secret, here, config, store)
     click.echo(f"Added {made.name}. It watches and learns now; nothing is moved before it has proven itself.")
     learn = yes or (
         ask and click.confirm("Learn from the folders you have (Junk, Archive, answered mail)?", default=True)
@@ -89,13 +88,13 @@ def _choose_server(address: str, config: settings.Settings, *, ask: bool) -> Acc
                 "The server of this address is not known.",
                 "spamdctl account add NAME --host HOST --user USER",
             )
-        return _typed_server(address)
+        return _typed_server(address, config)
     best = guesses[0]
     click.echo(_described(best))
     if best.note:
         click.echo(plain(best.note))
     if ask and not click.confirm("Is that right?", default=True):
-        return _typed_server(address)
+        return _typed_server(address, config)
     return best.account
 
 
@@ -105,22 +104,33 @@ def _described(guess: ServerGuess) -> str:
     return f"Server {one.host}:{one.port or 993}, user {plain(one.user)}, {one.tls.value} TLS, {how}."
 
 
-def _typed_server(address: str) -> Account:
+def _typed_server(address: str, config: settings.Settings) -> Account:
     host = click.prompt("IMAP server")
     tls = click.prompt("TLS", type=click.Choice([one.value for one in TlsMode]), default="implicit")
+    port = click.prompt("Port", type=click.IntRange(1, 65535), default=993 if tls == "implicit" else 143)
+    user = click.prompt("User", default=address)
+    how = "password"
+    if config.oauth_file:  # who brought client ids may want to use them here
+        how = click.prompt("Sign in with: password, or a provider of your oauth_file", default=how)
+    browser = how != "password"
     return Account(
         name=AccountName("new"),
         host=host.strip(),
-        port=click.prompt("Port", type=click.IntRange(1, 65535), default=993 if tls == "implicit" else 143),
-        user=click.prompt("User", default=address),
+        port=port,
+        user=user,
         tls=TlsMode(tls),
+        auth=AuthMethod.OAUTH if browser else AuthMethod.PASSWORD,
+        oauth_provider=how if browser else "",
     )
 
 
-def _choose_secret_store(here: Paths, config: settings.Settings, *, ask: bool) -> settings.Settings:
-    """A keyring that cannot be used is found out before the person has typed a password."""
+def _choose_secret_store(here: Paths, config: settings.Settings, *, ask: bool) -> str:
+    """Where the password will be: "keyring", "file", ... Writes nothing.
+
+    A keyring that cannot be used is found out before the person has typed a password.
+    """
     if config.secrets != "keyring":
-        return config
+        return config.secrets
     from spamd.credentials import usable_backend
 
     try:
@@ -134,8 +144,25 @@ def _choose_secret_store(here: Paths, config: settings.Settings, *, ask: bool) -
             default=False,
         ):
             raise CredentialError("There is no place for the password.", exc.hint) from None
-        return settings.save(here.config_file, {"secrets": "file"})
-    return config
+        return "file"
+    return "keyring"
+
+
+def _keep(made: Account, secret: str | None, here: Paths, config: settings.Settings, store: str) -> None:
+    """Everything that is written, at once and after the last question."""
+    from spamd.credentials import Secrets
+
+    chosen = Secrets.choose(dataclasses.replace(config, secrets=store), here)
+    if secret is not None:
+        chosen.set(made.name, secret)
+    try:
+        if store != config.secrets:
+            settings.save(here.config_file, {"secrets": store})
+        settings.add_account(here.config_file, made)
+    except BaseException:
+        if secret is not None:
+            chosen.delete(made.name)
+        raise
 
 
 def _sign_in(
@@ -156,7 +183,12 @@ def _sign_in(
             click.echo(f"{plain(exc.title)} {plain(exc.hint)}".strip())
             if not ask or number == TRIES:
                 raise
-            if not click.confirm("Try again?", default=True):
+            if isinstance(exc, SignInError) or made.auth is AuthMethod.OAUTH:
+                if not click.confirm("Try again?", default=True):
+                    raise click.Abort from None
+            elif click.confirm("Type the server yourself?", default=True):
+                made = dataclasses.replace(_typed_server(made.user, config), name=made.name)
+            else:
                 raise click.Abort from None
             continue
         return _with_junk(made, here, config, secret, ask=ask), secret
