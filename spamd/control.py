@@ -543,7 +543,13 @@ class Control:
         before = self._store.label_of(mail.account, mail.identity)
         record = self._teach(mail.account, mail.identity, label, source)
         moved = "none"
-        stays = move and label is Label.SPAM and not mail.moved and self._put_back_before(mail)
+        # The journal lets no mail be filed a second time.
+        stays = (
+            move
+            and label is Label.SPAM
+            and not mail.moved
+            and self._store.was_moved(mail.account, mail.identity)
+        )
         if move and label is Label.SPAM and not mail.moved and not stays:
             self._engine.file_junk([mail.id])
             moved = "junk"
@@ -566,11 +572,6 @@ class Control:
         self.feed.publish("verdict", {"id": mail.id, "label": label.value, "move": moved})
         following = next((item.judgement.id for item in self.review(2) if item.judgement.id != mail.id), None)
         return Answered(self.judgement(mail.id), record, moved, text, following)
-
-    def _put_back_before(self, mail: Judgement) -> bool:
-        """Whether we moved it once already: the journal lets no mail be filed a second time."""
-        done = self._store.move_of(mail.account, mail.identity)
-        return done is not None and done.state is MoveState.DONE
 
     def unanswer(self, judgement_id: int) -> Done:
         """Take the last answer on a mail back: what was said before it holds again, and the move is undone."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import os
 import sys
 from collections import deque
 from pathlib import Path
+from typing import TextIO
 
 import click
 
@@ -101,10 +103,10 @@ def logs(lines: int, follow: bool) -> None:
     """Show the log. It never holds subjects, addresses or text of mail."""
     file = paths.find().log_file
     try:
-        stream = file.open(encoding="utf-8", errors="replace")
+        stream: TextIO = file.open(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         raise RequestError("There is no log yet.", f"It will be at {file} once the filter has run.") from None
-    with stream:
+    with contextlib.closing(stream):
         for line in deque(stream, maxlen=lines):
             click.echo(line.rstrip("\n"))
         if follow:
@@ -116,10 +118,22 @@ def logs(lines: int, follow: bool) -> None:
             # Ctrl-C is how one stops looking: nothing to complain about.
             with Watcher({file: changed.set}), contextlib.suppress(KeyboardInterrupt):
                 while True:
+                    stream = _show_new(stream, file)  # first, too: what came before we watched
                     changed.wait()
                     changed.clear()
-                    for line in stream:
-                        click.echo(line.rstrip("\n"))
+
+
+def _show_new(stream: TextIO, file: Path) -> TextIO:
+    """What was written since; the log that is written now, where it was begun anew (rotated)."""
+    while True:
+        for line in stream:
+            click.echo(line.rstrip("\n"))
+        with contextlib.suppress(FileNotFoundError):
+            if not os.path.samestat(file.stat(), os.fstat(stream.fileno())):
+                stream.close()
+                stream = file.open(encoding="utf-8", errors="replace")
+                continue
+        return stream
 
 
 def _passphrase(*, stdin: bool, twice: bool) -> str:

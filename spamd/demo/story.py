@@ -9,6 +9,7 @@ import argparse
 import collections
 import contextlib
 import dataclasses
+import email
 import functools
 import hashlib
 import json
@@ -27,15 +28,17 @@ from pathlib import Path
 from types import FrameType
 
 import imapclient
+from rich.cells import set_cell_size
 from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
 
 from spamd import paths, settings
 from spamd.answers import Happening
+from spamd.cli.output import plain
 from spamd.client import Client
 from spamd.demo.server import EmbeddedServer
-from spamd.domain import Account, AccountName, FolderName, Judgement, Mode, TlsMode, Verdict
+from spamd.domain import Account, AccountName, FolderName, Judgement, Label, Mode, TlsMode, Verdict
 from spamd.errors import NotRunning, SpamdError
 
 MAIL = Path(__file__).parent / "mail"
@@ -48,6 +51,7 @@ HAM_BEFORE, SPAM_BEFORE = 34, 26
 
 PATIENCE = 60.0  # seconds for one step, on a slow machine; the usual is far below one
 NIGHT_PATIENCE = 240.0
+PACE = 20.0  # seconds between two mails while you look around
 COLOURS = {Verdict.JUNK: "red", Verdict.UNSURE: "yellow", Verdict.KEEP: "green"}
 
 CLUB = """\
@@ -80,9 +84,11 @@ class Tale:
     corrections: int = 0
     relearned: bool = False
     lost: int = 0
-    night: dict[str, object] = dataclasses.field(default_factory=dict)
     good_in_junk: int = 0
+    night: dict[str, object] = dataclasses.field(default_factory=dict)
+    after_night: int = 0  # mails judged by the model that serves after the night
     seconds: float = 0.0
+    split: dict[str, float] = dataclasses.field(default_factory=dict)  # chapter -> seconds
 
     @property
     def came_true(self) -> bool:
@@ -93,7 +99,8 @@ class Tale:
             and self.relearned
             and self.lost == 0
             and self.good_in_junk == 0
-            and bool(self.night)
+            and self.night.get("outcome") in ("promoted", "refused", "not installed")
+            and self.after_night >= 3
         )
 
 
@@ -121,6 +128,14 @@ class Mailbox:
             if folder not in there:
                 self._imap.create_folder(folder)
 
+    def lying_in(self, folder: str) -> set[str]:
+        """The Message-IDs there."""
+        self._imap.select_folder(folder, readonly=True)
+        uids = self._imap.search()
+        heads = self._imap.fetch(uids, ["BODY.PEEK[HEADER]"]).values() if uids else ()
+        self._imap.select_folder(INBOX, readonly=True)  # pymap has no UNSELECT
+        return {_message_id(head[b"BODY[HEADER]"]) for head in heads}
+
     def lost(self) -> int:
         """Mails delivered that are in no folder any more, plus those that are in two."""
         found: collections.Counter[str] = collections.Counter()
@@ -140,6 +155,10 @@ class Mailbox:
 
 def _fingerprint(raw: bytes) -> str:
     return hashlib.sha256(raw.replace(b"\r\n", b"\n")).hexdigest()
+
+
+def _message_id(raw: bytes) -> str:
+    return (email.message_from_bytes(raw)["Message-ID"] or "").strip()
 
 
 class Verdicts:
@@ -180,25 +199,35 @@ class Story:
         self.home = paths.find({"SPAMD_HOME": str(root)})
         self.ham = sorted((MAIL / "ham").glob("*.eml"))
         self.spam = sorted((MAIL / "spam").glob("*.eml"))
-        self.shown: set[int] = set()
-        self.arrived: dict[str, str] = {}  # Message-ID -> "ham" or "spam" of what came while we watched
+        self.good = {_message_id(file.read_bytes()) for file in self.ham}
 
     def tell(self) -> Tale:
         began = time.monotonic()
         with contextlib.ExitStack() as stack:
-            server = stack.enter_context(EmbeddedServer(users={USER: PASSWORD}))
-            mailbox = Mailbox(server.host, server.port)
-            stack.callback(mailbox.close)
-            self.prepare(mailbox, server.host, server.port)
-            stack.enter_context(self.daemon())
-            client = stack.enter_context(self.client())
+            with self.chapter("start"):
+                server = stack.enter_context(EmbeddedServer(users={USER: PASSWORD}))
+                mailbox = Mailbox(server.host, server.port)
+                stack.callback(mailbox.close)
+                self.prepare(mailbox, server.host, server.port)
+                stack.enter_context(self.daemon())
+                client = stack.enter_context(self.client())
             verdicts = Verdicts(client)
             stack.callback(verdicts.close)
-            self.read_folders(client, verdicts)
-            self.arrive(client, mailbox, verdicts, self.mixed(HAM_BEFORE, SPAM_BEFORE, 6))
-            self.teach(client, mailbox, verdicts)
-            self.night(client, mailbox, verdicts)
-            self.tale.lost = mailbox.lost()
+            with self.chapter("reading"):
+                self.read_folders(client, verdicts)
+            with self.chapter("arriving"):
+                self.heading(
+                    "New mail arrives", "Each is judged when the server announces it; junk is moved."
+                )
+                self.arrive(client, mailbox, verdicts, self.mixed(HAM_BEFORE, SPAM_BEFORE, 6))
+            with self.chapter("teaching"):
+                self.teach(client, mailbox, verdicts)
+            with self.chapter("night"):
+                self.night(client, mailbox, verdicts)
+            with self.chapter("morning"):
+                self.morning(client, mailbox, verdicts)
+                self.tale.lost = mailbox.lost()
+                self.tale.good_in_junk = len(self.good & mailbox.lying_in(JUNK))
             self.tale.seconds = round(time.monotonic() - began, 1)
             self.sum_up()
             if not self.once:
@@ -206,6 +235,12 @@ class Story:
         return self.tale
 
     # ---- chapters
+
+    @contextlib.contextmanager
+    def chapter(self, name: str) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        self.tale.split[name] = round(time.monotonic() - began, 1)
 
     def prepare(self, mailbox: Mailbox, host: str, port: int) -> None:
         mailbox.create(JUNK, ARCHIVE)
@@ -255,7 +290,8 @@ class Story:
             try:
                 process.wait(10)
             except subprocess.TimeoutExpired:
-                process.kill()
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
 
     def client(self) -> Client:
@@ -294,15 +330,16 @@ class Story:
         return [file for pair in pairs for file in pair][:count]
 
     def arrive(self, client: Client, mailbox: Mailbox, verdicts: Verdicts, files: list[Path]) -> None:
-        self.heading("New mail arrives", "Each is judged when the server announces it; junk is moved.")
         for file in files:
-            raw = file.read_bytes()
-            before = self.newest(client)
-            mailbox.deliver(raw)
-            judgement = self.judged_after(client, verdicts, before)
-            self.show(client, judgement)
-            if file.parent.name == "ham" and judgement.decision.verdict is Verdict.JUNK:
-                self.tale.good_in_junk += 1
+            self.one(client, mailbox, verdicts, file.read_bytes())
+
+    def one(self, client: Client, mailbox: Mailbox, verdicts: Verdicts, raw: bytes) -> Judgement:
+        """A mail arrives; its verdict is shown."""
+        before = self.newest(client)
+        mailbox.deliver(raw)
+        judgement = self.judged_after(client, verdicts, before)
+        self.show(client, judgement)
+        return judgement
 
     def teach(self, client: Client, mailbox: Mailbox, verdicts: Verdicts) -> None:
         self.heading("You drag one mail to Junk", "A newsletter that no filter can know is junk to you.")
@@ -314,11 +351,7 @@ class Story:
             ),
             start=4711,
         ):
-            raw = self.club(number, subject, line)
-            before = self.newest(client)
-            mailbox.deliver(raw)
-            judgement = self.judged_after(client, verdicts, before)
-            self.show(client, judgement)
+            judgement = self.one(client, mailbox, verdicts, self.club(number, subject, line))
             if number == 4711:
                 if judgement.decision.move:
                     continue
@@ -344,35 +377,40 @@ class Story:
         client.train()
         files = iter(self.mixed(HAM_BEFORE + 3, SPAM_BEFORE + 3, 6))
         began = time.monotonic()
-        while True:
-            work = next((one for one in client.progress() if one.kind == "train"), None)
-            if work is not None and work.finished:
-                break
-            file = next(files, None)
-            if file is not None:
-                last = self.newest(client)
-                mailbox.deliver(file.read_bytes())
-                judgement = self.judged_after(client, verdicts, last)
-                self.show(client, judgement)
-                if file.parent.name == "ham" and judgement.decision.verdict is Verdict.JUNK:
-                    self.tale.good_in_junk += 1
-            else:
-                verdicts.changed(0.5)
-            if time.monotonic() - began > NIGHT_PATIENCE:
-                raise SpamdError("The night did not end.", "See the log of the demo.")
+        with self.console.status("Training.") as status:
+            while True:
+                work = next((one for one in client.progress() if one.kind == "train"), None)
+                if work is not None and work.finished:
+                    break
+                if work is not None and work.text:
+                    status.update(Text(work.text))
+                file = next(files, None)
+                if file is not None:
+                    self.one(client, mailbox, verdicts, file.read_bytes())
+                else:
+                    verdicts.changed(0.5)
+                if time.monotonic() - began > NIGHT_PATIENCE:
+                    raise SpamdError("The night did not end.", self._daemon_log.read_text()[-2000:])
         after = client.models()
         promoted = bool(after.current and before.current and after.current.id != before.current.id)
-        self.tale.night = {
-            "outcome": "promoted" if promoted else "refused",
-            "seconds": round(time.monotonic() - began, 1),
-            "text": work.error or work.text,
-        }
+        outcome = "failed" if work.error else "promoted" if promoted else "refused"
+        told = work.error or work.text
+        self.tale.night = {"outcome": outcome, "text": told, "model": after.current and after.current.id}
         if promoted and after.current:
-            self.tale.night["model"] = after.current.id
             self.tale.night["figures"] = {name: round(v, 5) for name, v in after.current.figures.items()}
-        self.console.print(Text(f"  {work.error or work.text}", style="green" if promoted else "yellow"))
+        self.console.print(Text(f"  {told}", style="green" if promoted else "yellow"))
         if promoted:
             self.console.print("  The new model was swapped in between two mails.")
+
+    def morning(self, client: Client, mailbox: Mailbox, verdicts: Verdicts) -> None:
+        """Whoever won the night must still know good mail from junk."""
+        current = client.models().current
+        serving = current.id if current else ""
+        self.heading("The morning after", f"Judged by {serving}.")
+        raws = [file.read_bytes() for file in self.mixed(HAM_BEFORE + 6, SPAM_BEFORE + 6, 4)]
+        raws.append(self.club(4714, "The sofa outlet club is open", "Corner sofas again this week."))
+        for raw in raws:
+            self.tale.after_night += self.one(client, mailbox, verdicts, raw).score.model_id == serving
 
     def sum_up(self) -> None:
         tale = self.tale
@@ -382,33 +420,47 @@ class Story:
         )
 
     def stay(self, client: Client, mailbox: Mailbox, verdicts: Verdicts, host: str, port: int) -> None:
-        address = client.open_url()
-        self.console.print(
-            Panel(
-                f"IMAP   {host}:{port}, no TLS, user [bold]{USER}[/], password [bold]{PASSWORD}[/]\n"
-                f"Page   {address}   (opens once, within a minute)\n"
-                f"CLI    SPAMD_HOME={self.home.config.parent} {Path(sys.executable).parent}/spamdctl status\n\n"
-                "Connect any mail client, drag mail around, and watch. Ctrl-C ends it.",
-                title="Have a look yourself",
-            )
-        )
+        ctl = f"SPAMD_HOME={self.home.config.parent} {Path(sys.executable).parent / 'spamdctl'}"
+        where = Text.assemble(
+            ("Mail   ", "dim"), f"IMAP {host} port {port}, no TLS, user ", (USER, "bold"), ", password ",
+            (PASSWORD, "bold"), ("\nPage   ", "dim"), client.open_url(), ("\n       ", "dim"),
+            f"opens once, within a minute; a fresh one: {ctl} open", ("\nShell  ", "dim"), f"{ctl} status",
+            "\n\nConnect any mail program (Thunderbird: Account Settings, Add Mail Account), drag mail into Junk",
+            " or out of it, and watch here what is learned. Ctrl-C ends the demo and removes everything.",
+        )  # fmt: skip
+        self.console.print(Panel(where, title="Have a look yourself", border_style="green"))
         number = 5000
-        waiting = iter(self.mixed(HAM_BEFORE + 6, SPAM_BEFORE + 6, 100))
+        waiting = iter(self.mixed(HAM_BEFORE + 8, SPAM_BEFORE + 8, 100))
+        lessons = self.lessons(client)
         while True:
-            last = self.newest(client)
             file = next(waiting, None)
-            if file is None:
-                number += 1
-                raw = self.club(number, "Saturday at the sofa outlet club", "This week we have sofas.")
-            else:
-                raw = file.read_bytes()
-            mailbox.deliver(raw)
-            self.show(client, self.judged_after(client, verdicts, last))
-            end = time.monotonic() + 20
-            while time.monotonic() < end:
-                if self._daemon.poll() is not None:
-                    raise SpamdError("The filter ended.", "See the log of the demo.")
-                time.sleep(0.2)  # the pace of the demo, not a wait for an event
+            number += 1
+            club = self.club(
+                number, "Saturday at the sofa outlet club", f"Week {number}: more sofas came in."
+            )
+            self.one(client, mailbox, verdicts, file.read_bytes() if file else club)
+            end = time.monotonic() + PACE
+            with self.console.status("Watching. The next mail arrives in a moment.") as status:
+                while (left := end - time.monotonic()) > 0:
+                    if self._daemon.poll() is not None:
+                        raise SpamdError("The filter ended.", self._daemon_log.read_text()[-2000:])
+                    status.update(f"Watching. The next mail arrives in {left:.0f} s. Ctrl-C ends the demo.")
+                    verdicts.changed(min(left, 1.0))
+                    lessons = self.tell_lessons(client, lessons)
+
+    @staticmethod
+    def lessons(client: Client) -> int:
+        return max((one.id for one in client.labels(limit=50)), default=0)
+
+    def tell_lessons(self, client: Client, known: int) -> int:
+        """What the person taught since, by dragging or on the page."""
+        fresh = [one for one in client.labels(limit=50) if one.id > known]
+        for one in reversed(fresh):
+            word, colour = ("junk", "red") if one.label is Label.SPAM else ("good", "green")
+            self.console.print(
+                Text.assemble("  Learned as ", (word, f"bold {colour}"), f" from you ({one.source}).")
+            )
+        return max((one.id for one in fresh), default=known)
 
     # ---- telling
 
@@ -431,13 +483,17 @@ class Story:
         line = Text("  ")
         line.append(f"{verdict.value:<7}", style=f"bold {COLOURS[verdict]}")
         line.append(f"{judgement.score.probability:6.3f}  ")
-        line.append(f"{judgement.sender[:28]:<29}", style="dim")
-        line.append(judgement.subject[:58])
+        line.append(set_cell_size(plain(judgement.sender), 28) + " ", style="dim")
+        line.append(plain(judgement.subject))
+        line.truncate(self.console.width, overflow="ellipsis")
         self.console.print(line)
         if verdict is not Verdict.KEEP:
             reasons = client.why(judgement.id).reasons[:4]
             told = ", ".join(one.text for one in reasons if one.contribution > 0)
-            self.console.print(Text(f"          because of {told}" if told else "", style="dim italic"))
+            if told:
+                because = Text(f"                 because of {told}", style="dim italic")
+                because.truncate(self.console.width, overflow="ellipsis")
+                self.console.print(because)
 
     def newest(self, client: Client) -> int:
         found = client.judgements(limit=1)
@@ -466,11 +522,17 @@ class Story:
 
 
 class _Ended(BaseException):
-    """SIGTERM: leave as after Ctrl-C, cleaning up."""
+    """Ctrl-C or SIGTERM: leave, cleaning up."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
 
 
-def _end(_signal: int, _frame: FrameType | None) -> None:
-    raise _Ended
+def _end(number: int, _frame: FrameType | None) -> None:
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, signal.SIG_IGN)  # a second Ctrl-C must not cut the cleaning short
+    raise _Ended(number)
 
 
 def main() -> int:
@@ -479,17 +541,18 @@ def main() -> int:
     )
     parser.add_argument("--once", action="store_true", help="tell the story once; end with one line of JSON")
     given = parser.parse_args()
-    signal.signal(signal.SIGTERM, _end)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
     root = Path(tempfile.mkdtemp(prefix="spamd-demo-"))
     story = Story(root, console, once=given.once)
     try:
+        for one in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(one, _end)
         tale = story.tell()
-    except (KeyboardInterrupt, _Ended):
+    except _Ended as ended:
         console.print("\nThe demo is over; nothing of it is left.")
-        return 0 if not given.once else 130
+        return 128 + ended.number if given.once else 0
     except SpamdError as exc:
-        console.print(f"[red]{exc.title}[/]\n{exc.hint}")
+        console.print(Text.assemble((exc.title, "red"), "\n", exc.hint))
         tale = story.tale
         if not given.once:
             return 1

@@ -37,8 +37,8 @@ def program(tmp_path_factory, _embedded):
 
 def moved(program: Program, *, subject: str = "") -> Judgement:
     """A junk mail that was moved."""
-    for _ in range(10):
-        one = program.arrive(spam=True, subject=subject)
+    for number in range(10):
+        one = program.arrive(spam=True, subject=f"{subject} {number}" if subject else "")
         assert one is not None
         if one.moved:
             return one
@@ -68,7 +68,7 @@ def test_recent_and_search(program: Program) -> None:
     only = program("recent", "--verdict", "junk", "--since", "today", "--account", "home", "--json").json
     assert {one["decision"]["verdict"] for one in only} == {"junk"}
     assert "zanzibar" in program("search", "zanzibar").out
-    assert program("search", "zanzibar", "--json").json[0]["subject"] == "a word like zanzibar"
+    assert program("search", "zanzibar", "--json").json[0]["subject"].startswith("a word like zanzibar")
     assert program("search", "nosuchword").out == "Nothing found.\n"
     assert program("recent", "--account", "nobody").code in (0, 1)
     assert program("recent", "--since", "whenever").code == 1
@@ -115,7 +115,7 @@ def test_a_label_is_learned_and_moves(program: Program) -> None:
     one = moved(program, subject="label me quickly")
     said = program("label", str(one.id), "good")
     assert said.code == 0, said.err
-    wait_for(lambda: program.where("label me quickly") == ["INBOX"], "the mail to be back")
+    wait_for(lambda: program.where(one.subject) == ["INBOX"], "the mail to be back")
     assert program("recent", "--json").json
     told = program("label", str(one.id), "junk", "--json")
     assert told.json["label"]["label"] == "spam"
@@ -136,9 +136,9 @@ def test_undo_one(program: Program) -> None:
     dry = program("undo", number, "--dry-run")
     assert dry.out.startswith("Would put back:")
     assert program("undo", number, "--dry-run", "--json").json["judgement"]["id"] == one.id
-    assert program.where("put me back once") == ["Junk"]
+    assert program.where(one.subject) == ["Junk"]
     assert program("undo", number).code == 0
-    wait_for(lambda: program.where("put me back once") == ["INBOX"], "the mail to be back")
+    wait_for(lambda: program.where(one.subject) == ["INBOX"], "the mail to be back")
 
     def refused() -> bool:
         again = program("undo", number)
@@ -161,7 +161,7 @@ def test_undo_many(program: Program) -> None:
     assert "Add --yes" in unasked.err
     done = program("undo", "--model", one.score.model_id, "--account", "home", "--yes", "--json").json
     assert done["count"] == plan["count"]
-    wait_for(lambda: program.where("one of several here") == ["INBOX"], "the mail to be back")
+    wait_for(lambda: program.where(one.subject) == ["INBOX"], "the mail to be back")
     wait_for(
         lambda: program("undo", "--since", "1h", "--dry-run", "--json").json["count"] == 0, "all to be back"
     )
