@@ -166,6 +166,7 @@ class Daemon:
         for warning in self._settings.warnings:
             log.warning("%s", warning)
         self._secrets = Secrets.choose(self._settings, self._paths)
+        make_database(self._paths.database)
         self._store = stack.enter_context(
             Store(self._paths.database, clock=self._clock, display=self._settings.display)  # type: ignore[arg-type]
         )
@@ -767,6 +768,25 @@ def spare_memory() -> None:
         libc = ctypes.CDLL(None)
         libc.mallopt(M_ARENA_MAX, 2)
         libc.mallopt(M_TRIM_THRESHOLD, 256 * 1024)
+
+
+def make_database(path: Path) -> None:
+    """Make the tables of a new database in a child, so that what only this needs (sqlite-utils, 8 MB) does not stay
+    in our memory. Where that cannot be, or fails, opening the store does it and says what is wrong.
+    """
+    if path.exists() or not hasattr(os, "fork") or threading.active_count() > 1:
+        return
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            from spamd.store.database import Store
+
+            Store(path).close()
+            code = 0
+        finally:
+            os._exit(code)
+    os.waitpid(child, 0)
 
 
 def give_back_memory() -> None:

@@ -66,6 +66,9 @@ class ReferenceVector:
     personal_ids: Ints
 
 
+PUBLIC_WEIGHT = 50  # mails of the person that count as much as the public ones
+
+
 @dataclass(frozen=True, slots=True)
 class Reference:
     """The base, the public mail and what is usual in it."""
@@ -77,7 +80,7 @@ class Reference:
     usual_share: Floats
     usual_mean: Floats
 
-    def usual(self, weight: int = 50) -> UsualMail:
+    def usual(self, weight: int = PUBLIC_WEIGHT) -> UsualMail:
         """A fresh UsualMail that starts from public mail; weight: mails of the person that count as much."""
         return UsualMail.from_shipped(self.usual_ids, self.usual_share, self.usual_mean, weight)
 
@@ -108,6 +111,22 @@ def save(path: Path, reference: Reference) -> None:
     path.write_bytes(buffer.getvalue())
 
 
+def usual(folder: Path) -> UsualMail:
+    """As load(folder).usual(), without the memory for the vectors. ModelError if the file is missing or damaged."""
+    try:
+        with np.load(folder / REFERENCE, allow_pickle=False) as data:
+            if int(data["version"]) != 1:
+                raise ValueError("version")
+            share, mean = data["usual_share"].astype(np.float32), data["usual_mean"].astype(np.float32)
+            return UsualMail.from_shipped(data["usual_ids"].astype(np.int32), share, mean, PUBLIC_WEIGHT)
+    except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile) as error:
+        raise _damaged() from error
+
+
+def _damaged() -> ModelError:
+    return ModelError("The shipped reference set is missing or damaged.", "Install spamd again.")
+
+
 def load(folder: Path) -> Reference:
     """ModelError if the file is missing or damaged."""
     try:
@@ -134,9 +153,7 @@ def load(folder: Path) -> Reference:
                 data["usual_mean"].astype(np.float32),
             )
     except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile) as error:
-        raise ModelError(
-            "The shipped reference set is missing or damaged.", "Install spamd again."
-        ) from error
+        raise _damaged() from error
 
 
 def personal_weights(folder: Path) -> Floats:

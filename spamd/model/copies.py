@@ -6,6 +6,7 @@ candidates, then the sets themselves are compared. The newest label among the co
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from dataclasses import dataclass
 
@@ -22,9 +23,10 @@ SIMILAR_SHORT = 0.7  # for mail of FEWEST ids; in between by length up to LONG
 LONG = 60
 CAPACITY = 2000
 
-_rng = np.random.default_rng(20021)
-_FACTORS = (_rng.integers(1, 2**31, BANDS * ROWS, dtype=np.uint32) * 2 + 1).astype(np.uint32)[:, None]
-_SHIFTS = _rng.integers(0, 2**32, BANDS * ROWS, dtype=np.uint64).astype(np.uint32)[:, None]
+# Any numbers will do (the factors odd). Not from numpy.random: that would be 3 MB in memory for these alone.
+_numbers = np.frombuffer(hashlib.shake_128(b"near copies").digest(8 * BANDS * ROWS), "<u4").astype(np.uint32)
+_FACTORS = (_numbers[: BANDS * ROWS] | np.uint32(1))[:, None]
+_SHIFTS = _numbers[BANDS * ROWS :][:, None]
 
 
 @dataclass(frozen=True, slots=True)

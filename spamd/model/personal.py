@@ -154,7 +154,8 @@ class InstantHead:
 
     def _clear(self) -> None:
         self._weights = np.zeros(self._dimension, np.float32)
-        self._accumulator = np.full(self._dimension, INITIAL_ACCUMULATOR, np.float32)
+        # Without INITIAL_ACCUMULATOR, which is added where it is used: memory that is all zero costs nothing.
+        self._accumulator = np.zeros(self._dimension, np.float32)
         self._asked: tuple[Ints, float] | None = None
         self._offset = 0.0  # what the mean usual mail gets
         self._mass = {Label.HAM: 0.0, Label.SPAM: 0.0}
@@ -218,7 +219,11 @@ class InstantHead:
         gradient = np.float32(sigmoid(now) - target) * values
         accumulated = self._accumulator[ids] + gradient * gradient
         self._accumulator[ids] = accumulated
-        step = np.float32(-LEARNING_RATE * lesson.weight) * gradient / np.sqrt(accumulated)
+        step = (
+            np.float32(-LEARNING_RATE * lesson.weight)
+            * gradient
+            / np.sqrt(accumulated + np.float32(INITIAL_ACCUMULATOR))
+        )
         damping = np.float32(1 + self._guard() * (ONE_SIDED_DAMPING - 1))
         step *= np.maximum(0, 1 - self.usual.share(ids) * damping)
         self._weights[ids] += step

@@ -219,6 +219,6 @@ class _HasShipped(Protocol):
 
 def _usual(bundles: _HasShipped) -> UsualMail | None:
     try:
-        return base.load(bundles.shipped().folder).usual()
+        return base.usual(bundles.shipped().folder)
     except ModelError:
         return None  # only the head's guard is weaker without it

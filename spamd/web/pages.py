@@ -6,15 +6,15 @@ page it came from (303), so that reloading never does a thing twice.
 
 from __future__ import annotations
 
+import functools
 import re
 import time
 import urllib.parse
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -37,6 +37,9 @@ from spamd.domain import (
 from spamd.errors import NotFound, RequestError, SpamdError
 from spamd.web import charts, shown
 from spamd.web.access import Access, Refused, too_many_codes
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 HERE = Path(__file__).parent
 NAVIGATION = (
@@ -93,19 +96,26 @@ class Pages:
         self._cookie = cookie
         self._said: dict[str, Said] = {}
         self._checks: dict[str, AccountCheck] = {}
-        self._templates = Environment(
+
+    @functools.cached_property
+    def _templates(self) -> Environment:
+        # Only when the first page is asked for: most of the time nobody looks, and this takes 2 MB.
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+        made = Environment(
             loader=FileSystemLoader(HERE / "templates"),
             autoescape=True,
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates.filters.update({one.__name__: one for one in FILTERS})
-        self._templates.globals["strength"] = shown.strength
-        self._templates.globals["navigation"] = NAVIGATION
-        self._templates.globals["Mode"] = Mode
-        self._templates.globals["Label"] = Label
-        self._templates.globals["Verdict"] = Verdict
+        made.filters.update({one.__name__: one for one in FILTERS})
+        made.globals["strength"] = shown.strength
+        made.globals["navigation"] = NAVIGATION
+        made.globals["Mode"] = Mode
+        made.globals["Label"] = Label
+        made.globals["Verdict"] = Verdict
+        return made
 
     def routes(self) -> list[BaseRoute]:
         pages: dict[str, Callable[[Request], Response]] = {
