@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from pathlib import Path
 
 from pyspark.sql import SparkSession
@@ -20,6 +22,7 @@ def main() -> None:
     parser.add_argument("--glob", default="*", help="only files of such a name")
     parser.add_argument("--once", action="store_true", help="score what is there, then stop")
     given = parser.parse_args()
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # else Spark takes the first python3 on PATH
     spark = SparkSession.builder.appName("spamd").getOrCreate()
     spark.sparkContext.setLogLevel("WARN")
     query = run(spark, given.source, given.target, given.checkpoint, given.model, glob=given.glob)

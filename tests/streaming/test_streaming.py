@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,10 @@ MAIL = Path(__file__).resolve().parents[2] / "spamd" / "demo" / "mail"
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.timeout(600)
-def test_each_mail_is_scored_once_as_the_daemon_scores_it(tmp_path: Path) -> None:
+def test_each_mail_is_scored_once_as_the_daemon_scores_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)  # Spark's own choice is the first python3 on PATH
     from pyspark.sql import SparkSession
 
     from spamd.streaming import run
