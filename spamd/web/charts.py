@@ -94,7 +94,7 @@ def _svg(chart: Any) -> bytes:
 
 
 def _whole(chart: Any, values: list[int]) -> None:
-    """Whole numbers on the y axis, at most six."""
+    """Whole numbers on the axis of values, at most six."""
     top = max([*values, 1])
     step = next(
         size * 10**power for power in range(12) for size in (1, 2, 5) if -(-top // (size * 10**power)) <= 5
@@ -165,8 +165,9 @@ def _hosts(trends: Trends) -> Any:
     )
     rows = list(reversed(trends.hosts))
     chart.x_labels = [one_line(row.host, 34) for row in rows]
-    chart.add("mails", [row.count for row in rows])
-    chart.value_formatter = lambda value: f"{value:,.0f}"
+    counts = [row.count for row in rows]
+    chart.add("mails", counts)
+    _whole(chart, counts)
     return chart
 
 
