@@ -28,6 +28,7 @@ import dataclasses
 import email.utils
 import json
 import math
+import os
 import random
 import re
 import shutil
@@ -41,6 +42,8 @@ from typing import TYPE_CHECKING, Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+
+import numpy as np  # noqa: E402
 
 from spamd.model.bundle import Bundles  # noqa: E402
 from spamd.model.scoring import Scorer  # noqa: E402
@@ -166,6 +169,10 @@ class Run:
             rescues=self.rescues[-50:],
         )
 
+    def close(self) -> None:
+        if self.nightly:
+            self.store.close()
+
     # ---- judging
 
     def judge(self, features: Any) -> tuple[Score, Verdict]:
@@ -196,8 +203,10 @@ class Run:
             features = vector.vectorise(read_mail(mail))
             score = self.scorer.score(features)
             self.points.append((score.probability, mail.label, self.now, 1.0))
+            self.now += 1e-3
             self.write_label(mail, vector.pack(features), mail.label, LabelSource.FOLDER, 1.0)
         self.night()
+        self.evidence = self.assess()
 
     def one(self, mail: Mail) -> tuple[float, int, Verdict]:
         raw = read_mail(mail)
@@ -215,7 +224,7 @@ class Run:
             self.today.append((mail, vector.pack(features), score, verdict))
             if self.given.protocol != "nightly":
                 self.correct(mail, features, score, verdict)
-        return score.logit, day, verdict
+        return score.logit, self.day, verdict
 
     def correct(self, mail: Mail, features: Any, score: Score, verdict: Verdict) -> None:
         wrong = (verdict is Verdict.JUNK) != (mail.label is Label.SPAM)
@@ -264,16 +273,22 @@ class Run:
         from spamd.errors import TrainingError
 
         self.now += 1.0
+        job = self.job(self.paths, self.store, self.bundles)
+        if self.given.when_due and job.new_labels() < Settings().night_min_labels:
+            self.counts.nights["not due"] += 1
+            return
         self.nights += 1
         if self.nights > 1 and self.nights % self.given.poison_every == 0:
             for poison in self.given.poison:
                 self.poisoned_night(poison)
-        job = self.job(self.paths, self.store, self.bundles)
         try:
             report = job.run_night()
         except TrainingError as exc:
             self.counts.nights["failed"] += 1
             self.counts.reasons[exc.title] += 1
+            return
+        if report.reasons[:1] == ("There are no new labels.",):
+            self.counts.nights["nothing new"] += 1
             return
         self.counts.nights["promoted" if report.promoted else "refused"] += 1
         if not report.promoted:
@@ -361,15 +376,18 @@ def without_base(home: Path) -> Path:
     source, folder = places.shipped_model(), home / "no-base"
     shutil.copytree(source, folder)
     reference = base_file.load(source)
+    base = reference.base
+    silent = dataclasses.replace(
+        base, table=np.zeros_like(base.table), weights=np.zeros_like(base.weights), bias=0.0
+    )
+    base_file.save(folder / base_file.REFERENCE, dataclasses.replace(reference, base=silent))
     path = folder / bundle.SHIPPED_MODEL
-    path.write_bytes(export.to_tflite(export.Combined(reference.base, None, 0.0)))
+    path.write_bytes(export.to_tflite(export.Combined(silent, None, 0.0)))
     card = bundle.read_card(folder)
     sha = bundle.digest(path)
     bundle.write_card(
         folder,
-        dataclasses.replace(
-            card, id=ModelId(f"base-{sha[:10]}"), sha256=sha, alpha=0.0, calibration=(1.0, 0.0)
-        ),
+        dataclasses.replace(card, id=ModelId(f"base-{sha[:10]}"), sha256=sha, calibration=(1.0, 0.0)),
     )
     return folder
 
@@ -386,7 +404,7 @@ def progress(mails: list[Mail]) -> Iterator[Mail]:
         yield mail
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -404,6 +422,9 @@ def main() -> int:
         "--mode", choices=[one.value for one in Mode], help="the person's word; default: evidence"
     )
     parser.add_argument("--promise", type=float, default=0.001)
+    parser.add_argument(
+        "--when-due", action="store_true", help="nights only with as many new labels as the product waits for"
+    )
     parser.add_argument("--poison", action="append", default=[], metavar="SHARE|ham|spam")
     parser.add_argument(
         "--poison-every", type=int, default=3, metavar="N", help="only each N-th night, for time"
@@ -411,13 +432,19 @@ def main() -> int:
     parser.add_argument("--limit", type=int)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--in-process", action="store_true", help="no child process for the trainer: faster")
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
+    if given.protocol == "bootstrap" and not (given.bootstrap or given.bootstrap_ham):
+        parser.error("bootstrap needs --bootstrap N or --bootstrap-ham N")
+    os.environ["PYTHONPATH"] = str(ROOT)  # for the trainer's process
     mails = read_index(given.index, given.limit)
     if not mails:
         parser.error(f"{given.index} names no mail")
     began, cpu = time.monotonic(), time.process_time()
-    with tempfile.TemporaryDirectory() as home, given.out.open("w", encoding="utf-8") as out:
-        run = Run(given, Path(home))
+    with (
+        tempfile.TemporaryDirectory() as home,
+        given.out.open("w", encoding="utf-8") as out,
+        contextlib.closing(Run(given, Path(home))) as run,
+    ):
         first = given.bootstrap or given.bootstrap_ham
         if given.bootstrap_ham:
             taken, rest = [], []
@@ -431,6 +458,8 @@ def main() -> int:
                 run.bootstrap(begin)
             else:
                 teach_folders(run, begin)
+        if not mails:
+            parser.error("no mail is left after the first ones")
         first_mail = mails[0]
         run.first_day = first_mail.day if first_mail.day is not None else day_of(read_mail(first_mail), 0)
         for mail in progress(mails):
@@ -438,6 +467,8 @@ def main() -> int:
             if not math.isfinite(logit):
                 raise RuntimeError(f"{mail.path}: the score is not finite")
             out.write(f"{mail.label} {logit:.6f} {day} {verdict}\n")
+        if run.nightly:
+            run.midnight()
     counts = run.counts
     print(
         json.dumps(

@@ -1,0 +1,160 @@
+"""scripts/evaluate.py on a handful of mails: every protocol and option does what it says."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from scripts import evaluate
+from spamd import nightly
+from tests.training.test_night import letter
+
+DAYS, PER_DAY = 3, 12
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory) -> Path:
+    """Three days of twelve mails; every second is spam."""
+    folder = tmp_path_factory.mktemp("stream")
+    rng = np.random.default_rng(11)
+    lines = []
+    for number in range(DAYS * PER_DAY):
+        spam = number % 2 == 1
+        (folder / f"{number}.eml").write_bytes(letter(rng, spam))
+        lines.append(f"{'spam' if spam else 'ham'} {number}.eml {number // PER_DAY}")
+    (folder / "stream.idx").write_text("\n".join(lines) + "\n")
+    return folder / "stream.idx"
+
+
+def run(
+    index: Path, capsys: pytest.CaptureFixture[str], *options: str
+) -> tuple[dict[str, Any], list[list[str]]]:
+    out = index.parent / "results.txt"
+    assert evaluate.main(["--index", str(index), "--out", str(out), *options]) == 0
+    summary = json.loads(capsys.readouterr().out.splitlines()[-1])
+    rows = [line.split() for line in out.read_text().splitlines()]
+    assert all(row[0] in ("ham", "spam") and math.isfinite(float(row[1])) for row in rows)
+    assert all(row[3] in ("keep", "unsure", "junk") for row in rows)
+    days = [int(row[2]) for row in rows]
+    assert days == sorted(days)
+    assert summary["messages"] == len(rows)
+    return summary, rows
+
+
+def gap(rows: list[list[str]]) -> float:
+    """Between the mean scores of spam and ham."""
+    means = [np.mean([float(row[1]) for row in rows if row[0] == label]) for label in ("spam", "ham")]
+    return float(means[0] - means[1])
+
+
+def test_immediate_learns_and_cold_does_not(index, capsys):
+    summary, cold = run(index, capsys, "--protocol", "cold")
+    assert summary["nights"] == {}
+    _, immediate = run(index, capsys, "--protocol", "immediate")
+    assert float(cold[0][1]) == float(immediate[0][1]), "the first mail is scored before anything is learned"
+    assert gap(immediate[-PER_DAY:]) > gap(cold[-PER_DAY:]) + 1
+
+
+def test_folders_before_the_first_mail(index, capsys):
+    _, plain = run(index, capsys, "--protocol", "cold")
+    summary, taught = run(index, capsys, "--protocol", "cold", "--bootstrap", "20")
+    assert summary["messages"] == DAYS * PER_DAY - 20
+    assert gap(taught) > gap(plain[20:])
+    summary, _ = run(index, capsys, "--protocol", "immediate", "--bootstrap-ham", "10", "--limit", "30")
+    assert summary["messages"] == 20
+
+
+def test_an_index_without_days_takes_them_from_received(tmp_path, capsys):
+    rng = np.random.default_rng(1)
+    lines = []
+    for number, date in enumerate(["Mon, 02 Nov 2026", "Mon, 02 Nov 2026", "nonsense", "Tue, 03 Nov 2026"]):
+        received = f"From mbox\nReceived: from a\n\tby b; {date} 10:00:00 +0000\n".encode()
+        (tmp_path / f"{number}").write_bytes(received + letter(rng, False))
+        lines.append(f"0 {number}")
+    (tmp_path / "index").write_text("\n".join([*lines, "", "short"]))
+    _, rows = run(tmp_path / "index", capsys, "--protocol", "immediate")
+    days = [int(row[2]) for row in rows]
+    assert days == [days[0]] * 3 + [days[0] + 1]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--protocol", "bootstrap"],
+        ["--protocol", "cold", "--bootstrap", "1000"],
+        ["--protocol", "nonsense"],
+    ],
+)
+def test_what_makes_no_sense(index, capsys, options):
+    with pytest.raises(SystemExit):
+        run(index, capsys, *options)
+
+
+@pytest.mark.train
+def test_nightly_in_this_process(index, capsys):
+    summary, rows = run(index, capsys, "--protocol", "nightly", "--in-process")
+    assert summary["nights"] == {"promoted": DAYS}
+    assert summary["model"].startswith("personal-")
+    assert gap(rows[-PER_DAY:]) > gap(rows[:PER_DAY])
+
+
+@pytest.mark.train
+def test_nightly_in_the_trainers_own_process(index, capsys, monkeypatch):
+    monkeypatch.setattr(nightly, "NICENESS", 0)
+    options = ["--protocol", "nightly", "--limit", str(2 * PER_DAY)]
+    summary, rows = run(index, capsys, *options)
+    assert summary["nights"] == {"promoted": 2}
+    _, same = run(index, capsys, *options, "--in-process")
+    for one, other in zip(rows, same, strict=True):
+        assert float(one[1]) == pytest.approx(float(other[1]), abs=0.01)
+
+
+@pytest.mark.train
+def test_corrections_and_damaged_nights(index, capsys):
+    summary, rows = run(
+        index, capsys, *("--protocol", "corrections", "--mode", "filtering", "--in-process"),
+        *("--poison", ".5", "--poison", "spam", "--poison", "ham", "--poison-every", "2"),
+    )  # fmt: skip
+    wrong = sum((row[3] == "junk") != (row[0] == "spam") for row in rows)
+    assert summary["corrections"] == wrong > 0
+    assert summary["moved_ham"] == sum(row[0] == "ham" and row[3] == "junk" for row in rows)
+    assert sum(summary["nights"].values()) == DAYS
+    assert {name.split()[0] for name in summary["poisoned"]} <= {".5", "spam", "ham"}
+    assert summary["poisoned"]
+    lazy, _ = run(
+        index, capsys, *("--protocol", "corrections", "--correct-fraction", "0", "--in-process"),
+        *("--when-due", "--limit", str(2 * PER_DAY)),
+    )  # fmt: skip
+    assert lazy["corrections"] == 0
+    assert lazy["nights"] == {"not due": 2}, "silence alone starts no night"
+
+
+@pytest.mark.train
+@pytest.mark.parametrize(
+    "options",
+    [["--bootstrap", "16"], ["--bootstrap-ham", "8"]],
+    ids=["both", "ham alone"],
+)
+def test_bootstrap(index, capsys, options):
+    summary, _ = run(index, capsys, "--protocol", "bootstrap", "--in-process", *options)
+    assert summary["messages"] == DAYS * PER_DAY - int(options[1])
+    assert summary["nights"]["promoted"] >= 1
+
+
+@pytest.mark.train
+def test_without_the_base_and_with_another_architecture(index, capsys):
+    limit = ["--limit", str(2 * PER_DAY)]
+    summary, rows = run(index, capsys, "--protocol", "immediate", "--base", "none", *limit)
+    assert float(rows[0][1]) == 0.0
+    summary, rows = run(index, capsys, "--protocol", "nightly", "--base", "none", "--in-process", *limit)
+    assert all(float(row[1]) == 0.0 for row in rows[:PER_DAY])
+    assert summary["nights"] == {"promoted": 2}
+    assert gap(rows[PER_DAY:]) > 0
+    other = ["--architecture", "fasttext.v1", "--in-process", *limit]
+    summary, _ = run(index, capsys, "--protocol", "nightly", *other)
+    assert sum(summary["nights"].values()) == 2
