@@ -387,7 +387,13 @@ def without_base(home: Path) -> Path:
     sha = bundle.digest(path)
     bundle.write_card(
         folder,
-        dataclasses.replace(card, id=ModelId(f"base-{sha[:10]}"), sha256=sha, calibration=(1.0, 0.0)),
+        dataclasses.replace(
+            card,
+            id=ModelId(f"base-{sha[:10]}"),
+            sha256=sha,
+            calibration=(1.0, 0.0),
+            files={name: bundle.digest(folder / name) for name in card.files},
+        ),
     )
     return folder
 

@@ -1,0 +1,186 @@
+"""A real night on a real store: labels, the trainer in its own process, the gate, the swap between two mails."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from spamd import nightly
+from spamd import paths as places
+from spamd.domain import AccountName, Identity, Label, LabelRecord, LabelSource
+from spamd.errors import TrainingError
+from spamd.message.vector import pack, vectorise
+from spamd.model.bundle import Bundles
+from spamd.model.scoring import Scorer
+from spamd.nightly import Nightly
+from spamd.settings import Settings
+from spamd.store.database import Store
+from tests.training.test_night import letter
+
+pytestmark = [pytest.mark.train, pytest.mark.timeout(600)]
+HOME = AccountName("home")
+BEGIN = 1_790_000_000.0
+DAY = 86400.0
+
+
+class Home:
+    def __init__(self, root: Path) -> None:
+        self.paths = places.find({"SPAMD_HOME": str(root)})
+        self.paths.make()
+        self.now = BEGIN
+        self.store = Store(self.paths.database, clock=lambda: self.now)
+        self.bundles = Bundles(self.paths.personal_models, places.shipped_model())
+        self.scorer = Scorer(self.bundles)
+        self.night = Nightly(
+            paths=self.paths,
+            store=self.store,
+            bundles=self.bundles,
+            settings=Settings,
+            clock=lambda: self.now,
+        )
+        self._numbers = itertools.count()
+
+    def teach(self, spam: bool, seed: int, count: int = 1, *, wrong: bool = False) -> list[Identity]:
+        """Mails of one kind, labelled by the person (wrongly, where asked for)."""
+        rng = np.random.default_rng(seed)
+        identities = []
+        for _ in range(count):
+            self.now += 1.0
+            identity = Identity(f"hash:{next(self._numbers)}")
+            features = vectorise(letter(rng, spam))
+            label = Label.SPAM if spam != wrong else Label.HAM
+            self.store.put_vector(HOME, identity, pack(features))
+            self.store.add_label(LabelRecord(HOME, identity, label, LabelSource.DRAG, 1.0, self.now))
+            self.scorer.teach(features, identity, label, 1.0, self.now)
+            identities.append(identity)
+        return identities
+
+    def sleep(self):
+        self.now += DAY
+        return self.night.run_night()
+
+
+@pytest.fixture(autouse=True)
+def as_fast_as_any(monkeypatch):
+    """At its own priority the trainer would wait for every other test on a busy machine."""
+    monkeypatch.setattr(nightly, "NICENESS", 0)
+
+
+@pytest.fixture
+def mailbox(tmp_path: Path) -> Iterator[Home]:
+    made = Home(tmp_path / "spamd")
+    yield made
+    made.night.stop()
+    made.store.close()
+
+
+def test_nights_of_one_mailbox(mailbox: Home) -> None:
+    rng = np.random.default_rng(1000)
+    ham, spam = ([vectorise(letter(rng, kind)) for _ in range(15)] for kind in (False, True))
+    shipped = mailbox.bundles.current().card
+    before = mailbox.scorer.logits(ham + spam)
+
+    # The first night.
+    mailbox.teach(False, 1, 45)
+    mailbox.teach(True, 2, 35)
+    stages: list[str] = []
+    mailbox.now += DAY
+    report = mailbox.night.run_night(tell=lambda _done, _of, text: stages.append(text))
+    assert report.promoted, report
+    assert stages[0] == "Starting the trainer"
+    assert {"Reading labels", "Learning", "Comparing with the model in force"} <= set(stages)
+    card = mailbox.bundles.current().card
+    assert card.parent == shipped.id
+    assert (card.labels["ham"], card.labels["spam"]) == (45, 35)
+    assert card.known_until == BEGIN + 80
+    assert card.figures["tflite_difference"] <= 0.05
+    assert mailbox.scorer.card.id == shipped.id, "the swap is between two mails, by the daemon"
+    assert mailbox.scorer.reload()
+    assert mailbox.scorer.card.id == card.id
+    assert len(mailbox.scorer.head) == 0, "what the head knew, the model knows now"
+    after = mailbox.scorer.logits(ham + spam)
+    assert (after[15:] - before[15:]).mean() > 1.0
+    assert (after[:15] < after[15:].min()).all()
+    assert all(mailbox.scorer.score(one).probability > 0.5 for one in spam)
+    assert all(mailbox.scorer.score(one).probability < 0.5 for one in ham)
+
+    # Nothing new: nothing changes.
+    report = mailbox.sleep()
+    assert not report.promoted
+    assert "no new labels" in report.reasons[0]
+    assert mailbox.bundles.current().card == card
+    assert not mailbox.scorer.reload()
+
+    # More of the same is taken; the ledger says how many.
+    mailbox.teach(False, 3, 15)
+    mailbox.teach(True, 4, 15)
+    assert mailbox.night.new_labels() == 30
+    report = mailbox.sleep()
+    assert report.promoted, report
+    assert mailbox.scorer.reload()
+    second = mailbox.bundles.current().card
+    assert second.parent == card.id
+    assert sum(second.labels.values()) == 110
+    assert mailbox.night.new_labels() == 0
+
+    # A night of wrong labels is refused; the labels stay in the ledger, to be looked at.
+    mailbox.teach(True, 5, 25, wrong=True)
+    mailbox.teach(False, 6, 25, wrong=True)
+    report = mailbox.sleep()
+    assert not report.promoted
+    assert report.reasons
+    assert mailbox.bundles.current().card == second
+    assert len(mailbox.store.labels()) == 160
+    texts = [event.text for event in mailbox.store.events(limit=10)]
+    assert any(report.reasons[0] in text for text in texts)
+    assert list(mailbox.paths.cache.iterdir()) == []
+
+
+def test_spam_alone_teaches_no_night(mailbox: Home) -> None:
+    mailbox.teach(True, 1, 40)
+    mailbox.teach(False, 2, 2)
+    shipped = mailbox.bundles.current().card.id
+    report = mailbox.sleep()
+    assert not report.promoted
+    assert "good mail" in report.reasons[0]
+    assert mailbox.bundles.current().card.id == shipped
+    assert len(mailbox.scorer.head) == 42, "what was taught goes on counting"
+
+
+def test_one_class_from_one_day_to_the_next_is_refused(mailbox: Home) -> None:
+    """All of a day's mail called spam: a finger that slipped, a rule gone wild."""
+    mailbox.teach(False, 1, 50)
+    mailbox.teach(True, 2, 50)
+    assert mailbox.sleep().promoted
+    card = mailbox.bundles.current().card
+    mailbox.teach(True, 3, 20)
+    mailbox.teach(False, 4, 40, wrong=True)
+    report = mailbox.sleep()
+    assert not report.promoted, report
+    assert mailbox.bundles.current().card == card
+
+
+def test_a_damaged_parent_gives_way_to_the_one_before(mailbox: Home) -> None:
+    mailbox.teach(False, 1, 20)
+    mailbox.teach(True, 2, 20)
+    assert mailbox.sleep().promoted
+    folder = mailbox.bundles.current().folder
+    (folder / "model.tflite").write_bytes(b"nothing")
+    mailbox.teach(True, 3, 10)
+    assert mailbox.sleep().promoted, "the night starts from the model that serves: the shipped one"
+    card = mailbox.bundles.current().card
+    assert card.figures["from_scratch"] == 1
+    assert sum(card.labels.values()) == 50
+
+
+def test_the_trainer_says_what_is_wrong_with_the_store(mailbox: Home) -> None:
+    mailbox.store.close()
+    mailbox.paths.database.write_bytes(b"not a database" * 100)
+    for beside in mailbox.paths.database.parent.glob("*-wal"):
+        beside.unlink()
+    with pytest.raises(TrainingError):
+        mailbox.night._night(mailbox.paths.cache / "night", from_scratch=False, tell=lambda *_: None)
