@@ -68,13 +68,13 @@ from spamd.domain import (  # noqa: E402
     Verdict,
 )
 from spamd.judgement import evidence, policy  # noqa: E402
+from spamd.learning import KEPT_WEIGHT, SUSPECT_WEIGHT  # noqa: E402
 from spamd.message import vector  # noqa: E402
 
 ACCOUNT = AccountName("stream")
 DAY = 86400.0
 EPOCH = 20_000 * DAY  # the stream's days are numbered; a plausible clock is enough
 HEAD = 2**20  # bytes read of one file: the parser looks at the first 64 KiB
-KEPT_WEIGHT = 0.3
 FROM_LINE = re.compile(rb"\AFrom [^\r\n]*\r?\n")
 RECEIVED = re.compile(rb"^Received:(.*?)(?=^\S|\Z)", re.IGNORECASE | re.MULTILINE | re.DOTALL)
 
@@ -263,8 +263,10 @@ class Run:
                 self.write_label(mail, packed, mail.label, LabelSource.REVIEW, 1.0)
             elif verdict is not Verdict.JUNK and self.store.label_of(ACCOUNT, mail.identity) is None:
                 # Left in the inbox without a word: weak evidence for good mail, right or wrong.
-                self.points.append((score.probability, Label.HAM, self.now, KEPT_WEIGHT))
-                self.write_label(mail, packed, Label.HAM, LabelSource.IMPLICIT, KEPT_WEIGHT)
+                # As in spamd.learning: hardly a lesson where the verdict was doubt.
+                weight = KEPT_WEIGHT if verdict is Verdict.KEEP else SUSPECT_WEIGHT
+                self.points.append((score.probability, Label.HAM, self.now, weight))
+                self.write_label(mail, packed, Label.HAM, LabelSource.IMPLICIT, weight)
         self.today = []
         self.night()
         self.evidence = self.assess()

@@ -43,6 +43,9 @@ MEMORY_LIMIT = 1536 * 2**20
 FREE_BYTES = 100 * 2**20
 NICENESS = 15
 LAST_NIGHT = "last_night"
+REFUSALS = "refused_nights"
+PATIENCE = 2
+"""Nights in a row in which labels that contradict the model are refused. Who let them stand so long means them."""
 CLOCK_SLACK = 3600.0
 """A model whose knowledge ends further ahead than this was made with a wrong clock (seconds)."""
 RESCUES = 3
@@ -227,11 +230,13 @@ class Nightly:
 
     def _judge(self, candidate: Path, parent: ModelId) -> GateReport:
         try:
-            report = gate.judge(gate.load(candidate))
+            refused = self._refusals(parent)
+            report = gate.judge(gate.load(candidate), stood=refused >= PATIENCE)
             card = bundle.read_card(candidate)
         except ModelError as exc:
             raise TrainingError(exc.title, exc.hint) from exc
         if not report.promoted:
+            self._store.set_state(REFUSALS, json.dumps([parent, refused + 1]))
             return self._refused(report)
         if self._bundles.current().card.id != parent:
             return self._refused(GateReport(False, ("Another model was chosen meanwhile.",), report.figures))
@@ -244,6 +249,14 @@ class Nightly:
         text = f"A new model was taken ({card.labels.get('ham', 0)} good and {card.labels.get('spam', 0)} junk mails)."
         self._store.add_event("night", f"{text} {' '.join(report.reasons)}")
         return report
+
+    def _refusals(self, parent: ModelId) -> int:
+        """How many candidates in a row the gate has refused beside this model."""
+        try:
+            model, count = json.loads(self._store.state(REFUSALS) or "[]")
+        except (ValueError, TypeError):
+            return 0
+        return count if model == parent and isinstance(count, int) else 0
 
     def _refused(self, report: GateReport) -> GateReport:
         self._store.add_event("night", f"No new model tonight. {' '.join(report.reasons)}")

@@ -27,6 +27,7 @@ SMOOTHING = 0.005
 DAY_CAP = 500  # new implicit labels of one day
 SENDER_CAP = 100  # labels of one sender and class in one night
 COPY_CAP = 3  # near-copies of one mail
+SILENCE_LEAST = 0.2  # weight from which a label nobody gave teaches anything
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +65,13 @@ def is_held(identity: str) -> bool:
 
 
 def examples(rows: Iterable[tuple[LabelRecord, bytes]]) -> list[Example]:
-    """Ledger rows with readable vectors, oldest first. Held labels and vectors of other features are left out."""
+    """Ledger rows with readable vectors, oldest first. Held labels and vectors of other features are left out.
+
+    So is silence about mail that the filter had doubts about: from a person who leaves spam lying it is mostly spam.
+    """
     found: dict[tuple[str, str], Example] = {}
     for record, packed in rows:
-        if record.held:
+        if record.held or (record.source is LabelSource.IMPLICIT and record.weight < SILENCE_LEAST):
             continue
         try:
             vector = unpack(packed)
