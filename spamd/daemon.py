@@ -258,6 +258,7 @@ class Daemon:
         if not 0 <= now - self._pruned_at < PRUNE_EVERY:
             self._pruned_at = now
             self._store.prune(now, self._settings.keep_days)
+            give_back_memory()
         self._end_pauses(now)
         asked_lately = 0 <= now - self._night_asked_at < NIGHT_EVERY
         if self._night is not None and not asked_lately and not self._training.locked():
