@@ -19,8 +19,18 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from spamd.answers import AccountPhase, AccountState
-from spamd.domain import Account, Evidence, FolderName, Identity, Mode, MoveRecord
+from spamd.domain import (
+    Account,
+    Evidence,
+    FolderName,
+    Identity,
+    Label,
+    LabelSource,
+    Mode,
+    MoveRecord,
+)
 from spamd.errors import (
+    ConfigError,
     ConnectionLost,
     CredentialError,
     MailboxError,
@@ -68,8 +78,8 @@ class Opener(Protocol):
 class _Order:
     """Something the person wants done to a mail, kept until it is done."""
 
-    kind: str  # "put-back" or "file-junk"
-    number: int  # of the journal row, or of the judgement
+    kind: str  # "put-back", "file-junk" or "go-on"
+    number: int  # of the journal row, or of the judgement; 0 where there is none
     tries: int = 0
 
 
@@ -207,10 +217,8 @@ class AccountWorker:
             self._work.notify_all()
 
     def go_on(self) -> None:
-        """Release the brake; what it held back is decided again."""
-        with self._work:
-            self._asks.append((self._go_on, Future()))
-            self._work.notify_all()
+        """Release the brake; what it held back is decided again (as soon as there is a connection)."""
+        self.order("go-on", [0])
 
     def labels_changed(self) -> None:
         self._evidence_stale = True
@@ -262,6 +270,10 @@ class AccountWorker:
                 pause = schedule.backoff(attempt, self._rng)
                 log.error("%s: %s", self.account.name, error)
                 self._say(AccountPhase.ERROR, error.title)
+            except ConfigError as error:
+                pause = SIGN_IN_RETRY  # only the person can mend it; a change of the settings ends the wait
+                self._say(AccountPhase.ERROR, error.title)
+                self._tell(str(error), needs_person=True)
             except Exception as error:
                 attempt += 1
                 pause = schedule.backoff(attempt, self._rng)
@@ -289,7 +301,11 @@ class AccountWorker:
                 self._reconnect = False
             self._note_folders(at_work)
             while not self._stopping.is_set():
-                waiting = None if self._used_up(session) else self._round(at_work)
+                if self._used_up(session):
+                    waiting = None
+                    self._carry_out_orders(at_work)  # what the person asks for is done all the same
+                else:
+                    waiting = self._round(at_work)
                 self._say_working(at_work)
                 self._answer(at_work)
                 if not self._wait(waiting):
@@ -302,6 +318,7 @@ class AccountWorker:
         """Look, learn, judge; then what is due besides. Seconds until waiting mail is ripe."""
         self._answer(at_work)
         self._carry_out_orders(at_work)
+        at_work.filter.reconcile()  # before the look: a second copy of ours must not be taken for the person's
         look = at_work.learner.look()
         if look.labels:
             self._evidence_stale = True
@@ -456,33 +473,41 @@ class AccountWorker:
                 order = self._orders[0]
             try:
                 self._carry_out(at_work, order)
-            except (ConnectionLost, ServerBusy, StoreError):
+            except (ConnectionLost, ServerBusy, StoreError) as error:
                 order.tries += 1
                 if order.tries < ORDER_TRIES:
                     raise
+                self._tell(f"What you asked for could not be done: {error.title}")
+                if isinstance(error, ConnectionLost):
+                    self._drop_order(order)
+                    raise  # the others need a connection that lives
             except SpamdError as error:
                 self._tell(f"What you asked for could not be done: {error.title}")
             except Exception as error:
                 log.exception("%s: an order failed", self.account.name)
                 self._tell(f"What you asked for could not be done ({type(error).__name__}).")
-            with self._work:
-                if self._orders and self._orders[0] is order:
-                    self._orders.popleft()
-                self._save_orders()
+            self._drop_order(order)
+
+    def _drop_order(self, order: _Order) -> None:
+        with self._work:
+            if self._orders and self._orders[0] is order:
+                self._orders.popleft()
+            self._save_orders()
 
     def _carry_out(self, at_work: _AtWork, order: _Order) -> None:
         if order.kind == "put-back":
             record = self._store.move(order.number)
             if record is not None and record.account == self.account.name:
                 at_work.filter.put_back(record)
+        elif order.kind == "go-on":
+            at_work.filter.release_brake()
+            at_work.filter.go_on()
         else:
             judgement = self._store.judgement(order.number)
             if judgement is not None and judgement.account == self.account.name:
-                at_work.filter.file_junk(judgement)
-
-    def _go_on(self, at_work: _AtWork) -> None:
-        at_work.filter.release_brake()
-        at_work.filter.go_on()
+                label = self._store.label_of(self.account.name, judgement.identity)
+                if label is None or label.label is not Label.HAM or label.source is LabelSource.IMPLICIT:
+                    at_work.filter.file_junk(judgement)  # else the person thought better of it meanwhile
 
     def open_moves(self) -> list[MoveRecord]:
         return list(self._store.open_moves(self.account.name))
@@ -585,7 +610,10 @@ class AccountWorker:
                 log.exception("%s: watching failed", self.account.name)
             finally:
                 self._watch, self._watching = None, False
-                watch.close()
+                try:
+                    watch.close()
+                except Exception:
+                    log.exception("%s: a watch could not be closed", self.account.name)
             self.wake()
             if not self._stopping.is_set():
                 self._watch_pause(schedule.backoff(attempt, self._rng) if attempt else 0.5)

@@ -244,12 +244,13 @@ class Daemon:
         wall, steady = self._clock(), time.monotonic()
         while not self._stopping.wait(PULSE):
             wall_now, steady_now = self._clock(), time.monotonic()
-            if schedule.slept(steady_now - steady, wall_now - wall, PULSE):
-                log.info("the machine slept, or its clock was set")
-                for worker in list(self._workers.values()):
-                    worker.awake_again()
+            slept = schedule.slept(steady_now - steady, wall_now - wall, PULSE)
             wall, steady = wall_now, steady_now
             try:
+                if slept:
+                    log.info("the machine slept, or its clock was set")
+                    for worker in list(self._workers.values()):
+                        worker.awake_again()
                 self._due(wall_now)
             except Exception:
                 log.exception("the hourly work failed")
@@ -257,7 +258,10 @@ class Daemon:
     def _due(self, now: float) -> None:
         if not 0 <= now - self._pruned_at < PRUNE_EVERY:
             self._pruned_at = now
-            self._store.prune(now, self._settings.keep_days)
+            try:
+                self._store.prune(now, self._settings.keep_days)
+            except (SpamdError, OSError):  # a full disk must not keep a pause from ending
+                log.exception("old entries could not be removed")
             give_back_memory()
         self._end_pauses(now)
         asked_lately = 0 <= now - self._night_asked_at < NIGHT_EVERY

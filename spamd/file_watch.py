@@ -204,6 +204,8 @@ class Watcher:
             self._calls[path]()
         except (SpamdError, OSError) as exc:
             log.warning("A changed file (%s) could not be taken up: %s", path.name, exc)
+        except Exception:  # this thread serves all files, as long as the program runs
+            log.exception("A changed file (%s) could not be taken up", path.name)
 
 
 def _nearest_folder(path: Path) -> Path:

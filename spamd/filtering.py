@@ -24,8 +24,10 @@ from spamd.domain import (
     FolderName,
     Identity,
     Judgement,
+    Label,
     LabelSource,
     MessageRef,
+    Mode,
     MoveKind,
     MoveRecord,
     MoveState,
@@ -33,7 +35,16 @@ from spamd.domain import (
     Sighting,
     Verdict,
 )
-from spamd.errors import FolderMissing, MailboxError, ModelError, RequestError, StoreError
+from spamd.errors import (
+    ConnectionLost,
+    FolderMissing,
+    MailboxError,
+    ModelError,
+    RequestError,
+    ServerBusy,
+    SignInError,
+    StoreError,
+)
 from spamd.judgement import brake as brakes
 from spamd.judgement.policy import History, decide, match
 from spamd.message import vector
@@ -53,6 +64,7 @@ BATCH = 20
 """Mails judged before the moves among them are carried out."""
 RETRY_AFTER = 600.0
 RETRY_FOR = 86400.0
+NOT_MOVING = frozenset({Mode.LEARNING, Mode.SUGGESTING})
 STAMPS = {Verdict.JUNK: "Junk", Verdict.KEEP: "NonJunk"}
 OPPOSITE = {"Junk": ("NonJunk", "$NotJunk", "NotJunk"), "NonJunk": ("Junk", "$Junk")}
 PERSON = frozenset(
@@ -274,7 +286,10 @@ class Filter:
             return
         try:
             stamped = self._session.add_keyword(sighting.ref, keyword, OPPOSITE[keyword])
-        except FolderMissing:
+        except (ConnectionLost, ServerBusy, SignInError):
+            raise
+        except MailboxError as error:  # a mark that is refused keeps no mail from being judged and moved
+            log.info("%s: a mail could not be marked: %s", self.account.name, type(error).__name__)
             return
         if stamped:
             kept = {word for word in sighting.keywords if word not in OPPOSITE[keyword]}
@@ -315,6 +330,8 @@ class Filter:
         for record in records:
             if record.state is MoveState.DONE:
                 self._arrived(record, now)
+            elif record.state is MoveState.ABANDONED:
+                self._taken_back(record)
             elif record.state is MoveState.FAILED:
                 log.warning("%s: a move failed: %s", self.account.name, record.error)
                 self._junk = None  # it may have another name by now
@@ -347,11 +364,62 @@ class Filter:
             )
             self._store.add_sightings([there])
 
+    def _taken_back(self, record: MoveRecord) -> None:
+        """A copy of ours that is no longer there must not look like a mail that the person took out of Junk."""
+        for sighting in self._store.sighting_of(self.account.name, record.identity):
+            ref = sighting.ref
+            if sighting.gone_at is not None or ref.folder != record.target:
+                continue
+            try:
+                there = self._session.locate([ref])
+            except FolderMissing:
+                continue
+            if not there:  # long ago: no arrival is paired with it
+                self._store.mark_gone(self.account.name, ref.folder, ref.uid_validity, [ref.uid], 0.0)
+
     def recover(self) -> list[MoveRecord]:
-        """Bring intents that a crash left open to an end."""
-        records = list(self._mover.recover())
+        """Bring intents that a crash left open to an end; not against what the person said since.
+
+        Nothing is begun again that would not be begun now; what had happened to a mail that the person has
+        called good meanwhile is put back.
+        """
+        records = list(self._mover.recover(self._still_wanted))
         self.finish(records)
+        for record in records:
+            if record.state is MoveState.DONE and record.kind is not MoveKind.UNDO and self._good(record):
+                try:
+                    self.put_back(record)
+                except (ConnectionLost, ServerBusy, SignInError):
+                    raise
+                except MailboxError as error:
+                    self._tell_once("back", f"A mail could not be put back: {error.title}")
         return records
+
+    def _still_wanted(self, record: MoveRecord) -> bool:
+        if record.kind is MoveKind.UNDO:
+            return True
+        if self._good(record):
+            return False
+        label = self._store.label_of(self.account.name, record.identity)
+        if label is not None and label.source in PERSON and not label.held:
+            return True  # the person said that it is junk
+        return not (self._paused() or self.account.paused or self.account.mode in NOT_MOVING)
+
+    def _good(self, record: MoveRecord) -> bool:
+        """Has the person said that this mail is good, and not the contrary since?"""
+        label = self._store.label_of(self.account.name, record.identity)
+        return label is not None and label.source in PERSON and not label.held and label.label is Label.HAM
+
+    def reconcile(self) -> None:
+        """Another client may have moved a mail at the very moment we did: theirs stays, ours goes."""
+        try:
+            records = self._mover.reconcile()
+        except (ConnectionLost, ServerBusy, SignInError):
+            raise
+        except MailboxError as error:
+            log.info("%s: second copies were not looked for: %s", self.account.name, type(error).__name__)
+            return
+        self.finish(records)
 
     def put_back(self, record: MoveRecord) -> MoveRecord | None:
         """Undo one move: the mail goes back to where it was. None where it has gone elsewhere meanwhile."""
@@ -441,8 +509,16 @@ class Filter:
 
     def go_on(self) -> list[Judgement]:
         """The brake was released: what it held back is decided again."""
-        since = self._clock() - RETRY_FOR
-        held = self._store.judgements(account=self.account.name, since=since, limit=500)
+        now = self._clock()
+        pulled = _number(self._brake_state().get("pulled"))
+        since = now - RETRY_FOR if pulled is None or pulled > now else min(pulled, now - RETRY_FOR)
+        held: list[Judgement] = []
+        before: int | None = None
+        while page := self._store.judgements(
+            account=self.account.name, since=since, before_id=before, limit=500
+        ):
+            held += [one for one in page if one.decision.reason == "brake"]
+            before = page[-1].id
         done: list[Judgement] = []
         for judgement in reversed(held):
             if judgement.decision.reason == "brake" and judgement.label is None and not judgement.moved:
@@ -468,6 +544,8 @@ class Filter:
         if state.get("held"):
             return brakes.Brake(True, _number(state.get("since")) or 0.0, str(state.get("reason", "")))
         released = _number(state.get("released")) or 0.0
+        if released > now + brakes.HOUR:
+            released = 0.0  # the clock was ahead when the person let it go
         hour_ago = max(now - brakes.HOUR, released)
         last_hour = self._store.moves_since(name, hour_ago)
         if last_hour < min(self.account.max_moves_per_hour or brakes.SURGE_FLOOR, brakes.SURGE_FLOOR):
@@ -499,7 +577,14 @@ class Filter:
         """The person looked and said: go on."""
         state = self._brake_state()
         if state.get("held"):
-            self._save_brake({"held": False, "released": self._clock(), "first": state.get("first")})
+            self._save_brake(
+                {
+                    "held": False,
+                    "released": self._clock(),
+                    "pulled": state.get("since"),
+                    "first": state.get("first"),
+                }
+            )
 
     def _brake_state(self) -> dict[str, object]:
         try:

@@ -43,7 +43,7 @@ from spamd.domain import (
     UidValidity,
     Verdict,
 )
-from spamd.errors import FolderMissing, FolderRefused, SpamdError
+from spamd.errors import FolderChanged, FolderMissing, FolderRefused, SpamdError
 from spamd.judgement import corrections, evidence
 from spamd.judgement.corrections import Correction, Findings, KeywordChange, Pending, Place
 from spamd.message import vector
@@ -146,6 +146,7 @@ class Learner:
         self._consumed: dict[MessageRef, float] = {}
         self._first_seen: dict[MessageRef, float] = {}
         self._pending = self._load_pending()
+        self._emptied: set[FolderName] = set()  # in this look: all that we knew there is gone
 
     # -- folders
 
@@ -175,8 +176,15 @@ class Learner:
         if not moved and not self._pending:
             return Look(quiet=True)
         fresh: list[Sighting] = []
-        for change in moved:
-            self._read(change, now)
+        for change in list(moved):
+            try:
+                self._read(change, now)
+            except (FolderMissing, FolderRefused, FolderChanged) as error:
+                # Taken away or locked this moment: the other folders are looked at all the same.
+                log.info("%s: a folder is left for later: %s", self.account.name, type(error).__name__)
+                moved.remove(change)
+                self._places_at = float("-inf")
+                continue
             fresh += change.arrivals
         found_elsewhere, elsewhere_cursors = self._left_junk(moved, fresh, now)
         keywords = [hint for change in moved for hint in self._keywords(change)]
@@ -262,6 +270,7 @@ class Learner:
             consumed=set(self._consumed),
             keywords=keywords,
             statuses=statuses,
+            emptied=self._emptied,
             now=now,
             flood=self._flood,
         )
@@ -325,15 +334,21 @@ class Learner:
         """Mail that left Junk (or the unsure folder) for a folder that is not watched: found alive there?"""
         arrived = {sighting.identity for sighting in fresh}
         left: set[Identity] = set()
+        self._emptied.clear()
         for change in changes:
             cursor = change.cursor
             if change.place not in (Place.JUNK, Place.UNSURE) or cursor is None or change.reset:
                 continue
             if cursor.messages + change.arrived <= change.status.messages:
                 continue
-            there = set(self._session.uids(change.status.folder))
+            try:
+                there = set(self._session.uids(change.status.folder))
+            except (FolderMissing, FolderRefused):
+                continue
             known = self._store.sightings(self.account.name, change.status.folder, change.status.uid_validity)
             gone = [sighting for uid, sighting in known.items() if uid not in there]
+            if gone and len(gone) == len(known):
+                self._emptied.add(change.status.folder)
             self._store.mark_gone(
                 self.account.name,
                 change.status.folder,
@@ -372,9 +387,23 @@ class Learner:
             if sighting.gone_at is None
             and sighting.ref not in told
             and self.places().get(sighting.ref.folder) is Place.KEPT
+            and not self._has_twin(identity)
         ]
         alive, _ = self._alive([sighting.ref for sighting in seen], {})
         return [sighting for sighting in seen if sighting.ref in alive]
+
+    def _has_twin(self, identity: Identity) -> bool:
+        """Where an id is one of the content: was a second mail of it delivered to the inbox? Then a copy in
+        another folder is that one, and says nothing of the one in Junk.
+        """
+        if corrections.names_one_delivery(identity):
+            return False
+        ours = self._store.move_of(self.account.name, identity)
+        return any(
+            self.places().get(sighting.ref.folder) is Place.INBOX
+            and (ours is None or sighting.ref != ours.source)
+            for sighting in self._store.sighting_of(self.account.name, identity)
+        )
 
     def _keywords(self, change: _Change) -> list[KeywordChange]:
         """Mails known before whose junk keywords are others now."""
@@ -383,7 +412,10 @@ class Learner:
             return []
         if cursor.highest_modseq is not None and cursor.highest_modseq == status.highest_modseq:
             return []
-        flags = self._session.changed_flags(status.folder, cursor.highest_modseq)
+        try:
+            flags = self._session.changed_flags(status.folder, cursor.highest_modseq)
+        except (FolderMissing, FolderRefused):
+            return []
         spoken = {uid: words for uid, words in flags.items() if corrections.keyword_label(words) is not None}
         if not spoken:
             return []
@@ -447,7 +479,11 @@ class Learner:
         packed = self._store.vector_of(self.account.name, correction.identity)
         if packed is not None:
             return packed
-        for mail in self._session.fetch([correction.ref], FETCH_LIMIT):
+        try:
+            mails = list(self._session.fetch([correction.ref], FETCH_LIMIT))
+        except (FolderMissing, FolderRefused):
+            return None
+        for mail in mails:
             judgement, packed = read_known_mail(
                 self.account,
                 self._scorer,
@@ -486,12 +522,14 @@ class Learner:
         """Sightings as they are now; new mail's are written with its judgement."""
         name = self.account.name
         new = {sighting.ref for sighting in findings.new}
-        for change in changes:
-            if change.reset:
-                self._store.forget_folder(name, change.status.folder)
-        self._store.add_sightings(
-            sighting for change in changes for sighting in change.arrivals if sighting.ref not in new
-        )
+        with self._store.together():
+            # Killed in between, all mail of a folder made anew would be new mail.
+            for change in changes:
+                if change.reset:
+                    self._store.forget_folder(name, change.status.folder)
+            self._store.add_sightings(
+                sighting for change in changes for sighting in change.arrivals if sighting.ref not in new
+            )
         for hint in keywords:
             self._store.set_keywords(name, hint.sighting.ref, words_of(hint.now))
         gone: defaultdict[tuple[FolderName, UidValidity], list[Uid]] = defaultdict(list)

@@ -5,7 +5,7 @@ One object is one connection and belongs to one thread. Every method may raise s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -64,7 +64,10 @@ class MailSession(Protocol):
         ...
 
     def statuses(self, folders: Sequence[FolderName]) -> Sequence[FolderStatus]:
-        """STATUS of several folders in as few round trips as the server allows; missing ones are left out."""
+        """STATUS of several folders in as few round trips as the server allows.
+
+        Missing and refused ones are left out.
+        """
         ...
 
     def arrivals(self, folder: FolderName, first: Uid, last: Uid | None = None) -> Iterator[Arrival]:
@@ -199,8 +202,11 @@ class Mover(Protocol):
         """Intents (already journaled) are carried out; returns the records with their final state."""
         ...
 
-    def recover(self) -> Sequence[MoveRecord]:
-        """Bring every open intent of the account to an end; nothing lost, nothing doubled."""
+    def recover(self, wanted: Callable[[MoveRecord], bool] | None = None) -> Sequence[MoveRecord]:
+        """Bring every open intent of the account to an end; nothing lost, nothing doubled.
+
+        wanted: is this move, of which nothing was done yet, still to be made? (Default: yes.)
+        """
         ...
 
     def reconcile(self) -> Sequence[MoveRecord]:

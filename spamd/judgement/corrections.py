@@ -142,6 +142,7 @@ def compare(
     consumed: Collection[MessageRef] = (),
     keywords: Sequence[KeywordChange] = (),
     statuses: Mapping[FolderName, FolderStatus] | None = None,
+    emptied: Collection[FolderName] = (),
     now: float,
     flood: int = FLOOD,
 ) -> Findings:
@@ -150,9 +151,12 @@ def compare(
     arrivals: mails at references not known before. known: all earlier sightings of their identities (and of
     the pending ones'), gone or not. alive: of the earlier and the pending references those that are there
     now. own: journal rows that may explain arrivals. reset: folders whose UIDVALIDITY is new. consumed:
-    departures that earlier passes have paired. statuses: the folders as they are now.
+    departures that earlier passes have paired. statuses: the folders as they are now. emptied: folders from
+    which all that was known is gone (new mail may be there already).
     """
-    pairing = _Pairing(places, known, set(alive), set(reset), set(consumed), statuses or {}, now)
+    pairing = _Pairing(
+        places, known, set(alive), set(reset), set(consumed), statuses or {}, now, set(emptied)
+    )
     ours, rest = _split_own(arrivals, own)
     still: list[Pending] = []
     corrections: list[Correction] = []
@@ -208,7 +212,9 @@ class _Pairing:
         consumed: set[MessageRef],
         statuses: Mapping[FolderName, FolderStatus],
         now: float,
+        emptied: set[FolderName],
     ) -> None:
+        self._emptied_folders = emptied
         self._places = places
         self._known = known
         self._alive = alive
@@ -277,7 +283,8 @@ class _Pairing:
 
     def _emptied(self, folder: FolderName) -> bool:
         status = self._statuses.get(folder)
-        return self._places.get(folder) is Place.JUNK and status is not None and status.messages == 0
+        empty = folder in self._emptied_folders or (status is not None and status.messages == 0)
+        return self._places.get(folder) is Place.JUNK and empty
 
 
 def _split_own(

@@ -18,7 +18,8 @@ on that no other row has claimed):
     ============== ================ ==============================================
     in the target  in the source    then
     ============== ================ ==============================================
-    yes            yes              finish the deletion, DONE
+    yes            yes              finish the deletion, DONE (with MOVE and no true id: that is a twin;
+                                    start again)
     yes            no               DONE
     no             yes, INTENT      start again
     no             yes, later       take our \\Deleted off again, ABANDONED
@@ -43,6 +44,7 @@ from spamd.domain import (
     FolderName,
     FolderStatus,
     MessageRef,
+    MoveKind,
     MoveRecord,
     MoveState,
     Uid,
@@ -153,8 +155,11 @@ class JournaledMover:
             finished[record.id] = record
         return [finished[record.id] for record in records]
 
-    def recover(self) -> Sequence[MoveRecord]:
-        """Bring every open row of the account to an end, by the table above."""
+    def recover(self, wanted: Callable[[MoveRecord], bool] | None = None) -> Sequence[MoveRecord]:
+        """Bring every open row of the account to an end, by the table above.
+
+        wanted: may this move, of which nothing was done, be begun again? The person may have spoken meanwhile.
+        """
         finished: list[MoveRecord] = []
         again: list[MoveRecord] = []
         left_over = sorted(self._journal.open_moves(self._account), key=_place)
@@ -174,6 +179,13 @@ class JournaledMover:
             finished += ended
             again += unsent
         self._remember(finished, {})
+        if wanted is not None:
+            finished += [
+                self._end(row, MoveState.ABANDONED, "It is not wanted any more.")
+                for row in again
+                if not wanted(row)
+            ]
+            again = [row for row in again if wanted(row)]
         for batch in _batches(again):
             finished += self._start_or_leave(batch)
         self._reconcile_quietly()
@@ -184,9 +196,10 @@ class JournaledMover:
 
         Only with true server ids. Returns the records that were taken back (now ABANDONED).
         """
+        now = self._clock()
+        self._fresh = [fresh for fresh in self._fresh if now < fresh.until + RECONCILE_SECONDS]
         if not self._fresh:
             return []
-        now = self._clock()
         taken_back: list[MoveRecord] = []
         names = {name for fresh in self._fresh for name in fresh.before}
         states = {one.folder: one for one in self._session.statuses(sorted(names))}
@@ -514,7 +527,7 @@ class JournaledMover:
                 continue
             copy: Arrival | None = None
             same_target = there is not None and there.uid_validity == record.target_uid_validity
-            if same_target:
+            if same_target and not (mail is not None and self._never_copied(record)):
                 copy = self._find_copy(record)
             if mail is not None and _has(mail, LOCK_KEYWORD):
                 self._unlock(source, [mail])
@@ -543,6 +556,16 @@ class JournaledMover:
             ended += self._keep_originals(source, to_keep)
         ended += self._delete_originals(source, to_finish)
         return ended, again
+
+    def _never_copied(self, record: MoveRecord) -> bool:
+        """MOVE never leaves a mail in both folders. What has the same identity there is a twin (one that another
+        program moved or delivered); the original must not go because of it. Only a true id proves more.
+        """
+        return (
+            record.state is MoveState.INTENT
+            and self._abilities.move
+            and not record.identity.startswith(PROVING_IDS)
+        )
 
     def _sweep_locks(self, folders: Iterable[FolderName]) -> None:
         """No mail may keep our keyword, also where UIDs have changed and the rows could only be given up."""
@@ -695,6 +718,11 @@ class JournaledMover:
     def _lock(
         self, source: OpenFolder, ready: Sequence[MoveRecord]
     ) -> tuple[Sequence[MoveRecord], list[MoveRecord]]:
+        asked_for = [record.source.uid for record in ready if record.kind is MoveKind.UNDO]
+        if asked_for:
+            # The person wants it back. A keyword that some daemon left there long ago must not be in the way:
+            # nobody else moves mail out of where we put it.
+            self._quietly(lambda: self._commands.unlock(source, asked_for, LOCK_KEYWORD))
         held = self._commands.lock(source, [record.source.uid for record in ready], LOCK_KEYWORD)
         lost = [record for record in ready if record.source.uid not in held]
         return [record for record in ready if record.source.uid in held], [

@@ -26,7 +26,15 @@ from spamd.domain import (
     Uid,
     UidValidity,
 )
-from spamd.errors import ConfigError, ConnectionLost, FolderMissing, MailboxError, ProtocolFault, ServerBusy
+from spamd.errors import (
+    ConfigError,
+    ConnectionLost,
+    FolderMissing,
+    FolderRefused,
+    MailboxError,
+    ProtocolFault,
+    ServerBusy,
+)
 from spamd.mailbox import folders as names
 from spamd.mailbox.border import refused
 from spamd.mailbox.connection import Connection, Credential, Selected, connect
@@ -280,7 +288,7 @@ class ImapSession:
         for folder in folders:
             try:
                 out.append(self.status(folder))
-            except FolderMissing:
+            except (FolderMissing, FolderRefused):
                 continue
         return out
 

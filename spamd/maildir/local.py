@@ -21,7 +21,7 @@ from spamd.domain import (
     Uid,
     UidValidity,
 )
-from spamd.errors import ConnectionLost, FolderMissing
+from spamd.errors import ConnectionLost, FolderMissing, FolderRefused
 from spamd.maildir.uid_list import Known, UidList
 from spamd.source import Abilities, Folder
 
@@ -134,7 +134,7 @@ class LocalSession:
         for folder in folders:
             try:
                 out.append(self.status(folder))
-            except FolderMissing:
+            except (FolderMissing, FolderRefused):
                 continue
         return out
 

@@ -23,6 +23,9 @@ STRENGTH: dict[LabelSource, int] = {
 }
 """A word replaces an older one of the same or less strength: a hint never undoes a drag."""
 
+CLOCK_SLACK = 60.0
+"""Seconds by which a word may seem to come from the future."""
+
 PERSON_SOURCES = frozenset(source for source, strength in STRENGTH.items() if strength >= 3)
 """What only the person does."""
 
@@ -41,7 +44,7 @@ class Labels(Connections):
         """
         with self._write() as db:
             current = _current(db, record.account, record.identity)
-            if current is not None and _outranks(current, record):
+            if current is not None and _outranks(current, record, self.clock()):
                 if not _known(db, record):
                     _insert(db, record, current=False)
                 return current
@@ -158,9 +161,11 @@ class Labels(Connections):
                 yield _label(row), bytes(row["data"])
 
 
-def _outranks(current: LabelRecord, record: LabelRecord) -> bool:
+def _outranks(current: LabelRecord, record: LabelRecord, now: float) -> bool:
+    """A word said while the clock was ahead must not silence the person until that time has come."""
     ours, theirs = STRENGTH[current.source], STRENGTH[record.source]
-    return ours > theirs or (ours == theirs and current.at > record.at)
+    newer = current.at > record.at and current.at <= now + CLOCK_SLACK
+    return ours > theirs or (ours == theirs and newer)
 
 
 def _same(current: LabelRecord, record: LabelRecord) -> bool:

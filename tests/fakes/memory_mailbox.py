@@ -7,6 +7,7 @@ connection, quotas, missing folders, a changed UIDVALIDITY). Thread-safe.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 import threading
@@ -282,7 +283,11 @@ class MemorySession:
             )
 
     def statuses(self, folders: Sequence[FolderName]) -> Sequence[FolderStatus]:
-        return [self.status(name) for name in folders if name in self.server.folders]
+        found = []
+        for name in folders:
+            with contextlib.suppress(FolderMissing, FolderRefused):
+                found.append(self.status(name))
+        return found
 
     def arrivals(self, folder: FolderName, first: Uid, last: Uid | None = None) -> Iterator[Arrival]:
         with self._command(f"FETCH {folder} {first}:{last or '*'}"):
