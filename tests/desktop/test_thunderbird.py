@@ -259,6 +259,8 @@ def test_a_copied_message_id_does_not_borrow_a_verdict(world: World) -> None:
         """,
         good,
     )
+    twins = [one for one in client.judgements() if one.subject.endswith(": twin")]
+    assert [one.label for one in twins] == [None, None], "nobody said anything of either"
     world.thunderbird.open_mail(good)
     world.thunderbird.wait_for_button(title="Good mail", image="icons/keep.svg")
 
