@@ -59,6 +59,38 @@ def local(text: str) -> float:
 NIGHT = local("03:00")
 
 
+def candidate(
+    folder: Path,
+    bundles: Bundles,
+    number: int = 1,
+    *,
+    better: bool = True,
+    known_until: float = NIGHT - 1.0,
+    created_at: float = NIGHT,
+) -> Path:
+    """The shipped file under another name, with an examination that pleases the gate or does not."""
+    folder.mkdir()
+    shipped = bundles.shipped()
+    shutil.copy(shipped.path, folder / "model.tflite")
+    card = dataclasses.replace(
+        shipped.card,
+        id=ModelId(f"personal-{number:010d}"),
+        parent=bundles.current().card.id,
+        created_at=created_at,
+        sha256=digest(folder / "model.tflite"),
+        known_until=known_until,
+        labels={"ham": 30, "spam": 20},
+        files={},
+    )
+    write_card(folder, card)
+    spam = np.array([True, False] * 20)
+    good = np.where(spam, 0.95, 0.05)
+    held = gate.Scored(good, good if better else 1 - good, spam)
+    nothing = gate.Scored(np.zeros(0), np.zeros(0), np.zeros(0, bool))
+    gate.save(folder, gate.Night(held=held, rescued=nothing, pinned=gate.Scored(good, good, spam)))
+    return folder
+
+
 class Home:
     """A home with a store, models and a night whose trainer is the fake one."""
 
@@ -94,35 +126,9 @@ class Home:
             from_scratch=from_scratch, tell=lambda *progress: self.told.append(progress)
         )
 
-    def candidate(
-        self,
-        number: int = 1,
-        *,
-        better: bool = True,
-        known_until: float = NIGHT - 1.0,
-        name: str | None = None,
-    ) -> Path:
-        """The shipped file under another name, with an examination that pleases the gate or does not."""
+    def candidate(self, number: int = 1, **more: Any) -> Path:
         folder = self.root / f"candidate-{number}"
-        folder.mkdir()
-        shutil.copy(self.shipped / "base.tflite", folder / "model.tflite")
-        card = dataclasses.replace(
-            read_card(self.shipped),
-            id=ModelId(name or f"personal-{number:010d}"),
-            parent=self.bundles.current().card.id,
-            created_at=self.now,
-            sha256=digest(folder / "model.tflite"),
-            known_until=known_until,
-            labels={"ham": 30, "spam": 20},
-            files={},
-        )
-        write_card(folder, card)
-        spam = np.array([True, False] * 20)
-        good = np.where(spam, 0.95, 0.05)
-        held = gate.Scored(good, good if better else 1 - good, spam)
-        nothing = gate.Scored(np.zeros(0), np.zeros(0), np.zeros(0, bool))
-        gate.save(folder, gate.Night(held=held, rescued=nothing, pinned=gate.Scored(good, good, spam)))
-        return folder
+        return candidate(folder, self.bundles, number, created_at=self.now, **more)
 
     def promote(self, number: int = 1, **more: Any):
         return self.run(

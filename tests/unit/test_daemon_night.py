@@ -1,0 +1,128 @@
+"""The night inside the daemon: started, told, taken, stopped; and going back by itself when mail is rescued."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+
+import pytest
+
+from spamd.answers import AccountPhase
+from spamd.domain import Label, LabelRecord, LabelSource
+from spamd.errors import RequestError
+from spamd.model.scoring import Scorer
+from spamd.nightly import Nightly
+from tests.unit.test_account_worker import wait_for
+from tests.unit.test_daemon_pieces import ME, Running
+from tests.unit.test_filtering import mail
+from tests.unit.test_nightly import FAKE, candidate, gone
+
+
+class Nights(Running):
+    """A daemon whose trainer does what the test says."""
+
+    def __init__(self, root) -> None:
+        super().__init__(root / "home")
+        self.root = root
+        self.plan = root / "plan.json"
+        daemon = self.daemon
+        daemon._make_night = lambda: Nightly(
+            paths=self.paths,
+            store=daemon._store,
+            bundles=daemon._bundles,
+            settings=lambda: daemon._settings,
+            clock=daemon._clock,
+            trainer=(sys.executable, "-I", "-S", str(FAKE), str(self.plan)),
+        )
+
+    def plans(self, *steps) -> None:
+        self.plan.write_text(json.dumps(steps))
+
+    def plans_a_model(self, number: int = 1, **more) -> None:
+        folder = candidate(
+            self.root / f"candidate-{number}", self.daemon._bundles, number, known_until=time.time(), **more
+        )
+        stages = [{"say": json.dumps({"event": "stage", "stage": name})} for name in ("read", "fit")]
+        self.plans(
+            *stages,
+            {"candidate": str(folder)},
+            {"say": json.dumps({"event": "result", "status": "candidate"})},
+        )
+
+    def train(self) -> str:
+        """Until its end; what is told then."""
+        self.daemon.train(False)
+        wait_for(lambda: self.progress().finished and not self.daemon._training.locked(), "the night's end")
+        return self.progress().text or self.progress().error
+
+    def progress(self):
+        return next(one for one in self.daemon.progress() if one.kind == "train")
+
+    @property
+    def scorer(self) -> Scorer:
+        return self.daemon._scorer
+
+
+@pytest.fixture
+def nights(tmp_path):
+    made = Nights(tmp_path)
+    made.start()
+    yield made
+    made.stop()
+
+
+def test_a_night_ends_with_its_words_and_a_swap(nights):
+    shipped = nights.scorer.card.id
+    nights.plans_a_model(1, better=False)
+    text = nights.train()
+    assert text.startswith("The model stays. It does worse on older labels")
+    assert nights.scorer.card.id == shipped
+    nights.plans_a_model(2)
+    assert nights.train().startswith("A new model serves.")
+    assert nights.scorer.card.id == "personal-0000000002"
+    nights.plans({"complain": "no room"}, {"exit": 9})
+    assert "code 9" in nights.train()
+    assert nights.scorer.card.id == "personal-0000000002"
+    texts = [event.text for event in nights.daemon._store.events(limit=20)]
+    assert sum("code 9" in text for text in texts) == 1, "a failure is told once"
+
+
+def test_stages_are_told_while_it_runs_and_stopping_ends_it(nights):
+    nights.plans(
+        {"say": json.dumps({"event": "progress", "stage": "fit", "done": 30, "of": 60})}, {"hang": True}
+    )
+    nights.daemon.train(False)
+    wait_for(lambda: nights.progress().done == 30, "progress")
+    told = nights.progress()
+    assert (told.total, told.text, told.finished) == (60, "Learning", False)
+    with pytest.raises(RequestError):
+        nights.daemon.train(False)
+    child = nights.daemon._night._child.pid
+    assert not gone(child)
+    nights.stop()
+    wait_for(lambda: gone(child), "the trainer's end")
+    assert not (nights.paths.cache / "night").exists()
+
+
+def test_rescues_bring_the_model_before_back(nights):
+    """Three mails that a young model moved are dragged back: the heartbeat goes back to the model before."""
+    shipped = nights.scorer.card.id
+    nights.plans_a_model(1)
+    nights.train()
+    assert nights.scorer.card.id == "personal-0000000001"
+    store = nights.daemon._store
+    wait_for(lambda: nights.phase() is AccountPhase.WATCHING, "watching")
+    nights.daemon.control.add_to_list("shop.example", Label.SPAM)
+    for number in range(3):
+        nights.server.deliver(mail(number))
+    wait_for(lambda: len(store.moves(account=ME)) >= 3, "the moves")
+    moves = store.moves(account=ME)
+    for move in moves[:2]:
+        store.add_label(LabelRecord(ME, move.identity, Label.HAM, LabelSource.DRAG, 1.0, time.time()))
+    nights.daemon._due(time.time() + 120)
+    assert nights.scorer.card.id == "personal-0000000001"
+    store.add_label(LabelRecord(ME, moves[2].identity, Label.HAM, LabelSource.DRAG, 1.0, time.time()))
+    nights.daemon._due(time.time() + 240)
+    assert nights.scorer.card.id == shipped
+    assert any(event.needs_person and "went back" in event.text for event in store.events(limit=20))
