@@ -94,6 +94,16 @@ class _Judged:
     intent: MoveRecord | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    """One mail that is decided on and not yet written down."""
+
+    judgement: Judgement
+    vector: bytes
+    intents: tuple[MoveRecord, ...]
+    sighting: Sighting
+
+
 class Filter:
     """Judges new mail of one account and moves what is to be moved."""
 
@@ -135,23 +145,53 @@ class Filter:
         wanted = {sighting.ref: sighting for sighting in arrivals}
         done: list[Judgement] = []
         batch: list[_Judged] = []
-        for mail in self._fetched(list(wanted)):
-            judged = self._judge_one(mail, wanted[mail.arrival.ref])
-            if judged is None:
-                continue
-            batch.append(judged)
-            if len(batch) >= BATCH:
-                done += self._carry_out(batch)
-                batch = []
+        decided: list[_Decided] = []
+        try:
+            for mail in self._fetched(list(wanted)):
+                one = self._judge_one(mail, wanted[mail.arrival.ref])
+                if one is None:
+                    continue
+                decided.append(one)
+                # A move is written down at once: the brake counts from the journal.
+                if one.intents or len(batch) + len(decided) >= BATCH:
+                    decided, ready = [], decided
+                    batch += self._write_down(ready)
+                if len(batch) >= BATCH:
+                    batch, ready_to_move = [], batch
+                    done += self._carry_out(ready_to_move)
+        except MailboxError:
+            self._record(decided)
+            raise
+        batch += self._write_down(decided)
         done += self._carry_out(batch)
         return done
+
+    def _write_down(self, decided: Sequence[_Decided]) -> list[_Judged]:
+        """Record, then stamp."""
+        judged = self._record(decided)
+        for one in decided:
+            self._stamp(one.sighting, one.judgement.decision)
+        return judged
+
+    def _record(self, decided: Sequence[_Decided]) -> list[_Judged]:
+        """All of them in one transaction: each one costs a wait for the disk."""
+        judged: list[_Judged] = []
+        if not decided:
+            return judged
+        with self._store.transaction():
+            for one in decided:
+                stored, recorded = self._store.record_judgement(
+                    one.judgement, vector=one.vector, intents=one.intents, sighting=one.sighting
+                )
+                judged.append(_Judged(stored, one.sighting.ref, recorded[0] if recorded else None))
+        return judged
 
     def _fetched(self, refs: Sequence[MessageRef]) -> Iterator[FetchedMail]:
         """Newest last. A first mail alone, so that a single new mail is judged without waiting for others."""
         for start in range(0, len(refs), 200):
             yield from self._session.fetch(refs[start : start + 200], FETCH_LIMIT)
 
-    def _judge_one(self, mail: FetchedMail, sighting: Sighting) -> _Judged | None:
+    def _judge_one(self, mail: FetchedMail, sighting: Sighting) -> _Decided | None:
         try:
             features = vector.vectorise(mail.raw)
             score = self._scorer.score(features)
@@ -195,12 +235,8 @@ class Filter:
                 needs_person=True,
             )
         judgement = self._judgement(sighting, features, score, decision, now)
-        intents = [] if target is None else [self._intent(judgement, sighting, target, mail.raw)]
-        stored, recorded = self._store.record_judgement(
-            judgement, vector=vector.pack(features), intents=intents, sighting=sighting
-        )
-        self._stamp(sighting, decision)
-        return _Judged(stored, sighting.ref, recorded[0] if recorded else None)
+        intents = () if target is None else (self._intent(judgement, sighting, target, mail.raw),)
+        return _Decided(judgement, vector.pack(features), intents, sighting)
 
     def _judgement(
         self, sighting: Sighting, features: vector.Features, score: Score, decision: Decision, now: float
@@ -249,9 +285,9 @@ class Filter:
 
     def _intent(self, judgement: Judgement, sighting: Sighting, target: FolderName, raw: bytes) -> MoveRecord:
         kind = MoveKind.UNSURE if judgement.decision.verdict is Verdict.UNSURE else MoveKind.JUNK
-        return self._record(judgement, sighting, target, kind, header_digest(raw))
+        return self._move_record(judgement, sighting, target, kind, header_digest(raw))
 
-    def _record(
+    def _move_record(
         self,
         judgement: Judgement,
         sighting: Sighting,
@@ -479,7 +515,7 @@ class Filter:
             if not self._session.locate([sighting.ref]):
                 continue
             try:
-                intent = self._store.intent(self._record(judgement, sighting, target, MoveKind.JUNK))
+                intent = self._store.intent(self._move_record(judgement, sighting, target, MoveKind.JUNK))
             except RequestError:
                 return None  # it was moved once and came back: the person may drag it
             (outcome,) = self._mover.move([(intent, sighting.ref)])
@@ -531,8 +567,8 @@ class Filter:
             if sighting.gone_at is not None or sighting.ref.folder != judgement.folder:
                 continue
             for mail in self._session.fetch([sighting.ref], FETCH_LIMIT):
-                judged = self._judge_one(mail, sighting)
-                return self._carry_out([judged]) if judged is not None else []
+                decided = self._judge_one(mail, sighting)
+                return self._carry_out(self._write_down([decided])) if decided is not None else []
         return []
 
     # -- the brake

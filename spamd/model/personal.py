@@ -32,7 +32,7 @@ INITIAL_ACCUMULATOR = 1e-4
 BALANCED_AT = 8.0  # weight of the rarer class's labels from which the offset is gone
 CAPACITY = 5000  # lessons kept; the oldest go first
 USUAL_SPAN = 500  # mails over which the usual mail is averaged
-WAITING = 64  # mails seen until they are added to it: 600 kB of ids
+WAITING = 16  # mails seen until they are added to it: 150 kB of ids
 ONE_SIDED_DAMPING = 20.0  # with labels of one class alone, what one usual mail in 20 has is not learned
 
 
@@ -45,8 +45,8 @@ class UsualMail:
         self._scale = 1.0
         self._span = span
         self.count = 0
-        # Mails seen whose ids are not added yet: nobody asks for the mean before the next lesson, and adding many at
-        # once costs half.
+        # Mails seen whose ids are not added yet: nobody asks for the mean before the next lesson, and a mail's verdict
+        # need not wait for it.
         self._waiting: list[tuple[Ints, float]] = []
 
     @classmethod
@@ -80,19 +80,13 @@ class UsualMail:
     def _add_waiting(self) -> None:
         """Bring the sums up to date with all mails seen."""
         waiting, self._waiting = self._waiting, []
-        if len(waiting) < 8:
-            for ids, weight in waiting:
-                self._share[ids] += np.float32(weight)
-                self._mean[ids] += np.float32(weight) * shares(ids)
-            return
-        every = np.concatenate([ids for ids, _ in waiting])
-        weights = np.repeat(
-            np.array([weight for _, weight in waiting]), np.array([len(ids) for ids, _ in waiting])
-        )
-        size = len(self._share)
-        self._share += np.bincount(every, weights, size).astype(np.float32)
-        weights *= np.concatenate([shares(ids) for ids, _ in waiting])
-        self._mean += np.bincount(every, weights, size).astype(np.float32)
+        for ids, weight in waiting:
+            # Twice as fast as `+=`, and ids are there once each.
+            values = shares(ids)
+            values *= np.float32(weight)
+            np.add.at(self._mean, ids, values)
+            values.fill(weight)
+            np.add.at(self._share, ids, values)
 
     def share(self, ids: Ints) -> Floats:
         """Of the usual mail, the share that has each of these buckets (0..1)."""
