@@ -26,6 +26,7 @@ from spamd.domain import (
     Judgement,
     Label,
     LabelSource,
+    ListEntry,
     MessageRef,
     Mode,
     MoveKind,
@@ -146,9 +147,15 @@ class Filter:
         done: list[Judgement] = []
         batch: list[_Judged] = []
         decided: list[_Decided] = []
+        lists: Sequence[ListEntry] = ()
+        held = brakes.FREE
         try:
             for mail in self._fetched(list(wanted)):
-                one = self._judge_one(mail, wanted[mail.arrival.ref])
+                if (
+                    not decided
+                ):  # whoever changes the lists in these milliseconds is heard with the next mails
+                    lists, held = self._store.list_entries(), self.brake()
+                one = self._judge_one(mail, wanted[mail.arrival.ref], lists, held)
                 if one is None:
                     continue
                 decided.append(one)
@@ -191,7 +198,9 @@ class Filter:
         for start in range(0, len(refs), 200):
             yield from self._session.fetch(refs[start : start + 200], FETCH_LIMIT)
 
-    def _judge_one(self, mail: FetchedMail, sighting: Sighting) -> _Decided | None:
+    def _judge_one(
+        self, mail: FetchedMail, sighting: Sighting, lists: Sequence[ListEntry], held: brakes.Brake
+    ) -> _Decided | None:
         try:
             features = vector.vectorise(mail.raw)
             score = self._scorer.score(features)
@@ -205,8 +214,6 @@ class Filter:
             return None
         now = self._clock()
         history = self._history(sighting.identity, features.message)
-        held = self.brake()
-        lists = self._store.list_entries()
         decision = decide(
             score,
             evidence=self._evidence(),
@@ -567,7 +574,7 @@ class Filter:
             if sighting.gone_at is not None or sighting.ref.folder != judgement.folder:
                 continue
             for mail in self._session.fetch([sighting.ref], FETCH_LIMIT):
-                decided = self._judge_one(mail, sighting)
+                decided = self._judge_one(mail, sighting, self._store.list_entries(), self.brake())
                 return self._carry_out(self._write_down([decided])) if decided is not None else []
         return []
 
