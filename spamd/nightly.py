@@ -44,6 +44,7 @@ FREE_BYTES = 100 * 2**20
 NICENESS = 15
 LAST_NIGHT = "last_night"
 REFUSALS = "refused_nights"
+LEARNED = "learned_labels"
 PATIENCE = 2
 """Nights in a row in which labels that contradict the model are refused. Who let them stand so long means them."""
 CLOCK_SLACK = 3600.0
@@ -123,11 +124,12 @@ class Nightly:
             return schedule.Due(False, "the trainer is not installed")
         now = self._clock()
         settings = self._settings()
+        least = settings.night_min_labels
         return schedule.night_is_due(
             now,
             last_night=self._last_night(now),
-            new_labels=self.new_labels(),
-            min_labels=settings.night_min_labels,
+            new_labels=max(self.new_labels(), least if self.forgotten() else 0),
+            min_labels=least,
             start=settings.night_start,
             end=settings.night_end,
             on_mains=on_mains(),
@@ -143,6 +145,26 @@ class Nightly:
             known = 0.0  # made while the clock was ahead; the next night begins from scratch
         fresh = self._store.labels(since=known, held=False)
         return sum(known < one.at <= now and one.source is not LabelSource.IMPLICIT for one in fresh)
+
+    def forgotten(self) -> bool:
+        """Has the model in force learned a label that no longer holds (taken back, changed, held, wiped)?
+
+        What one label did to the weights cannot be taken out of them again: the next night begins from scratch.
+        """
+        card = self._bundles.current().card
+        count = self._learned().get(card.id)
+        return count is not None and count != self._known_labels(card.known_until)
+
+    def _learned(self) -> dict[str, int]:
+        """Of the latest models, how many labels of the ledger each was made of."""
+        try:
+            return {str(model): int(count) for model, count in json.loads(self._store.state(LEARNED) or "[]")}
+        except (ValueError, TypeError):
+            return {}
+
+    def _known_labels(self, until: float) -> int:
+        rows = self._store.labels(held=False)
+        return sum(one.at <= until and one.source is not LabelSource.IMPLICIT for one in rows)
 
     def _last_night(self, now: float) -> float | None:
         text = self._store.state(LAST_NIGHT)
@@ -208,6 +230,9 @@ class Nightly:
             # It was made while the clock was ahead: what was taught since would never count as new.
             log.info("the model's knowledge lies in the future: training from scratch")
             from_scratch = True
+        if self.forgotten():
+            log.info("a label that the model knew was taken back: training from scratch")
+            from_scratch = True
         tell(0, 0, "Starting the trainer")
         arguments = [
             "--database",
@@ -246,6 +271,8 @@ class Nightly:
             self._bundles.install(candidate, keep=self._settings().keep_models)
         except ModelError as exc:
             raise TrainingError(exc.title, exc.hint) from exc
+        learned = self._learned() | {str(card.id): self._known_labels(card.known_until)}
+        self._store.set_state(LEARNED, json.dumps(list(learned.items())[-20:]))
         text = f"A new model was taken ({card.labels.get('ham', 0)} good and {card.labels.get('spam', 0)} junk mails)."
         self._store.add_event("night", f"{text} {' '.join(report.reasons)}")
         return report

@@ -104,7 +104,7 @@ def mix(
     old = [e for e in all_examples if e.at <= known_until and not from_scratch]
     new = [e for e in all_examples if e.at > known_until or from_scratch]
     if from_scratch:  # with everything new, the held-out tenth must come out of the new
-        held = [e for e in new if is_held(e.identity) and not e.implicit]
+        held = [e for e in new if is_held(e.identity) and not e.implicit and not e.rescued]
     else:
         held = [e for e in old if is_held(e.identity) and not e.implicit]
     examined = {e.identity for e in held}
@@ -117,6 +117,7 @@ def mix(
         "fresh": len(fresh),
         "replayed": len(chosen),
         "held": len(held),
+        "from_scratch": int(from_scratch),
         "ham": sum(not e.spam for e in fresh + chosen),
         "spam": sum(e.spam for e in fresh + chosen),
     }

@@ -164,6 +164,34 @@ def test_one_class_from_one_day_to_the_next_is_refused(mailbox: Home) -> None:
     assert mailbox.bundles.current().card == card
 
 
+def test_forgetting_is_exact(mailbox: Home, tmp_path: Path) -> None:
+    """After a label was taken back, the next night's model is the one of a person who never said it."""
+    identities = mailbox.teach(False, 1, 30) + mailbox.teach(True, 2, 30)
+    assert mailbox.sleep().promoted
+    for identity in identities[25:35]:
+        assert mailbox.store.forget_label(HOME, identity)
+    report = mailbox.sleep()
+    assert report.promoted, report
+    card = mailbox.bundles.current().card
+    assert card.figures["from_scratch"] == 1
+    assert (card.labels["ham"], card.labels["spam"]) == (25, 25)
+
+    other = Home(tmp_path / "other")
+    try:
+        same = other.teach(False, 1, 30) + other.teach(True, 2, 30)
+        for identity in same[25:35]:
+            other.store.forget_label(HOME, identity)
+        assert other.sleep().promoted
+        rng = np.random.default_rng(3)
+        mails = [vectorise(letter(rng, spam)) for spam in (True, False) * 10]
+        for home in (mailbox, other):
+            home.scorer.reload()
+        difference = mailbox.scorer.logits(mails) - other.scorer.logits(mails)
+        assert np.abs(difference).max() < 1e-3
+    finally:
+        other.store.close()
+
+
 def test_a_damaged_parent_gives_way_to_the_one_before(mailbox: Home) -> None:
     mailbox.teach(False, 1, 20)
     mailbox.teach(True, 2, 20)

@@ -369,6 +369,51 @@ def test_the_person_chose_another_model_meanwhile(home):
     assert home.bundles.current().card.id == "personal-0000000001"
 
 
+def test_a_label_taken_back_is_trained_away(home):
+    """What the model has learned of it cannot be subtracted: the next night begins from the whole ledger."""
+    enough(home)
+    home.promote(1)
+    assert not home.night.forgotten()
+    home.now += DAY
+    home.label("hash:silent", at=NIGHT - 200.0, source=LabelSource.IMPLICIT)
+    home.label("hash:new", at=home.now - 1)
+    assert not home.night.forgotten()
+    assert not home.night.due().due
+    home.store.forget_label(HOME, Identity("hash:new"))
+    assert not home.night.forgotten(), "the model does not know it yet"
+    home.store.forget_label(HOME, Identity("hash:3"))
+    assert home.night.forgotten()
+    assert home.night.due().due
+    home.promote(2)
+    assert "--from-scratch" in home.arguments()
+    assert not home.night.forgotten()
+    home.bundles.roll_back()
+    assert home.night.forgotten(), "the model before still knows it"
+
+
+@pytest.mark.parametrize("damage", ["nonsense", "[1]", '[["a"]]', '{"a": []}', "null"])
+def test_damaged_notes_are_no_notes(home, damage):
+    home.store.set_state(nightly_module.LEARNED, damage)
+    home.store.set_state(nightly_module.REFUSALS, damage)
+    assert not home.night.forgotten()
+    assert home.promote().promoted
+
+
+def test_labels_that_contradict_are_believed_when_they_stand(home):
+    spam = np.array([True, False] * 20)
+    sure = np.where(spam, 0.999, 0.001)
+    told = []
+    for number in range(1, 5):
+        folder = home.candidate(number)
+        night = dataclasses.replace(
+            gate.load(folder), held=gate.Scored(sure, sure, spam), contradicted=20, fresh=40
+        )
+        gate.save(folder, night)
+        steps = {"candidate": str(folder)}, {"say": json.dumps({"event": "result", "status": "candidate"})}
+        told.append(home.run(*steps).promoted)
+    assert told == [False, False, True, False], "the third night; another model begins to count anew"
+
+
 # ---- what the child says and does
 
 
