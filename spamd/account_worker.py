@@ -13,7 +13,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -129,6 +129,7 @@ class AccountWorker:
         self._asks: deque[tuple[Callable[[_AtWork], object], Future[object]]] = deque()
         self._orders: deque[_Order] = deque(self._load_orders())
         self._threads: list[threading.Thread] = []
+        self._after: list[threading.Thread] = []
         self._watch: FolderWatch | None = None
         self._watching = False
         self._session: MailSession | None = None
@@ -144,7 +145,11 @@ class AccountWorker:
 
     # -- from other threads
 
-    def start(self) -> None:
+    def start(self, after: Sequence[AccountWorker] = ()) -> None:
+        """after: earlier workers of this mailbox, which may still hang in a read; nothing is done before they have
+        ended. Two at once would be two clients that move the same mail.
+        """
+        self._after = [thread for worker in after for thread in worker.threads()]
         if self.account.paused:
             self._say(AccountPhase.PAUSED, "Paused in the settings.")
             return
@@ -168,6 +173,10 @@ class AccountWorker:
             if thread is not threading.current_thread():
                 thread.join(max(0.0, deadline - time.monotonic()))
         return not any(thread.is_alive() for thread in self._threads)
+
+    def threads(self) -> list[threading.Thread]:
+        """Those that still run, also of workers this one waits for."""
+        return [thread for thread in (*self._threads, *self._after) if thread.is_alive()]
 
     def wake(self) -> None:
         """Look now."""
@@ -245,6 +254,10 @@ class AccountWorker:
     # -- the acting thread
 
     def _run(self) -> None:
+        for thread in self._after:
+            while thread.is_alive() and not self._stopping.wait(0.05):
+                self._refuse_asks()
+        self._after = []
         attempt = 0
         while not self._stopping.is_set():
             began = time.monotonic()

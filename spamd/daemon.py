@@ -109,6 +109,7 @@ class Daemon:
         self._stopping = threading.Event()
         self._changing = threading.RLock()  # workers and settings
         self._workers: dict[AccountName, AccountWorker] = {}
+        self._leaving: list[AccountWorker] = []  # told to stop, and not yet at an end
         self._progress: dict[str, tuple[Progress, float | None]] = {}
         self._progress_lock = threading.Lock()
         self._background: list[threading.Thread] = []
@@ -275,6 +276,8 @@ class Daemon:
     # -- accounts
 
     def _start_worker(self, account: Account) -> None:
+        from spamd.mailbox.lease import mailbox_key
+
         worker = AccountWorker(
             account,
             store=self._store,
@@ -289,7 +292,8 @@ class Daemon:
             **({} if self._poll is None else {"poll": self._poll}),
         )
         self._workers[account.name] = worker
-        worker.start()
+        self._leaving = [left for left in self._leaving if left.threads()]
+        worker.start(after=[one for one in self._leaving if mailbox_key(one.account) == mailbox_key(account)])
 
     def _worker(self, name: AccountName) -> AccountWorker:
         worker = self._workers.get(name)
@@ -337,7 +341,8 @@ class Daemon:
             for name, worker in list(self._workers.items()):
                 if everything or wanted.get(name) != worker.account:
                     worker.stop()
-                    worker.join(time.monotonic() + STOP_SECONDS)
+                    if not worker.join(time.monotonic() + STOP_SECONDS):
+                        self._leaving.append(worker)
                     del self._workers[name]
                     self._forget_opening(worker.account)
             for account in fresh.accounts:

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -153,7 +153,7 @@ class Nightly:
         """
         card = self._bundles.current().card
         count = self._learned().get(card.id)
-        return count is not None and count != self._known_labels(card.known_until)
+        return count is not None and count != sum(at <= card.known_until for at in self._taught())
 
     def _learned(self) -> dict[str, int]:
         """Of the latest models, how many labels of the ledger each was made of."""
@@ -162,9 +162,10 @@ class Nightly:
         except (ValueError, TypeError):
             return {}
 
-    def _known_labels(self, until: float) -> int:
+    def _taught(self) -> list[float]:
+        """When each label was said that a night learns from."""
         rows = self._store.labels(held=False)
-        return sum(one.at <= until and one.source is not LabelSource.IMPLICIT for one in rows)
+        return [one.at for one in rows if one.source is not LabelSource.IMPLICIT]
 
     def _last_night(self, now: float) -> float | None:
         text = self._store.state(LAST_NIGHT)
@@ -233,6 +234,7 @@ class Nightly:
         if self.forgotten():
             log.info("a label that the model knew was taken back: training from scratch")
             from_scratch = True
+        taught = self._taught()  # before the trainer reads: what is taken back from here on is in the candidate
         tell(0, 0, "Starting the trainer")
         arguments = [
             "--database",
@@ -251,9 +253,9 @@ class Nightly:
             title = str(outcome.result.get("reason") or f"The trainer ended with code {outcome.code}.")
             hint = str(outcome.result.get("hint") or outcome.last_words or "The model in force goes on.")
             raise TrainingError(title, hint)
-        return self._judge(folder / "candidate", parent.card.id)
+        return self._judge(folder / "candidate", parent.card.id, taught)
 
-    def _judge(self, candidate: Path, parent: ModelId) -> GateReport:
+    def _judge(self, candidate: Path, parent: ModelId, taught: Sequence[float]) -> GateReport:
         try:
             refused = self._refusals(parent)
             report = gate.judge(gate.load(candidate), stood=refused >= PATIENCE)
@@ -271,7 +273,9 @@ class Nightly:
             self._bundles.install(candidate, keep=self._settings().keep_models)
         except ModelError as exc:
             raise TrainingError(exc.title, exc.hint) from exc
-        learned = self._learned() | {str(card.id): self._known_labels(card.known_until)}
+        learned = self._learned() | {
+            str(card.id): sum(at <= card.known_until for at in taught)
+        }
         self._store.set_state(LEARNED, json.dumps(list(learned.items())[-20:]))
         text = f"A new model was taken ({card.labels.get('ham', 0)} good and {card.labels.get('spam', 0)} junk mails)."
         self._store.add_event("night", f"{text} {' '.join(report.reasons)}")

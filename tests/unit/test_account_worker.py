@@ -74,7 +74,7 @@ class World:
         self.paused = False
         self.workers = []
 
-    def worker(self, account=None, **more):
+    def worker(self, account=None, *, after=(), **more):
         made = AccountWorker(
             account or Account(ME, mode=Mode.FILTERING),
             store=self.store,
@@ -88,7 +88,7 @@ class World:
             **more,
         )
         self.workers.append(made)
-        made.start()
+        made.start(after)
         return made
 
     def watching(self, worker):

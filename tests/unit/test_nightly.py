@@ -792,3 +792,27 @@ def test_a_burst_after_the_first_night_goes_back_to_the_shipped_model(home):
     home.promote(1)
     rescue(home, 1, 2, 3, model="personal-0000000001")
     assert home.night.roll_back_on_rescues() == shipped
+
+
+# ---- labels that are taken back
+
+
+def test_a_label_taken_back_during_the_night(home, monkeypatch):
+    home.label("hash:old", at=NIGHT - 300)
+    home.label("hash:late", at=NIGHT - 100)
+    train = home.night._train
+
+    def meanwhile(*given: Any) -> Any:
+        outcome = train(*given)
+        home.store.forget_label(HOME, Identity("hash:late"))
+        return outcome
+
+    monkeypatch.setattr(home.night, "_train", meanwhile)
+    home.promote(known_until=NIGHT - 100)
+    monkeypatch.setattr(home.night, "_train", train)
+    assert home.night.forgotten()
+    home.now += DAY
+    assert home.night.due().due
+    home.promote(2, known_until=NIGHT - 300)
+    assert "--from-scratch" in home.arguments()
+    assert not home.night.forgotten()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 import time
 from dataclasses import replace
 
@@ -425,3 +426,34 @@ def test_a_crash_while_a_folder_made_anew_is_written_down(tmp_path, monkeypatch)
     assert place.scorer.scored == scored, "no mail is judged again"
     assert not place.store.moves(ME, kind=MoveKind.JUNK)
     place.store.close()
+
+
+# -- two workers of one mailbox
+
+
+def test_a_new_worker_waits_for_the_old_one_to_end(world):
+    """Changed settings start a new worker; the old one may hang in the middle of a move."""
+    old = world.worker()
+    world.watching(old)
+    arrived, release = threading.Event(), threading.Event()
+
+    def hang(command):
+        if command.startswith("MOVE"):
+            arrived.set()
+            release.wait(60)
+
+    world.server.before = hang
+    world.server.deliver(mail(1))
+    assert arrived.wait(60)
+    old.stop()
+    before = world.opener.opened
+    new = world.worker(after=[old])
+    worker_of = [thread.name for thread in new.threads()]
+    assert len(worker_of) > 2, "its own and the old ones"
+    assert world.opener.opened == before
+    world.server.before = None
+    release.set()
+    world.watching(new)
+    assert world.opener.opened == before + 1
+    assert world.server.raws("Junk") == [mail(1)]
+    assert world.server.raws("INBOX") == []
