@@ -234,7 +234,9 @@ class Nightly:
         if self.forgotten():
             log.info("a label that the model knew was taken back: training from scratch")
             from_scratch = True
-        taught = self._taught()  # before the trainer reads: what is taken back from here on is in the candidate
+        taught = (
+            self._taught()
+        )  # before the trainer reads: what is taken back from here on is in the candidate
         tell(0, 0, "Starting the trainer")
         arguments = [
             "--database",
@@ -273,9 +275,7 @@ class Nightly:
             self._bundles.install(candidate, keep=self._settings().keep_models)
         except ModelError as exc:
             raise TrainingError(exc.title, exc.hint) from exc
-        learned = self._learned() | {
-            str(card.id): sum(at <= card.known_until for at in taught)
-        }
+        learned = self._learned() | {str(card.id): sum(at <= card.known_until for at in taught)}
         self._store.set_state(LEARNED, json.dumps(list(learned.items())[-20:]))
         text = f"A new model was taken ({card.labels.get('ham', 0)} good and {card.labels.get('spam', 0)} junk mails)."
         self._store.add_event("night", f"{text} {' '.join(report.reasons)}")
