@@ -142,7 +142,7 @@ class Daemon:
             self._start()
             self._ready.set()
             notify("READY=1")
-            log.info("spamd %s is ready, %d accounts", __version__, len(self._workers))
+            log.info("spamd %s is ready, accounts: %d", __version__, len(self._workers))
             give_back_memory()
             gc.freeze()
             self._beat()
@@ -264,6 +264,8 @@ class Daemon:
             except (SpamdError, OSError):  # a full disk must not keep a pause from ending
                 log.exception("old entries could not be removed")
             give_back_memory()
+        if self._web is not None:
+            self._web.keep_run_file()
         self._end_pauses(now)
         asked_lately = 0 <= now - self._night_asked_at < NIGHT_EVERY
         if self._night is not None and not asked_lately and not self._training.locked():

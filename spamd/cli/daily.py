@@ -62,7 +62,7 @@ def _tell_status(found: Status) -> None:
     click.echo(plain(found.headline))
     for view in found.accounts:
         click.echo(f"  {view.account.name}: {plain(view.headline)}")
-        if view.state.detail:
+        if view.state.detail and view.state.detail not in view.headline:
             click.echo(f"    {plain(view.state.detail)}")
     today = found.today
     click.echo(

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from spamd import paths as places
 from spamd import settings
 from spamd.answers import Finding, Level
-from spamd.domain import Account, AuthMethod, FolderName, SourceKind
+from spamd.domain import Account, AuthMethod, FolderName, SourceKind, TlsMode
 from spamd.errors import ConfigError, NotRunning, SpamdError
 from spamd.paths import Paths
 
@@ -207,12 +207,12 @@ def _account(here: Paths, config: settings.Settings, account: Account) -> Iterat
     except SpamdError as exc:
         yield Finding("account", Level.BAD, f"{name}: {exc.title}", exc.hint, account=name)
         return
-    how = "OAuth" if account.auth is AuthMethod.OAUTH else account.tls.value
-    if account.kind is not SourceKind.IMAP:
-        how = account.kind.value
-    yield Finding(
-        "account", Level.OK, f"{name}: signed in ({how}), {inbox.messages} mails in INBOX.", account=name
-    )
+    if account.kind is SourceKind.IMAP:
+        how = "signed in with OAuth" if account.auth is AuthMethod.OAUTH else "signed in"
+        how += ", without TLS" if account.tls is TlsMode.NONE else ", TLS verified"
+    else:
+        how = f"{account.kind.value} can be read"
+    yield Finding("account", Level.OK, f"{name}: {how}, {inbox.messages} mails in INBOX.", account=name)
     if junk is None:
         yield Finding(
             "account",

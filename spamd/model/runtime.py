@@ -7,9 +7,12 @@ weight is 0), `dense` is float32 and may hold NaN for what a mail does not tell.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import os
+import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -56,6 +59,34 @@ def interpreter_class(names: Sequence[str] = INTERPRETERS) -> Any:
     raise ModelError("No program to run the model is installed.", "Install the package ai-edge-litert.")
 
 
+NEWS = b"INFO: Created TensorFlow Lite XNNPACK delegate"
+"""What the interpreter writes on every start, past every log setting; nobody needs it."""
+_one_at_a_time = threading.Lock()
+
+
+@contextlib.contextmanager
+def _without_news() -> Iterator[None]:
+    """Keeps NEWS off the terminal. All else that is written to stderr meanwhile, by any thread, comes out after it."""
+    with _one_at_a_time, contextlib.ExitStack() as stack:
+        try:
+            aside = stack.enter_context(tempfile.TemporaryFile())
+            terminal = os.dup(2)
+        except OSError:  # no stderr, or no room for a file: then with the news
+            yield
+            return
+        try:
+            os.dup2(aside.fileno(), 2)
+            yield
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
+            aside.seek(0)
+            rest = b"".join(line for line in aside if not line.startswith(NEWS))
+            if rest:
+                with contextlib.suppress(OSError):
+                    os.write(2, rest)
+
+
 class _Room:
     """One interpreter of a fixed input size, with its buffers."""
 
@@ -70,7 +101,8 @@ class _Room:
                 raise KeyError(*sorted(self._index))
             for name, width in shapes.items():
                 self._interpreter.resize_tensor_input(self._index[name], (1, width))
-            self._interpreter.allocate_tensors()
+            with _without_news():
+                self._interpreter.allocate_tensors()
             self._output = int(self._interpreter.get_output_details()[0]["index"])
         except (ValueError, KeyError, RuntimeError, TypeError, IndexError) as error:
             raise ModelError(

@@ -99,6 +99,14 @@ class WebServer:
             self._thread.join(10)
         self._server = self._thread = None
 
+    def keep_run_file(self) -> None:
+        """Writes it anew if something removed it (a session's end clears its run folder): else nobody finds us."""
+        serving = self._thread is not None and self._thread.is_alive()
+        if serving and not self._paths.run_file.exists():
+            log.info("the run file was gone, and is written anew")
+            with contextlib.suppress(OSError):  # no room: the next look will do
+                self._write_run_file()
+
     def _write_run_file(self) -> None:
         self._paths.run_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._written = json.dumps(

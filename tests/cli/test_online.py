@@ -387,7 +387,7 @@ def test_doctor(program: Program) -> None:
     }
     said = program("doctor")
     assert "The filter runs" in said.out
-    assert "home: signed in (none)" in said.out
+    assert "home: signed in, without TLS" in said.out
     lines = said.out.splitlines()
     assert len(lines) == len(set(lines)), said.out
     assert said.code == (1 if any(one["level"] == "bad" for one in findings) else 0)

@@ -334,6 +334,22 @@ def test_the_run_file_is_for_the_owner_only_and_goes_with_the_server(fresh):
         Client.connect(world.paths)
 
 
+def test_a_run_file_that_was_removed_comes_back_while_the_server_serves(fresh):
+    world = fresh(accounts=False, mails=False)
+    server = world.server
+    before = world.paths.run_file.read_bytes()
+    world.paths.run_file.unlink()
+    server.keep_run_file()
+    assert json.loads(world.paths.run_file.read_bytes())["token"] == json.loads(before)["token"]
+    world.paths.run_file.write_text("{}")  # another daemon's
+    server.keep_run_file()
+    assert world.paths.run_file.read_text() == "{}"
+    world.paths.run_file.unlink()
+    server.stop()
+    server.keep_run_file()
+    assert not world.paths.run_file.exists()
+
+
 def test_another_daemons_run_file_is_left_alone(fresh):
     world = fresh(accounts=False, mails=False)
     world.paths.run_file.write_text("{}")

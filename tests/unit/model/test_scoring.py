@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from spamd.message.vector import StoredVector, pack, unpack, vectorise
 from spamd.model.base import load
 from spamd.model.bundle import Bundles
 from spamd.model.explanation import explain
-from spamd.model.runtime import Runtime, interpreter_class
+from spamd.model.runtime import Runtime, _without_news, interpreter_class
 from spamd.model.scoring import Scorer
 from tests.unit.model.made import MODERN_HAM, candidate, flood, mail
 
@@ -180,3 +181,12 @@ def test_a_lesson_shows_in_the_reasons(scorer: Scorer) -> None:
     assert reasons[0].kind == "copy"
     assert reasons[0].contribution > 0
     assert any("xylophone" in reason.text for reason in reasons)
+
+
+def test_the_interpreter_says_nothing_on_its_start_and_swallows_nothing(
+    bundles: Bundles, capfd: pytest.CaptureFixture[str]
+) -> None:
+    Runtime(bundles.current().path)
+    with _without_news():
+        os.write(2, b"INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\na warning\n")
+    assert capfd.readouterr().err == "a warning\n"
