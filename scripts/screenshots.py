@@ -1,6 +1,8 @@
-"""Pictures of every page, light and dark, desktop and phone, for the documentation.
+"""Pictures of every page, light and dark, desktop and phone, and of the demo, for the documentation.
 
-    python scripts/screenshots.py [FOLDER]        default: docs/pictures
+    python scripts/screenshots.py [FOLDER [PAGE]]        default: docs/pictures, all of them
+
+PAGE: one of PAGES, or "demo": `make demo` is told once, and its own words are drawn.
 
 Uses the tests' small world (seeded mail, no server, no account of yours) and Chromium.
 """
@@ -8,6 +10,8 @@ Uses the tests' small world (seeded mail, no server, no account of yours) and Ch
 from __future__ import annotations
 
 import contextlib
+import io
+import re
 import shutil
 import sys
 import tempfile
@@ -15,7 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.web.world import World
 
@@ -63,6 +67,26 @@ def take(page: Page, url: str, file: Path, *, whole: bool) -> None:
         Image.open(file).convert("RGB").quantize(192).save(file, optimize=True)
 
 
+def demo(browser: Browser, file: Path) -> None:
+    """What the demo says on a terminal."""
+    from rich.console import Console
+    from rich.terminal_theme import MONOKAI
+
+    from spamd.demo.story import Story
+
+    console = Console(file=io.StringIO(), record=True, width=104, highlight=False)
+    console.print("[green]$[/] [bold]make demo[/]")
+    with tempfile.TemporaryDirectory() as home:
+        Story(Path(home), console, once=True).tell()
+    svg = console.export_svg(title="make demo", theme=MONOKAI)
+    svg = re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL)  # nothing is fetched from elsewhere
+    svg = svg.replace("Fira Code", "DejaVu Sans Mono")
+    page = browser.new_context(viewport={"width": 1100, "height": 900}, device_scale_factor=2).new_page()
+    page.set_content(f'<body style="margin:0; background:transparent">{svg}</body>')
+    page.locator("svg").first.screenshot(path=str(file), omit_background=True)
+    page.context.close()
+
+
 def main(folder: Path, only: str = "") -> int:
     program = chromium()
     if program is None:
@@ -74,7 +98,9 @@ def main(folder: Path, only: str = "") -> int:
         world.server.start()
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         try:
-            for scheme in ("light", "dark"):
+            if only in ("", "demo"):
+                demo(browser, folder / "demo.png")
+            for scheme in () if only == "demo" else ("light", "dark"):
                 for prefix, (width, height) in SIZES.items():
                     context = browser.new_context(
                         viewport={"width": width, "height": height}, color_scheme=scheme, locale="en-GB"

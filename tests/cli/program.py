@@ -128,9 +128,21 @@ class Terminal:
     def say(self, line: str = "") -> None:
         os.write(self._master, f"{line}\n".encode())
 
-    def interrupt(self) -> None:
-        """Ctrl-C."""
-        os.write(self._master, b"\x03")
+    def break_off(self) -> int:
+        """Ctrl-C; the exit code.
+
+        Pressed again where it fell between a question and its waiting for the answer (Python then waits for a
+        key before it looks), as a person would.
+        """
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError):
+                os.write(self._master, b"\x03")
+            again = time.monotonic() + 5
+            while time.monotonic() < again:
+                if not self._read(0.5):
+                    return self.process.wait(PATIENCE)
+        raise AssertionError(f"Ctrl-C does not end it:\n{self.text}")
 
     def end(self) -> int:
         """The exit code; everything said is in `text`."""

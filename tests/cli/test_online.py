@@ -210,8 +210,7 @@ def test_review(program: Program) -> None:
     assert len(left) < len(rows)
     with program.terminal("review") as terminal:
         terminal.expect("[j]unk [g]ood [s]kip")
-        terminal.interrupt()
-        assert terminal.end() == 130
+        assert terminal.break_off() == 130
         assert "Stopped." in terminal.text
         assert "Aborted" not in terminal.text
     assert program("account", "remove", "asking", "--yes").code == 0
@@ -405,8 +404,7 @@ def test_logs_name_nobody(program: Program) -> None:
         with program.paths.log_file.open("a") as log:
             log.write("one more line\n")
         terminal.expect("one more line")
-        terminal.interrupt()
-        assert terminal.end() == 0
+        assert terminal.break_off() == 0
         assert "Stopped" not in terminal.text
 
 

@@ -1,0 +1,287 @@
+"""`spamdctl setup` on a terminal, against a real Dovecot: the way through, and broken off at each question."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from spamd import paths, settings
+from spamd.credentials import Secrets
+from spamd.domain import AccountName, AuthMethod
+from tests.cli.program import Program, Said, Terminal, spamdctl, wait_for
+from tests.servers.authorisation import authorisation
+from tests.servers.dovecot import Dovecot
+from tests.servers.mailhost import PASSWORD, mail
+
+__all__ = ["authorisation"]
+
+ADDRESS = "anna@home.example"  # no provider of ours: its server must be typed
+
+
+@pytest.fixture
+def server(dovecot) -> Dovecot:
+    running: Dovecot = dovecot()
+    return running
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "spamd"
+
+
+class Setup(Terminal):
+    """The questions of set-up, in their order."""
+
+    def __init__(self, root: Path, server: Dovecot, user: str, *more: str, **env: str) -> None:
+        super().__init__(root, "setup", *more, **env)
+        self.server, self.user = server, user
+
+    def typed_server(self, *, port: int | None = None) -> None:
+        for question, answer in (
+            ("IMAP server", "127.0.0.1"),
+            ("TLS", "none"),
+            ("Port", str(port or self.server.port)),
+            ("User", self.user),
+        ):
+            self.expect(question)
+            self.say(answer)
+
+    def as_far_as(self, question: str) -> None:
+        """Answer everything before this question."""
+        answers = {
+            "Your mail address": ADDRESS,
+            "Is that right?": "n",
+            "IMAP server": "127.0.0.1",
+            "TLS": "none",
+            "Port": str(self.server.port),
+            "User": self.user,
+            "Keep passwords in": "y",
+            "Password of": PASSWORD,
+        }
+        for asked, answer in answers.items():
+            self.expect(asked)
+            if asked == question:
+                return
+            self.say(answer)
+
+
+def config(root: Path) -> settings.Settings:
+    return settings.load(paths.find({"SPAMD_HOME": str(root)}).config_file)
+
+
+def nothing_kept(root: Path) -> None:
+    """No account, no choice, no password."""
+    here = paths.find({"SPAMD_HOME": str(root)})
+    assert config(root).accounts == ()
+    assert config(root).secrets == "keyring", "the choice of where passwords are is not kept either"
+    assert not here.secrets_file.exists()
+
+
+def test_the_whole_way(root: Path, server: Dovecot, home: Path) -> None:
+    """No keyring, a typed server, a wrong password first, no autostart without systemd but by the desktop's folder."""
+    user = server.new_user()
+    server.append(user, mail(), mail())
+    with Setup(root, server, user) as terminal:
+        terminal.expect("Your mail address")
+        terminal.say(ADDRESS)
+        terminal.expect("This is a guess")
+        terminal.expect("Is that right?")
+        terminal.say("n")
+        terminal.typed_server()
+        terminal.expect("Keep passwords in")
+        terminal.say("y")
+        terminal.expect("Password of")
+        terminal.say("not this one")
+        terminal.expect("Try again?")
+        nothing_kept(root)
+        terminal.say("y")
+        terminal.expect("Password of")
+        terminal.say(PASSWORD)
+        terminal.expect("Signed in. 2 mails in INBOX, 0 in Junk.")
+        terminal.expect("Added home. It watches and learns now")
+        terminal.expect("Learn from the folders you have")
+        terminal.say("y")
+        terminal.expect("Start with your session")
+        terminal.say("y")
+        terminal.expect("spamdctl account read home")
+        assert terminal.end() == 0
+        assert "not this one" not in terminal.text
+        assert PASSWORD + "\r\n" not in terminal.text.replace("Password of", ""), "nothing typed is shown"
+        assert "Traceback" not in terminal.text
+    (account,) = config(root).accounts
+    assert (account.name, account.host, account.user) == ("home", "127.0.0.1", user)
+    assert account.mode is None, "nothing is moved before there is evidence"
+    here = paths.find({"SPAMD_HOME": str(root)})
+    assert Secrets.choose(config(root), here).get(AccountName("home")) == PASSWORD
+    entries = {one.name for one in (home / ".config" / "autostart").glob("*.desktop")}
+    assert "spamd-desktop.desktop" in entries or (home / ".config" / "systemd" / "user").is_dir()
+    assert str(root) in "".join(one.read_text() for one in home.rglob("spamd-desktop.*")), (
+        "it finds this home"
+    )
+    assert spamdctl(root, "account", "test", "home").code == 0
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "Your mail address",
+        "Is that right?",
+        "IMAP server",
+        "TLS",
+        "Port",
+        "User",
+        "Keep passwords in",
+        "Password of",
+    ],
+)
+def test_broken_off_nothing_is_kept(root: Path, server: Dovecot, home: Path, question: str) -> None:
+    with Setup(root, server, server.new_user()) as terminal:
+        terminal.as_far_as(question)
+        assert terminal.break_off() == 130
+        assert "Nothing was left half done." in terminal.text
+        assert "Aborted!" not in terminal.text
+        assert "Traceback" not in terminal.text
+    nothing_kept(root)
+    assert not list(home.rglob("*.desktop"))
+
+
+def test_no_place_for_the_password(root: Path, server: Dovecot) -> None:
+    with Setup(root, server, server.new_user()) as terminal:
+        terminal.as_far_as("Keep passwords in")
+        terminal.say("n")
+        assert terminal.end() == 1
+        assert "There is no place for the password." in terminal.text
+    nothing_kept(root)
+
+
+def test_a_server_that_is_not_there_can_be_typed_again(root: Path, server: Dovecot) -> None:
+    spamdctl(root, "settings", "set", "secrets", "file")
+    user = server.new_user()
+    with Setup(root, server, user, "--address", ADDRESS, "--name", "mine", "--no-service") as terminal:
+        terminal.expect("Is that right?")
+        terminal.say("n")
+        terminal.typed_server(port=1)
+        terminal.expect("Password of")
+        terminal.say(PASSWORD)
+        terminal.expect("Type the server yourself?")
+        terminal.say("y")
+        terminal.typed_server()
+        terminal.expect("Password of")
+        terminal.say(PASSWORD)
+        terminal.expect("Added mine.")
+        terminal.expect("Learn from the folders")
+        terminal.say("n")
+        assert terminal.end() == 0
+    assert [one.name for one in config(root).accounts] == ["mine"]
+
+
+def test_three_wrong_passwords_are_enough(root: Path, server: Dovecot) -> None:
+    spamdctl(root, "settings", "set", "secrets", "file")
+    with Setup(root, server, server.new_user(), "--address", ADDRESS) as terminal:
+        terminal.expect("Is that right?")
+        terminal.say("n")
+        terminal.typed_server()
+        for number in range(3):
+            terminal.expect("Password of")
+            terminal.say("wrong")
+            if number < 2:
+                terminal.expect("Try again?")
+                terminal.say("")
+        assert terminal.end() == 1
+        assert "Traceback" not in terminal.text
+    assert config(root).accounts == ()
+
+
+def test_no_junk_folder(root: Path, dovecot) -> None:
+    server = dovecot(junk="Plunder", special_use=False)  # neither the server nor its name says what it is for
+    user = server.new_user()
+    spamdctl(root, "settings", "set", "secrets", "file")
+    with Setup(root, server, user, "--address", ADDRESS, "--no-service") as terminal:
+        terminal.expect("Is that right?")
+        terminal.say("n")
+        terminal.typed_server()
+        terminal.expect("Password of")
+        terminal.say(PASSWORD)
+        terminal.expect("No Junk folder was found.")
+        terminal.expect("Its name")
+        terminal.say("Plunder")
+        terminal.expect("Learn from the folders")
+        terminal.say("n")
+        assert terminal.end() == 0
+    assert config(root).accounts[0].junk == "Plunder"
+
+
+def test_with_a_running_filter_it_learns_at_once(root: Path, server: Dovecot) -> None:
+    program = Program(root, server)
+    assert program("settings", "set", "secrets", "file").code == 0
+    server.append(program.user, mail("cheap"), folder="Junk")
+    program.start()
+    try:
+        with Setup(root, server, program.user, "--address", ADDRESS, "--no-service") as terminal:
+            terminal.expect("Is that right?")
+            terminal.say("n")
+            terminal.typed_server()
+            terminal.expect("Password of")
+            terminal.say(PASSWORD)
+            terminal.expect("Learn from the folders")
+            terminal.say("")
+            terminal.expect("It runs. The page: `spamdctl open`.")
+            assert terminal.end() == 0
+        wait_for(lambda: program("labels", "list", "--json").json, "the first lesson")
+    finally:
+        program.close()
+
+
+def test_in_a_script(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a terminal nothing is asked; what is missing is said."""
+    missing = spamdctl(root, "setup")
+    assert missing.code == 1
+    assert "--address" in missing.err
+    without = spamdctl(root, "setup", "--address", ADDRESS, "--password-stdin", "--yes", stdin="x\n")
+    assert without.code == 1
+    assert "secrets" in without.err or "keyring" in without.err
+    spamdctl(root, "settings", "set", "secrets", "file")
+    far: Said = spamdctl(root, "setup", "--address", ADDRESS, "--password-stdin", "--no-service", stdin="x\n")
+    assert far.code == 1
+    assert far.err.strip()
+    assert config(root).accounts == ()
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[str]:
+    """Somebody who visits what is opened, and agrees."""
+    visit = tmp_path / "visit"
+    visit.write_text(
+        f"#!{sys.executable}\nimport sys, urllib.request\nurllib.request.urlopen(sys.argv[1], timeout=60).read()\n"
+    )
+    visit.chmod(0o755)
+    yield f"{visit} %s &"
+
+
+def test_sign_in_with_the_browser(root: Path, dovecot, authorisation, tmp_path: Path, browser: str) -> None:
+    server = dovecot(fresh=True, oauth_url=authorisation.introspection)
+    user = authorisation.user = server.new_user()
+    file = authorisation.provider_file(tmp_path)
+    spamdctl(root, "settings", "set", "secrets", "file")
+    assert spamdctl(root, "settings", "set", "oauth_file", str(file)).code == 0
+    with Setup(root, server, user, "--address", ADDRESS, "--no-service", BROWSER=browser) as terminal:
+        terminal.expect("Is that right?")
+        terminal.say("n")
+        terminal.typed_server()
+        terminal.expect("Sign in with")
+        terminal.say("local")
+        terminal.expect("Sign in in your browser")
+        terminal.expect("Signed in. 0 mails in INBOX")
+        terminal.expect("Learn from the folders")
+        terminal.say("n")
+        assert terminal.end() == 0
+    (account,) = config(root).accounts
+    assert (account.auth, account.oauth_provider) == (AuthMethod.OAUTH, "local")
+    here = paths.find({"SPAMD_HOME": str(root)})
+    assert authorisation.grants[0].refresh_token in Secrets.choose(config(root), here).get(account.name)
+    assert authorisation.grants[0].refresh_token not in here.config_file.read_text()
+    assert json.loads(spamdctl(root, "account", "test", account.name, "--json").out)["ok"] is True
