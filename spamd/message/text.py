@@ -263,14 +263,15 @@ class _Page:
 
     def read(self, html: str) -> str:
         self.tags = Counter(_TAG.findall(html))
-        if self.tags and not "".join(self.tags).islower():
+        capitals = bool(self.tags) and not "".join(self.tags).islower()
+        if capitals:
             self.tags = Counter(map(str.lower, _TAG.findall(html)))
         self._split_words(html)
         tree = LexborHTMLParser(_BLOCK.sub("\n<", html))
         body = tree.body
         if body is None:
             return ""
-        sheet = _sheets(html) if "style" in self.tags else ""
+        sheet = _sheets(html, self._count_of("style"), capitals) if "style" in self.tags else ""
         tree.strip_tags(["script", "style", "head", "template", "noscript", "object"])
         self._links(tree)
         looked: list[tuple[LexborNode, _Style]] = []
@@ -325,10 +326,16 @@ class _Page:
                 self._hide_inherited(node, COLOUR, "same-colour", fore)
         return self._seen(body) if self.hidden_ids else body.text()
 
+    def _count_of(self, begin: str) -> int:
+        """How often "<" and these letters come."""
+        return sum([count for tag, count in self.tags.items() if tag.startswith(begin)])
+
     def _seen(self, body: LexborNode) -> str:
         """The text that is not hidden. What is hidden before it begins, if short, is the line that mail programs
         show beside the subject: every honest newsletter has one."""
         hidden_ids = self.hidden_ids
+        left = len(hidden_ids)
+        read = 0
         seen: list[str] = []
         before: list[str] = []
         behind: list[str] = []
@@ -337,13 +344,19 @@ class _Page:
             if not node.is_text_node:
                 continue
             text = node.text_content or ""
+            read += len(text)
             if node.mem_id not in hidden_ids:
                 seen.append(text)
                 begun = begun or not text.isspace()
-            elif begun:
+                continue
+            if begun:
                 behind.append(text)
             else:
                 before.append(text)
+            left -= 1
+            if not left:  # from here on all is seen: mostly only the first line is hidden
+                seen.append(body.text()[read:])
+                break
         first = tidy(_unfilled("".join(before)))
         if len(first) > _MAX_PREHEADER:
             behind = before + behind
@@ -370,7 +383,7 @@ class _Page:
                 if match[1].lower() not in _REAL_TAGS and html[match.start() - 1 : match.start()].isalpha():
                     self.tricks.add("split-by-tags")
                     break
-        if [piece[:1] for piece in html.split("&")].count("#") > 3 and _ENTITY.search(html):
+        if "&#" in html and _ENTITY.search(html):
             self.tricks.add("entity-coded")
 
     @staticmethod
@@ -473,16 +486,17 @@ class _Page:
             tag = node.tag
             attributes = node.attrs
             if tag == "a" or tag == "area":
-                anchors.append(Anchor("a", attributes.sget("href", "")[:2048], node.text()[:300].strip()))
+                found = ("a", attributes.sget("href", "")[:2048], node.text()[:300].strip())
             elif tag == "form":
-                anchors.append(Anchor("form", attributes.sget("action", "")[:2048]))
+                found = ("form", attributes.sget("action", "")[:2048], "")
             else:
-                anchors.append(
-                    Anchor("img", (attributes.sget("src", "") or attributes.sget("background", ""))[:2048])
-                )
+                target = attributes.sget("src", "") or attributes.sget("background", "")
+                found = ("img", target[:2048], "")
+            anchors.append(_tuple(Anchor, found))
 
 
 _NONE: Final = _Style(0)
+_tuple = tuple.__new__  # a NamedTuple made without its own, slower __new__
 _COUNTED: Final = (
     ("hidden", HIDDEN),
     ("off-screen", OFFSCREEN),
@@ -534,13 +548,13 @@ def _find(html: str, what: str, at: int) -> int:
     return at
 
 
-def _sheets(html: str) -> str:
-    """Contents of the <style> elements."""
+def _sheets(html: str, most: int, capitals: bool) -> str:
+    """Contents of the <style> elements: at most so many, perhaps in capitals."""
     found: list[str] = []
     end = 0
-    for _ in range(20):
+    for _ in range(min(20, most)):
         start = _find(html, "<style", end)
-        if start < 0:
+        if start < 0 and capitals:
             start = _find(html, "<STYLE", end)
         opened = html.find(">", start) if start >= 0 else -1
         if opened < 0:
