@@ -63,6 +63,8 @@ ELSEWHERE = 500
 FETCH_LIMIT = 65536
 DAY = 86400.0
 FOLDERS_FRESH = 600.0
+BROUGHT = DAY
+"""A mail this much older (seconds) than one that came before it was not delivered but put there."""
 CONTRADICTION = 4.0
 """Log odds from which a weak label against the model is held for the person to look at."""
 KEPT_AFTER = 3 * DAY
@@ -274,7 +276,7 @@ class Learner:
             now=now,
             flood=self._flood,
         )
-        return self._without_old(findings, changes)
+        return self._without_brought(self._without_old(findings, changes), changes, now)
 
     def _without_old(self, findings: Findings, changes: Sequence[_Change]) -> Findings:
         """At the first look only mail that came after the account was set up is new.
@@ -304,6 +306,32 @@ class Learner:
             and not (sighting.ref.folder in limits and sighting.message_id in known_ids)
         )
         return replace(findings, new=new)
+
+    def _without_brought(self, findings: Findings, changes: Sequence[_Change], now: float) -> Findings:
+        """Mail in the inbox that is much older than mail which came before it was not delivered: the person (or
+        a program of theirs) put it there, from a folder nobody watches. It is not ours to judge.
+
+        MOVE and COPY keep INTERNALDATE; a delivery sets it. Dates beyond our clock prove nothing.
+        """
+        brought: set[MessageRef] = set()
+        for change in changes:
+            if change.place is not Place.INBOX or change.cursor is None or change.reset:
+                continue
+            new = sorted(
+                (one for one in findings.new if one.ref.folder == change.status.folder),
+                key=lambda one: one.ref.uid,
+            )
+            if not new:
+                continue
+            newest = self._store.newest_date(self.account.name, new[0].ref, now)
+            for sighting in new:
+                if 0 < sighting.internal_date < newest - BROUGHT:
+                    brought.add(sighting.ref)
+                elif sighting.internal_date <= now:
+                    newest = max(newest, sighting.internal_date)
+        if not brought:
+            return findings
+        return replace(findings, new=tuple(one for one in findings.new if one.ref not in brought))
 
     def _alive(
         self, refs: Iterable[MessageRef], statuses: Mapping[FolderName, FolderStatus]

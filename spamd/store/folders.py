@@ -52,6 +52,15 @@ class Folders(Connections):
         )
         return [_sighting(row) for row in rows]
 
+    def newest_date(self, account: AccountName, before: MessageRef, until: float) -> float:
+        """The newest INTERNALDATE, not after `until`, among mails known in that folder at lower UIDs; 0 if none."""
+        row = self._one(
+            "SELECT max(internal_date) FROM sighting WHERE account = ? AND folder = ? AND uid_validity = ?"
+            " AND uid < ? AND internal_date <= ?",
+            (account, before.folder, before.uid_validity, before.uid, until),
+        )
+        return float(row[0] or 0.0) if row else 0.0
+
     def mark_gone(
         self,
         account: AccountName,

@@ -24,7 +24,8 @@ from spamd.errors import ConfigError, ConnectionLost, FolderRefused, ProtocolFau
 from spamd.filtering import Filter
 from spamd.judgement import schedule
 from spamd.mailbox.mover import LOCK_KEYWORD
-from tests.fakes.memory_mailbox import FULL, MemoryServer
+from spamd.store.database import Store
+from tests.fakes.memory_mailbox import FULL, START, MemoryServer
 from tests.unit.test_account_worker import World, wait_for
 from tests.unit.test_filtering import ME, Place, mail
 
@@ -457,3 +458,58 @@ def test_a_new_worker_waits_for_the_old_one_to_end(world):
     assert world.opener.opened == before + 1
     assert world.server.raws("Junk") == [mail(1)]
     assert world.server.raws("INBOX") == []
+
+
+# -- mail that the person brings to the inbox
+
+
+def test_old_mail_put_into_the_inbox_is_not_judged(place):
+    """From a folder that nobody watches: it was not delivered, so it is not ours to file."""
+    old = place.server.deliver(mail(1, 0.99), "Archive", at=START - 90 * 86400)
+    place.server.deliver(mail(2), at=place.now)
+    place.look()
+    place.server.drag(old, "INBOX")
+    place.server.deliver(mail(3, 0.99), at=place.now)
+    judged = place.look()
+    assert [one.moved for one in judged] == [True]
+    assert place.server.raws("INBOX") == [mail(2), mail(1, 0.99)]
+    place.connect()
+    assert place.look() == []
+    moved = place.server.drag(place.server.refs("INBOX")[1], "Junk")
+    place.look()
+    assert moved
+    assert [one.label for one in place.labels()] == [Label.SPAM], "and can be corrected like any other"
+
+
+def test_a_mail_from_the_future_does_not_stop_the_filter(place):
+    place.server.deliver(mail(1), at=place.now + 9 * 365 * 86400)
+    place.look()
+    place.server.deliver(mail(2, 0.99), at=place.now)
+    assert [one.moved for one in place.look()] == [True]
+
+
+def test_an_old_database_is_put_back_and_rescued_mail_stays(tmp_path):
+    """What was moved and rescued since that copy is not known any more; its place among newer mail tells."""
+    place = Place(tmp_path)
+    place.server.deliver(mail(1), at=place.now)
+    place.look()
+    place.store.backup_to(tmp_path / "old.db")
+    place.server.deliver(mail(2, 0.99), at=place.now)
+    place.look()
+    place.server.deliver(mail(3), at=place.now + 2 * 86400)
+    place.look(2 * 86400 + 60)
+    place.server.drag(place.server.refs("Junk")[0], "INBOX")
+    place.look()
+    assert mail(2, 0.99) in place.server.raws("INBOX")
+    place.store.close()
+    (tmp_path / "spamd.db").unlink()
+    for rest in tmp_path.glob("spamd.db-*"):
+        rest.unlink()
+    (tmp_path / "old.db").rename(tmp_path / "spamd.db")
+    place.store = Store(tmp_path / "spamd.db", clock=lambda: place.now)
+    place.connect()
+    place.filter.recover()
+    place.look()
+    assert mail(2, 0.99) in place.server.raws("INBOX")
+    assert not place.labels()
+    place.store.close()
