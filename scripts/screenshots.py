@@ -61,6 +61,10 @@ def take(page: Page, url: str, file: Path, *, whole: bool) -> None:
     page.goto(url)
     page.wait_for_function("[...document.images].every((one) => one.complete)")
     page.screenshot(path=str(file), full_page=whole)
+    make_small(file)
+
+
+def make_small(file: Path) -> None:
     with contextlib.suppress(ImportError):  # a third of the size, where Pillow is
         from PIL import Image
 
@@ -81,10 +85,11 @@ def demo(browser: Browser, file: Path) -> None:
     svg = console.export_svg(title="make demo", theme=MONOKAI)
     svg = re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL)  # nothing is fetched from elsewhere
     svg = svg.replace("Fira Code", "DejaVu Sans Mono")
-    page = browser.new_context(viewport={"width": 1100, "height": 900}, device_scale_factor=2).new_page()
-    page.set_content(f'<body style="margin:0; background:transparent">{svg}</body>')
-    page.locator("svg").first.screenshot(path=str(file), omit_background=True)
+    page = browser.new_context(viewport={"width": 1100, "height": 900}, device_scale_factor=1.5).new_page()
+    page.set_content(f'<body style="margin:0; background:white">{svg}</body>')
+    page.locator("svg").first.screenshot(path=str(file))
     page.context.close()
+    make_small(file)
 
 
 def main(folder: Path, only: str = "") -> int:

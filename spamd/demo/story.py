@@ -22,7 +22,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -38,8 +38,9 @@ from spamd.answers import Happening
 from spamd.cli.output import plain
 from spamd.client import Client
 from spamd.demo.server import EmbeddedServer
-from spamd.domain import Account, AccountName, FolderName, Judgement, Label, Mode, TlsMode, Verdict
+from spamd.domain import Account, AccountName, FolderName, Judgement, Label, Mode, Reason, TlsMode, Verdict
 from spamd.errors import NotRunning, SpamdError
+from spamd.web.shown import reason_place, reason_text
 
 MAIL = Path(__file__).parent / "mail"
 USER, PASSWORD = "robin", "demo"
@@ -493,10 +494,9 @@ class Story:
         line.truncate(self.console.width, overflow="ellipsis")
         self.console.print(line)
         if verdict is not Verdict.KEEP:
-            reasons = client.why(judgement.id).reasons[:4]
-            told = ", ".join(one.text for one in reasons if one.contribution > 0)
+            told = _because(client.why(judgement.id).reasons)
             if told:
-                because = Text(f"                 because of {told}", style="dim italic")
+                because = Text(f"                 {told}", style="dim italic")
                 because.truncate(self.console.width, overflow="ellipsis")
                 self.console.print(because)
 
@@ -526,6 +526,20 @@ class Story:
                 last = self._daemon_log.read_text(errors="replace")[-2000:]
                 raise SpamdError(f"Waited in vain for {what}.", last)
             verdicts.changed(0.2)
+
+
+def _because(reasons: Sequence[Reason]) -> str:
+    """The strongest causes in a line: a lesson says it all, words say more than facts."""
+    for_junk = [one for one in reasons if one.contribution > 0]
+    for one in for_junk:
+        if one.kind == "copy":
+            return plain(one.text[:1].lower() + one.text[1:])
+    told = [f"“{one.text}”" for one in for_junk if one.kind == "word"][:2]
+    for one in for_junk:
+        if one.kind != "word" and len(told) < 4:
+            place, text = reason_place(one), reason_text(one)
+            told.append(text if place in ("words", "wording") else f"{place}: {text}")
+    return plain("because of " + ", ".join(told)) if told else ""
 
 
 class _Ended(BaseException):
