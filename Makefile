@@ -46,7 +46,9 @@ addon: ## pack the Thunderbird add-on
 	$(BIN)/python scripts/package_addon.py
 
 wheel: ## build wheel and sdist
-	$(BIN)/python -m build
+	@PYTHON=$(PYTHON) sh scripts/setup.sh demo
+	@$(BIN)/python -c "import build.__main__" 2>/dev/null || $(BIN)/python -m pip install --quiet --quiet "build>=1.2"
+	@$(BIN)/python -m build
 
 clean: ## remove what was made
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -79,7 +79,7 @@ if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
     "$python" -m venv "$venv" || { say "Could not make $venv. On Debian or Ubuntu: apt install python3-venv"; exit 1; }
   fi
 fi
-pip() { "$venv/bin/python" -m pip --disable-pip-version-check --quiet "$@"; }
+pip() { "$venv/bin/python" -m pip --disable-pip-version-check --quiet --quiet "$@"; }
 say "Installing Python packages into $venv (the first time this takes a few minutes)"
 pip install --upgrade "pip>=25.1" wheel
 

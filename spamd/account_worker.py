@@ -282,10 +282,10 @@ class AccountWorker:
                 attempt += 1
                 pause = schedule.backoff(attempt, self._rng)
                 log.error("%s: %s", self.account.name, error)
-                self._say(AccountPhase.ERROR, error.title)
+                self._say(AccountPhase.ERROR, str(error))
             except ConfigError as error:
                 pause = SIGN_IN_RETRY  # only the person can mend it; a change of the settings ends the wait
-                self._say(AccountPhase.ERROR, error.title)
+                self._say(AccountPhase.ERROR, str(error))
                 self._tell(str(error), needs_person=True)
             except Exception as error:
                 attempt += 1

@@ -38,6 +38,7 @@ from spamd.errors import (
     NotFound,
     RequestError,
     SpamdError,
+    StoreError,
 )
 from spamd.judgement import schedule
 from spamd.learning import FirstReading, ReadingProgress, lessons, reading_unfinished
@@ -638,7 +639,8 @@ class Daemon:
             "first-reading", account.name, told.done, told.total, "", started, finished=True, error=text
         )
         if not self._stopping.is_set():
-            self._store.add_event("error", f"Reading the folders stopped: {text}", account=account.name)
+            with contextlib.suppress(StoreError):  # a full disk is told by the worker, too
+                self._store.add_event("error", f"Reading the folders stopped: {text}", account=account.name)
 
     # -- telling
 
@@ -837,7 +839,13 @@ def main(paths: Paths, *, foreground: bool = True) -> int:
         return 3
     except SpamdError as error:
         log.error("%s", error)
-        print(error, file=sys.stderr)  # noqa: T201
+        if not foreground:  # there the log is on the terminal already
+            print(error, file=sys.stderr)  # noqa: T201
+        return 1
+    except OSError as error:  # a full disk, rights, no loopback
+        log.error("The filter cannot begin: %s. `spamdctl doctor` says more.", error)
+        if not foreground:
+            print(f"The filter cannot begin: {error}. `spamdctl doctor` says more.", file=sys.stderr)  # noqa: T201
         return 1
     finally:
         logs.close()
