@@ -333,30 +333,31 @@ def _link_shape(mail: Mail) -> list[float]:
     count = codes = longest = depth = queried = roots = written = blank = home_links = forms = 0
     sender = mail.message.sender
     home = registered(sender.rpartition("@")[2]) if sender else ""
-    for link in mail.links:
-        kind = link.kind
+    for url, host, domain, shown, odd, path, query, kind in mail.links:
         if kind == "img":
             continue
-        found.extend(link.flags)
+        found.extend(odd)
         if kind == "form":
             forms += 1
-        if not link.host:
+        if not host:
             continue
         count += 1
-        hosts[link.host] = None
-        domains[link.domain] = None
-        codes += link.url.count("%")
-        longest = max(longest, len(link.url))
-        depth += link.path.count("/")
-        if link.query:
+        hosts[host] = None
+        domains[domain] = None
+        if "%" in url:
+            codes += url.count("%")
+        if len(url) > longest:
+            longest = len(url)
+        depth += path.count("/")
+        if query:
             queried += 1
-        elif len(link.path) < 2:
+        elif len(path) < 2:
             roots += 1
         if kind == "text":
             written += 1
-        elif kind == "a" and (not link.shown or link.shown.isupper()):
+        elif kind == "a" and (not shown or shown.isupper()):
             blank += 1
-        if link.domain == home:
+        if domain == home:
             home_links += 1
     per = max(count, 1)
     number = max(len(mail.words), 1)

@@ -124,7 +124,9 @@ _TO_LETTERS: Final = bytes(code if 97 <= code <= 122 else 32 for code in range(2
 
 def link_words(mail: Mail) -> Texts:
     """Words of links' hosts and paths: ASCII letters, 2 to 20 of them."""
-    links = [f"{link.host}{link.path}?{link.query[:100]}" for link in mail.links[:_MAX_LINKS] if link.host]
+    links = [
+        f"{host}{path}?{query[:100]}" for _, host, _, _, _, path, query, _ in mail.links[:_MAX_LINKS] if host
+    ]
     letters = "\n".join(links).lower().encode("ascii", "replace").translate(_TO_LETTERS)
     found = dict.fromkeys(letters.decode("ascii").split()[:_MAX_LINK_WORDS])
     return [f"url {word}" for word in found if 1 < len(word) < 21]
@@ -148,17 +150,18 @@ def _gram_hashes(hashed: Hashed) -> Hashes:
 def link_tokens(mail: Mail) -> Texts:
     """Hosts, domains, first path steps and oddities of links."""
     out: Texts = []
-    for link in mail.links[:100]:
-        if link.host:
-            out.append(f"link to {link.host}")
-            if link.domain != link.host:
-                out.append(f"link to {link.domain}")
-            step = link.path.strip("/").partition("/")[0]
+    for _, host, domain, _, flags, path, _, _ in mail.links[:100]:
+        if host:
+            out.append(f"link to {host}")
+            if domain != host:
+                out.append(f"link to {domain}")
+            step = path.strip("/").partition("/")[0]
             if step and len(step) < 25:
                 out.append(f"link path {step.lower()}")
-        elif link.domain:
-            out.append(f"mail link to {link.domain}")
-        out.extend([f"link: {flag}" for flag in link.flags])
+        elif domain:
+            out.append(f"mail link to {domain}")
+        if flags:
+            out.extend([f"link: {flag}" for flag in flags])
     return list(dict.fromkeys(out))
 
 
