@@ -542,6 +542,7 @@ class Control:
         mail = self.judgement(judgement_id)
         before = self._store.label_of(mail.account, mail.identity)
         record = self._teach(mail.account, mail.identity, label, source)
+        mail = self.judgement(judgement_id)  # it may have been moved this moment
         moved = "none"
         # The journal lets no mail be filed a second time.
         stays = (

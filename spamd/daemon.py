@@ -352,7 +352,10 @@ class Daemon:
                 if account.name in self._workers:
                     self._workers[account.name].kick()
                 else:
-                    self._start_worker(account)
+                    try:
+                        self._start_worker(account)
+                    except SpamdError as error:  # the others are served all the same
+                        log.error("%s: %s", account.name, error)
         self._publish("state", {"settings": True})
 
     def _forget_opening(self, account: Account) -> None:
@@ -713,7 +716,14 @@ class Daemon:
                     except RequestError as error:
                         log.info("a mail file waits: %s", error.title)  # there is no account yet
                         return
-                    folder.done(taught)
+                    except (SpamdError, OSError):
+                        raise
+                    except Exception:  # a file that breaks the reader must not keep the others waiting
+                        log.exception("a mail file cannot be learned")
+                        folder.refuse(taught)
+                        continue
+                    if not folder.done(taught):
+                        return  # or it would be learned once a second
                 if not folder.pending():
                     return
                 self._stopping.wait(1.0)

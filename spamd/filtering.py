@@ -65,6 +65,7 @@ BATCH = 20
 """Mails judged before the moves among them are carried out."""
 RETRY_AFTER = 600.0
 RETRY_FOR = 86400.0
+DEALT_WITH = frozenset({"\\answered", "\\flagged", "\\draft", "\\deleted"})
 NOT_MOVING = frozenset({Mode.LEARNING, Mode.SUGGESTING})
 STAMPS = {Verdict.JUNK: "Junk", Verdict.KEEP: "NonJunk"}
 OPPOSITE = {"Junk": ("NonJunk", "$NotJunk", "NotJunk"), "NonJunk": ("Junk", "$Junk")}
@@ -342,12 +343,27 @@ class Filter:
 
     def _carry_out(self, batch: Sequence[_Judged]) -> list[Judgement]:
         """Move what is to be moved, then tell of every mail in the batch."""
-        moves = [(judged.intent, judged.ref) for judged in batch if judged.intent is not None]
+        moves: list[tuple[MoveRecord, MessageRef]] = []
+        for judged in batch:
+            if judged.intent is None:
+                continue
+            if self._good(judged.intent):  # the person was faster than we
+                self._store.advance(
+                    replace(
+                        judged.intent,
+                        state=MoveState.ABANDONED,
+                        changed_at=self._clock(),
+                        error="It is not wanted any more.",
+                    )
+                )
+            else:
+                moves.append((judged.intent, judged.ref))
         outcome: dict[Identity, MoveRecord] = {}
         if moves:
             for record in self._mover.move(moves):
                 outcome[record.identity] = record
             self.finish(list(outcome.values()))
+            self._set_right(list(outcome.values()))
         told: list[Judgement] = []
         for judged in batch:
             ended = outcome.get(judged.judgement.identity) if judged.intent is not None else None
@@ -428,6 +444,11 @@ class Filter:
         """
         records = list(self._mover.recover(self._still_wanted))
         self.finish(records)
+        self._set_right(records)
+        return records
+
+    def _set_right(self, records: Sequence[MoveRecord]) -> None:
+        """Put back what the person called good while we moved it."""
         for record in records:
             if record.state is MoveState.DONE and record.kind is not MoveKind.UNDO and self._good(record):
                 try:
@@ -436,7 +457,6 @@ class Filter:
                     raise
                 except MailboxError as error:
                     self._tell_once("back", f"A mail could not be put back: {error.title}")
-        return records
 
     def _still_wanted(self, record: MoveRecord) -> bool:
         if record.kind is MoveKind.UNDO:
@@ -574,6 +594,8 @@ class Filter:
             if sighting.gone_at is not None or sighting.ref.folder != judgement.folder:
                 continue
             for mail in self._session.fetch([sighting.ref], FETCH_LIMIT):
+                if {flag.lower() for flag in mail.arrival.flags} & DEALT_WITH:
+                    return []  # the person has dealt with it meanwhile: it is not ours to take away any more
                 decided = self._judge_one(mail, sighting, self._store.list_entries(), self.brake())
                 return self._carry_out(self._write_down([decided])) if decided is not None else []
         return []

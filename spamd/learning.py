@@ -11,6 +11,7 @@ opened and left alone into weak evidence.
 
 from __future__ import annotations
 
+import contextlib
 import email.utils
 import json
 import logging
@@ -789,7 +790,8 @@ class FirstReading:
         ):
             if self._stop():
                 return ReadingProgress(done, max(total, done), "Stopped; it goes on from here next time.")
-            self._read_chunk(status, place, chunk)
+            with contextlib.suppress(FolderMissing, FolderRefused):  # gone or locked meanwhile: the others
+                self._read_chunk(status, place, chunk)
             done += len(chunk)
             state.advance(status, chunk[-1], done)
             self._save(state)

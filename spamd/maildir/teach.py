@@ -55,9 +55,13 @@ class TeachFolder:
                 else:
                     self._put_aside(path, REFUSED)
 
-    def done(self, taught: Taught) -> None:
-        """It has been learned."""
-        self._put_aside(taught.path, LEARNED)
+    def done(self, taught: Taught) -> bool:
+        """It has been learned. False: the file cannot be moved away, and would be met again."""
+        return self._put_aside(taught.path, LEARNED)
+
+    def refuse(self, taught: Taught) -> bool:
+        """It cannot be learned."""
+        return self._put_aside(taught.path, REFUSED)
 
     def pending(self) -> bool:
         """A file is there that was too young for `collect`, or has come since."""
@@ -88,7 +92,7 @@ class TeachFolder:
         except OSError:
             return []
 
-    def _put_aside(self, path: Path, where: str) -> None:
+    def _put_aside(self, path: Path, where: str) -> bool:
         folder = path.parent / where
         try:
             folder.mkdir(mode=0o700, exist_ok=True)
@@ -100,6 +104,8 @@ class TeachFolder:
             path.rename(target)
         except OSError as error:
             _log.warning("a file in %s could not be put aside: %s", path.parent.name, error.strerror)
+            return False
+        return True
 
 
 def _looks_like_mail(raw: bytes) -> bool:

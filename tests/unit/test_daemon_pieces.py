@@ -197,3 +197,24 @@ def test_the_second_start_of_the_program(tmp_path):
             check=False,
         )
     assert ended.returncode == 3
+
+
+def test_a_mail_file_that_breaks_the_reader_is_put_aside(running, monkeypatch):
+    """The others are learned all the same, and the thread that watches the files lives on."""
+    daemon = running.daemon
+    real = daemon.control.teach_mail
+
+    def teach(raw, label, *more):
+        if b"poison" in raw:
+            raise RecursionError
+        return real(raw, label, *more)
+
+    monkeypatch.setattr(daemon.control, "teach_mail", teach)
+    old = time.time() - 60
+    for name, raw in (("a.eml", b"Subject: poison\r\n\r\n"), ("b.eml", mail(1))):
+        path = daemon._paths.teach_spam / name
+        path.write_bytes(raw)
+        os.utime(path, (old, old))
+    daemon._teach()
+    wait_for(lambda: daemon.control.labels(), "the label")
+    assert not list(daemon._paths.teach_spam.glob("*.eml"))

@@ -513,3 +513,55 @@ def test_an_old_database_is_put_back_and_rescued_mail_stays(tmp_path):
     assert mail(2, 0.99) in place.server.raws("INBOX")
     assert not place.labels()
     place.store.close()
+
+
+# -- the person is faster
+
+
+@pytest.mark.parametrize("moment", ["LOCK", "MOVE"])
+def test_the_person_speaks_between_the_verdict_and_the_move(place, moment):
+    for number in range(2):
+        place.server.deliver(mail(number, 0.99))
+
+    def speak(command):
+        if command.startswith(moment):
+            for one in place.store.judgements(account=ME):
+                place.store.add_label(
+                    LabelRecord(ME, one.identity, Label.HAM, LabelSource.REVIEW, 1.0, place.now)
+                )
+
+    place.server.before = speak
+    place.look()
+    place.server.before = None
+    place.look()
+    assert len(place.server.raws("INBOX")) == 2
+    assert not place.server.raws("Junk")
+
+
+def test_the_person_speaks_before_anything_is_sent(place, monkeypatch):
+    place.server.deliver(mail(1, 0.99))
+    real = place.filter._judge_one
+
+    def speak(mail, sighting, *more):
+        judged = real(mail, sighting, *more)
+        place.store.add_label(
+            LabelRecord(ME, sighting.identity, Label.HAM, LabelSource.REVIEW, 1.0, place.now)
+        )
+        return judged
+
+    monkeypatch.setattr(place.filter, "_judge_one", speak)
+    (judged,) = place.look()
+    assert not judged.moved
+    assert not [command for command in place.server.commands if command.startswith("MOVE")]
+    assert not place.store.open_moves(ME)
+
+
+def test_go_on_leaves_alone_what_the_person_answered(tmp_path):
+    place = held_by_the_brake(tmp_path)
+    place.server.set_flags(place.server.refs("INBOX")[0], ["\\Answered"])
+    place.now += 10
+    place.filter.release_brake()
+    place.filter.go_on()
+    assert len(place.server.raws("Junk")) == 3
+    assert len(place.server.raws("INBOX")) == 1
+    place.store.close()
