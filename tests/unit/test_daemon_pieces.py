@@ -216,5 +216,5 @@ def test_a_mail_file_that_breaks_the_reader_is_put_aside(running, monkeypatch):
         path.write_bytes(raw)
         os.utime(path, (old, old))
     daemon._teach()
-    wait_for(lambda: daemon.control.labels(), "the label")
+    wait_for(daemon.control.labels, "the label")
     assert not list(daemon._paths.teach_spam.glob("*.eml"))
