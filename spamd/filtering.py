@@ -47,7 +47,7 @@ from spamd.errors import (
     StoreError,
 )
 from spamd.judgement import brake as brakes
-from spamd.judgement.policy import History, decide, match
+from spamd.judgement.policy import History, decide, effective_mode, match
 from spamd.message import vector
 from spamd.message.dense import authentication
 from spamd.message.parsing import ParsedMessage
@@ -66,7 +66,6 @@ BATCH = 20
 RETRY_AFTER = 600.0
 RETRY_FOR = 86400.0
 DEALT_WITH = frozenset({"\\answered", "\\flagged", "\\draft", "\\deleted"})
-NOT_MOVING = frozenset({Mode.LEARNING, Mode.SUGGESTING})
 STAMPS = {Verdict.JUNK: "Junk", Verdict.KEEP: "NonJunk"}
 OPPOSITE = {"Junk": ("NonJunk", "$NotJunk", "NotJunk"), "NonJunk": ("Junk", "$Junk")}
 PERSON = frozenset(
@@ -466,7 +465,13 @@ class Filter:
         label = self._store.label_of(self.account.name, record.identity)
         if label is not None and label.source in PERSON and not label.held:
             return True  # the person said that it is junk
-        return not (self._paused() or self.account.paused or self.account.mode in NOT_MOVING)
+        if self._paused() or self.account.paused:
+            return False
+        judgement = self._store.judgement_of(self.account.name, record.identity)
+        by_list = judgement is not None and judgement.decision.reason == "blocked"
+        if by_list and self.account.mode is None:
+            return True
+        return effective_mode(self.account, self._evidence()) is Mode.FILTERING
 
     def _good(self, record: MoveRecord) -> bool:
         """Has the person said that this mail is good, and not the contrary since?"""

@@ -216,7 +216,9 @@ class JournaledMover:
                 continue
             if given_up is not None:
                 taken_back.append(given_up)
-            if given_up is not None or now >= fresh.until:
+            # What was put back is the person's again: a copy that comes later is one they made on purpose.
+            once = fresh.record.kind is MoveKind.UNDO
+            if given_up is not None or once or now >= fresh.until:
                 self._fresh.remove(fresh)
         return taken_back
 

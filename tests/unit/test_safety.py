@@ -565,3 +565,26 @@ def test_go_on_leaves_alone_what_the_person_answered(tmp_path):
     assert len(place.server.raws("Junk")) == 3
     assert len(place.server.raws("INBOX")) == 1
     place.store.close()
+
+
+def test_a_copy_made_of_a_mail_that_was_put_back_takes_nothing_away(tmp_path):
+    place = Place(tmp_path, server=MemoryServer(folders=FOLDERS, id_kind="guid"))
+    place.look()
+    place.server.deliver(mail(1, 0.99))
+    place.look()
+    place.now += 600
+    place.filter.put_back(place.store.moves(ME)[0])
+    place.server.copy(place.server.refs("INBOX")[0], "Archive")
+    place.filter.reconcile()
+    place.look()
+    assert place.server.raws("INBOX") == [mail(1, 0.99)]
+    assert place.server.raws("Archive") == [mail(1, 0.99)]
+    place.store.close()
+
+
+def test_a_move_is_not_begun_again_when_the_proof_is_gone(place):
+    interrupted(place, after=False)
+    place.evidence = replace(place.evidence, mode=Mode.LEARNING)
+    place.filter.recover()
+    assert place.server.raws("INBOX") == [mail(1, 0.99)]
+    assert not place.store.open_moves(ME)
