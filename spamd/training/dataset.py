@@ -176,13 +176,19 @@ class CopyCounter:
 
 
 def balanced(some: Sequence[Example], *, at_most: float = 4.0) -> list[Example]:
-    """Weights such that both classes pull alike, the rarer one by at most `at_most` times its own."""
+    """Weights such that both classes pull alike, the rarer one by at most `at_most` times its own.
+
+    Nobody's word is never raised: silence about a hundred spam mails must not outweigh fifty that the person dragged away.
+    """
     mass = [sum(e.weight for e in some if e.spam is spam) for spam in (False, True)]
     if not all(mass):
         return list(some)
     target = sum(mass) / 2
     factor = [float(np.clip(target / m, 1 / at_most, at_most)) for m in mass]
-    return [replace(e, weight=e.weight * factor[e.spam]) for e in some]
+    return [
+        replace(e, weight=e.weight * (min(1.0, factor[e.spam]) if e.implicit else factor[e.spam]))
+        for e in some
+    ]
 
 
 def _sample(pool: Sequence[Example], count: int, rng: np.random.Generator) -> list[Example]:

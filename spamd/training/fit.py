@@ -136,6 +136,14 @@ def _fit_sparse(
                 losses = tf.nn.sigmoid_cross_entropy_with_logits(wanted[start:stop], logits)
                 loss = tf.reduce_sum(losses * mass[start:stop]) + 0.5 * L2 * tf.reduce_sum(rows * rows)
             gradient = tape.gradient(loss, rows)
+            # Adagrad divides by what it has seen: a token that only occurs in weak evidence would take whole steps. Such
+            # steps are therefore measured by what a full label would have brought.
+            residual = tf.sigmoid(logits) - wanted[start:stop]
+            whole = tf.math.unsorted_segment_sum(tf.gather(residual, owner) * values, where, tf.size(unique))
+            missing = tf.maximum(tf.square(whole) - tf.square(gradient), 0.0)
+            tf.raw_ops.ResourceScatterAdd(
+                resource=accumulator.handle, indices=unique, updates=missing[:, None]
+            )
             tf.raw_ops.ResourceSparseApplyAdagradV2(
                 var=variable.handle,
                 accum=accumulator.handle,
