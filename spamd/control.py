@@ -73,6 +73,7 @@ from spamd.domain import (
 from spamd.errors import ConfigError, ModelError, NotFound, RequestError, SpamdError
 from spamd.judgement.evidence import upper_bound
 from spamd.store.judgements import DISPLAYS
+from spamd.store.labels import PERSON_SOURCES
 
 if TYPE_CHECKING:
     from spamd.credentials import Secrets
@@ -680,15 +681,21 @@ class Control:
         return tuple(self._store.ledger())
 
     def import_labels(self, records: Sequence[LabelRecord]) -> Imported:
-        """Labels of mail that is known here; others are skipped, since there is nothing to learn from."""
+        """The person's words from elsewhere, with their history: rescued mail stays rescued on a new installation.
+
+        Also of mail that is not known here yet; it counts when the mail is met. Weak evidence stays weak, what was
+        held stays held. Labels of accounts that are not here are skipped.
+        """
         known = {view.account.name for view in self.accounts()}
         added = 0
         for record in records:
-            if record.account not in known or self._store.vector_of(record.account, record.identity) is None:
+            if record.account not in known or not 0 < len(record.identity) <= 1000:
                 continue
             if not 0.0 < record.weight <= 1.0 or not math.isfinite(record.at):
                 continue
-            self._store.add_label(replace(record, id=0, source=LabelSource.IMPORT, held=False))
+            weak = record.source not in PERSON_SOURCES
+            source = record.source if weak else LabelSource.IMPORT
+            self._store.add_label(replace(record, id=0, source=source))
             added += 1
         if added:
             self._engine.rebuild_scores()

@@ -128,7 +128,7 @@ def test_imported_labels_are_checked(world):
     good = world.control.export_labels()[0]
     strange = [
         replace(good, account=AccountName("nobody")),
-        replace(good, identity=Identity("hash:unknown")),
+        replace(good, identity=Identity("")),
         replace(good, weight=-1.0),
         replace(good, weight=1e9),
     ]
@@ -137,6 +137,19 @@ def test_imported_labels_are_checked(world):
     result = world.control.import_labels([replace(good, label=Label.HAM, at=world.now)])
     assert result.added == 1
     assert world.store.label_of(good.account, good.identity).source is LabelSource.IMPORT
+
+
+def test_an_imported_ledger_protects_mail_that_is_not_known_here_yet(world):
+    """A new installation: what the person rescued on the old one is never filed."""
+    good = world.control.export_labels()[0]
+    rescued = replace(
+        good, identity=Identity("guid:elsewhere"), label=Label.HAM, source=LabelSource.DRAG, at=world.now
+    )
+    weak = replace(rescued, identity=Identity("guid:weak"), source=LabelSource.IMPLICIT, weight=0.3)
+    assert world.control.import_labels([rescued, weak]).added == 2
+    assert world.store.rescued(good.account, rescued.identity)
+    assert not world.store.rescued(good.account, weak.identity), "silence is no word of the person"
+    assert world.store.label_of(good.account, weak.identity).source is LabelSource.IMPLICIT
 
 
 def test_settings_are_all_or_nothing(world):
