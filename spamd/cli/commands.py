@@ -77,7 +77,7 @@ ROWS: dict[str, tuple[str, str]] = {
     "restore": ("care", "Bring a backup back."),
     "wipe": ("care", "Wipe what is kept of mail, of an account, or everything."),
     "service": ("program", "Start with the session: install, uninstall, status."),
-    "thunderbird": ("program", "The Thunderbird add-on: install, uninstall, package."),
+    "thunderbird": ("program", "The Thunderbird add-on: install, uninstall, token."),
     "stop": ("program", "Stop the running filter."),
     "completion": ("program", "Print shell completion for bash, zsh or fish."),
 }

@@ -181,9 +181,9 @@ def _service(here: Paths, config: settings.Settings | None) -> Iterator[Finding]
 
 def _tray() -> Iterator[Finding]:
     if importlib.util.find_spec("pystray") is None:
-        yield Finding(
-            "tray", Level.WARN, "The tray icon is not installed.", "pipx inject spamd-desktop pystray pillow"
-        )
+        from spamd.tray.surroundings import INSTALL
+
+        yield Finding("tray", Level.WARN, "The tray icon is not installed.", INSTALL)
     else:
         yield _ok("tray", "The tray icon is installed.")
 

@@ -14,7 +14,12 @@ from spamd.errors import SpamdError
 BACKENDS = ("appindicator", "gtk")
 """Of pystray's Linux backends; xorg is refused, because it never gets a click and has no menu."""
 
-_INSTALL = "Debian, Ubuntu: apt install python3-gi gir1.2-ayatanaappindicator3-0.1; then pipx inject spamd-desktop PyGObject"
+INSTALL = "pipx inject spamd-desktop pystray pillow"
+if sys.platform.startswith("linux"):  # PyGObject is built where it is installed
+    INSTALL = (
+        "Debian, Ubuntu: apt install python3-dev pkg-config libcairo2-dev libgirepository1.0-dev gir1.2-gtk-3.0 "
+        "gir1.2-ayatanaappindicator3-0.1; then: pipx inject spamd-desktop 'PyGObject<3.51' pystray pillow"
+    )
 
 
 class NoTray(SpamdError):
@@ -28,20 +33,18 @@ def backend(environ: Mapping[str, str] = os.environ, platform: str = sys.platfor
     try:
         importlib.import_module("PIL")
     except ImportError:
-        raise NoTray(
-            "The icon's parts are not installed.", "pipx inject spamd-desktop pystray pillow"
-        ) from None
+        raise NoTray("The icon's parts are not installed.", INSTALL) from None
     if not platform.startswith("linux"):
         return _load(None)
     wanted = environ.get("PYSTRAY_BACKEND", "")
     if wanted and wanted not in BACKENDS:
-        raise NoTray(f"The tray backend {wanted!r} gets no clicks.", f"Unset PYSTRAY_BACKEND. {_INSTALL}")
+        raise NoTray(f"The tray backend {wanted!r} gets no clicks.", f"Unset PYSTRAY_BACKEND. {INSTALL}")
     _display()
     for name in (wanted,) if wanted else BACKENDS:
         found = _load(name)
         if found is not None:
             return found
-    raise NoTray("There is no usable tray backend (AppIndicator or GTK).", _INSTALL)
+    raise NoTray("There is no usable tray backend (AppIndicator or GTK).", INSTALL)
 
 
 def _session(environ: Mapping[str, str]) -> None:
@@ -58,7 +61,7 @@ def _display() -> None:
         gi.require_version("Gtk", "3.0")
         gtk = importlib.import_module("gi.repository.Gtk")
     except (ImportError, ValueError) as error:
-        raise NoTray("GTK 3 for Python is not installed.", _INSTALL) from error
+        raise NoTray("GTK 3 for Python is not installed.", INSTALL) from error
     # False, not an exception, for a display that is named but not there.
     if not gtk.init_check(None)[0]:
         raise NoTray("The display cannot be opened.", "Start spamd-tray from a desktop session.")

@@ -37,7 +37,8 @@ def build(control: Control, access: Access, port: int) -> tuple[ASGIApp, api.Str
         if request.url.path.startswith("/api/"):
             told = api.ErrorAnswer(api.ErrorText(str(error.detail), ""))
             return JSONResponse(wire.to_json(told), error.status_code, headers=dict(error.headers or {}))
-        return shown.error(request, error.status_code, str(error.detail), "")
+        title = "There is no such page." if error.status_code == 404 else str(error.detail)
+        return shown.error(request, error.status_code, title, "")
 
     async def spamd_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, SpamdError)

@@ -325,6 +325,7 @@ class Pages:
             since=since,
             model=model,
             account=account,
+            asked="since" in query,
             cards=self._control.models().cards,
             views=self._control.accounts(),
         )
