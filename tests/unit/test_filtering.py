@@ -150,6 +150,33 @@ def test_a_connection_lost_between_recording_and_moving(place):
     assert all(one.moved for one in place.store.judgements(account=ME))
 
 
+def test_many_verdicts_are_written_down_before_anything_else_is_said(tmp_path):
+    """Good mail is recorded in groups: all of a group before the first command that may fail."""
+    place = Place(tmp_path, Account(ME, stamp=True))
+    place.look()
+    for number in range(25):
+        place.server.deliver(mail(number))
+    place.server.deliver(mail(25, 0.99))
+
+    def cut(command):
+        if "STORE" in command:
+            raise ConnectionLost("cut")
+
+    place.server.before = cut
+    with pytest.raises(ConnectionLost):
+        place.look()
+    place.server.before = None
+    assert len(place.store.judgements(account=ME, limit=100)) == 20
+    place.connect()
+    place.filter.recover()
+    place.look()
+    judged = place.store.judgements(account=ME, limit=100)
+    assert len({one.identity for one in judged}) == 26
+    assert [one.moved for one in judged].count(True) == 1
+    assert place.scorer.scored == 26, "what was written down is not judged again"
+    place.store.close()
+
+
 def test_the_answer_of_the_move_is_lost(place):
     place.server.deliver(mail(1, 0.99))
 
