@@ -228,6 +228,13 @@ class Filter:
             entry = match(lists, history.sender, now)
             if entry is not None:
                 self._store.touch_list_entry(entry.value, now)
+        if decision.move and {flag.lower() for flag in mail.arrival.flags} & DEALT_WITH:
+            decision = replace(
+                decision,
+                move=False,
+                reason="dealt-with",
+                explanation=f"{decision.explanation} But you have answered or starred it: it stays.",
+            )
         target = self._target(decision)
         if decision.move and target is None:
             decision = replace(

@@ -289,7 +289,8 @@ class Learner:
         known_ids: set[str] = set()
         for change in changes:
             if change.first_time:
-                limits[change.status.folder] = self._since
+                since = max(self._since, self._store.wiped_at(self.account.name))
+                limits[change.status.folder] = since
             elif change.reset and change.cursor is not None:
                 before = self._store.sightings(
                     self.account.name, change.status.folder, change.cursor.uid_validity

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from spamd.domain import AccountName
 from spamd.errors import RequestError, StoreBusy, StoreFull
 from spamd.store.connection import Clock
 from spamd.store.folders import Folders
@@ -25,6 +26,7 @@ DAY = 86400.0
 TREND_DAYS = 400  # judgements without text and label are kept this long: a year's picture
 _ACCOUNT_TABLES = ("judgement", "vector", "sighting", "cursor", "label", "move", "event", "contact")
 _UNCLEAN = "wiped, not yet cleaned"
+WIPED = "wiped"
 _ALL_TABLES = (*_ACCOUNT_TABLES, "list_entry")
 
 
@@ -146,14 +148,21 @@ class Store(Judgements, Labels, Moves, Folders, Notes):
                     db.execute(f"DELETE FROM {table} WHERE account = ?", (account,))
                 # Notes of one account have its name at the end of their key.
                 db.execute("DELETE FROM state WHERE substr(key, -length(?1) - 1) = ':' || ?1", (account,))
+                _remember_wiping(db, f"{WIPED}:{account}", self.clock())
             elif what == "all":
                 for table in _ALL_TABLES:
                     db.execute(f"DELETE FROM {table}")
                 db.execute("DELETE FROM state WHERE key != 'display'")
+                _remember_wiping(db, WIPED, self.clock())
             else:
                 raise RequestError(f"{what!r} cannot be wiped.", 'Say "display", "account:NAME" or "all".')
             _remember_to_clean(db)
         self.clean()
+
+    def wiped_at(self, account: AccountName) -> float:
+        """When what was known of this account was last wiped; 0 if never."""
+        said = [self.state(WIPED), self.state(f"{WIPED}:{account}")]
+        return max(float(one) if one else 0.0 for one in said)
 
     def clean(self) -> None:
         """Write the file anew without what was deleted. StoreBusy if another program reads old pages."""
@@ -171,6 +180,11 @@ class Store(Judgements, Labels, Moves, Folders, Notes):
                 "Close other programs, then wipe again.",
             )
         self.remove_state(_UNCLEAN)
+
+
+def _remember_wiping(db: sqlite3.Connection, key: str, at: float) -> None:
+    """Without its past, a filter at work would take all mail in the inbox for new."""
+    db.execute("INSERT OR REPLACE INTO state (key, value) VALUES (?, ?)", (key, repr(at)))
 
 
 def _remember_to_clean(db: sqlite3.Connection) -> None:

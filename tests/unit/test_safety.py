@@ -26,6 +26,7 @@ from spamd.judgement import schedule
 from spamd.mailbox.mover import LOCK_KEYWORD
 from spamd.store.database import Store
 from tests.fakes.memory_mailbox import FULL, START, MemoryServer
+from tests.fakes.scripted_scorer import ScriptedScorer
 from tests.unit.test_account_worker import World, wait_for
 from tests.unit.test_filtering import ME, Place, mail
 
@@ -588,3 +589,33 @@ def test_a_move_is_not_begun_again_when_the_proof_is_gone(place):
     place.filter.recover()
     assert place.server.raws("INBOX") == [mail(1, 0.99)]
     assert not place.store.open_moves(ME)
+
+
+# -- without its past
+
+
+@pytest.mark.parametrize("what", ["all", f"account:{ME}"])
+def test_wiping_while_the_filter_runs_makes_no_old_mail_new(place, what):
+    for number in range(3):
+        place.server.deliver(mail(number, 0.99), at=place.now)
+    place.look()
+    place.server.drag(place.server.refs("Junk")[0], "INBOX")
+    place.look()
+    place.now += 86400
+    place.store.wipe(what)
+    assert place.look() == []
+    assert len(place.server.raws("INBOX")) == 1, "what was rescued stays"
+    assert not place.labels()
+    place.scorer = place.filter._scorer = ScriptedScorer()  # what was taught is wiped, too
+    place.server.deliver(mail(9, 0.99), at=place.now + 1)
+    assert [one.moved for one in place.look()] == [True]
+
+
+@pytest.mark.parametrize("flag", ["\\Answered", "\\Flagged"])
+def test_what_the_person_has_dealt_with_is_not_moved(place, flag):
+    """The filter was off, and the person answered on the telephone."""
+    place.server.deliver(mail(1, 0.99), flags=[flag])
+    (judged,) = place.look()
+    assert (judged.decision.verdict, judged.moved) == (Verdict.JUNK, False)
+    assert judged.decision.reason == "dealt-with"
+    assert place.server.raws("INBOX") == [mail(1, 0.99)]
