@@ -22,10 +22,11 @@ from spamd.model.copies import CopyMemory, Match
 from spamd.model.personal import InstantHead, Lesson, UsualMail, sigmoid
 from spamd.model.runtime import Floats, MailVector, Runtime
 
-REMEMBERED_FROM = (
-    0.5  # weight of a label from which copies follow it: the person's own word, not implicit evidence
-)
-COPY_LOGIT = 10.0  # calibrated logit a copy gets at least (or at most, for ham)
+REMEMBERED_FROM = 0.5
+"""weight of a label from which copies follow it: the person's own word, not implicit evidence"""
+COPY_LOGIT = 5.0
+"""Calibrated logit a copy gets at least (or at most, for ham). The verdict asks for the copy itself; further out, one
+copy of the other class would rank above (below) all other mail: at 10, 1-ROCA rose from .018 to .069 %."""
 
 
 class Scorer:
@@ -97,7 +98,7 @@ class Scorer:
         a, b = self._card.calibration
         a = max(a, 1e-3)
         cut = min(max(self._card.junk_threshold, 0.5), 1 - 1e-9)
-        far = math.log(cut / (1 - cut)) + 3
+        far = math.log(cut / (1 - cut)) + 0.3
         if match.label is Label.SPAM:
             return max(logit, (max(COPY_LOGIT, far) - b) / a)
         return min(logit, (-COPY_LOGIT - b) / a)

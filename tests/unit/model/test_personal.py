@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -39,6 +41,27 @@ def test_labels_of_one_class_hardly_move_other_mail(label: Label) -> None:
     moved = np.array([head.logit(vector) for vector in others])
     assert abs(moved.mean()) < 0.5
     assert np.abs(moved).max() < 1.0
+
+
+def test_where_all_mail_is_labelled_the_rare_class_is_enough() -> None:
+    """The guard goes: what the labels have in common is learned, though nearly all of them are spam."""
+    rng = np.random.default_rng(12)
+    told, partly = InstantHead(), InstantHead()
+
+    def alike() -> StoredVector:  # a third of all mail has each of these buckets
+        ids = np.sort(rng.choice(600, 200, replace=False)).astype(np.int32)
+        return dataclasses.replace(stored(rng), personal_ids=ids)
+
+    for number in range(60):
+        vector = alike()
+        told.see(vector)
+        for _ in range(4):
+            partly.see(vector)
+        for head in (told, partly):
+            head.teach(lesson(number, vector, Label.HAM if number in (7, 20) else Label.SPAM))
+    other = alike()
+    assert abs(partly.logit(other)) < 0.2
+    assert told.logit(other) > 1.0
 
 
 def test_a_light_label_moves_less() -> None:
