@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
 SecretsOf = Secrets | Callable[[Account], Secrets]
 
+_one_importer = threading.Lock()
+"""The work and the watch of an account begin at once: two threads that import imapclient by different doors meet it half
+imported (Python breaks the deadlock of their import locks by an ImportError)."""
+
 
 class Opening:
     """Opens mailboxes. Thread-safe; what it opens is not."""
@@ -56,17 +60,19 @@ class Opening:
         """A connection, signed in."""
         if account.kind is not SourceKind.IMAP:
             return _local_session(account, self._paths.state)
-        from spamd.mailbox.session import open_session
+        with _one_importer:
+            from spamd.mailbox.session import open_session
 
         return open_session(account, self._credential(account))
 
     def mover(self, session: MailSession, account: Account) -> Mover:
         """The mover for a session of this account. Takes the lease: ServerBusy if another daemon has it."""
-        from spamd.mailbox import lease
-        from spamd.mailbox.move_commands import ImapCommands
-        from spamd.mailbox.mover import JournaledMover
-        from spamd.mailbox.session import ImapSession
-        from spamd.maildir.local import LocalSession
+        with _one_importer:
+            from spamd.mailbox import lease
+            from spamd.mailbox.move_commands import ImapCommands
+            from spamd.mailbox.mover import JournaledMover
+            from spamd.mailbox.session import ImapSession
+            from spamd.maildir.local import LocalSession
 
         if self._journal is None:
             raise ConfigError("Without a journal nothing is moved.")
@@ -85,7 +91,8 @@ class Opening:
         """A connection of its own that tells when the folder changes."""
         if account.kind is not SourceKind.IMAP:
             return _local_watch(account, self._paths.state, folder)
-        from spamd.mailbox.idle import open_watch
+        with _one_importer:
+            from spamd.mailbox.idle import open_watch
 
         return open_watch(account, self._credential(account), folder)
 
@@ -109,7 +116,8 @@ class Opening:
 
     def _tokens_of(self, account: Account) -> Tokens:
         """One object per account, so that its connections share one access token."""
-        from spamd.mailbox.oauth import Tokens, provider_of
+        with _one_importer:
+            from spamd.mailbox.oauth import Tokens, provider_of
 
         provider = provider_of(account, _providers(self._paths))
         with self._lock:
