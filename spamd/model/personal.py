@@ -40,6 +40,7 @@ ALL_LABELLED = (0.5, 0.9)  # labels against mails seen, from which the guard beg
 LABELLED_AT = (20.0, 40.0)  # and this weight of labels, with ALL_LABELLED_RARER of the rarer class
 ALL_LABELLED_RARER = 1.0
 BALANCED_AT = 8.0  # weight of the rarer class's labels from which the offset is gone
+ONE_SIDED = 10.0  # labels of one class alone beyond this weight: all of them together count no more
 OFFSET = 0.5  # share of what the usual mail gets that is taken off: with all of it, unrelated mail moves the other way
 CAPACITY = 5000  # lessons kept; the oldest go first
 USUAL_SPAN = 500  # mails over which the usual mail is averaged
@@ -177,7 +178,9 @@ class InstantHead:
         ids = vector.personal_ids
         if not self._lessons or not len(ids):
             return 0.0
-        return self._raw(ids) - OFFSET * self._guard() * self._offset
+        guard = self._guard()
+        heard = 1 - guard * (1 - min(1.0, ONE_SIDED / max(1.0, sum(self._mass.values()))))
+        return heard * (self._raw(ids) - OFFSET * guard * self._offset)
 
     def _raw(self, ids: Ints) -> float:
         """What the weights say of these ids; remembered, since a mail is scored and then seen."""
