@@ -45,7 +45,7 @@ def examine(
     return Night(
         held=scored([e.vector for e in mixture.held], [e.spam for e in mixture.held]),
         rescued=scored([e.vector for e in mixture.rescued], [e.spam for e in mixture.rescued]),
-        pinned=scored(reference.vectors, reference.spam.tolist()),
+        pinned=scored(reference.vectors[1::2], reference.spam[1::2].tolist()),  # the others are rehearsed
         kept_before=old.score_logits(kept)[1].astype(np.float64),
         kept_after=new.score_logits(kept)[1].astype(np.float64),
         threshold=threshold,

@@ -12,7 +12,6 @@ import pytest
 from spamd import nightly
 from spamd import paths as places
 from spamd.domain import AccountName, Identity, Label, LabelRecord, LabelSource
-from spamd.errors import TrainingError
 from spamd.message.vector import pack, vectorise
 from spamd.model.bundle import Bundles
 from spamd.model.scoring import Scorer
@@ -210,5 +209,13 @@ def test_the_trainer_says_what_is_wrong_with_the_store(mailbox: Home) -> None:
     mailbox.paths.database.write_bytes(b"not a database" * 100)
     for beside in mailbox.paths.database.parent.glob("*-wal"):
         beside.unlink()
-    with pytest.raises(TrainingError):
-        mailbox.night._night(mailbox.paths.cache / "night", from_scratch=False, tell=lambda *_: None)
+    folder = mailbox.paths.cache / "night"
+    folder.mkdir(parents=True, exist_ok=True)
+    arguments = ["--database", mailbox.paths.database, "--parent", mailbox.night._bundles.current().folder]
+    outcome = mailbox.night._train(
+        [str(one) for one in [*arguments, "--out", folder / "new"]], lambda *_: None
+    )
+    assert outcome.code == 4
+    assert outcome.result["status"] == "impossible"
+    assert outcome.result["reason"] and outcome.result["hint"]
+    assert not (folder / "new" / "card.json").exists()
