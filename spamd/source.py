@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from spamd.domain import (
     Arrival,
@@ -43,6 +43,7 @@ class Abilities:
     server_ids: bool  # X-GM-MSGID or X-GUID: one id, one mail (an EMAILID names the content)
     keywords: bool  # PERMANENTFLAGS \\*
     quirk: str  # row of mailbox/quirks.py: "dovecot", "gmail", ...
+    labels: bool = False  # Gmail's: the session implements LabelSession
 
 
 class MailSession(Protocol):
@@ -107,6 +108,31 @@ class MailSession(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class LabelSession(Protocol):
+    """What a MailSession can do besides where `Abilities.labels` is true (Gmail).
+
+    A label is a mark that the person sees and can take off; the mail stays where it is and as unread as it was. Giving
+    one tells Google nothing, while a move to Spam reports the sender. A folder's name is the name of its label.
+    """
+
+    def add_label(self, ref: MessageRef, label: FolderName) -> bool:
+        """Put a label on a mail; Gmail makes a label that is new. False: the mail is not there (or not there any more)."""
+        ...
+
+    def remove_label(self, ref: MessageRef, label: FolderName) -> bool:
+        """Take it off. False: the mail is not there."""
+        ...
+
+    def labels(self, refs: Sequence[MessageRef]) -> dict[MessageRef, frozenset[FolderName]]:
+        """The labels of each that is still there, without that of its own folder. System ones begin with a backslash."""
+        ...
+
+    def labelled(self, folder: FolderName, label: FolderName) -> Sequence[Uid]:
+        """The mails of a folder that carry a label, ascending."""
+        ...
 
 
 class FolderWatch(Protocol):

@@ -36,10 +36,10 @@ from spamd.errors import (
     ServerBusy,
 )
 from spamd.mailbox import folders as names
-from spamd.mailbox.border import refused
+from spamd.mailbox.border import border, refused
 from spamd.mailbox.connection import Connection, Credential, Selected, connect
 from spamd.mailbox.folders import INBOX, Listed, Namespaces
-from spamd.mailbox.protocol import Reply, Response, number_set, parse_values, quote
+from spamd.mailbox.protocol import Reply, Response, fetch_attributes, number_set, parse_values, quote
 from spamd.source import Abilities, Folder
 
 BATCH = 200  # mails per FETCH
@@ -103,6 +103,7 @@ class ImapSession:
             server_ids=item is not None and not item.of_content,
             keywords=quirk.keywords if self._keywords is None else self._keywords,
             quirk=quirk.name,
+            labels=connection.has("X-GM-EXT-1"),
         )
 
     def _id_item(self) -> IdItem | None:
@@ -528,6 +529,63 @@ class ImapSession:
             self.connection.store([ref.uid], b"-FLAGS", list(remove))
         return True
 
+    # -- labels (Gmail's X-GM-EXT-1); implements spamd.source.LabelSession
+
+    def add_label(self, ref: MessageRef, label: FolderName) -> bool:
+        return self._change_label(ref, b"+X-GM-LABELS", label)
+
+    def remove_label(self, ref: MessageRef, label: FolderName) -> bool:
+        return self._change_label(ref, b"-X-GM-LABELS", label)
+
+    def _change_label(self, ref: MessageRef, change: bytes, label: FolderName) -> bool:
+        """Only the tagged answer may not be believed: a UID that is gone gets an OK, too. The echo is the proof."""
+        self._need_labels()
+        selected = self.select(ref.folder, writable=True)
+        if selected.read_only or selected.uid_validity != ref.uid_validity:
+            return False
+        reply = self.connection.command(
+            "UID STORE", number_set([ref.uid]), change, b"(" + self._label(label) + b")", what=label
+        )
+        for response in reply.named(b"FETCH"):
+            with border(self.connection.host, self.connection.port):
+                attributes = fetch_attributes(response)
+            if attributes and attributes[b"UID"] == ref.uid:
+                return True
+        return ref in self.labels([ref])
+
+    def labels(self, refs: Sequence[MessageRef]) -> dict[MessageRef, frozenset[FolderName]]:
+        self._need_labels()
+        by_folder: dict[FolderName, list[MessageRef]] = {}
+        for ref in refs:
+            by_folder.setdefault(ref.folder, []).append(ref)
+        out: dict[MessageRef, frozenset[FolderName]] = {}
+        for folder, wanted in by_folder.items():
+            selected = self._refreshed(folder)
+            validity = UidValidity(selected.uid_validity)
+            for batch in _batches(self._valid(wanted, folder, selected)):
+                rows = self._fetch_rows(folder, validity, number_set(batch), [b"X-GM-LABELS"])
+                for uid, row in rows.items():
+                    found = row.get(b"X-GM-LABELS")
+                    if isinstance(found, tuple):
+                        words = frozenset(_label_name(_as_bytes(word)) for word in found)
+                        out[MessageRef(folder, validity, Uid(uid))] = words
+        return out
+
+    def labelled(self, folder: FolderName, label: FolderName) -> Sequence[Uid]:
+        self._need_labels()
+        self._refreshed(folder)
+        return [Uid(uid) for uid in self.connection.search(b"X-GM-LABELS", self._label(label))]
+
+    def _label(self, label: FolderName) -> bytes:
+        """As an argument. System labels (a backslash in front) are atoms, ours are the names of their folders."""
+        if str(label).startswith("\\"):
+            return str(label).encode("ascii")
+        return quote(self._raw.get(label) or names.encode(label))
+
+    def _need_labels(self) -> None:
+        if not self.connection.has("X-GM-EXT-1"):
+            raise FolderRefused(f"{self.connection.host} has no labels.")
+
     def headers(self, folder: FolderName, uids: Sequence[Uid], names: Sequence[str]) -> dict[Uid, bytes]:
         selected = self._refreshed(folder)
         fields = b" ".join(name.upper().encode("ascii") for name in names)
@@ -598,6 +656,15 @@ def _flags(value: Any) -> frozenset[str]:
     if not isinstance(value, tuple):
         return frozenset()
     return frozenset(_as_bytes(flag).decode("utf-8", "replace") for flag in value)
+
+
+def _label_name(raw: bytes) -> FolderName:
+    """Gmail writes system labels with a backslash, and doubles it inside quotes."""
+    return (
+        FolderName("\\" + raw.lstrip(b"\\").decode("utf-8", "replace"))
+        if raw[:1] == b"\\"
+        else names.decode(raw)
+    )
 
 
 def _as_bytes(value: object) -> bytes:

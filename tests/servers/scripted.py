@@ -51,15 +51,15 @@ def sign_in(capabilities: str = "IMAP4rev1 IDLE", *, login: str = "OK welcome") 
     ]
 
 
-def opened(exists: int = 3, *, validity: int = 7, next_uid: int = 4) -> list[Step]:
+def opened(exists: int = 3, *, validity: int = 7, next_uid: int = 4, writable: bool = False) -> list[Step]:
     """EXAMINE or SELECT of a folder."""
     return answer(
-        "EXAMINE|SELECT",
+        "SELECT" if writable else "EXAMINE|SELECT",
         f"* {exists} EXISTS",
         f"* OK [UIDVALIDITY {validity}] ok",
         f"* OK [UIDNEXT {next_uid}] ok",
         "* OK [PERMANENTFLAGS (\\Seen \\*)] ok",
-        status="OK [READ-ONLY] done",
+        status="OK [READ-WRITE] done" if writable else "OK [READ-ONLY] done",
     )
 
 
