@@ -243,6 +243,37 @@ class Trends:
 
 
 @dataclass(frozen=True, slots=True)
+class ShadowMail:
+    """A mail that would have been moved, or should have been."""
+
+    judgement: Judgement
+    probability: float  # before anything was learned from this mail
+    outcome: str  # "right", "wrong", "open" (no word of the person on it) or "missed" (it would have stayed)
+
+
+@dataclass(frozen=True, slots=True)
+class Shadow:
+    """What would have been moved on one account, had it been filtering, against what the person said of it."""
+
+    account: AccountName
+    mode: Mode  # in force
+    since: float
+    judged: int  # mails that came since then
+    threshold: float  # probability
+    proven: bool  # the threshold is that of the evidence; False: the shipped model's own
+    right: int
+    wrong: int
+    open: int
+    missed: int
+    mails: tuple[ShadowMail, ...]  # wrong first, then missed, open, right; the newest first, 100 at most
+    text: str  # the figures in a sentence
+
+    @property
+    def would_move(self) -> int:
+        return self.right + self.wrong + self.open
+
+
+@dataclass(frozen=True, slots=True)
 class Models:
     current: ModelCard | None
     cards: tuple[ModelCard, ...]  # newest first; the shipped one last

@@ -26,6 +26,7 @@ from spamd.answers import (
     ReviewItem,
     ServerGuess,
     SettingView,
+    Shadow,
     SignIn,
     SimilarMail,
     Status,
@@ -304,6 +305,9 @@ class Client:
 
     def trends(self, days: int = 30) -> Trends:
         return self._get(Trends, "/trends", {"days": days}, slow=True)
+
+    def shadow(self, days: int = 7, account: str | None = None) -> tuple[Shadow, ...]:
+        return self._get(tuple[Shadow, ...], "/shadow", {"days": days, "account": account}, slow=True)
 
     def models(self) -> Models:
         return self._get(Models, "/models")

@@ -44,6 +44,8 @@ from spamd.answers import (
     ReviewItem,
     ServerGuess,
     SettingView,
+    Shadow,
+    ShadowMail,
     SignIn,
     SimilarMail,
     Status,
@@ -71,6 +73,7 @@ from spamd.domain import (
     Verdict,
 )
 from spamd.errors import ConfigError, ModelError, NotFound, RequestError, SpamdError
+from spamd.judgement import shadow
 from spamd.judgement.evidence import upper_bound
 from spamd.store.judgements import DISPLAYS
 from spamd.store.labels import PERSON_SOURCES
@@ -91,6 +94,7 @@ REVIEW_WINDOW = 30 * DAY  # older doubt is not asked about any more
 RAW_SHOWN = 65536  # bytes of a mail shown as text
 MAX_PAGE = 200
 MAX_UNDO_SHOWN = 200
+SHADOW_SHOWN = 100
 CALIBRATION_EDGES = (0.0, 0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98, 1.0)
 NEAR = 0.25  # share of words two mails have in common, from which they are called similar
 
@@ -810,6 +814,50 @@ class Control:
             upper=upper_bound(buried, total) if total else None,
         )
 
+    def shadow(self, days: int = 7, account: str | None = None) -> tuple[Shadow, ...]:
+        """Per account: what would have been moved in the last days at the threshold that would hold now, and what
+        the person said of it.
+        """
+        days = max(1, min(days, 90))
+        views = [self.account(account)] if account else self.accounts()
+        return tuple(
+            self._remember(f"shadow {view.account.name} {days}", 5.0, partial(self._shadow, view, days))
+            for view in views
+        )
+
+    def _shadow(self, view: AccountView, days: int) -> Shadow:
+        since = self._clock() - days * DAY
+        evidence = view.state.evidence
+        proven = evidence is not None and evidence.junk_threshold is not None
+        threshold = (
+            evidence.junk_threshold
+            if evidence is not None and evidence.junk_threshold is not None
+            else self._scorer.card.junk_threshold
+        )
+        found: dict[str, list[ShadowMail]] = {outcome: [] for outcome in ("wrong", "missed", "open", "right")}
+        counts, judged = Counter[str](), 0
+        for mail, first in self._store.first_scores(view.account.name, since):
+            judged += 1
+            outcome = shadow.outcome(mail, first, threshold)
+            if outcome is not None:
+                counts[outcome] += 1
+                if len(found[outcome]) < SHADOW_SHOWN:
+                    found[outcome].append(ShadowMail(mail, first, outcome))
+        return Shadow(
+            account=view.account.name,
+            mode=view.state.mode,
+            since=since,
+            judged=judged,
+            threshold=threshold,
+            proven=proven,
+            right=counts["right"],
+            wrong=counts["wrong"],
+            open=counts["open"],
+            missed=counts["missed"],
+            mails=tuple(itertools.chain(*found.values()))[:SHADOW_SHOWN],
+            text=_shadow_text(counts, judged, days, view.state.mode),
+        )
+
     def _calibration(self) -> tuple[CalibrationBin, ...]:
         """Mail by the probability it was given before it was learned, and how much of it was spam."""
         counts, spams = Counter[int](), Counter[int]()
@@ -1187,6 +1235,25 @@ def list_value(text: str) -> str:
             f"{_short(text)!r} is neither an address nor a domain.", 'Such as "a@b.example" or "b.example".'
         )
     return value
+
+
+def _shadow_text(counts: Mapping[str, int], judged: int, days: int, mode: Mode) -> str:
+    """ "This week, had it been filtering, 12 of 140 mails would have been moved: 9 right, 1 wrong, 2 without ..."."""
+    span = "This week" if days == 7 else f"In the last {days} days" if days > 1 else "Today"
+    if not judged:
+        return f"{span} no mail was judged."
+    moved = counts["right"] + counts["wrong"] + counts["open"]
+    were = "was" if moved == 1 else "were"
+    what = f"{were} or would be moved" if mode is Mode.FILTERING else "would have been moved"
+    text = f"{span} {moved} of {judged} {'mail' if judged == 1 else 'mails'} {what}"
+    if moved:
+        parts = [f"{counts['right']} right", f"{counts['wrong']} wrong"]
+        if counts["open"]:
+            parts.append(f"{counts['open']} without your word")
+        text += f": {', '.join(parts)}"
+    if counts["missed"]:
+        text += f". Of what you called junk, {counts['missed']} would have stayed"
+    return text + "."
 
 
 def _midnight(now: float) -> float:

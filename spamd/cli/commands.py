@@ -55,6 +55,7 @@ ROWS: dict[str, tuple[str, str]] = {
     "setup": ("setup", "Set up: find your mail server, sign in, learn from your folders, start by itself."),
     "run": ("program", "Run the filter in the foreground."),
     "status": ("daily", "How things are: accounts, today's mail, what waits for you."),
+    "shadow": ("daily", "What would have been moved this week, right and wrong."),
     "open": ("daily", "Open the page in your browser."),
     "recent": ("daily", "The latest verdicts."),
     "review": ("daily", "Answer for doubtful mail, one by one."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import webbrowser
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ from spamd.cli.output import (
     when,
     yes_option,
 )
-from spamd.domain import Judgement, Label, Verdict
+from spamd.domain import AccountName, Judgement, Label, Mode, Verdict
 from spamd.errors import NotRunning, RequestError
 
 if TYPE_CHECKING:
@@ -49,19 +50,24 @@ def status(as_json: bool) -> None:
     try:
         with connect() as client:
             found = client.status()
+            waiting = any(view.state.mode is not Mode.FILTERING for view in found.accounts)
+            told = {one.account: one.text for one in client.shadow()} if waiting and not as_json else {}
     except NotRunning as exc:
         settings.load(paths.find().config_file)  # broken settings are the reason: ConfigError says where
         raise NotRunning(exc.title, f"{exc.hint} If it does not start, `spamdctl doctor` says why.") from None
     if as_json:
         print_json(found)
     else:
-        _tell_status(found)
+        _tell_status(found, told)
 
 
-def _tell_status(found: Status) -> None:
+def _tell_status(found: Status, shadows: Mapping[AccountName, str]) -> None:
+    """shadows: of accounts that do not filter yet, what would have been moved."""
     click.echo(plain(found.headline))
     for view in found.accounts:
         click.echo(f"  {view.account.name}: {plain(view.headline)}")
+        if view.state.mode is not Mode.FILTERING and view.account.name in shadows:
+            click.echo(f"    {plain(shadows[view.account.name])}")
         if view.state.detail and view.state.detail not in view.headline:
             click.echo(f"    {plain(view.state.detail)}")
     today = found.today
@@ -87,6 +93,43 @@ def open_() -> None:
         address = client.open_url()
     if not webbrowser.open(address):
         click.echo(f"Open this in your browser within a minute: {address}")
+
+
+@click.command()
+@click.option("--account", default=None, help="Only this account.")
+@click.option("--days", default=7, show_default=True, type=click.IntRange(1, 90))
+@json_option
+def shadow(account: str | None, days: int, as_json: bool) -> None:
+    """What would have been moved, had it been filtering: right, wrong, and without your word."""
+    with connect() as client:
+        found = client.shadow(days, account)
+    if as_json:
+        print_json(list(found))
+        return
+    for one in found:
+        click.echo(f"{one.account}: {plain(one.text)}")
+        source = (
+            "by the evidence on your mail" if one.proven else "the shipped model's; yours is not proven yet"
+        )
+        click.echo(f"  Threshold {percent(one.threshold)} ({source}).")
+    table(
+        ("no", "when", "would be", "score", "you", "account", "from", "subject"),
+        [
+            (
+                row.judgement.id,
+                when(row.judgement.at),
+                "left" if row.outcome == "missed" else "moved",
+                f"{row.probability:.3f}",
+                {"right": "junk", "missed": "junk", "wrong": "good", "open": ""}[row.outcome],
+                one.account,
+                row.judgement.sender[:SENDER_WIDTH],
+                row.judgement.subject,
+            )
+            for one in found
+            for row in one.mails
+        ],
+        empty="Nothing would have been moved.",
+    )
 
 
 def _rows(found: tuple[Judgement, ...]) -> list[tuple[object, ...]]:

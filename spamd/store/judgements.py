@@ -188,6 +188,16 @@ class Judgements(Connections):
         )
         return [(row[0], Label(row[1]), row[2], row[3]) for row in rows]
 
+    def first_scores(self, account: AccountName, since: float) -> Iterator[tuple[Judgement, float]]:
+        """Each mail that arrived since then, newest first, with its probability before it was learned."""
+        with self._read() as db:
+            for row in db.execute(
+                "SELECT * FROM judgement WHERE account = ? AND first_at >= ? AND reason != 'before'"
+                " ORDER BY first_at DESC, id DESC",
+                (account, since),
+            ):
+                yield _judgement(row), float(row["first_probability"])
+
     def labelled_judgements(self) -> Iterator[Judgement]:
         """Of every labelled mail its first score, without text: evidence, for a backup."""
         with self._read() as db:

@@ -35,6 +35,7 @@ from spamd.answers import (
     ReviewItem,
     ServerGuess,
     SettingView,
+    Shadow,
     SignIn,
     SimilarMail,
     Status,
@@ -100,6 +101,12 @@ class LimitQuery:
 @dataclass(frozen=True, slots=True)
 class DaysQuery:
     days: int = 30
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowQuery:
+    days: int = 7
+    account: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -398,6 +405,14 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         "GET", "/trends", "Figures over time", Trends, lambda c, r: c.trends(r.query.days), query=DaysQuery
+    ),
+    Route(
+        "GET",
+        "/shadow",
+        "What would have been moved, right and wrong",
+        tuple[Shadow, ...],
+        lambda c, r: c.shadow(r.query.days, r.query.account),
+        query=ShadowQuery,
     ),
     Route("GET", "/models", "Models on disk and in use", Models, lambda c, r: c.models()),
     Route(

@@ -196,7 +196,15 @@ class Pages:
             before_id=_whole(request.query_params.get("before")),
             limit=40,
         )
-        return self._page(request, "today.html", status=status, mails=mails, show=show, page_size=40)
+        waiting = {view.account.name for view in status.accounts if view.state.mode is not Mode.FILTERING}
+        shadows = (
+            [one for one in self._control.shadow() if one.account in waiting and one.judged]
+            if waiting
+            else []
+        )
+        return self._page(
+            request, "today.html", status=status, mails=mails, show=show, page_size=40, shadows=shadows
+        )
 
     def review(self, request: Request) -> Response:
         items = self._control.review(30)
@@ -282,7 +290,13 @@ class Pages:
         progress = [one for one in self._control.progress() if one.account == view.account.name]
         check = self._checks.pop(self._session(request), None)
         return self._page(
-            request, "account.html", view=view, progress=progress, check=check, modes=list(Mode)
+            request,
+            "account.html",
+            view=view,
+            progress=progress,
+            check=check,
+            modes=list(Mode),
+            shadow=self._control.shadow(account=view.account.name)[0],
         )
 
     def setup(self, request: Request) -> Response:

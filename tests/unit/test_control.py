@@ -272,3 +272,45 @@ def test_many_threads_ask_at_once(world):
     for thread in threads:
         thread.join(120)
     assert trouble == []
+
+
+def test_the_shadow_table_is_what_the_ledger_says(world):
+    """Counted by hand: each mail of the week at its first score, against the person's word."""
+    (shadow,) = world.control.shadow(account=WORK)
+    since = world.now - 7 * 86400.0
+    week = [one for one in world.store.judgements(account=WORK, limit=500) if one.at >= shadow.since]
+    assert abs(shadow.since - since) < 60 and shadow.judged == len(week) > 0
+    high = [one for one in week if one.score.probability >= shadow.threshold]
+    assert shadow.threshold == world.scorer.card.junk_threshold and not shadow.proven
+    assert shadow.would_move == len(high)
+    assert shadow.right == sum(one.label is Label.SPAM for one in high)
+    assert shadow.wrong == sum(one.label is Label.HAM for one in high)
+    assert shadow.missed == sum(one.label is Label.SPAM for one in week if one not in high)
+
+    low = next(one for one in week if one.score.probability < shadow.threshold and one.label is None)
+    top = world.add(900, ("shop@buy.example", "Order", "x"), Verdict.UNSURE, 0.9999, world.now - 60, WORK)
+    world.say(low, Label.SPAM, LabelSource.DRAG, world.now)
+    world.say(top, Label.HAM, LabelSource.REVIEW, world.now)
+    world.control._forget_kept()
+    (after,) = world.control.shadow(account=WORK)
+    assert (after.wrong, after.missed) == (shadow.wrong + 1, shadow.missed + 1)
+    assert [one.outcome for one in after.mails][:1] == ["wrong"]
+    assert after.mails[0].judgement.id == top.id
+    assert f"{after.wrong} wrong" in after.text and f"{after.missed} would have stayed" in after.text
+
+
+def test_what_is_scored_again_keeps_its_first_score_in_the_shadow_table(world):
+    mail = world.add(901, ("shop@buy.example", "Order", "x"), Verdict.UNSURE, 0.9999, world.now - 60, WORK)
+    before = world.control.shadow(account=WORK)[0].would_move
+    learned = replace(mail, id=0, score=replace(mail.score, probability=0.001))
+    world.store.record_judgement(learned, vector=None)
+    world.control._forget_kept()
+    assert world.store.judgement(mail.id).score.probability == 0.001
+    assert world.control.shadow(account=WORK)[0].would_move == before
+
+
+def test_the_evidence_s_own_threshold_is_the_shadow_s(world):
+    found = {one.account: one for one in world.control.shadow(30)}
+    assert found[HOME].threshold == 0.982 and found[HOME].proven
+    assert found[HOME].wrong >= 1, "the mail that was put back"
+    assert "were or would be moved" in found[HOME].text  # this account filters

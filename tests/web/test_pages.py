@@ -8,7 +8,7 @@ from spamd.answers import AccountCheck, ServerGuess
 from spamd.domain import Account, AccountName, AuthMethod
 from spamd.errors import StoreBusy
 from tests.web.conftest import signed_in
-from tests.web.world import World
+from tests.web.world import HOME, WORK, World
 
 
 def post(client, world: World, path: str, **fields: str):
@@ -197,3 +197,14 @@ def test_a_fault_is_logged_without_its_words(world, monkeypatch, caplog):
         answer = client.get("/lists")
     assert answer.status_code == 500 and "private" not in answer.text
     assert "ValueError" in caplog.text and "private" not in caplog.text
+
+
+def test_the_shadow_table_of_an_account_that_does_not_filter_yet(world):
+    shadow = next(one for one in world.control.shadow() if one.account == WORK)
+    assert shadow.judged and shadow.would_move
+    with signed_in(world) as client:
+        page = client.get(f"/accounts/{WORK}").text
+        assert "What would have been moved" in page and shadow.text in page
+        assert f"/why/{shadow.mails[0].judgement.id}" in page
+        assert shadow.text in client.get("/").text
+        assert "What would have been moved" not in client.get(f"/accounts/{HOME}").text
