@@ -66,14 +66,6 @@ def _quiet_hours(value: str) -> str | None:
     return 'must be two times of day such as "22:00-07:00", or ""'
 
 
-def _language(value: str) -> str | None:
-    return (
-        None
-        if re.fullmatch(r"([a-zA-Z]{2,3}([_-][a-zA-Z0-9]{2,8})*)?", value)
-        else 'must be such as "en" or "pt-BR"'
-    )
-
-
 def _no_line_break(value: str) -> str | None:
     return "must be one line" if any(ord(one) < 32 or ord(one) == 127 for one in value) else None
 
@@ -144,9 +136,6 @@ class Settings:
     quiet_hours: str = field(
         default="",
         metadata=about('No notices between these times, such as "22:00-07:00".', check=_quiet_hours),
-    )
-    language: str = field(
-        default="", metadata=about('Language of the program; "" takes the system\'s.', check=_language)
     )
     look_up_servers: bool = field(
         default=False,
@@ -228,6 +217,9 @@ ACCOUNT_OPTIONS: tuple[Option, ...] = (
     ),
     _account_option("paused", bool, "Leave this account alone."),
 )
+
+_GONE = {"language": "is no longer a setting: the program speaks English"}
+"""Settings of earlier versions: a file that still has one is read, with a warning; `None` takes it out."""
 
 _BY_NAME = {option.name: option for option in OPTIONS}
 _ACCOUNT_BY_NAME = {option.name: option for option in ACCOUNT_OPTIONS}
@@ -363,6 +355,8 @@ def _shown(value: object) -> str:
 
 
 def _unknown(key: str, known: list[str], where: str) -> str:
+    if not where and key in _GONE:
+        return f"{key!r} {_GONE[key]}. Take it out: spamdctl settings unset {key}"
     near = difflib.get_close_matches(key, known, 1)
     place = f"{where}.{key}" if where else key
     return f"At {place!r}: there is no such setting." + (f" Did you mean {near[0]!r}?" if near else "")
@@ -378,6 +372,8 @@ def save(path: Path, changes: Mapping[str, object]) -> Settings:
     """
     for name, value in changes.items():
         option = _BY_NAME.get(name)
+        if option is None and value is None and name in _GONE:
+            continue
         if option is None:
             raise ConfigError(_unknown(name, list(_BY_NAME), ""))
         if value is not None:

@@ -6,13 +6,23 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
+
+STOPPED = 130  # as shells count: 128 + SIGINT
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of `spamdctl` and `python -m spamd`."""
-    raise SystemExit(run(arguments))
+    try:
+        code = run(arguments)
+    except KeyboardInterrupt:  # pressed again while the first press was being answered
+        code = STOPPED
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # nor may a further press spoil the way out
+    if code == STOPPED:
+        print("\nStopped. Nothing was left half done.", file=sys.stderr)
+    raise SystemExit(code)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -36,8 +46,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         exc.show()
         return exc.exit_code
     except (KeyboardInterrupt, click.Abort):
-        print("\nStopped. Nothing was left half done.", file=sys.stderr)
-        return 130
+        return STOPPED
     except BrokenPipeError:
         # The reader (head, less) went away: not an error of ours, and nothing more can be said.
         sys.stderr.close()

@@ -128,8 +128,8 @@ class Terminal:
     def say(self, line: str = "") -> None:
         os.write(self._master, f"{line}\n".encode())
 
-    def break_off(self) -> int:
-        """Ctrl-C; the exit code.
+    def break_off(self, *, impatient: bool = False) -> int:
+        """Ctrl-C; the exit code. impatient: pressed again and again until it ends.
 
         Pressed again where it fell between a question and its waiting for the answer (Python then waits for a
         key before it looks), as a person would.
@@ -138,9 +138,9 @@ class Terminal:
         while time.monotonic() < deadline:
             with contextlib.suppress(OSError):
                 os.write(self._master, b"\x03")
-            again = time.monotonic() + 5
+            again = time.monotonic() + (0.01 if impatient else 5)
             while time.monotonic() < again:
-                if not self._read(0.5):
+                if not self._read(0.01 if impatient else 0.5):
                     return self.process.wait(PATIENCE)
         raise AssertionError(f"Ctrl-C does not end it:\n{self.text}")
 

@@ -208,11 +208,13 @@ def test_review(program: Program) -> None:
         assert terminal.end() == 0
     left = program("review", "--json").json
     assert len(left) < len(rows)
-    with program.terminal("review") as terminal:
-        terminal.expect("[j]unk [g]ood [s]kip")
-        assert terminal.break_off() == 130
-        assert "Stopped." in terminal.text
-        assert "Aborted" not in terminal.text
+    for impatient in (False, True):
+        with program.terminal("review") as terminal:
+            terminal.expect("[j]unk [g]ood [s]kip")
+            assert terminal.break_off(impatient=impatient) == 130
+            assert terminal.text.count("Stopped.") == 1
+            assert "Aborted" not in terminal.text
+            assert "Traceback" not in terminal.text
     assert program("account", "remove", "asking", "--yes").code == 0
 
 
