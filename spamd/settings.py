@@ -164,6 +164,15 @@ class Settings:
     def account(self, name: str) -> Account | None:
         return next((one for one in self.accounts if one.name == name), None)
 
+    def same_mailbox(self, account: Account) -> Account | None:
+        """An account here that is this mailbox already: two would take each other's moves for the person's."""
+        wanted = _mailbox(account)
+        return next((one for one in self.accounts if wanted[0] and _mailbox(one) == wanted), None)
+
+
+def _mailbox(account: Account) -> tuple[str, str]:
+    return account.host.lower().rstrip("."), account.user
+
 
 OPTIONS: tuple[Option, ...] = tuple(
     Option(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import sys
+import time
 
 import click
 
@@ -14,9 +15,10 @@ from spamd.cli.account import daemon_runs, describe_check, read_password
 from spamd.cli.output import plain
 from spamd.domain import Account, AccountName, AuthMethod, FolderName, SourceKind, TlsMode
 from spamd.errors import ConfigError, CredentialError, MailboxError, RequestError, SignInError, SpamdError
-from spamd.paths import Paths
+from spamd.paths import Paths, write_private
 
-TRIES = 3  # sign-ins before giving up; more would lock accounts with some providers
+TRIES = 3  # refused sign-ins before a warning; more would lock accounts with some providers
+START_SECONDS = 60.0  # for the filter to answer after its start
 
 
 @click.command()
@@ -28,30 +30,31 @@ TRIES = 3  # sign-ins before giving up; more would lock accounts with some provi
 def setup(address: str | None, name: str | None, password_stdin: bool, yes: bool, no_service: bool) -> None:
     """Set up an account: find the server, sign in, find Junk, learn from your folders, start by itself.
 
-    Broken off at any point, nothing is left half done.
+    What was wrong is asked for again, the rest is kept. Broken off at any point, nothing is left half done.
     """
     here = paths.find()
     here.make()
     config = settings.load(here.config_file)
-    if address is None:
-        if not sys.stdin.isatty() or password_stdin:
-            raise RequestError("The address is missing.", "spamdctl setup --address you@example.org")
-        address = click.prompt("Your mail address")
     ask = not yes and sys.stdin.isatty() and not password_stdin
-    made = _choose_server(address.strip(), config, ask=ask)
+    if name is not None:
+        _check_name(name, config)
+    if address is None and (not sys.stdin.isatty() or password_stdin):
+        raise RequestError("The address is missing.", "spamdctl setup --address you@example.org")
+    address, made = _choose_server(address, config, ask=ask)
     made = dataclasses.replace(made, name=AccountName(name or _name_for(address, config)))
-    settings.check_account_name(made.name)
-    if config.account(made.name):
-        raise RequestError(f"There is already an account {made.name!r}.", "Give another --name.")
     store = _choose_secret_store(here, config, ask=ask)
     made, secret = _sign_in(made, here, config, password_stdin=password_stdin, ask=ask)
-    _keep(made, secret, here, config, store)
+    _keep(made, secret, here, config, store, ask=ask)
     click.echo(f"Added {made.name}. It watches and learns now; nothing is moved before it has proven itself.")
     learn = yes or (
         ask and click.confirm("Learn from the folders you have (Junk, Archive, answered mail)?", default=True)
     )
     if not no_service and (
-        yes or (ask and click.confirm("Start with your session from now on?", default=True))
+        yes
+        or (
+            ask
+            and click.confirm("Start with your session from now on, with an icon in the tray?", default=True)
+        )
     ):
         _start_with_session(here)
     if learn:
@@ -61,6 +64,16 @@ def setup(address: str | None, name: str | None, password_stdin: bool, yes: bool
     else:
         click.echo("It runs. The page: `spamdctl open`.")
     click.echo("If you use Thunderbird: `spamdctl thunderbird install`.")
+
+
+def _tell(error: SpamdError) -> None:
+    click.echo(f"{plain(error.title)} {plain(error.hint)}".strip())
+
+
+def _check_name(name: str, config: settings.Settings) -> None:
+    settings.check_account_name(name)
+    if config.account(name):
+        raise RequestError(f"There is already an account {name!r}.", "Give another --name.")
 
 
 def _name_for(address: str, config: settings.Settings) -> str:
@@ -73,29 +86,51 @@ def _name_for(address: str, config: settings.Settings) -> str:
     )
 
 
-def _choose_server(address: str, config: settings.Settings, *, ask: bool) -> Account:
+def _choose_server(given: str | None, config: settings.Settings, *, ask: bool) -> tuple[str, Account]:
+    """The address, and where its mailbox is. A wrong address is asked for again."""
+    while True:
+        address = (given if given is not None else str(click.prompt("Your mail address"))).strip()
+        try:
+            return address, _server_of(address, config, ask=ask)
+        except RequestError as exc:
+            if not ask:
+                raise
+            _tell(exc)
+            given = None
+
+
+def _server_of(address: str, config: settings.Settings, *, ask: bool) -> Account:
     from spamd import opening
 
     guesses = list(opening.find_servers(address, config))
-    if not guesses and ask and not config.look_up_servers:
+    if ask and not config.look_up_servers and all(one.source == "guess" for one in guesses):
         click.echo("I do not know this provider.")
         question = "Ask your provider's and Mozilla's directory? They learn the domain, not the address."
         if click.confirm(question, default=True):
             guesses = list(opening.find_servers(address, dataclasses.replace(config, look_up_servers=True)))
-    if not guesses:
-        if not ask:
-            raise RequestError(
-                "The server of this address is not known.",
-                "spamdctl account add NAME --host HOST --user USER",
-            )
-        return _typed_server(address, config)
-    best = guesses[0]
-    click.echo(_described(best))
-    if best.note:
-        click.echo(plain(best.note))
-    if ask and not click.confirm("Is that right?", default=True):
-        return _typed_server(address, config)
-    return best.account
+    if not config.oauth_file:  # the browser's way needs a registration of the person's own
+        guesses = [one for one in guesses if one.account.auth is AuthMethod.PASSWORD] or guesses
+    for one in guesses:
+        _check_new(one.account, config)
+    for number, one in enumerate(guesses, 1):
+        click.echo(f"{f'{number}. ' if len(guesses) > 1 else ''}{_described(one)}")
+        if one.note:
+            click.echo(plain(one.note))
+    chosen = 1
+    if ask and len(guesses) > 1:
+        chosen = click.prompt("Which (0: none of these)", type=click.IntRange(0, len(guesses)), default=1)
+    elif ask and not click.confirm("Is that right?", default=True):
+        chosen = 0
+    return guesses[chosen - 1].account if chosen else _typed_server(guesses[0].account, config)
+
+
+def _check_new(made: Account, config: settings.Settings) -> None:
+    twin = config.same_mailbox(made)
+    if twin is not None:
+        raise RequestError(
+            f"This mailbox is looked after already, as {twin.name}.",
+            f"A new password: spamdctl account password {twin.name}",
+        )
 
 
 def _described(guess: ServerGuess) -> str:
@@ -104,20 +139,23 @@ def _described(guess: ServerGuess) -> str:
     return f"Server {one.host}:{one.port or 993}, user {plain(one.user)}, {one.tls.value} TLS, {how}."
 
 
-def _typed_server(address: str, config: settings.Settings) -> Account:
-    host = click.prompt("IMAP server")
-    tls = click.prompt("TLS", type=click.Choice([one.value for one in TlsMode]), default="implicit")
-    port = click.prompt("Port", type=click.IntRange(1, 65535), default=993 if tls == "implicit" else 143)
-    user = click.prompt("User", default=address)
+def _typed_server(known: Account, config: settings.Settings) -> Account:
+    """Ask for the server; what is known already is kept by Enter."""
+    host = click.prompt("IMAP server", default=known.host or None)
+    tls = click.prompt("TLS", type=click.Choice([one.value for one in TlsMode]), default=known.tls.value)
+    usual = 993 if tls == "implicit" else 143
+    same = known.port and tls == known.tls.value
+    port = click.prompt("Port", type=click.IntRange(1, 65535), default=known.port if same else usual)
+    user = click.prompt("User", default=known.user)
     how = "password"
     if config.oauth_file:  # who brought client ids may want to use them here
         how = click.prompt("Sign in with: password, or a provider of your oauth_file", default=how)
     browser = how != "password"
-    return Account(
-        name=AccountName("new"),
+    return dataclasses.replace(
+        known,
         host=host.strip(),
         port=port,
-        user=user,
+        user=user.strip(),
         tls=TlsMode(tls),
         auth=AuthMethod.OAUTH if browser else AuthMethod.PASSWORD,
         oauth_provider=how if browser else "",
@@ -148,51 +186,92 @@ def _choose_secret_store(here: Paths, config: settings.Settings, *, ask: bool) -
     return "keyring"
 
 
-def _keep(made: Account, secret: str | None, here: Paths, config: settings.Settings, store: str) -> None:
-    """Everything that is written, at once and after the last question."""
+def _keep(
+    made: Account, secret: str | None, here: Paths, config: settings.Settings, store: str, *, ask: bool
+) -> None:
+    """Everything that is written, at once and after the last question about it.
+
+    Where the keyring fails only now (locked, its prompt closed), the person need not type it all again.
+    """
     from spamd.credentials import Secrets
 
-    chosen = Secrets.choose(dataclasses.replace(config, secrets=store), here)
-    if secret is not None:
-        chosen.set(made.name, secret)
-    try:
-        if store != config.secrets:
-            settings.save(here.config_file, {"secrets": store})
-        settings.add_account(here.config_file, made)
-    except BaseException:
-        if secret is not None:
-            chosen.delete(made.name)
-        raise
+    while True:
+        chosen = Secrets.choose(dataclasses.replace(config, secrets=store), here)
+        before = here.config_file.read_bytes() if here.config_file.exists() else None
+        try:
+            if secret is not None:
+                chosen.set(made.name, secret)
+            if store != config.secrets:
+                settings.save(here.config_file, {"secrets": store})
+            settings.add_account(here.config_file, made)
+            return
+        except CredentialError as exc:
+            if not ask:
+                raise
+            _tell(exc)
+            again = click.prompt("Where shall it be kept", type=click.Choice(["keyring", "file", "nowhere"]))
+            if again == "nowhere":
+                raise
+            store = again
+        except BaseException:
+            if before is not None:
+                write_private(here.config_file, before)
+            else:
+                here.config_file.unlink(missing_ok=True)
+            if secret is not None:
+                chosen.delete(made.name)
+            raise
 
 
 def _sign_in(
     made: Account, here: Paths, config: settings.Settings, *, password_stdin: bool, ask: bool
 ) -> tuple[Account, str | None]:
-    """Try until it works or the person gives up. Only what worked is stored."""
+    """Until it works or the person gives up: only what was wrong is asked for again. Nothing is stored."""
     if made.kind is not SourceKind.IMAP:
         click.echo(describe_check(made, None))
         return made, None
-    for number in range(1, TRIES + 1):
+    secret: str | None = None
+    refused = 0
+    while True:
         try:
-            if made.auth is AuthMethod.OAUTH:
+            if secret is None and made.auth is AuthMethod.OAUTH:
                 secret = sign_in_with_provider(made)
-            else:
+            elif secret is None:
                 secret = read_password(stdin=password_stdin, command="", user=made.user)
+            _check_new(made, config)
             click.echo(describe_check(made, secret))
-        except (MailboxError, ConfigError) as exc:
-            click.echo(f"{plain(exc.title)} {plain(exc.hint)}".strip())
-            if not ask or number == TRIES:
+            return _with_junk(made, here, config, secret, ask=ask), secret
+        except CredentialError as exc:  # an empty password
+            if not ask:
                 raise
-            if isinstance(exc, SignInError) or made.auth is AuthMethod.OAUTH:
-                if not click.confirm("Try again?", default=True):
-                    raise click.Abort from None
-            elif click.confirm("Type the server yourself?", default=True):
-                made = dataclasses.replace(_typed_server(made.user, config), name=made.name)
-            else:
-                raise click.Abort from None
-            continue
-        return _with_junk(made, here, config, secret, ask=ask), secret
-    raise AssertionError("unreachable")
+            _tell(exc)
+        except (MailboxError, ConfigError) as exc:
+            _tell(exc)
+            if not ask:
+                raise
+            refused += isinstance(exc, SignInError)
+            if isinstance(exc, SignInError) and refused >= TRIES:
+                click.echo("Some providers lock an account after a few more wrong passwords.")
+                if not click.confirm("Try once more?", default=False):
+                    raise
+            made, secret = _corrected(made, secret, config, sign_in=isinstance(exc, SignInError))
+
+
+def _corrected(
+    made: Account, secret: str | None, config: settings.Settings, *, sign_in: bool
+) -> tuple[Account, str | None]:
+    """What the person changes, and the rest as it was; secret None: to be asked for again."""
+    browser = made.auth is AuthMethod.OAUTH
+    parts = ["sign-in" if browser else "password", "user", "server"]
+    wrong = click.prompt(
+        "What was wrong", type=click.Choice(parts), default=parts[0] if sign_in or browser else "server"
+    )
+    if wrong == "user":
+        return dataclasses.replace(made, user=click.prompt("User", default=made.user).strip()), secret
+    if wrong == "server":
+        typed = _typed_server(made, config)
+        return typed, secret if typed.auth is made.auth else None
+    return made, None
 
 
 def _with_junk(made: Account, here: Paths, config: settings.Settings, secret: str, *, ask: bool) -> Account:
@@ -203,15 +282,17 @@ def _with_junk(made: Account, here: Paths, config: settings.Settings, secret: st
             return made
         names = [one.name for one in session.folders() if one.selectable and one.role != "inbox"]
     click.echo("No Junk folder was found. Until there is one, mail is only judged.")
-    if ask and names:
-        answer = click.prompt("Its name (empty: none yet)", default="", show_default=False)
+    if not ask or not names:
+        return made
+    click.echo(f"Your folders: {plain(', '.join(names))}")
+    while True:
+        answer = click.prompt("Which one is Junk (empty: none yet)", default="", show_default=False).strip()
+        if not answer:
+            click.echo("You can say it later: spamdctl account set NAME junk=FOLDER")
+            return made
         if answer in names:
             return dataclasses.replace(made, junk=FolderName(answer))
-        if answer:
-            click.echo(
-                f"There is no folder {plain(answer)!r}; you can say later: spamdctl account set NAME junk=NAME"
-            )
-    return made
+        click.echo(f"There is no folder {plain(answer)!r}.")
 
 
 def sign_in_with_provider(made: Account) -> str:
@@ -234,15 +315,23 @@ def sign_in_with_provider(made: Account) -> str:
 
 
 def _start_with_session(here: Paths) -> None:
+    """From the next sign-in on, and now."""
     from spamd import service
 
     try:
         found = service.install(here)
     except SpamdError as exc:
-        click.echo(f"{plain(exc.title)} {plain(exc.hint)}".strip())
+        _tell(exc)
         return
     for note in found.notes:
         click.echo(plain(note))
+    if not daemon_runs():
+        service.start_daemon(here)
+        until = time.monotonic() + START_SECONDS
+        while not daemon_runs() and time.monotonic() < until:
+            time.sleep(0.1)
+    trouble = service.start_tray(here)
+    click.echo(f"No icon now: {plain(trouble)}" if trouble else "The icon is in the tray.")
 
 
 def _learn(name: AccountName) -> None:

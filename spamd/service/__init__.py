@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from spamd.errors import ConfigError
 from spamd.paths import Paths
 from spamd.service.launchd import Launchd
 from spamd.service.plan import DAEMON, TRAY, AutostartStatus, Part, Plan, command, environment
+from spamd.service.running import ask
 from spamd.service.systemd import Systemd
 from spamd.service.task_scheduler import TaskScheduler
 from spamd.service.xdg_autostart import XdgAutostart
@@ -24,7 +26,8 @@ __all__ = [
     "entries",
     "install",
     "plan_for",
-    "start",
+    "start_daemon",
+    "start_tray",
     "status",
     "uninstall",
 ]
@@ -112,10 +115,35 @@ def status(paths: Paths, *, mail: Sequence[Path] = ()) -> AutostartStatus:
     return _status(plan_for(paths, mail=mail), daemon_entry, tray_entry, ())
 
 
-def start(paths: Paths) -> bool:
-    """Start the daemon by the session's own means; False where it is not entered there or that fails."""
+def start_daemon(paths: Paths) -> None:
+    """Now: by the session's manager where it is entered there, else as a process of its own. OSError."""
     daemon_entry, _ = entries(paths)
-    return isinstance(daemon_entry, Systemd) and daemon_entry.start()
+    if isinstance(daemon_entry, Systemd) and daemon_entry.start():
+        return
+    _detached([*plan_for(paths).daemon, "--quiet"])
+
+
+def start_tray(paths: Paths) -> str:
+    """Show the icon now; "" or why there is none, in one line."""
+    words = plan_for(paths).tray
+    assert words is not None
+    answer = ask([*words, "--check"], seconds=60.0)
+    if not answer.ok:
+        lines = (answer.error or answer.output).splitlines()
+        return lines[-1].removeprefix("spamd-tray: ") if lines else "it does not start here."
+    _detached(words)
+    return ""
+
+
+def _detached(words: Sequence[str]) -> None:
+    """A process that outlives us and this terminal."""
+    subprocess.Popen(
+        list(words),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
 
 
 def _status(plan: Plan, daemon_entry: Entry, tray_entry: Entry, notes: tuple[str, ...]) -> AutostartStatus:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import queue
-import subprocess
 import threading
 import webbrowser
 from collections.abc import Callable
@@ -134,7 +133,7 @@ class Watching:
 
     def _carry_out(self, action: Action) -> None:
         if action.deed is Deed.START:
-            start_daemon(self._paths)
+            service.start_daemon(self._paths)
             return
         client = self._connected()
         match action.deed:
@@ -154,17 +153,3 @@ class Watching:
                 client.go_on(action.value)
             case Deed.QUIT:
                 pass  # the icon's own business
-
-
-def start_daemon(paths: Paths) -> None:
-    """By the session's service where there is one, else as a process of its own that outlives the icon."""
-    if service.start(paths):
-        return
-    words = service.plan_for(paths).daemon
-    subprocess.Popen(
-        [*words, "--quiet"],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )

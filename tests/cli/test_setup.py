@@ -15,7 +15,7 @@ from spamd.domain import AccountName, AuthMethod
 from tests.cli.program import Program, Said, Terminal, spamdctl, wait_for
 from tests.servers.authorisation import authorisation
 from tests.servers.dovecot import Dovecot
-from tests.servers.mailhost import PASSWORD, mail
+from tests.servers.mailhost import PASSWORD, MailHost, mail
 
 __all__ = ["authorisation"]
 
@@ -36,7 +36,7 @@ def root(tmp_path: Path) -> Path:
 class Setup(Terminal):
     """The questions of set-up, in their order."""
 
-    def __init__(self, root: Path, server: Dovecot, user: str, *more: str, **env: str) -> None:
+    def __init__(self, root: Path, server: MailHost, user: str, *more: str, **env: str) -> None:
         super().__init__(root, "setup", *more, **env)
         self.server, self.user = server, user
 
@@ -50,17 +50,29 @@ class Setup(Terminal):
             self.expect(question)
             self.say(answer)
 
+    def guessed(self, address: str = ADDRESS) -> None:
+        """Up to the server that is guessed, without the network."""
+        self.expect("Ask your provider's and Mozilla's directory?")
+        self.say("n")
+        self.expect("Is that right?")
+        self.say("n")
+
     def as_far_as(self, question: str) -> None:
         """Answer everything before this question."""
         answers = {
             "Your mail address": ADDRESS,
+            "Mozilla's directory?": "n",
             "Is that right?": "n",
             "IMAP server": "127.0.0.1",
             "TLS": "none",
             "Port": str(self.server.port),
             "User": self.user,
             "Keep passwords in": "y",
-            "Password of": PASSWORD,
+            "Password of": "wrong",
+            "What was wrong": "password",
+            "Password of ": PASSWORD,
+            "Learn from the folders": "n",
+            "Start with your session": "n",
         }
         for asked, answer in answers.items():
             self.expect(asked)
@@ -82,53 +94,70 @@ def nothing_kept(root: Path) -> None:
 
 
 def test_the_whole_way(root: Path, server: Dovecot, home: Path) -> None:
-    """No keyring, a typed server, a wrong password first, no autostart without systemd but by the desktop's folder."""
+    """No keyring, a mistyped address, a typed server, a wrong password first, no systemd, no display."""
     user = server.new_user()
     server.append(user, mail(), mail())
-    with Setup(root, server, user) as terminal:
+    server.append(user, mail("cheap"), folder="Junk")
+    program = Program(root, server)
+    with Setup(root, server, user, DISPLAY="", WAYLAND_DISPLAY="") as terminal:
+        terminal.expect("Your mail address")
+        terminal.say("anna at home")
+        terminal.expect("It should look like name@example.org.")
         terminal.expect("Your mail address")
         terminal.say(ADDRESS)
-        terminal.expect("This is a guess")
-        terminal.expect("Is that right?")
-        terminal.say("n")
+        terminal.guessed()
         terminal.typed_server()
         terminal.expect("Keep passwords in")
         terminal.say("y")
         terminal.expect("Password of")
+        terminal.say("")
+        terminal.expect("The password is empty.")
+        terminal.expect("Password of")
         terminal.say("not this one")
-        terminal.expect("Try again?")
+        terminal.expect("What was wrong")
         nothing_kept(root)
-        terminal.say("y")
+        terminal.say("")
         terminal.expect("Password of")
         terminal.say(PASSWORD)
-        terminal.expect("Signed in. 2 mails in INBOX, 0 in Junk.")
+        terminal.expect("Signed in. 2 mails in INBOX, 1 in Junk.")
         terminal.expect("Added home. It watches and learns now")
         terminal.expect("Learn from the folders you have")
         terminal.say("y")
         terminal.expect("Start with your session")
         terminal.say("y")
-        terminal.expect("spamdctl account read home")
-        assert terminal.end() == 0
-        assert "not this one" not in terminal.text
-        assert PASSWORD + "\r\n" not in terminal.text.replace("Password of", ""), "nothing typed is shown"
-        assert "Traceback" not in terminal.text
-    (account,) = config(root).accounts
-    assert (account.name, account.host, account.user) == ("home", "127.0.0.1", user)
-    assert account.mode is None, "nothing is moved before there is evidence"
-    here = paths.find({"SPAMD_HOME": str(root)})
-    assert Secrets.choose(config(root), here).get(AccountName("home")) == PASSWORD
-    entries = {one.name for one in (home / ".config" / "autostart").glob("*.desktop")}
-    assert "spamd-desktop.desktop" in entries or (home / ".config" / "systemd" / "user").is_dir()
-    assert str(root) in "".join(one.read_text() for one in home.rglob("spamd-desktop.*")), (
-        "it finds this home"
-    )
-    assert spamdctl(root, "account", "test", "home").code == 0
+        terminal.expect("No icon now: ")
+        terminal.expect("It runs.")
+        try:
+            assert terminal.end() == 0
+            assert "not this one" not in terminal.text
+            assert PASSWORD + "\r\n" not in terminal.text.replace("Password of", ""), "nothing typed is shown"
+            assert "Traceback" not in terminal.text
+            (account,) = config(root).accounts
+            assert (account.name, account.host, account.user) == ("home", "127.0.0.1", user)
+            assert account.mode is None, "nothing is moved before there is evidence"
+            here = paths.find({"SPAMD_HOME": str(root)})
+            assert Secrets.choose(config(root), here).get(AccountName("home")) == PASSWORD
+            entries = {one.name for one in (home / ".config" / "autostart").glob("*.desktop")}
+            assert "spamd-desktop.desktop" in entries or (home / ".config" / "systemd" / "user").is_dir()
+            assert str(root) in "".join(one.read_text() for one in home.rglob("spamd-desktop.*")), (
+                "it finds this home"
+            )
+            wait_for(lambda: program("labels", "list", "--json").json, "the first lesson")
+        finally:
+            stop(program)
+
+
+def stop(program: Program) -> None:
+    """The filter that set-up started: it is nobody's child."""
+    assert program("stop").code == 0
+    wait_for(lambda: program("status").code == 1, "the filter to be gone")
 
 
 @pytest.mark.parametrize(
     "question",
     [
         "Your mail address",
+        "Mozilla's directory?",
         "Is that right?",
         "IMAP server",
         "TLS",
@@ -136,6 +165,8 @@ def test_the_whole_way(root: Path, server: Dovecot, home: Path) -> None:
         "User",
         "Keep passwords in",
         "Password of",
+        "What was wrong",
+        "Password of ",
     ],
 )
 def test_broken_off_nothing_is_kept(root: Path, server: Dovecot, home: Path, question: str) -> None:
@@ -149,6 +180,85 @@ def test_broken_off_nothing_is_kept(root: Path, server: Dovecot, home: Path, que
     assert not list(home.rglob("*.desktop"))
 
 
+@pytest.mark.parametrize("question", ["Learn from the folders", "Start with your session"])
+def test_broken_off_later_the_account_is_whole(
+    root: Path, server: Dovecot, home: Path, question: str
+) -> None:
+    with Setup(root, server, server.new_user()) as terminal:
+        terminal.as_far_as(question)
+        assert terminal.break_off() == 130
+        assert "Traceback" not in terminal.text
+    assert [one.name for one in config(root).accounts] == ["home"]
+    assert spamdctl(root, "account", "test", "home").code == 0
+    assert not list(home.rglob("*.desktop"))
+    again = spamdctl(root, "setup", "--address", ADDRESS, "--name", "home", "--yes", "--no-service")
+    assert again.code == 1
+    assert "There is already an account 'home'" in again.err
+
+
+@pytest.mark.parametrize("wrong", ["user", "server"])
+def test_only_what_was_wrong_is_asked_again(root: Path, pymap: MailHost, wrong: str) -> None:
+    """The password, above all, is not typed twice."""
+    server = pymap
+    spamdctl(root, "settings", "set", "secrets", "file")
+    user = server.new_user()
+    with Setup(root, server, user, "--address", ADDRESS, "--no-service") as terminal:
+        terminal.guessed()
+        if wrong == "server":
+            terminal.typed_server(port=1)
+        else:
+            terminal.user = "refuse-me"
+            terminal.typed_server()
+            terminal.user = user
+        terminal.expect("Password of")
+        terminal.say(PASSWORD)
+        terminal.expect("What was wrong (password, user, server)")
+        nothing_kept_but_the_choice(root)
+        terminal.say(wrong)
+        if wrong == "server":
+            for question, answer in (
+                ("IMAP server [127.0.0.1]", ""),
+                ("TLS (implicit, starttls, none) [none]", ""),
+                ("Port [1]", str(server.port)),
+                (f"User [{user}]", ""),
+            ):
+                terminal.expect(question)
+                terminal.say(answer)
+        else:
+            terminal.expect("User [refuse-me]")
+            terminal.say(user)
+        terminal.expect("Signed in.")
+        terminal.expect("Learn from the folders")
+        terminal.say("n")
+        assert terminal.end() == 0
+        assert terminal.text.count("Password of") == 1
+    (account,) = config(root).accounts
+    assert (account.port, account.user) == (server.port, user)
+
+
+def nothing_kept_but_the_choice(root: Path) -> None:
+    assert config(root).accounts == ()
+    assert not paths.find({"SPAMD_HOME": str(root)}).secrets_file.exists()
+
+
+def test_a_mailbox_is_added_once(root: Path, server: Dovecot) -> None:
+    spamdctl(root, "settings", "set", "secrets", "file")
+    user = server.new_user()
+    added = spamdctl(
+        root, "account", "add", "home", "--host", "127.0.0.1", "--port", str(server.port), "--user", user,
+        "--tls", "none", "--password-stdin", stdin=f"{PASSWORD}\n",
+    )  # fmt: skip
+    assert added.code == 0, added.err
+    with Setup(root, server, user, "--address", ADDRESS) as terminal:
+        terminal.guessed()
+        terminal.typed_server()
+        terminal.expect("Password of")
+        terminal.say(PASSWORD)
+        assert terminal.end() == 1
+        assert "This mailbox is looked after already, as home." in terminal.text
+    assert len(config(root).accounts) == 1
+
+
 def test_no_place_for_the_password(root: Path, server: Dovecot) -> None:
     with Setup(root, server, server.new_user()) as terminal:
         terminal.as_far_as("Keep passwords in")
@@ -158,39 +268,20 @@ def test_no_place_for_the_password(root: Path, server: Dovecot) -> None:
     nothing_kept(root)
 
 
-def test_a_server_that_is_not_there_can_be_typed_again(root: Path, server: Dovecot) -> None:
-    spamdctl(root, "settings", "set", "secrets", "file")
-    user = server.new_user()
-    with Setup(root, server, user, "--address", ADDRESS, "--name", "mine", "--no-service") as terminal:
-        terminal.expect("Is that right?")
-        terminal.say("n")
-        terminal.typed_server(port=1)
-        terminal.expect("Password of")
-        terminal.say(PASSWORD)
-        terminal.expect("Type the server yourself?")
-        terminal.say("y")
-        terminal.typed_server()
-        terminal.expect("Password of")
-        terminal.say(PASSWORD)
-        terminal.expect("Added mine.")
-        terminal.expect("Learn from the folders")
-        terminal.say("n")
-        assert terminal.end() == 0
-    assert [one.name for one in config(root).accounts] == ["mine"]
-
-
 def test_three_wrong_passwords_are_enough(root: Path, server: Dovecot) -> None:
     spamdctl(root, "settings", "set", "secrets", "file")
     with Setup(root, server, server.new_user(), "--address", ADDRESS) as terminal:
-        terminal.expect("Is that right?")
-        terminal.say("n")
+        terminal.guessed()
         terminal.typed_server()
         for number in range(3):
             terminal.expect("Password of")
             terminal.say("wrong")
             if number < 2:
-                terminal.expect("Try again?")
+                terminal.expect("What was wrong")
                 terminal.say("")
+        terminal.expect("Some providers lock an account")
+        terminal.expect("Try once more?")
+        terminal.say("")
         assert terminal.end() == 1
         assert "Traceback" not in terminal.text
     assert config(root).accounts == ()
@@ -201,13 +292,15 @@ def test_no_junk_folder(root: Path, dovecot) -> None:
     user = server.new_user()
     spamdctl(root, "settings", "set", "secrets", "file")
     with Setup(root, server, user, "--address", ADDRESS, "--no-service") as terminal:
-        terminal.expect("Is that right?")
-        terminal.say("n")
+        terminal.guessed()
         terminal.typed_server()
         terminal.expect("Password of")
         terminal.say(PASSWORD)
         terminal.expect("No Junk folder was found.")
-        terminal.expect("Its name")
+        terminal.expect("Which one is Junk")
+        terminal.say("plunder")
+        terminal.expect("There is no folder 'plunder'.")
+        terminal.expect("Which one is Junk")
         terminal.say("Plunder")
         terminal.expect("Learn from the folders")
         terminal.say("n")
@@ -222,8 +315,7 @@ def test_with_a_running_filter_it_learns_at_once(root: Path, server: Dovecot) ->
     program.start()
     try:
         with Setup(root, server, program.user, "--address", ADDRESS, "--no-service") as terminal:
-            terminal.expect("Is that right?")
-            terminal.say("n")
+            terminal.guessed()
             terminal.typed_server()
             terminal.expect("Password of")
             terminal.say(PASSWORD)
@@ -269,8 +361,7 @@ def test_sign_in_with_the_browser(root: Path, dovecot, authorisation, tmp_path: 
     spamdctl(root, "settings", "set", "secrets", "file")
     assert spamdctl(root, "settings", "set", "oauth_file", str(file)).code == 0
     with Setup(root, server, user, "--address", ADDRESS, "--no-service", BROWSER=browser) as terminal:
-        terminal.expect("Is that right?")
-        terminal.say("n")
+        terminal.guessed()
         terminal.typed_server()
         terminal.expect("Sign in with")
         terminal.say("local")
