@@ -26,9 +26,9 @@ def scripted_watch(server, **options):
     return ImapWatch(connect(server.account(), PASSWORD), INBOX, b"INBOX", **options)
 
 
-def settle(watch):
+def settle(watch, quiet=QUIET):
     """Until what the server says on its own about the past has been said."""
-    while watch.wait(QUIET):
+    while watch.wait(quiet):
         pass
 
 
@@ -206,6 +206,152 @@ def test_16_vanished(scripted_server):
     server = scripted_server([*sign_in(), *opened(3), expect("IDLE"), b"+ idling\r\n* VANISHED 4\r\n"])
     watch = scripted_watch(server)
     assert watch.wait(LONG)
+    watch.close()
+
+
+def test_16_an_arrival_after_vanished(scripted_server):
+    """The count is what it was before the one that vanished: news all the same."""
+    more = threading.Event()
+    server = scripted_server(
+        [*sign_in(), *opened(3), expect("IDLE"), b"+ idling\r\n* VANISHED 2:3\r\n", more, b"* 3 EXISTS\r\n"]
+    )
+    watch = scripted_watch(server)
+    assert watch.wait(LONG)
+    more.set()
+    assert watch.wait(LONG)
+    watch.close()
+
+
+# -- NOTIFY
+
+NOTIFY = "IMAP4rev1 IDLE NOTIFY"
+
+
+@pytest.mark.parametrize("storage", ["maildir", "mdbox"])
+def test_notify_tells_of_the_other_folders(dovecot, storage):
+    """One connection: arrivals, keywords and departures in Junk, and the inbox as ever."""
+    host = dovecot(storage=storage)
+    user = host.new_user()
+    host.create(user, "Maybe", "Work")
+    for folder in ("INBOX", "Junk", "Maybe", "Work"):
+        host.append(user, mail("one"), mail("two"), folder=folder)
+    account = replace(host.account(user), unsure_folder=FolderName("Maybe"))
+    watch = open_watch(account, PASSWORD, INBOX)
+    assert watch.idling
+    assert watch.notified
+    settle(watch)
+    deeds = [
+        lambda: host.append(user, mail("three"), folder="Junk"),
+        lambda: host.store(user, [1], "+FLAGS", "$NotJunk", folder="Junk"),
+        lambda: host.move(user, [1], "Junk", "Work"),
+        lambda: host.move(user, [1], "Maybe", "Work"),
+        lambda: host.append(user, mail("three")),
+        lambda: host.store(user, [1], "+FLAGS", "$Junk"),
+        lambda: host.move(user, [1], "INBOX", "Work"),
+        lambda: host.move(user, [2], "Junk", "INBOX"),
+    ]
+    for deed in deeds:
+        deed()
+        assert watch.wait(LONG)
+        settle(watch, 1.0)  # a drag is two pieces of news, and Dovecot waits half a second with each
+    watch.close()
+
+
+def test_notify_misses_nothing_between_two_waits(dovecot):
+    host = dovecot()
+    user = host.new_user()
+    watch = open_watch(host.account(user), PASSWORD, INBOX)
+    assert watch.notified
+    settle(watch)
+    for folder in ("INBOX", "Junk", "INBOX", "Junk"):
+        host.append(user, mail(), folder=folder)
+        assert watch.wait(LONG)
+        settle(watch)
+        watch._renew()  # DONE: Dovecot tells of Junk also now, and of the inbox with the next IDLE
+        host.append(user, mail(), folder=folder)
+        assert watch.wait(LONG)
+        settle(watch)
+    watch.close()
+
+
+@pytest.mark.parametrize("said", ["NO too much to watch", "BAD what?", "NO [NOTIFICATIONOVERFLOW] no"])
+def test_notify_refused_leaves_idle(scripted_server, said):
+    server = scripted_server(
+        [
+            *sign_in(NOTIFY),
+            *opened(3),
+            *answer("NOTIFY", status=said),
+            expect("IDLE"),
+            b"+ idling\r\n* 4 EXISTS\r\n",
+        ]
+    )
+    watch = scripted_watch(server, others=[b"Junk", b"My &APw-"])
+    assert watch.idling
+    assert not watch.notified
+    assert watch.wait(LONG)
+    events = "(MessageNew MessageExpunge FlagChange)"
+    assert server.received[-2] == f'NOTIFY SET (SELECTED {events}) (mailboxes ("Junk" "My &APw-") {events})'
+    watch.close()
+
+
+def test_notify_given_up_by_the_server(scripted_server):
+    """What was lost is news; from then on it is a watch of one folder."""
+    more = threading.Event()
+    server = scripted_server(
+        [
+            *sign_in(NOTIFY),
+            *opened(3),
+            *answer("NOTIFY", '* STATUS "Junk" (MESSAGES 1)'),
+            expect("IDLE"),
+            b"+ idling\r\n* OK [NOTIFICATIONOVERFLOW] too busy\r\n",
+            expect("DONE"),
+            b"TAG OK done\r\n",
+            *answer("NOTIFY SET .SELECTED .MessageNew MessageExpunge FlagChange..$"),
+            expect("IDLE"),
+            b"+ idling\r\n",
+            more,
+            b"* 4 EXISTS\r\n",
+        ]
+    )
+    watch = scripted_watch(server, others=[b"Junk"])
+    assert watch.wait(LONG)  # of the STATUS that came with the answer
+    assert watch.wait(LONG)
+    assert watch.wait(0.3) is False
+    assert not watch.notified
+    more.set()
+    assert watch.wait(LONG)
+    watch.close()
+
+
+def test_notify_given_up_for_good(scripted_server):
+    server = scripted_server(
+        [
+            *sign_in(NOTIFY),
+            *opened(3),
+            *answer("NOTIFY"),
+            expect("IDLE"),
+            b"+ idling\r\n* OK [NOTIFICATIONOVERFLOW] too busy\r\n",
+            expect("DONE"),
+            b"TAG OK done\r\n",
+            *answer("NOTIFY", status="NO not now"),
+        ]
+    )
+    watch = scripted_watch(server, others=[b"Junk"])
+    assert watch.wait(LONG)
+    with pytest.raises(ConnectionLost, match="no news any more"):
+        watch.wait(LONG)
+    watch.close()
+
+
+def test_notify_waits_as_cheaply(dovecot):
+    host = dovecot()
+    watch = open_watch(host.account(host.new_user()), PASSWORD, INBOX)
+    assert watch.notified
+    settle(watch)
+    received, cpu = watch._connection.received, time.thread_time()
+    assert watch.wait(1.0) is False
+    assert time.thread_time() - cpu < 0.05
+    assert watch._connection.received == received
     watch.close()
 
 
