@@ -36,6 +36,7 @@ from spamd.errors import (
     MailboxError,
     ModelError,
     NotFound,
+    ProtocolFault,
     RequestError,
     SpamdError,
     StoreError,
@@ -620,7 +621,10 @@ class Daemon:
                 self._store.add_event("account", f"The folders were read. {told.text}", account=account.name)
                 worker.labels_changed()
                 return
-            except ConnectionLost as error:
+            except (
+                ConnectionLost,
+                ProtocolFault,
+            ) as error:  # compression that fails is left out the next time
                 attempt += 1
                 if attempt >= 5:
                     self._reading_failed(account, told, started, error)

@@ -59,6 +59,8 @@ log = logging.getLogger(__name__)
 INBOX = FolderName("INBOX")
 BASELINE = 5000
 """Mails per folder that are remembered when a folder is first seen."""
+BULK = 1000
+"""Mails to be read for the first time from which the connection is worth compressing."""
 ELSEWHERE = 500
 """Newest mails of another folder that are looked through for mail that left Junk."""
 FETCH_LIMIT = 65536
@@ -219,6 +221,8 @@ class Learner:
             first = uids[-BASELINE] if len(uids) > BASELINE else Uid(1)
             if not uids:
                 return
+            if len(uids) >= BULK:
+                self._session.begin_bulk()
         elif status.uid_next <= cursor.uid_next:
             return
         else:
@@ -782,6 +786,7 @@ class FirstReading:
 
     def run(self, tell: Callable[[ReadingProgress], None] = lambda _: None) -> ReadingProgress:
         """Read on where the last one stopped, until done or told to stop."""
+        self._session.begin_bulk()
         state = self._load()
         plan = self._plan()
         total = sum(len(uids) for _, _, uids in plan)

@@ -103,8 +103,12 @@ class MailSession(Protocol):
         """Chosen header fields (BODY.PEEK[HEADER.FIELDS])."""
         ...
 
+    def begin_bulk(self) -> None:
+        """Much is going to be read on this connection: from here on it is compressed, where the server can."""
+        ...
+
     def bytes_received(self) -> int:
-        """On this connection so far."""
+        """On this connection so far, as they travelled."""
         ...
 
     def close(self) -> None: ...

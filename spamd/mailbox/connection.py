@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import imapclient
 from imapclient import SocketTimeout
@@ -27,6 +27,7 @@ from spamd.domain import Account, AuthMethod, TlsMode
 from spamd.errors import ConfigError, ConnectionLost, MailboxError, ProtocolFault, ServerBusy, SignInError
 from spamd.mailbox import quirks
 from spamd.mailbox.border import APP_PASSWORD_HINT, PASSWORD_HINT, border, convert, plain, refused
+from spamd.mailbox.deflate import Deflate
 from spamd.mailbox.protocol import (
     STATUS_NAMES,
     CopyUid,
@@ -52,6 +53,7 @@ CONNECT_SECONDS = 10.0
 READ_SECONDS = 60.0
 LINE_LIMIT = 32 << 20  # bytes; a SEARCH of two million UIDs is 16 MB
 LITERAL_LIMIT = 64 << 20  # bytes; we never ask for more than this
+ANSWER_LIMIT = 256 << 20  # bytes of memory for one answer; the flags of a million mails fit
 DEFAULT_PORTS = {TlsMode.IMPLICIT: 993, TlsMode.STARTTLS: 143, TlsMode.NONE: 143}
 
 
@@ -92,6 +94,9 @@ class Fetched:
 class Connection:
     """Use connect() to get one."""
 
+    _spoilt: ClassVar[set[tuple[str, int]]] = set()
+    """Servers whose compressed answers could not be read: not compressed again by this process."""
+
     def __init__(
         self, client: imapclient.IMAPClient, host: str, port: int, read_seconds: float = READ_SECONDS
     ) -> None:
@@ -101,11 +106,12 @@ class Connection:
         self.identification: dict[str, str] = {}  # the ID answer, keys in lower case
         self.quirk: Quirk = quirks.QUIRKS[-1]
         self.selected: Selected | None = None
-        self.received = 0  # bytes, without TLS
+        self.received = 0  # bytes on the wire, without TLS
         self.sent = 0
         self.broken = False
         self._client = client
         self._imap = client._imap
+        self._wire: Deflate | None = None  # between the socket and us, once COMPRESS is on
         self._buffer = bytearray()  # received, not yet read
         self._scanned = 0  # no line ends before this place in the buffer
         self._tag = 0
@@ -215,12 +221,16 @@ class Connection:
 
     def _read_reply(self, tag: bytes, responses: list[Response], *, until_continue: bool) -> Reply | None:
         """Read up to the tagged line (a Reply), or, where wanted, to a continuation request (None)."""
+        size = 0
         while True:
             line = self.read_line()
             if line.startswith(b"* "):
                 response = self.finish_response(line[2:])
                 self.note(response)
                 responses.append(response)
+                size += response.size
+                if size > ANSWER_LIMIT:
+                    raise ProtocolFault(f"{self.host} sent an answer of more than {ANSWER_LIMIT >> 20} MB.")
             elif line[:1] == b"+":
                 if not until_continue:
                     raise ProtocolFault(f"{self.host} asked for more than the command had.")
@@ -261,9 +271,10 @@ class Connection:
         return b"S%d" % self._tag
 
     def send(self, data: bytes) -> None:
+        packed = self._wire.pack(data) if self._wire else data
         with border(self.host, self.port):
-            self._imap.send(data)
-        self.sent += len(data)
+            self._imap.send(packed)
+        self.sent += len(packed)
 
     def read_line(self) -> bytes:
         """One line without its end. ConnectionLost at the end of the stream."""
@@ -294,7 +305,7 @@ class Connection:
             try:
                 sock.settimeout(0.0)
                 self._receive()
-                while isinstance(sock, ssl.SSLSocket) and sock.pending():
+                while self._more_at_hand():
                     self._receive()
             except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
                 return False
@@ -302,12 +313,38 @@ class Connection:
                 sock.settimeout(seconds)
         return True
 
+    def _more_at_hand(self) -> bool:
+        """Bytes that no select() would tell of."""
+        if self._wire and self._wire.waiting:
+            return True
+        sock = self.socket
+        return isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
+
     def _receive(self) -> None:
-        data = self.socket.recv(65536)
-        if not data:
-            raise ConnectionLost(f"{self.host} closed the connection.", "It is tried again by itself.")
-        self.received += len(data)
-        self._buffer += data
+        self._buffer += self._bytes(65536)
+
+    def _bytes(self, at_most: int) -> bytes:
+        """What comes next, at least one byte. ConnectionLost at the end of the stream."""
+        wire = self._wire
+        while True:
+            if wire and wire.waiting and (unpacked := self._unpacked(b"", at_most)):
+                return unpacked
+            data = self.socket.recv(65536 if wire else at_most)
+            if not data:
+                raise ConnectionLost(f"{self.host} closed the connection.", "It is tried again by itself.")
+            self.received += len(data)
+            if wire is None:
+                return data
+            if unpacked := self._unpacked(data, at_most):
+                return unpacked
+
+    def _unpacked(self, data: bytes, at_most: int) -> bytes:
+        assert self._wire is not None
+        try:
+            return self._wire.unpack(data, at_most)
+        except ProtocolFault:
+            self._spoilt.add((self.host, self.port))
+            raise
 
     def _read_exactly(self, size: int) -> bytes:
         pieces = [bytes(self._buffer[:size])]
@@ -315,10 +352,7 @@ class Connection:
         self._scanned = 0
         missing = size - len(pieces[0])
         while missing:
-            data = self.socket.recv(min(missing, 1 << 20))
-            if not data:
-                raise ConnectionLost(f"{self.host} closed the connection.", "It is tried again by itself.")
-            self.received += len(data)
+            data = self._bytes(min(missing, 1 << 20))
             missing -= len(data)
             pieces.append(data)
         return b"".join(pieces)
@@ -337,6 +371,35 @@ class Connection:
         if rest or not sources:
             sources.append(rest)
         return Response(name, number, tuple(sources))
+
+    # -- compression
+
+    @property
+    def compressed(self) -> bool:
+        return self._wire is not None
+
+    def compress(self) -> bool:
+        """COMPRESS=DEFLATE (RFC 4978) from here to the end of the connection; False where the server does not.
+
+        For a connection that reads much. One that waits keeps some 100 kB for nothing.
+        """
+        if self._wire is not None:
+            return True
+        if not self.has("COMPRESS=DEFLATE") or not self.quirk.compress:
+            return False
+        if (self.host, self.port) in self._spoilt:
+            return False
+        if self.command("COMPRESS", b"DEFLATE", tolerate=(b"OK", b"NO", b"BAD")).status != b"OK":
+            return False
+        self._wire = Deflate(self.host)
+        if self._buffer:  # read ahead, and packed already
+            ahead, self._buffer, self._scanned = bytes(self._buffer), bytearray(), 0
+            try:
+                self._buffer += self._unpacked(ahead, 65536)
+            except MailboxError:
+                self.drop()
+                raise
+        return True
 
     # -- what the rooms above use
 

@@ -52,6 +52,14 @@ class Response:
         first = self.sources[0] if self.sources else b""
         return first[0] if isinstance(first, tuple) else first
 
+    @property
+    def size(self) -> int:
+        """About the bytes it takes in memory."""
+        return 200 + sum(
+            len(source[0]) + len(source[1]) if isinstance(source, tuple) else len(source)
+            for source in self.sources
+        )
+
 
 @dataclass(slots=True)
 class Reply:

@@ -30,6 +30,7 @@ class Quirk:
     search_keywords: bool = True  # SEARCH KEYWORD works
     uid_expunge: bool = True  # UID EXPUNGE works where UIDPLUS is offered
     idle: bool = True  # IDLE works where it is offered
+    compress: bool = True  # COMPRESS=DEFLATE works where it is offered
     notify: bool = True  # NOTIFY works where it is offered
     idle_pushes: bool = True  # IDLE tells of new mail before DONE
     idle_seconds: float = 540.0  # renew after this time

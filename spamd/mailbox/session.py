@@ -599,6 +599,9 @@ class ImapSession:
                     out[Uid(uid)] = header
         return out
 
+    def begin_bulk(self) -> None:
+        self.connection.compress()
+
     def bytes_received(self) -> int:
         return self.connection.received
 

@@ -197,6 +197,9 @@ class LocalSession:
                 out[uid] = b"".join(_crlf(field) + b"\r\n" for field in chosen) + b"\r\n"
         return out
 
+    def begin_bulk(self) -> None:
+        """Nothing travels here."""
+
     def bytes_received(self) -> int:
         return self._read_bytes
 

@@ -362,6 +362,9 @@ class MemorySession:
                     found[uid] = b"".join(one + b"\r\n" for one in chosen) + b"\r\n"
         return found
 
+    def begin_bulk(self) -> None:
+        """Nothing travels here."""
+
     def bytes_received(self) -> int:
         return self._received
 

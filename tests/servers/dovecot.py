@@ -52,6 +52,7 @@ class Options:
     oauth_url: str = ""  # introspection endpoint
     quota_kb: int = 0
     acl: bool = False
+    compress: bool = False
     connection_limit: int = 0  # per user and address
     lmtp: bool = False
     tls: str = "yes"  # "required": no passwords in the clear; "no": none offered
@@ -197,7 +198,9 @@ class Dovecot(MailHost):
 
     def _config(self) -> str:
         o, folder = self.options, self.folder
-        plugins = [name for name, wanted in (("quota", o.quota_kb), ("acl", o.acl)) if wanted]
+        plugins = [
+            name for name, wanted in (("quota", o.quota_kb), ("acl", o.acl), ("zlib", o.compress)) if wanted
+        ]
         imap_plugins = [f"imap_{name}" for name in plugins]
         location = {
             "maildir": "maildir:~/Maildir" + ("" if o.separator == "." or not o.prefix else ":LAYOUT=fs"),
