@@ -568,11 +568,18 @@ class AccountWorker:
             self._state = replace(self._state, last_contact=self._clock())
 
     def _note_folders(self, at_work: _AtWork) -> None:
+        from spamd.opening import remarks
+
         names = tuple(at_work.learner.places())
         junk = at_work.filter.junk_folder()
+        quirk = at_work.session.abilities.quirk
         with self._state_lock:
             self._state = replace(
-                self._state, folders=names, junk_folder=junk, quirk=at_work.session.abilities.quirk
+                self._state,
+                folders=names,
+                junk_folder=junk,
+                quirk=quirk,
+                remarks=remarks(quirk, self.account),
             )
 
     def _refused(self, error: SpamdError) -> float:

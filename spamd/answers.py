@@ -58,6 +58,7 @@ class AccountState:
     paused_until: float | None = None  # None while paused: until resumed
     folders: tuple[FolderName, ...] = ()
     quirk: str = ""
+    remarks: tuple[str, ...] = ()  # what one should know of this kind of server
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,7 @@ class AccountCheck:
     abilities: tuple[str, ...] = ()  # "move", "idle", …
     inbox_messages: int = 0
     junk_messages: int = 0
+    remarks: tuple[str, ...] = ()  # what one should know of this kind of server
 
 
 @dataclass(frozen=True, slots=True)

@@ -455,7 +455,7 @@ class Daemon:
             raise ConnectionLost("The mailbox does not answer now.", "Try again in a moment.") from None
 
     def check_account(self, account: Account, secret: str | None) -> AccountCheck:
-        from spamd.opening import Opening
+        from spamd.opening import Opening, remarks
 
         opening = Opening(self._secrets, clock=self._clock, secret=secret, paths=self._paths)
         try:
@@ -481,6 +481,7 @@ class Daemon:
                 abilities=tuple(name for name in names if getattr(able, name)),
                 inbox_messages=counted.get(inbox, 0) if inbox else 0,
                 junk_messages=counted.get(junk, 0) if junk else 0,
+                remarks=remarks(able.quirk, account),
             )
         except MailboxError as error:
             return AccountCheck(False, error.title, error.hint)

@@ -100,12 +100,19 @@ class Account:
     path: str = ""  # maildir and mbox
     junk: FolderName | None = None
     unsure_folder: FolderName | None = None
+    gmail_label: str = "Junk?"  # on Gmail, until the account filters, instead of any move; "none": no label
     mode: Mode | None = None  # None: evidence decides; else the person's word
     promise: float = 0.001  # good mail in Junk, at most this share
     stamp: bool = False  # write NonJunk/Junk on judged mail
     wait_seconds: float = 0.0  # between arrival and move
     max_moves_per_hour: int = 200
     paused: bool = False
+
+    @property
+    def doubt_label(self) -> FolderName | None:
+        """Where the server has labels: what junk and doubtful mail is marked with until the account filters."""
+        name = self.unsure_folder or self.gmail_label.strip()
+        return FolderName(name) if name and name.lower() != "none" else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ from spamd.judgement.policy import History, decide, effective_mode, match
 from spamd.message import vector
 from spamd.message.dense import authentication
 from spamd.message.parsing import ParsedMessage
-from spamd.source import MailSession, Mover
+from spamd.source import LabelSession, MailSession, Mover
 
 if TYPE_CHECKING:
     from spamd.model.scoring import Scorer
@@ -103,6 +103,7 @@ class _Decided:
     vector: bytes
     intents: tuple[MoveRecord, ...]
     sighting: Sighting
+    label: FolderName | None = None  # to be put on it (Gmail)
 
 
 class Filter:
@@ -178,6 +179,8 @@ class Filter:
         judged = self._record(decided)
         for one in decided:
             self._stamp(one.sighting, one.judgement.decision)
+            if one.label is not None:
+                self._put_label(one.sighting, one.label)
         return judged
 
     def _record(self, decided: Sequence[_Decided]) -> list[_Judged]:
@@ -235,6 +238,13 @@ class Filter:
                 reason="dealt-with",
                 explanation=f"{decision.explanation} But you have answered or starred it: it stays.",
             )
+        label = self._label_instead(decision)
+        if label is not None:
+            decision = replace(
+                decision,
+                move=False,
+                explanation=f"{decision.explanation} It gets the label “{label}” and stays where it is.",
+            )
         target = self._target(decision)
         if decision.move and target is None:
             decision = replace(
@@ -250,7 +260,7 @@ class Filter:
             )
         judgement = self._judgement(sighting, features, score, decision, now)
         intents = () if target is None else (self._intent(judgement, sighting, target, mail.raw),)
-        return _Decided(judgement, vector.pack(features), intents, sighting)
+        return _Decided(judgement, vector.pack(features), intents, sighting, label)
 
     def _judgement(
         self, sighting: Sighting, features: vector.Features, score: Score, decision: Decision, now: float
@@ -284,6 +294,31 @@ class Filter:
             own=sender in self._addresses,
             authenticated=sender_proven(authentication(message)),
         )
+
+    def _label_instead(self, decision: Decision) -> FolderName | None:
+        """Where a move to Junk tells the provider and the server has labels (Gmail): until the account filters, what is
+        suspected gets a label, and so does what a list of the person's would have moved.
+        """
+        if not self._session.abilities.labels or decision.verdict is Verdict.KEEP:
+            return None
+        if self._paused() or self.account.paused or decision.reason in ("dealt-with", "once"):
+            return None
+        mode = effective_mode(self.account, self._evidence())
+        if mode is Mode.SUGGESTING or (mode is Mode.LEARNING and decision.move):
+            return self.account.doubt_label
+        return None
+
+    def _put_label(self, sighting: Sighting, label: FolderName) -> None:
+        """A mark that the person sees and can take off; where it is refused, the mail is only listed."""
+        if not isinstance(self._session, LabelSession):
+            return
+        try:
+            self._session.add_label(sighting.ref, label)
+        except (ConnectionLost, ServerBusy, SignInError):
+            raise
+        except MailboxError as error:
+            log.info("%s: a mail could not be labelled: %s", self.account.name, type(error).__name__)
+            self._tell_once("label", f"A mail could not get the label “{label}”: {error.title}")
 
     def _target(self, decision: Decision) -> FolderName | None:
         if not decision.move:

@@ -1041,6 +1041,8 @@ def places(folders: Sequence[Folder], junk: FolderName | None, account: Account)
             place = Place.JUNK
         elif folder.name == account.unsure_folder:
             place = Place.UNSURE
+        elif folder.name == account.doubt_label:
+            place = Place.OTHER  # what we marked there says nothing
         found[folder.name] = place
     return found
 

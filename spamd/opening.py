@@ -159,6 +159,15 @@ def checking(
         session.close()
 
 
+def remarks(quirk: str, account: Account) -> tuple[str, ...]:
+    """What the person should know of this kind of server (`Abilities.quirk`), one sentence each."""
+    from spamd.mailbox import quirks
+
+    if account.kind is not SourceKind.IMAP:
+        return ()
+    return quirks.remarks(quirks.named(quirk), account.doubt_label or "")
+
+
 def find_servers(address: str, settings: Settings) -> Sequence[ServerGuess]:
     """Where this address may have its mailbox; the network is asked only if the person allows it."""
     from spamd.mailbox import discovery

@@ -215,6 +215,13 @@ ACCOUNT_OPTIONS: tuple[Option, ...] = (
     _account_option(
         "unsure_folder", str, 'A folder for doubtful mail; "": it stays where it is.', _no_line_break
     ),
+    _account_option(
+        "gmail_label",
+        str,
+        "On Gmail, until the account filters, what looks like junk gets this label and stays, as a move to Spam "
+        'reports the sender to Google; "none": no label.',
+        _no_line_break,
+    ),
     _account_option("mode", Mode, 'learning, suggesting or filtering; "": as the evidence allows.'),
     _account_option("promise", float, "As promise above, for this account.", _between(0.00001, 0.05)),
     _account_option("stamp", bool, "Write the keywords NonJunk and Junk on judged mail."),

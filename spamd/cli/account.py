@@ -168,12 +168,14 @@ def check(made: Account, secret: str | None) -> AccountCheck:
             abilities=tuple(name for name in names if getattr(able, name)),
             inbox_messages=inbox,
             junk_messages=in_junk,
+            remarks=opening.remarks(able.quirk, made),
         )
 
 
 def describe_check(made: Account, secret: str | None) -> str:
-    """The same in a sentence."""
-    return plain(check(made, secret).text)
+    """The same in a sentence, and what one should know of this kind of server in a line each."""
+    found = check(made, secret)
+    return "\n".join(plain(line) for line in (found.text, *found.remarks))
 
 
 @account.command("list")

@@ -141,11 +141,11 @@ def _of_provider(provider: MailProvider, address: str, source: str) -> list[Serv
     out = []
     if provider.oauth:
         browser = replace(plain, auth=AuthMethod.OAUTH, oauth_provider=provider.oauth)
-        note = f"{provider.name}: sign in with the browser."
+        note = f"{provider.name}: sign in with the browser. {provider.remark}".strip()
         out.append(ServerGuess(browser, source, note))
     if not provider.oauth_only:
         # The way that works for everybody comes first: OAuth needs a registration of this program.
-        out.insert(0, ServerGuess(plain, source, provider.password_help))
+        out.insert(0, ServerGuess(plain, source, f"{provider.password_help} {provider.remark}".strip()))
     return out
 
 

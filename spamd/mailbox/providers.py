@@ -24,6 +24,7 @@ class MailProvider:
     password_help: str = ""  # how to get the password that IMAP wants; "" where it is the usual one
     oauth: str = ""  # row of mailbox/oauth.py PROVIDERS
     oauth_only: bool = False  # no password works at all
+    remark: str = ""  # what one should know before the account is added
     mx: tuple[str, ...] = ()  # mail exchangers that show that a foreign domain is hosted there
 
 
@@ -40,6 +41,8 @@ PROVIDERS: tuple[MailProvider, ...] = (
             "https://myaccount.google.com/apppasswords", "Switch on two-step verification. "
         ),
         oauth="google",
+        remark="A move to Spam also reports the sender to Google: until the account filters, what looks like junk only gets "
+        "a label.",
         mx=("google.com", "googlemail.com"),
     ),
     MailProvider(

@@ -43,9 +43,10 @@ class Quirk:
 
 _APP_PASSWORD = "This provider wants an app password instead of your normal one. Create it at {url}."
 
+GMAIL = "gmail"
 QUIRKS: tuple[Quirk, ...] = (
     Quirk(
-        "gmail",
+        GMAIL,
         "Gmail",
         hosts=("gmail.com", "googlemail.com"),
         id_names=("gimap",),
@@ -179,10 +180,16 @@ def named(name: str) -> Quirk:
     return next((quirk for quirk in QUIRKS if quirk.name == name), QUIRKS[-1])
 
 
-def remarks(quirk: Quirk) -> tuple[str, ...]:
-    """What a person should know of this kind of server, one sentence each."""
+def remarks(quirk: Quirk, label: str = "") -> tuple[str, ...]:
+    """What a person should know of this kind of server, one sentence each. label: Gmail's, until the account filters."""
     said = []
-    if quirk.spam_folder_reports:
+    if quirk.name == GMAIL:
+        instead = f"only gets the label “{label}” and stays in the inbox" if label else "is only listed"
+        said.append(
+            "A move to Spam also reports the sender to Google. Until this account filters, mail that looks like junk is "
+            f"therefore not moved: it {instead}."
+        )
+    elif quirk.spam_folder_reports:
         said.append("Moving a mail to the Junk folder also tells the provider that it is spam.")
     if quirk.needs_app_password:
         said.append("Signing in takes an app password or the browser, not the normal password.")

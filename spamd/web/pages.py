@@ -397,7 +397,10 @@ class Pages:
 
         changes = {
             name: None if form[name].strip() == "" else settings.account_value_from_text(name, form[name])
-            for name in ("junk", "unsure_folder", "max_moves_per_hour", "wait_seconds", "stamp", "promise")
+            for name in (
+                *("junk", "unsure_folder", "gmail_label", "max_moves_per_hour"),
+                *("wait_seconds", "stamp", "promise"),
+            )
             if name in form
         }
         self._control.update_account(form.get("account", ""), changes)
@@ -483,7 +486,9 @@ class Pages:
         if form.get("read") == "yes":
             self._control.first_reading(account.name)
         return self._to(
-            request, f"/accounts/{account.name}", Said("good", f"{account.name} is set up. {check.text}")
+            request,
+            f"/accounts/{account.name}",
+            Said("good", f"{account.name} is set up. {check.text}", " ".join(check.remarks)),
         )
 
     # -- inside ------------------------------------------------------------------------------

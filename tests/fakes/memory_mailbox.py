@@ -348,6 +348,54 @@ class MemorySession:
             self.server.set_flags(ref, [keyword], remove)
             return True
 
+    # As on Gmail: a label is a folder that shows the same mail once more, under its own UID and with the same id.
+
+    def add_label(self, ref: MessageRef, label: FolderName) -> bool:
+        with self._command(f"STORE {ref.folder} {ref.uid} +X-GM-LABELS {label}"):
+            if not self.abilities.labels:
+                raise FolderRefused("There are no labels here.")
+            here = self.server._folder(ref.folder)
+            if ref.uid_validity != here.uid_validity or ref.uid not in here.mails:
+                return False
+            if label not in self.server.folders:
+                self.server.create(label)
+            if here.mails[ref.uid].email_id not in self._ids_in(label):
+                self.server.copy(ref, label)
+            return True
+
+    def remove_label(self, ref: MessageRef, label: FolderName) -> bool:
+        with self._command(f"STORE {ref.folder} {ref.uid} -X-GM-LABELS {label}"):
+            mail = self.server._folder(ref.folder).mails.get(ref.uid)
+            if mail is None:
+                return False
+            for there in self.server.refs(label) if label in self.server.folders else []:
+                if self.server.folders[label].mails[there.uid].email_id == mail.email_id:
+                    self.server.delete(there)
+            return True
+
+    def labels(self, refs: Sequence[MessageRef]) -> dict[MessageRef, frozenset[FolderName]]:
+        with self._command("FETCH X-GM-LABELS"):
+            return {
+                ref: frozenset(
+                    FolderName(name)
+                    for name in self.server.folders
+                    if name != ref.folder and mail.email_id in self._ids_in(name)
+                )
+                for ref in refs
+                if (mail := self.server._folder(ref.folder).mails.get(ref.uid)) is not None
+            }
+
+    def labelled(self, folder: FolderName, label: FolderName) -> Sequence[Uid]:
+        with self._command(f"SEARCH {folder} X-GM-LABELS {label}"):
+            there = self._ids_in(label)
+            return [
+                Uid(uid) for uid, mail in self.server._folder(folder).mails.items() if mail.email_id in there
+            ]
+
+    def _ids_in(self, folder: str) -> set[str]:
+        here = self.server.folders.get(folder)
+        return {mail.email_id for mail in here.mails.values()} if here else set()
+
     def headers(self, folder: FolderName, uids: Sequence[Uid], names: Sequence[str]) -> dict[Uid, bytes]:
         wanted = {name.lower().encode() for name in names}
         found: dict[Uid, bytes] = {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from spamd.domain import (
@@ -18,12 +20,14 @@ from spamd.domain import (
     MoveState,
     Verdict,
 )
-from spamd.errors import ConnectionLost
+from spamd.errors import ConnectionLost, FolderRefused
 from spamd.filtering import Filter, sender_proven
-from spamd.learning import Learner
+from spamd.judgement import corrections
+from spamd.learning import Learner, places
 from spamd.mailbox.mover import JournaledMover
+from spamd.source import Folder
 from spamd.store.database import Store
-from tests.fakes.memory_mailbox import START, MemoryCommands, MemoryServer, MemorySession
+from tests.fakes.memory_mailbox import FULL, START, MemoryCommands, MemoryServer, MemorySession
 from tests.fakes.scripted_scorer import ScriptedScorer
 
 ME = AccountName("home")
@@ -398,6 +402,125 @@ def test_doubtful_mail_to_a_folder_of_the_persons_naming(tmp_path):
     place.look()
     assert [label.label for label in place.labels()] == [Label.HAM]
     place.store.close()
+
+
+GMAIL = replace(FULL, labels=True, keywords=False, quirk="gmail")
+SUGGESTS = Evidence(Mode.SUGGESTING, 0.97, 0.5, 80, 9, 220, None, None, "")
+
+
+def on_gmail(path, account=None, evidence=SUGGESTS):
+    server = MemoryServer(abilities=GMAIL, folders=("Junk", "Trash", "Archive"))
+    place = Place(path, account or Account(ME), server)
+    place.evidence = evidence
+    place.look()
+    return place
+
+
+def labelled(place, label="Junk?"):
+    return place.session.labelled(FolderName("INBOX"), FolderName(label))
+
+
+def test_on_gmail_what_is_suspected_gets_a_label_until_the_account_filters(tmp_path):
+    """A move to Spam there reports the sender to Google."""
+    place = on_gmail(tmp_path)
+    junk = place.server.deliver(mail(1, 0.99))
+    doubtful = place.server.deliver(mail(2, 0.7))
+    place.server.deliver(mail(3))
+    judged = place.look()
+    assert [one.decision.verdict for one in judged] == [Verdict.JUNK, Verdict.UNSURE, Verdict.KEEP]
+    assert [one.moved for one in judged] == [False, False, False] and not place.store.moves(ME)
+    assert place.server.refs("Junk") == []
+    assert labelled(place) == [junk.uid, doubtful.uid]
+    assert "label “Junk?”" in judged[0].decision.explanation and "label" not in judged[2].decision.explanation
+    assert place.server.flags(junk) == set(), "nothing is marked as read"
+
+    place.look()  # the label is a folder; what appears there says nothing
+    assert place.labels() == [] and labelled(place) == [junk.uid, doubtful.uid]
+
+    place.evidence = PROVEN
+    place.server.deliver(mail(4, 0.99))
+    (last,) = place.look()
+    assert last.moved and len(place.server.refs("Junk")) == 1, "now it filters"
+    assert labelled(place) == [junk.uid, doubtful.uid]
+    place.store.close()
+
+
+@pytest.mark.parametrize(
+    ("account", "label"),
+    [
+        (Account(ME, gmail_label="Verdacht"), "Verdacht"),
+        (Account(ME, unsure_folder=FolderName("Doubt")), "Doubt"),
+        (Account(ME, gmail_label="none"), None),
+    ],
+)
+def test_the_label_has_the_name_the_person_chose(tmp_path, account, label):
+    place = on_gmail(tmp_path, account)
+    place.server.deliver(mail(1, 0.99))
+    place.look()
+    assert place.server.refs("Junk") == []
+    assert [name for name in place.server.folders if name not in ("INBOX", "Junk", "Trash", "Archive")] == (
+        [label] if label else []
+    )
+    place.store.close()
+
+
+def test_no_label_while_learning_or_paused_or_on_what_is_dealt_with(tmp_path):
+    place = on_gmail(tmp_path, evidence=replace(SUGGESTS, mode=Mode.LEARNING))
+    place.server.deliver(mail(1, 0.99))
+    place.look()
+    place.evidence, place.paused = SUGGESTS, True
+    place.server.deliver(mail(2, 0.99))
+    place.look()
+    assert labelled(place) == []
+    place.store.close()
+
+
+def test_on_gmail_a_blocked_sender_is_labelled_before_it_filters_and_moved_after(tmp_path):
+    place = on_gmail(tmp_path, evidence=replace(SUGGESTS, mode=Mode.LEARNING))
+    place.store.add_list_entry(ListEntry("shop.example", Label.SPAM, place.now))
+    first = place.server.deliver(mail(1))
+    place.look()
+    assert labelled(place) == [first.uid] and place.server.refs("Junk") == []
+    place.evidence = PROVEN
+    place.server.deliver(mail(2))
+    place.look()
+    assert len(place.server.refs("Junk")) == 1
+    place.store.close()
+
+
+def test_a_drag_of_a_labelled_mail_is_the_persons_word(tmp_path):
+    place = on_gmail(tmp_path)
+    ref = place.server.deliver(mail(1, 0.99))
+    place.look()
+    place.session.remove_label(ref, FolderName("Junk?"))  # as Gmail does when a mail goes to Spam
+    place.server.drag(ref, "Junk")
+    place.look()
+    assert [(one.label, one.source) for one in place.labels()] == [(Label.SPAM, LabelSource.DRAG)]
+    place.store.close()
+
+
+def test_a_label_that_is_refused_keeps_no_mail_from_being_judged(tmp_path):
+    place = on_gmail(tmp_path)
+
+    def refuse(command):
+        if "+X-GM-LABELS" in command:
+            raise FolderRefused("Over quota.")
+
+    place.server.before = refuse
+    place.server.deliver(mail(1, 0.99))
+    (one,) = place.look()
+    assert one.decision.verdict is Verdict.JUNK and not one.moved
+    assert any("label" in event.text for event in place.store.events(limit=10))
+    place.store.close()
+
+
+def test_what_carries_the_label_is_not_read_as_good_mail():
+    folders = [
+        Folder(FolderName(name), name.encode(), "/", role)
+        for name, role in (("INBOX", "inbox"), ("Spam", "junk"), ("Junk?", ""), ("Work", ""))
+    ]
+    found = places(folders, FolderName("Spam"), Account(ME))
+    assert found["Junk?"] is corrections.Place.OTHER and found["Work"] is corrections.Place.KEPT
 
 
 def test_stamping_is_not_the_person(tmp_path):

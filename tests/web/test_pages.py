@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from spamd.answers import AccountCheck, ServerGuess
 from spamd.domain import Account, AccountName, AuthMethod
 from spamd.errors import StoreBusy
+from spamd.opening import remarks
 from tests.web.conftest import signed_in
 from tests.web.world import HOME, WORK, World
 
@@ -208,3 +211,22 @@ def test_the_shadow_table_of_an_account_that_does_not_filter_yet(world):
         assert f"/why/{shadow.mails[0].judgement.id}" in page
         assert shadow.text in client.get("/").text
         assert "What would have been moved" not in client.get(f"/accounts/{HOME}").text
+
+
+def test_what_gmail_does_with_a_move_to_spam_is_said_where_it_is_set_up_and_on_its_page(fresh):
+    world = fresh(mails=False)
+    said = remarks("gmail", world.control.account(HOME).account)
+    assert any("reports the sender to Google" in one for one in said)
+    world.engine.states[HOME] = replace(world.engine.states[HOME], quirk="gmail", remarks=said)
+    world.engine.check = replace(world.engine.check, remarks=said)
+    with signed_in(world) as client:
+        page = client.get(f"/accounts/{HOME}").text
+        assert "reports the sender to Google" in page and 'name="gmail_label"' in page
+        assert 'name="gmail_label"' not in client.get(f"/accounts/{WORK}").text
+        post(client, world, "/do/account", account=HOME, gmail_label="Verdacht")
+        assert world.control.account(HOME).account.gmail_label == "Verdacht"
+        fields = {"step": "add", "name": "g", "host": "imap.gmail.com", "user": "a@gmail.com", "secret": "x"}
+        answer = client.post(
+            "/setup", data=fields, headers={"Origin": world.server.url}, follow_redirects=True
+        )
+        assert answer.status_code == 200 and "reports the sender to Google" in answer.text

@@ -58,7 +58,7 @@ def test_large_providers_need_no_network():
         993,
         TlsMode.IMPLICIT,
     )
-    assert "app password" in gmail.note
+    assert "app password" in gmail.note and "reports the sender to Google" in gmail.note
     assert by_browser.account.auth is AuthMethod.OAUTH
     (outlook,) = find_servers("me@hotmail.co.uk")
     assert (outlook.account.auth, outlook.account.oauth_provider) == (AuthMethod.OAUTH, "microsoft")

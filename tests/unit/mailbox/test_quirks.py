@@ -45,6 +45,10 @@ def test_the_table_is_sane():
 
 def test_remarks_for_people():
     assert any("2500 MB" in remark for remark in remarks(named("gmail")))
+    assert any(
+        "reports the sender to Google" in one and "“Junk?”" in one for one in remarks(named("gmail"), "Junk?")
+    )
+    assert any("only listed" in remark for remark in remarks(named("gmail")))
     assert any("keeps no keywords" in remark for remark in remarks(named("exchange")))
     assert remarks(named("dovecot")) == ()
     assert named("nobody knows this").name == "standard"
