@@ -77,6 +77,17 @@ class MoveState(enum.StrEnum):
 OPEN_MOVES = frozenset({MoveState.INTENT, MoveState.COPIED, MoveState.MARKED})
 
 
+MOVING_KEYWORD = "$SpamdMoving"
+"""Held on a mail while one daemon moves it; a daemon on another computer that sees it keeps away."""
+OWNER_KEYWORD = "$SpamdBy-"
+"""Comes with it, followed by the name of the journal that holds the lock: nobody else takes it off."""
+MOVED_KEYWORD = "$SpamdMoved"
+"""Set together with the lock and never taken off a mail that was moved by itself: other daemons on the mailbox see
+that this was no drag, and a mail that carries it outside of Junk is one that the person took out again."""
+STAMPED_KEYWORD = "$SpamdStamped"
+"""Comes with the Junk or NonJunk that a daemon writes: other daemons see that it was not the person."""
+
+
 class MoveKind(enum.StrEnum):
     JUNK = "junk"
     UNSURE = "unsure"  # to the person's own folder for doubtful mail

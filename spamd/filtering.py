@@ -17,6 +17,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from spamd.domain import (
+    MOVED_KEYWORD,
+    STAMPED_KEYWORD,
     Account,
     Decision,
     Evidence,
@@ -47,6 +49,7 @@ from spamd.errors import (
     StoreError,
 )
 from spamd.judgement import brake as brakes
+from spamd.judgement.corrections import signed
 from spamd.judgement.policy import History, decide, effective_mode, match
 from spamd.message import vector
 from spamd.message.dense import authentication
@@ -238,6 +241,13 @@ class Filter:
                 reason="dealt-with",
                 explanation=f"{decision.explanation} But you have answered or starred it: it stays.",
             )
+        if decision.move and signed(mail.arrival.flags):
+            decision = replace(
+                decision,
+                move=False,
+                reason="dealt-with",
+                explanation=f"{decision.explanation} But it was in Junk before and you took it out: it stays.",
+            )
         label = self._label_instead(decision)
         if label is not None:
             decision = replace(
@@ -369,8 +379,12 @@ class Filter:
         keyword = STAMPS.get(decision.verdict)
         if not self.account.stamp or keyword is None or not self._session.abilities.keywords:
             return
+        if STAMPED_KEYWORD in sighting.keywords:
+            return  # by another daemon; two that disagree would look like a person who changes their mind
         try:
-            stamped = self._session.add_keyword(sighting.ref, keyword, OPPOSITE[keyword])
+            stamped = self._session.add_keyword(
+                sighting.ref, keyword, OPPOSITE[keyword], also=(STAMPED_KEYWORD,)
+            )
         except (ConnectionLost, ServerBusy, SignInError):
             raise
         except MailboxError as error:  # a mark that is refused keeps no mail from being judged and moved
@@ -378,7 +392,7 @@ class Filter:
             return
         if stamped:
             kept = {word for word in sighting.keywords if word not in OPPOSITE[keyword]}
-            self._store.set_keywords(self.account.name, sighting.ref, kept | {keyword})
+            self._store.set_keywords(self.account.name, sighting.ref, kept | {keyword, STAMPED_KEYWORD})
 
     # -- moving
 
@@ -451,11 +465,14 @@ class Filter:
         if record.target_uid is not None and record.target_uid_validity is not None:
             ref = MessageRef(record.target, record.target_uid_validity, record.target_uid)
             base = known[0] if known else None
+            keywords = base.keywords if base else frozenset()
+            if record.kind is MoveKind.UNDO:
+                keywords |= {MOVED_KEYWORD}  # a later drag to Junk is the person's, not another daemon's move
             there = Sighting(
                 self.account.name,
                 ref,
                 record.identity,
-                base.keywords if base else frozenset(),
+                keywords,
                 now,
                 None,
                 record.message_id,
@@ -592,7 +609,7 @@ class Filter:
                 intent = self._store.intent(self._move_record(judgement, sighting, target, MoveKind.JUNK))
             except RequestError:
                 return None  # it was moved once and came back: the person may drag it
-            (outcome,) = self._mover.move([(intent, sighting.ref)])
+            (outcome,) = self._mover.move([(intent, sighting.ref)], asked=True)
             self.finish([outcome])
             return outcome
         return None
@@ -641,7 +658,7 @@ class Filter:
             if sighting.gone_at is not None or sighting.ref.folder != judgement.folder:
                 continue
             for mail in self._session.fetch([sighting.ref], FETCH_LIMIT):
-                if {flag.lower() for flag in mail.arrival.flags} & DEALT_WITH:
+                if {flag.lower() for flag in mail.arrival.flags} & DEALT_WITH or signed(mail.arrival.flags):
                     return []  # the person has dealt with it meanwhile: it is not ours to take away any more
                 decided = self._judge_one(mail, sighting, self._store.list_entries(), self.brake())
                 return self._carry_out(self._write_down([decided])) if decided is not None else []

@@ -714,7 +714,8 @@ class Learner:
                 if arrival.ref.uid >= first and self._store.sighting_of(name, arrival.identity)
             ]
             self._store.add_sightings(known)  # a later drag to Junk is then known to come from there
-            found |= {sighting.identity for sighting in known}
+            # What carries the sign may have been put there by another daemon (its folder for doubtful mail).
+            found |= {sighting.identity for sighting in known if not corrections.signed(sighting.keywords)}
         return found
 
     def _still_here(self, now: float) -> dict[Identity, Sighting]:

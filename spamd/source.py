@@ -95,8 +95,10 @@ class MailSession(Protocol):
         """Mails of that identity in a folder; message_id narrows the search where there is no server id."""
         ...
 
-    def add_keyword(self, ref: MessageRef, keyword: str, remove: Sequence[str] = ()) -> bool:
-        """Silent STORE; False where the server does not keep keywords."""
+    def add_keyword(
+        self, ref: MessageRef, keyword: str, remove: Sequence[str] = (), also: Sequence[str] = ()
+    ) -> bool:
+        """Silent STORE, of `also` in the same command; False where the server does not keep keywords."""
         ...
 
     def headers(self, folder: FolderName, uids: Sequence[Uid], names: Sequence[str]) -> dict[Uid, bytes]:
@@ -196,11 +198,15 @@ class MoveCommands(Protocol):
         """Plain EXPUNGE."""
         ...
 
-    def lock(self, folder: OpenFolder, uids: Sequence[Uid], keyword: str) -> frozenset[Uid]:
-        """Set the keyword on those that lack it and did not change meanwhile; which we now hold."""
+    def lock(
+        self, folder: OpenFolder, uids: Sequence[Uid], keyword: str, also: Sequence[str] = ()
+    ) -> frozenset[Uid] | None:
+        """Set the keyword, and `also` in the same command, on those that lack it and (with CONDSTORE) did not change
+        meanwhile; which we now hold. None where the folder keeps no keywords: nothing was set.
+        """
         ...
 
-    def unlock(self, folder: OpenFolder, uids: Sequence[Uid], keyword: str) -> None: ...
+    def unlock(self, folder: OpenFolder, uids: Sequence[Uid], keywords: Sequence[str]) -> None: ...
 
     def locked(self, folder: FolderName, keyword: str) -> tuple[OpenFolder, Sequence[Uid]]:
         """The folder as it is now, and the mails in it that carry the keyword."""
@@ -224,12 +230,21 @@ class MoveJournal(Protocol):
         """Target UIDs that belong to other journal rows."""
         ...
 
+    def owner(self) -> str:
+        """A short random name of this journal, made once: no other daemon has the same."""
+        ...
+
 
 class Mover(Protocol):
     """Journaled moves on one session."""
 
-    def move(self, mails: Iterable[tuple[MoveRecord, MessageRef]]) -> Sequence[MoveRecord]:
-        """Intents (already journaled) are carried out; returns the records with their final state."""
+    def move(
+        self, mails: Iterable[tuple[MoveRecord, MessageRef]], *, asked: bool = False
+    ) -> Sequence[MoveRecord]:
+        """Intents (already journaled) are carried out; returns the records with their final state.
+
+        asked: the person wants it, so that for other daemons it is the person's word, too.
+        """
         ...
 
     def recover(self, wanted: Callable[[MoveRecord], bool] | None = None) -> Sequence[MoveRecord]:

@@ -229,6 +229,14 @@ def _account(here: Paths, config: settings.Settings, account: Account) -> Iterat
             "Your mail program hides or expunges it.",
             account=name,
         )
+    if account.kind is SourceKind.IMAP and not abilities.keywords:
+        yield Finding(
+            "account",
+            Level.OK,
+            f"{name}: the server keeps no keywords; let only one computer filter this account.",
+            "A second one could not tell the first one's moves from your drags.",
+            account=name,
+        )
     if not abilities.idle and account.kind is SourceKind.IMAP:
         yield Finding(
             "account", Level.WARN, f"{name}: the server cannot push; it is asked every minute.", account=name

@@ -12,6 +12,10 @@ applied to each arrival:
 - the old UID is gone and the new one alive: from the inbox (or any kept folder) to Junk is spam; from Junk
   to the inbox or any other kept folder is ham. Trash is never a label in either direction: people delete
   wanted mail;
+- another daemon on the same mailbox signs what it moves by itself (MOVED_KEYWORD). The sign travels with the mail and
+  stays on it. From the inbox to Junk *with a new sign* is that daemon's doing: no label. A sign that was there
+  before says nothing: the person took the mail out of Junk and now drags it back. A signed mail that comes to the
+  inbox was taken out of Junk by the person, also where nobody here saw it go in: ham;
 - a folder whose UIDVALIDITY changed says nothing in that pass about mail that was known in itself.
 
 Identities are not equally good. X-GUID and X-GM-MSGID name one delivery. EMAILID may be a hash of the content
@@ -28,6 +32,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from spamd.domain import (
+    MOVED_KEYWORD,
+    MOVING_KEYWORD,
+    STAMPED_KEYWORD,
     FolderName,
     FolderStatus,
     Identity,
@@ -47,6 +54,8 @@ PENDING_LIFE = 7 * 86400.0
 """A copy whose original is still there after a week is a copy (seconds)."""
 GONE_LATELY = 900.0
 """STATUS of two folders is not one moment: a departure seen a pass earlier still pairs (seconds)."""
+TWIN_SECONDS = 90.0
+"""Two mails of one identity that came within this time, one to Junk and one to the inbox, were delivered so."""
 DRAG_WEIGHT = 1.0
 KEYWORD_WEIGHT = 0.7
 HINT_WEIGHT = 0.3
@@ -123,6 +132,12 @@ def keyword_label(keywords: Collection[str]) -> Label | None:
     if junk == good:
         return None
     return Label.SPAM if junk else Label.HAM
+
+
+def signed(keywords: Collection[str]) -> bool:
+    """Was the mail moved by a daemon, at some time? Together with the lock it is only being moved."""
+    lower = {keyword.lower() for keyword in keywords}
+    return MOVED_KEYWORD.lower() in lower and MOVING_KEYWORD.lower() not in lower
 
 
 def names_one_delivery(identity: Identity) -> bool:
@@ -228,18 +243,28 @@ class _Pairing:
         """None: a known mail about which nothing is to be said."""
         earlier = [s for s in self._known.get(arrival.identity, ()) if s.ref != arrival.ref]
         candidates = [s for s in earlier if self._same_delivery(s, arrival)]
+        if not candidates and self._taken_out(arrival, earlier):
+            return self._rescued(arrival)
         if not candidates:
             # A twin of known mail is new mail: it was delivered on its own.
             return None if earlier and arrival.ref.folder in self._reset else _UNKNOWN
         elsewhere = [s for s in candidates if s.ref.folder != arrival.ref.folder]
+        if self._taken_out(arrival, earlier):
+            return self._rescued(arrival)
         if arrival.ref.folder in self._reset and any(s.ref.folder == arrival.ref.folder for s in candidates):
             return None  # the folder was made anew with the mail it had
         gone = [s for s in elsewhere if self._is_gone(s) and s.ref not in self._used]
         recently = [s for s in gone if s.gone_at is None or s.gone_at > self._now - GONE_LATELY]
+        there = [s for s in elsewhere if s.ref in self._alive]
         if recently:
             old = max(recently, key=lambda s: (s.gone_at is None, s.seen_at))
+            if self._by_a_daemon(old, arrival):
+                self._used.add(old.ref)
+                self.departed.append(old.ref)
+                return None
             return self._moved(old, arrival.ref)
-        there = [s for s in elsewhere if s.ref in self._alive]
+        if any(self._by_a_daemon(old, arrival) for old in there):
+            return None  # its copy; the original is about to go
         if there:
             old = max(there, key=lambda s: s.seen_at)
             return Pending(arrival.identity, old.ref, arrival.ref, self._now)
@@ -258,6 +283,9 @@ class _Pairing:
         old = next((s for s in self._known.get(wait.identity, ()) if s.ref == wait.old), None)
         if old is None:
             return None
+        if self._delivered_twice(old, wait):
+            self.departed.append(wait.old)
+            return None
         return self._moved(old, wait.new)
 
     def _moved(self, old: Sighting, new: MessageRef) -> Correction | None:
@@ -273,6 +301,30 @@ class _Pairing:
         note = f"{origin.value} to {target.value}"
         return Correction(old.identity, label, LabelSource.DRAG, DRAG_WEIGHT, new, old.ref, note)
 
+    def _by_a_daemon(self, old: Sighting, new: Sighting) -> bool:
+        """Did another daemon move it? They take mail from the inbox only, and sign it on the way."""
+        origin, target = (self._places.get(s.ref.folder, Place.KEPT) for s in (old, new))
+        carried = MOVED_KEYWORD.lower() in {keyword.lower() for keyword in new.keywords}
+        return (
+            carried
+            and origin is Place.INBOX
+            and target in (Place.JUNK, Place.UNSURE)
+            and not signed(old.keywords)
+        )
+
+    def _taken_out(self, arrival: Sighting, earlier: Sequence[Sighting]) -> bool:
+        """Did the person take it out of Junk, where we never saw it? (Where we did, the departure says so.)"""
+        return (
+            self._places.get(arrival.ref.folder) is Place.INBOX
+            and arrival.ref.folder not in self._reset
+            and signed(arrival.keywords)
+            and all(s.ref.folder == arrival.ref.folder and not signed(s.keywords) for s in earlier)
+        )
+
+    def _rescued(self, arrival: Sighting) -> Correction:
+        note = "out of junk, where another daemon had put it"
+        return Correction(arrival.identity, Label.HAM, LabelSource.DRAG, DRAG_WEIGHT, arrival.ref, note=note)
+
     def _is_gone(self, sighting: Sighting) -> bool:
         return sighting.gone_at is not None or sighting.ref not in self._alive
 
@@ -280,6 +332,18 @@ class _Pairing:
         if names_one_delivery(new.identity) or not old.internal_date or not new.internal_date:
             return True
         return abs(old.internal_date - new.internal_date) < 1.0
+
+    def _delivered_twice(self, old: Sighting, wait: Pending) -> bool:
+        """Where an identity does not name one delivery: is the mail in the inbox a twin of the one that was deleted
+        from Junk, not a copy of it? A copy bears the sign of its original, and is made later.
+        """
+        origin, target = (self._places.get(ref.folder, Place.KEPT) for ref in (old.ref, wait.new))
+        if names_one_delivery(wait.identity) or origin is not Place.JUNK or target is not Place.INBOX:
+            return False
+        new = next((s for s in self._known.get(wait.identity, ()) if s.ref == wait.new), None)
+        if new is not None and signed(new.keywords):
+            return False
+        return signed(old.keywords) or abs(wait.since - old.seen_at) < TWIN_SECONDS
 
     def _emptied(self, folder: FolderName) -> bool:
         status = self._statuses.get(folder)
@@ -323,6 +387,8 @@ def _by_keyword(change: KeywordChange, spoken: Collection[Identity]) -> Correcti
     before, now = keyword_label(change.sighting.keywords), keyword_label(change.now)
     if now is None or now is before or change.sighting.identity in spoken:
         return None
+    if STAMPED_KEYWORD in change.now and STAMPED_KEYWORD not in change.sighting.keywords:
+        return None  # another daemon's verdict
     stamped = before is not None
     return Correction(
         change.sighting.identity,

@@ -2,8 +2,8 @@
 
 Two daemons with homes of their own could be told to look after the same mailbox; each would move and learn what the
 other does. The lease is a locked file outside of both homes, named after the mailbox. The system takes the lock back
-when its holder dies, however it dies. Daemons on different computers are kept apart by the mover's keyword
-(`mover.LOCK_KEYWORD`) where the server can.
+when its holder dies, however it dies. Daemons on different computers are kept apart by the mover's
+keywords (domain.MOVING_KEYWORD, domain.MOVED_KEYWORD) where the server keeps any.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@ keywords."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from spamd.domain import FolderName, Uid, UidValidity
 from spamd.errors import FolderChanged, FolderRefused
@@ -49,40 +50,43 @@ class ImapCommands:
         self._open(folder)
         self._connection.command("EXPUNGE", what=folder.name)
 
-    def lock(self, folder: OpenFolder, uids: Sequence[Uid], keyword: str) -> frozenset[Uid]:
+    def lock(
+        self, folder: OpenFolder, uids: Sequence[Uid], keyword: str, also: Sequence[str] = ()
+    ) -> frozenset[Uid] | None:
         selected = self._open(folder)
-        everything = frozenset(uids)
-        if not selected.keeps_keywords or not selected.highest_modseq:
-            return everything  # this folder knows no locks ([NOMODSEQ], no \*)
-        rows = self._connection.fetch(number_set(uids), [b"FLAGS", b"MODSEQ"]).rows
-        free: list[Uid] = []
-        newest = 0
-        for uid in uids:
-            row = rows.get(uid, {})
-            held = {flag.lower() for flag in row.get(b"FLAGS", ()) if isinstance(flag, bytes)}
-            if uid in rows and keyword.lower().encode("ascii") not in held:
-                free.append(uid)
-                newest = max(newest, *(int(one) for one in row.get(b"MODSEQ", (0,))))
+        if not selected.keeps_keywords:
+            return None
+        counted = bool(
+            selected.highest_modseq
+        )  # [NOMODSEQ], or no CONDSTORE: a lock that two could take at once
+        rows = self._connection.fetch(number_set(uids), [b"FLAGS", b"MODSEQ"] if counted else [b"FLAGS"]).rows
+        free = [uid for uid in uids if uid in rows and keyword.lower() not in _flags(rows[uid])]
         if not free:
             return frozenset()
         # One number for all: whatever changes after our FETCH gets a higher one.
+        newest = max(int(number) for uid in free for number in rows[uid].get(b"MODSEQ", (0,)))
         reply = self._connection.command(
             "UID STORE",
             number_set(free),
-            b"(UNCHANGEDSINCE %d)" % newest,
+            *([b"(UNCHANGEDSINCE %d)" % newest] if counted else []),
             b"+FLAGS.SILENT",
-            b"(" + keyword.encode("ascii") + b")",
+            b"(" + " ".join([keyword, *also]).encode("ascii") + b")",
             what=folder.name,
-            tolerate=(b"OK", b"NO"),
+            tolerate=(b"OK", b"NO", b"BAD"),
         )
         modified = reply.code(b"MODIFIED")
         if modified is not None:
             return frozenset(free) - frozenset(Uid(uid) for uid in expand(modified.arguments))
-        return frozenset(free) if reply.status == b"OK" else everything
+        if reply.status == b"OK":
+            return frozenset(free)
+        # Refused, as a whole or because one of them is gone: which carry all our words now?
+        words = {word.lower() for word in (keyword, *also)}
+        rows = self._connection.fetch(number_set(free), [b"FLAGS"]).rows
+        return frozenset(uid for uid in free if uid in rows and words <= _flags(rows[uid])) or None
 
-    def unlock(self, folder: OpenFolder, uids: Sequence[Uid], keyword: str) -> None:
+    def unlock(self, folder: OpenFolder, uids: Sequence[Uid], keywords: Sequence[str]) -> None:
         self._open(folder)
-        self._connection.store(uids, b"-FLAGS", [keyword])
+        self._connection.store(uids, b"-FLAGS", keywords)
 
     def locked(self, folder: FolderName, keyword: str) -> tuple[OpenFolder, Sequence[Uid]]:
         selected = self._session.select(folder, writable=True)
@@ -102,6 +106,13 @@ class ImapCommands:
                 "The owner of the folder or the mail administrator can allow changes.",
             )
         return selected
+
+
+def _flags(row: Mapping[bytes, Any]) -> set[str]:
+    """In lower case: they are case-insensitive."""
+    return {
+        flag.decode("ascii", "replace").lower() for flag in row.get(b"FLAGS", ()) if isinstance(flag, bytes)
+    }
 
 
 def _copied(proof: CopyUid | None) -> Copied:

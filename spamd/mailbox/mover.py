@@ -29,6 +29,12 @@ on that no other row has claimed):
 
 Two clients that move one mail at the same moment can both succeed on real servers. `reconcile` finds such
 pairs by server id and removes our copy, never the person's.
+
+Where the server keeps keywords a mail is signed before it is moved, in one STORE: the lock (MOVING_KEYWORD), whose
+it is (OWNER_KEYWORD and the journal's name) and, unless the person asked for the move, MOVED_KEYWORD. Lock and name
+are taken off when the move has ended; MOVED_KEYWORD stays on mail that was moved. The sign travels with the mail, and
+so it tells our copy from a twin that the person put there, a rival's copy (made before we had moved) from one that
+the person made of our mail in Junk, and another daemon's move from a drag (judgement/corrections.py).
 """
 
 from __future__ import annotations
@@ -40,6 +46,9 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from spamd.domain import (
+    MOVED_KEYWORD,
+    MOVING_KEYWORD,
+    OWNER_KEYWORD,
     Arrival,
     FolderName,
     FolderStatus,
@@ -65,14 +74,19 @@ from spamd.source import Abilities, Copied, Folder, MailSession, MoveCommands, M
 
 _log = logging.getLogger(__name__)
 
-LOCK_KEYWORD = "$SpamdMoving"
-"""Held on a mail while one daemon moves it; a daemon on another host that sees it keeps away."""
+LOCK_KEYWORD = MOVING_KEYWORD
 
 BATCH = 50
 """Mails in one command. Few: a server that lost us still finishes, and recovery must not meet it."""
 
 RECONCILE_SECONDS = 120.0
 """How long after a move a second copy is still looked for."""
+
+UNSIGNED_SECONDS = 10.0
+"""The same where mail could not be signed: then a copy that the person makes of it cannot be told from a rival's."""
+
+_UNSIGNED = "This folder keeps no keywords."
+"""In the journal before anything is copied: such a copy cannot be known by our sign."""
 
 WEAK_ID = "hash:0.0."
 """Identities made without size and date (mailbox/session.py)."""
@@ -100,6 +114,7 @@ class _Fresh:
     record: MoveRecord
     before: dict[FolderName, FolderStatus]
     until: float
+    signed: bool = False
 
 
 class JournaledMover:
@@ -124,6 +139,9 @@ class JournaledMover:
         self._expunge_refused = False
         self._folders: tuple[float, list[Folder]] = (float("-inf"), [])
         self._fresh: list[_Fresh] = []
+        self._asked: set[int] = set()
+        self._signed: set[int] = set()
+        self._name = ""
 
     @property
     def _abilities(self) -> Abilities:
@@ -135,19 +153,29 @@ class JournaledMover:
         return self._abilities.uidplus and not self._expunge_refused
 
     @property
+    def _owner(self) -> str:
+        self._name = self._name or OWNER_KEYWORD + self._journal.owner()
+        return self._name
+
+    @property
     def _locks(self) -> bool:
-        return self._use_lock and self._abilities.condstore and self._abilities.keywords
+        return self._use_lock and self._abilities.keywords
 
     # -- the road
 
-    def move(self, mails: Iterable[tuple[MoveRecord, MessageRef]]) -> Sequence[MoveRecord]:
+    def move(
+        self, mails: Iterable[tuple[MoveRecord, MessageRef]], *, asked: bool = False
+    ) -> Sequence[MoveRecord]:
         """Carry out intents; their final states, in the order given. (A row that can neither be finished nor
         taken back, because the server refuses both, stays open and is returned so.)
+
+        asked: by the person; the mail is not signed as moved by itself.
 
         Raises ConnectionLost or ServerBusy: rows that were not finished stay open, for `recover`.
         """
         records = [record if record.source == ref else replace(record, source=ref) for record, ref in mails]
         finished: dict[int, MoveRecord] = {}
+        self._asked = {record.id for record in records} if asked else set()
         for batch in _batches(records):
             for record in self._start_or_leave(batch):
                 finished[record.id] = record
@@ -163,10 +191,11 @@ class JournaledMover:
         finished: list[MoveRecord] = []
         again: list[MoveRecord] = []
         left_over = sorted(self._journal.open_moves(self._account), key=_place)
+        self._asked = set()
         if left_over and self._locks:
-            # Wherever a locked mail was taken to meanwhile.
+            # Wherever a locked mail was taken to meanwhile. Before the rows are ended: a crash here repeats it.
             involved = {row.source.folder for row in left_over} | {row.target for row in left_over}
-            self._sweep_locks(involved | set(self._real_folders(left_over[0].source.folder)))
+            self._sweep_locks(involved | set(self._real_folders(left_over[0].source.folder)), left_over)
         for batch in _batches(left_over):
             try:
                 ended, unsent = self._recover_batch(batch)
@@ -197,16 +226,16 @@ class JournaledMover:
         Only with true server ids. Returns the records that were taken back (now ABANDONED).
         """
         now = self._clock()
-        self._fresh = [fresh for fresh in self._fresh if now < fresh.until + RECONCILE_SECONDS]
+        # One more look when the time is over, but not where that would be the person's copy.
+        self._fresh = [
+            fresh for fresh in self._fresh if now < fresh.until + (RECONCILE_SECONDS if fresh.signed else 0.0)
+        ]
         if not self._fresh:
             return []
         taken_back: list[MoveRecord] = []
         names = {name for fresh in self._fresh for name in fresh.before}
         states = {one.folder: one for one in self._session.statuses(sorted(names))}
-        if self._locks:  # a mail we had locked may have been taken there, with our keyword
-            self._sweep_locks(
-                then.folder for fresh in self._fresh for then, _ in _grown(fresh.before, states)
-            )
+        grown = {then.folder for fresh in self._fresh for then, _ in _grown(fresh.before, states)}
         for fresh in list(self._fresh):
             given_up: MoveRecord | None = None
             try:
@@ -220,6 +249,8 @@ class JournaledMover:
             once = fresh.record.kind is MoveKind.UNDO
             if given_up is not None or once or now >= fresh.until:
                 self._fresh.remove(fresh)
+        if self._locks and grown:  # a mail we had locked may have been taken there, with our keyword
+            self._sweep_locks(grown)
         return taken_back
 
     def _reconcile_quietly(self) -> Sequence[MoveRecord]:
@@ -252,7 +283,7 @@ class JournaledMover:
             there = self._session.status(target)
             if not there.messages and there.uid_next == 1:
                 # Courier gives a folder its UIDVALIDITY when it is first opened for writing.
-                self._commands.locked(target, LOCK_KEYWORD)
+                self._commands.locked(target, self._owner)
                 there = self._session.status(target)
         except FolderMissing:
             return [
@@ -278,6 +309,7 @@ class JournaledMover:
                 begun = replace(record, target_uid_validity=there.uid_validity, target_uid_next=first)
                 ready.append(self._write(begun))
         if ready:
+            self._release(source, ready, alive)  # a lock of ours that an earlier attempt could not take off
             before = self._neighbours(source.name, target)
             moved = self._send(source, target, ready)
             ended += moved
@@ -345,7 +377,7 @@ class JournaledMover:
             ended: list[MoveRecord] = []
             alive = self._alive(source, batch) or {}
             ended += self._look(source, [r for r in batch if r.source.uid not in alive], refusal.title)
-            self._unlock(source, list(alive.values()))
+            self._release(source, batch, alive)
             for record in batch:
                 if record.source.uid in alive:
                     ended += self._send(source, target, [record], retry=False)
@@ -359,7 +391,7 @@ class JournaledMover:
         for record in batch:
             mail = (alive or {}).get(record.source.uid)
             if mail is not None:
-                self._unlock(source, [mail])
+                self._release(source, [record], alive or {})
                 ended.append(self._end(record, MoveState.FAILED, reason))
                 continue
             copy = self._find_copy(record)
@@ -406,7 +438,7 @@ class JournaledMover:
         if not safe:
             return ended
         uids = [record.source.uid for record in safe]
-        self._unlock(target, [copies[r.target_uid] for r in safe if r.target_uid is not None])
+        self._unlock(target, [copies[r.target_uid] for r in safe if r.target_uid is not None], moved=True)
         try:
             self._commands.mark_deleted(source, uids)
             safe = [
@@ -430,7 +462,7 @@ class JournaledMover:
             return ended + self._take_copies_back(source, target, safe, refusal.title)
         if note:
             if self._locks:
-                self._quietly(lambda: self._commands.unlock(source, uids, LOCK_KEYWORD))
+                self._quietly(lambda: self._commands.unlock(source, uids, self._lock_words))
             return ended + [self._end(record, MoveState.DONE, note) for record in safe]
         left = self._alive(source, safe) or {}
         stuck = [record for record in safe if record.source.uid in left]
@@ -473,7 +505,7 @@ class JournaledMover:
         alive = self._alive(source, batch)
         if alive:
             self._commands.clear_deleted(source, sorted(alive))
-            self._unlock(source, list(alive.values()))
+            self._release(source, batch, alive)
         return [self._end(r, MoveState.ABANDONED, "The copy in the target folder is gone.") for r in batch]
 
     def _take_copies_back(
@@ -483,7 +515,7 @@ class JournaledMover:
         alive = self._alive(source, batch) or {}
         if alive:
             self._quietly(lambda: self._commands.clear_deleted(source, sorted(alive)))
-            self._unlock(source, list(alive.values()))
+            self._release(source, batch, alive)
         ended: list[MoveRecord] = []
         for record in batch:
             if record.source.uid not in alive:
@@ -531,8 +563,10 @@ class JournaledMover:
             same_target = there is not None and there.uid_validity == record.target_uid_validity
             if same_target and not (mail is not None and self._never_copied(record)):
                 copy = self._find_copy(record)
-            if mail is not None and _has(mail, LOCK_KEYWORD):
-                self._unlock(source, [mail])
+                if mail is not None and copy is not None and not self._surely_ours(record, mail, copy):
+                    copy = None
+            if mail is not None and copy is None and record.state is MoveState.INTENT:
+                self._release(source, [record], {record.source.uid: mail})
             if copy is not None:
                 record = replace(record, target_uid=copy.ref.uid)
                 if mail is None:
@@ -569,13 +603,39 @@ class JournaledMover:
             and not record.identity.startswith(PROVING_IDS)
         )
 
-    def _sweep_locks(self, folders: Iterable[FolderName]) -> None:
-        """No mail may keep our keyword, also where UIDs have changed and the rows could only be given up."""
+    def _surely_ours(self, record: MoveRecord, mail: Arrival, copy: Arrival) -> bool:
+        """Both are there. Is this copy the one we made? A twin that the person dragged there may have the same
+        identity, but not our sign: the original must not go because of it.
+        """
+        certain = record.state is not MoveState.INTENT or record.identity.startswith(PROVING_IDS)
+        if certain or not self._locks or record.error == _UNSIGNED:
+            return True
+        return self._ours(mail) and self._ours(copy)
+
+    def _sweep_locks(self, folders: Iterable[FolderName], rows: Sequence[MoveRecord] = ()) -> None:
+        """No mail may keep our lock, also where UIDs have changed and the rows could only be given up. What open rows
+        speak of is left to them: our sign tells our copies from others.
+        """
+        sources = {row.source for row in rows}
         for name in sorted(set(folders)):
             try:
-                folder, uids = self._commands.locked(name, LOCK_KEYWORD)
-                if uids:
-                    self._commands.unlock(folder, uids, LOCK_KEYWORD)
+                folder, uids = self._commands.locked(name, self._owner)
+                marks = [
+                    row.target_uid_next
+                    for row in rows
+                    if (row.target, row.target_uid_validity) == (folder.name, folder.uid_validity)
+                ]
+                first = min((mark for mark in marks if mark is not None), default=None)
+                swept = [
+                    uid
+                    for uid in uids
+                    if MessageRef(folder.name, folder.uid_validity, uid) not in sources
+                    and (first is None or uid < first)
+                ]
+                if swept:
+                    # Not where we wanted it: then we have not moved it.
+                    words = self._lock_words if marks else (*self._lock_words, MOVED_KEYWORD)
+                    self._commands.unlock(folder, swept, words)
             except _TRANSIENT:
                 raise
             except MailboxError as problem:
@@ -585,7 +645,7 @@ class JournaledMover:
 
     def _neighbours(self, source: FolderName, target: FolderName) -> dict[FolderName, FolderStatus]:
         """STATUS of the folders into which another client could be moving the same mail."""
-        if not (self._abilities.server_ids or self._locks):
+        if not (self._abilities.server_ids or (self._locks and self._abilities.condstore)):
             return {}
         names = [name for name in self._real_folders(source) if name not in (source, target)]
         return {one.folder: one for one in self._session.statuses(names)}
@@ -600,8 +660,13 @@ class JournaledMover:
         return [one.name for one in real][:WATCHED_FOLDERS]
 
     def _remember(self, ended: Sequence[MoveRecord], before: dict[FolderName, FolderStatus]) -> None:
-        until = self._clock() + RECONCILE_SECONDS
-        self._fresh += [_Fresh(record, before, until) for record in ended if before or self._proves(record)]
+        now = self._clock()
+        for record in ended:
+            if before or self._proves(record):
+                signed = record.id in self._signed
+                lasts = RECONCILE_SECONDS if signed else UNSIGNED_SECONDS
+                self._fresh.append(_Fresh(record, before, now + lasts, signed))
+        self._signed.difference_update(record.id for record in ended)
 
     def _proves(self, record: MoveRecord) -> bool:
         return record.state is MoveState.DONE and record.identity.startswith(PROVING_IDS)
@@ -617,7 +682,7 @@ class JournaledMover:
         if rival is None or record.target_uid not in self._by_uid(ours, [record.target_uid]):
             return None
         theirs = OpenFolder(rival.ref.folder, rival.ref.uid_validity)
-        self._unlock(theirs, [rival])
+        self._unlock(theirs, [rival], moved=rival.ref.folder == record.target)
         if not self._single_expunge:
             _log.info("a mail is in two folders and this server cannot remove one of them safely")
             return None
@@ -639,12 +704,13 @@ class JournaledMover:
     ) -> Arrival | None:
         """Another copy that came while we moved: in a folder that grew, or below ours in the target.
 
-        The winner is the same for every daemon: non-Junk beats Junk, then the lowest UID.
+        The winner is the same for every daemon: non-Junk beats Junk, then the lowest UID. A copy that was made of
+        the mail in Junk bears the sign without the lock: the person wants both.
         """
         for then, now in grown:
             claimed = self._journal.claimed_uids(self._account, now.folder, now.uid_validity)
             for mail in self._session.arrivals(now.folder, then.uid_next):
-                own = mail.ref.uid in claimed
+                own = mail.ref.uid in claimed or (_has(mail, MOVED_KEYWORD) and not _has(mail, LOCK_KEYWORD))
                 if mail.identity == record.identity and not own and not _has(mail, "\\Deleted"):
                     return mail
         if record.target_uid_next is None or record.target_uid is None:
@@ -692,12 +758,14 @@ class JournaledMover:
             if self._session.status(record.target).uid_validity != record.target_uid_validity:
                 return None
             claimed = self._claimed(record)
-            for mail in self._session.arrivals(record.target, record.target_uid_next):
-                if _same(record, mail) and mail.ref.uid not in claimed:
-                    return mail
+            found = [
+                mail
+                for mail in self._session.arrivals(record.target, record.target_uid_next)
+                if _same(record, mail) and mail.ref.uid not in claimed
+            ]
+            return next((mail for mail in found if self._ours(mail)), found[0] if found else None)
         except (FolderMissing, FolderChanged):
             return None
-        return None
 
     def _claimed(self, record: MoveRecord) -> frozenset[int]:
         """Mails of the target that our journal knows to be moved there by other rows."""
@@ -717,24 +785,65 @@ class JournaledMover:
             if not removed:
                 self._quietly(lambda: self._commands.clear_deleted(folder, uids))
 
+    @property
+    def _lock_words(self) -> tuple[str, str]:
+        return LOCK_KEYWORD, self._owner
+
+    def _ours(self, mail: Arrival) -> bool:
+        """Do we hold the lock on it?"""
+        return _has(mail, LOCK_KEYWORD) and _has(mail, self._owner)
+
     def _lock(
         self, source: OpenFolder, ready: Sequence[MoveRecord]
     ) -> tuple[Sequence[MoveRecord], list[MoveRecord]]:
+        """(those we hold, those that another daemon holds, ended)."""
         asked_for = [record.source.uid for record in ready if record.kind is MoveKind.UNDO]
         if asked_for:
             # The person wants it back. A keyword that some daemon left there long ago must not be in the way:
             # nobody else moves mail out of where we put it.
-            self._quietly(lambda: self._commands.unlock(source, asked_for, LOCK_KEYWORD))
-        held = self._commands.lock(source, [record.source.uid for record in ready], LOCK_KEYWORD)
-        lost = [record for record in ready if record.source.uid not in held]
-        return [record for record in ready if record.source.uid in held], [
-            self._end(record, MoveState.ABANDONED, "Another program is moving it.") for record in lost
-        ]
+            self._quietly(lambda: self._commands.unlock(source, asked_for, self._lock_words))
+        kept: list[MoveRecord] = []
+        ended: list[MoveRecord] = []
+        by_itself = [r for r in ready if r.kind is not MoveKind.UNDO and r.id not in self._asked]
+        for part, words in (
+            (by_itself, (self._owner, MOVED_KEYWORD)),
+            ([r for r in ready if r not in by_itself], (self._owner,)),
+        ):
+            if not part:
+                continue
+            held = self._commands.lock(source, [r.source.uid for r in part], LOCK_KEYWORD, words)
+            if held is None:
+                copies = not self._abilities.move
+                kept += [self._write(replace(r, error=_UNSIGNED)) if copies else r for r in part]
+                continue
+            kept += [r for r in part if r.source.uid in held]
+            if MOVED_KEYWORD in words:
+                self._signed |= {r.id for r in part if r.source.uid in held}
+            ended += [
+                self._end(r, MoveState.ABANDONED, "Another program is moving it.")
+                for r in part
+                if r.source.uid not in held
+            ]
+        return kept, ended
 
-    def _unlock(self, folder: OpenFolder, mails: Sequence[Arrival]) -> None:
-        uids = sorted(mail.ref.uid for mail in mails if _has(mail, LOCK_KEYWORD))
+    def _release(
+        self, source: OpenFolder, records: Sequence[MoveRecord], alive: Mapping[Uid, Arrival]
+    ) -> None:
+        """These are not moved (yet): our sign goes, but for the one that mail to be put back had before."""
+        for undo in (False, True):
+            mails = [
+                alive[r.source.uid]
+                for r in records
+                if r.source.uid in alive and (r.kind is MoveKind.UNDO) is undo
+            ]
+            self._unlock(source, mails, moved=undo)
+
+    def _unlock(self, folder: OpenFolder, mails: Sequence[Arrival], *, moved: bool) -> None:
+        """Take our lock off; moved: it has been moved, and goes on saying so."""
+        uids = sorted(mail.ref.uid for mail in mails if self._ours(mail))
+        words = self._lock_words if moved else (*self._lock_words, MOVED_KEYWORD)
         if uids:
-            self._quietly(lambda: self._commands.unlock(folder, uids, LOCK_KEYWORD))
+            self._quietly(lambda: self._commands.unlock(folder, uids, words))
 
     def _unlock_targets(self, records: Sequence[MoveRecord]) -> None:
         """The keyword went along with the mail. Taken off before the row is closed: none is forgotten."""
@@ -743,7 +852,7 @@ class JournaledMover:
         target = OpenFolder(records[0].target, records[0].target_uid_validity or UidValidity(0))
         uids = sorted(record.target_uid for record in records if record.target_uid is not None)
         if uids:
-            self._quietly(lambda: self._commands.unlock(target, uids, LOCK_KEYWORD))
+            self._quietly(lambda: self._commands.unlock(target, uids, self._lock_words))
 
     def _quietly(self, step: Callable[[], None]) -> None:
         """A step whose refusal changes nothing for the mail."""

@@ -518,13 +518,15 @@ class ImapSession:
                     out[Uid(uid)] = flags
         return out
 
-    def add_keyword(self, ref: MessageRef, keyword: str, remove: Sequence[str] = ()) -> bool:
+    def add_keyword(
+        self, ref: MessageRef, keyword: str, remove: Sequence[str] = (), also: Sequence[str] = ()
+    ) -> bool:
         if not self.connection.quirk.keywords:
             return False
         selected = self.select(ref.folder, writable=True)
         if selected.read_only or not selected.keeps_keywords or selected.uid_validity != ref.uid_validity:
             return False
-        self.connection.store([ref.uid], b"+FLAGS", [keyword])
+        self.connection.store([ref.uid], b"+FLAGS", [keyword, *also])
         if remove:
             self.connection.store([ref.uid], b"-FLAGS", list(remove))
         return True

@@ -181,7 +181,9 @@ class LocalSession:
     def find(self, folder: FolderName, identity: Identity, message_id: str) -> Sequence[Arrival]:
         return [one for one in self.arrivals(folder, Uid(1)) if one.identity == identity]
 
-    def add_keyword(self, ref: MessageRef, keyword: str, remove: Sequence[str] = ()) -> bool:
+    def add_keyword(
+        self, ref: MessageRef, keyword: str, remove: Sequence[str] = (), also: Sequence[str] = ()
+    ) -> bool:
         return False
 
     def headers(self, folder: FolderName, uids: Sequence[Uid], names: Sequence[str]) -> dict[Uid, bytes]:

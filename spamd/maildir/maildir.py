@@ -303,10 +303,12 @@ class MaildirCommands:
     def expunge_all(self, folder: OpenFolder) -> None:
         raise FolderRefused("Only single mails are removed here.")
 
-    def lock(self, folder: OpenFolder, uids: Sequence[Uid], keyword: str) -> frozenset[Uid]:
-        return frozenset(uids)  # a rename can succeed for one program only
+    def lock(
+        self, folder: OpenFolder, uids: Sequence[Uid], keyword: str, also: Sequence[str] = ()
+    ) -> frozenset[Uid] | None:
+        return None  # a rename can succeed for one program only
 
-    def unlock(self, folder: OpenFolder, uids: Sequence[Uid], keyword: str) -> None:
+    def unlock(self, folder: OpenFolder, uids: Sequence[Uid], keywords: Sequence[str]) -> None:
         return
 
     def locked(self, folder: FolderName, keyword: str) -> tuple[OpenFolder, Sequence[Uid]]:

@@ -177,10 +177,12 @@ class MboxCommands:
     def expunge_all(self, folder: OpenFolder) -> None:
         raise FolderRefused(_REFUSAL, _HINT)
 
-    def lock(self, folder: OpenFolder, uids: Sequence[Uid], keyword: str) -> frozenset[Uid]:
-        return frozenset(uids)
+    def lock(
+        self, folder: OpenFolder, uids: Sequence[Uid], keyword: str, also: Sequence[str] = ()
+    ) -> frozenset[Uid] | None:
+        return None
 
-    def unlock(self, folder: OpenFolder, uids: Sequence[Uid], keyword: str) -> None:
+    def unlock(self, folder: OpenFolder, uids: Sequence[Uid], keywords: Sequence[str]) -> None:
         return
 
     def locked(self, folder: FolderName, keyword: str) -> tuple[OpenFolder, Sequence[Uid]]:

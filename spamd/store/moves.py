@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import secrets
 import sqlite3
 from collections.abc import Sequence
 
@@ -74,6 +75,16 @@ class Moves(Connections):
             (account, folder, uid_validity),
         )
         return frozenset(int(row[0]) for row in rows)
+
+    def owner(self) -> str:
+        """A short random name of this journal, made once: it tells our locks from those of other daemons."""
+        row = self._one("SELECT value FROM state WHERE key = 'owner'")
+        if row is None:
+            with self._write() as db:
+                name = secrets.token_hex(3)
+                db.execute("INSERT OR IGNORE INTO state (key, value) VALUES ('owner', ?)", (name,))
+            row = self._one("SELECT value FROM state WHERE key = 'owner'")
+        return str(row[0]) if row else ""
 
     def move(self, move_id: int) -> MoveRecord | None:
         row = self._one("SELECT * FROM move WHERE id = ?", (move_id,))

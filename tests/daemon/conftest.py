@@ -40,8 +40,10 @@ def wait_for(condition: Callable[[], object], what: str, seconds: float = PATIEN
 class Running:
     """A home, its accounts, and the daemon's process."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, computer: Path | None = None) -> None:
+        """computer: a folder for temporary files of its own, so that it is as if this ran on another machine."""
         self.root = root
+        self.computer = computer
         self.paths = paths.find({"SPAMD_HOME": str(root)})
         self.paths.make()
         settings.save(self.paths.config_file, {"secrets": "file"})
@@ -60,7 +62,12 @@ class Running:
         output = (self.root / "output.txt").open("ab")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "spamd", "run"],
-            env={**os.environ, "SPAMD_HOME": str(self.root), "PYTHONFAULTHANDLER": "1"},
+            env={
+                **os.environ,
+                "SPAMD_HOME": str(self.root),
+                "PYTHONFAULTHANDLER": "1",
+                **({"TMPDIR": str(self.computer)} if self.computer else {}),
+            },
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

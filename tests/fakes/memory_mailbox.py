@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
+import secrets
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -338,14 +339,16 @@ class MemorySession:
     def find(self, folder: FolderName, identity: Identity, message_id: str) -> Sequence[Arrival]:
         return [one for one in self.arrivals(folder, Uid(1)) if one.identity == identity]
 
-    def add_keyword(self, ref: MessageRef, keyword: str, remove: Sequence[str] = ()) -> bool:
+    def add_keyword(
+        self, ref: MessageRef, keyword: str, remove: Sequence[str] = (), also: Sequence[str] = ()
+    ) -> bool:
         with self._command(f"STORE {ref.folder} {ref.uid} +{keyword}"):
             if not self.abilities.keywords:
                 return False
             here = self.server._folder(ref.folder)
             if ref.uid_validity != here.uid_validity or ref.uid not in here.mails:
                 return False
-            self.server.set_flags(ref, [keyword], remove)
+            self.server.set_flags(ref, [keyword, *also], remove)
             return True
 
     # As on Gmail: a label is a folder that shows the same mail once more, under its own UID and with the same id.
@@ -510,6 +513,10 @@ class MemoryJournal:
         self.rows: dict[int, MoveRecord] = {}
         self.before: Callable[[str, MoveRecord], None] | None = None
         self._lock = threading.Lock()
+        self._owner = secrets.token_hex(3)
+
+    def owner(self) -> str:
+        return self._owner
 
     def intent(self, record: MoveRecord) -> MoveRecord:
         if self.before is not None:
@@ -590,16 +597,20 @@ class MemoryCommands:
         with self._command("EXPUNGE", folder):
             self._expunge(folder, None)
 
-    def lock(self, folder: OpenFolder, uids: Sequence[Uid], keyword: str) -> frozenset[Uid]:
+    def lock(
+        self, folder: OpenFolder, uids: Sequence[Uid], keyword: str, also: Sequence[str] = ()
+    ) -> frozenset[Uid] | None:
         with self._command("LOCK", folder, uids):
             here = self._open(folder)
+            if not self.session.abilities.keywords:
+                return None
             free = [uid for uid in uids if uid in here.mails and keyword not in here.mails[uid].flags]
             for uid in free:
-                self.server.set_flags(self._ref(folder, uid), [keyword])
+                self.server.set_flags(self._ref(folder, uid), [keyword, *also])
             return frozenset(free)
 
-    def unlock(self, folder: OpenFolder, uids: Sequence[Uid], keyword: str) -> None:
-        self._store("UNLOCK", folder, uids, remove=[keyword])
+    def unlock(self, folder: OpenFolder, uids: Sequence[Uid], keywords: Sequence[str]) -> None:
+        self._store("UNLOCK", folder, uids, remove=keywords)
 
     def locked(self, folder: FolderName, keyword: str) -> tuple[OpenFolder, Sequence[Uid]]:
         with _Command(self.session, f"SEARCH {folder} KEYWORD {keyword}"):

@@ -7,6 +7,8 @@ from dataclasses import replace
 import pytest
 
 from spamd.domain import (
+    MOVED_KEYWORD,
+    STAMPED_KEYWORD,
     Account,
     AccountName,
     Evidence,
@@ -530,8 +532,8 @@ def test_stamping_is_not_the_person(tmp_path):
     place.server.deliver(mail(2, 0.99))
     doubtful = place.server.deliver(mail(3, 0.7))
     place.look()
-    assert place.server.flags(kept) == {"NonJunk"}
-    assert place.server.flags(place.server.refs("Junk")[0]) == {"Junk"}
+    assert place.server.flags(kept) == {"NonJunk", STAMPED_KEYWORD}
+    assert place.server.flags(place.server.refs("Junk")[0]) == {"Junk", STAMPED_KEYWORD, MOVED_KEYWORD}
     assert place.server.flags(doubtful) == set()
     place.look()
     assert not place.labels()

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from spamd.domain import FolderName, MoveState, Uid
+from spamd.domain import MOVED_KEYWORD, OWNER_KEYWORD, FolderName, MoveState, Uid
 from spamd.errors import ConnectionLost, FolderRefused, ProtocolFault, ServerBusy
-from spamd.mailbox.mover import BATCH, LOCK_KEYWORD, REDO_SECONDS
+from spamd.mailbox.mover import BATCH, LOCK_KEYWORD, REDO_SECONDS, UNSIGNED_SECONDS
 from tests.fakes.memory_mailbox import (
     FULL,
     INBOX,
@@ -68,20 +68,105 @@ def test_a_race_that_both_win_is_settled_in_favour_of_the_person():
 
 
 def test_a_race_seen_later():
-    """The other client's copy appears after our move was done."""
+    """The other client's copy, taken from the inbox, appears after our move was done."""
     place = Place()
-    ref = place.server.deliver(ONE)
+    place.server.deliver(ONE)
     rows = place.intents()
     (done,) = place.move(rows)
     assert done.state is MoveState.DONE
-    junk = replace(ref, folder=JUNK, uid_validity=done.target_uid_validity, uid=done.target_uid)
-    place.server.copy(junk, "Archive")
+    (junk,) = place.server.refs("Junk")
+    place.server.set_flags(place.server.copy(junk, "Archive"), remove=[MOVED_KEYWORD])
     (taken_back,) = place.mover.reconcile()
     assert taken_back.id == done.id
     assert place.server.bodies() == {ONE: 1}
     assert place.mover.reconcile() == []
     place.now += 1000.0
     assert place.mover.reconcile() == []
+
+
+def test_a_copy_that_the_person_makes_of_our_mail_in_junk_takes_nothing_away():
+    """At once, and a minute later: it bears our sign, and the lock is off."""
+    place = Place()
+    place.server.deliver(ONE)
+    place.move(place.intents())
+    for folder in ("Archive", "Trash"):
+        place.server.copy(place.server.refs("Junk")[0], folder)
+        assert place.mover.reconcile() == []
+        place.now += 30.0
+    assert place.server.bodies() == {ONE: 3}
+    assert place.server.raws("Junk") == [ONE]
+
+
+def test_without_keywords_only_a_copy_at_once_is_a_rival():
+    place = Place(keywords=False)
+    place.server.deliver(ONE)
+    place.move(place.intents())
+    place.now += UNSIGNED_SECONDS + 1
+    place.server.copy(place.server.refs("Junk")[0], "Archive")
+    assert place.mover.reconcile() == []
+    assert place.server.raws("Junk") == [ONE]
+    assert place.server.raws("Archive") == [ONE]
+
+
+def test_the_lock_of_another_daemon_is_left_alone():
+    """Also in a recovery: ours is known by the journal's name."""
+    place = Place()
+    theirs, ours = place.server.deliver(ONE), place.server.deliver(b"Subject: two\r\n\r\n")
+    place.intents()
+    place.server.set_flags(theirs, [LOCK_KEYWORD, OWNER_KEYWORD + "other", MOVED_KEYWORD])
+    place.server.set_flags(ours, [LOCK_KEYWORD, OWNER_KEYWORD + place.journal.owner(), MOVED_KEYWORD])
+    ended = place.mover.recover()
+    assert [row.state for row in ended] == [MoveState.ABANDONED, MoveState.DONE]
+    assert place.server.raws("INBOX") == [ONE]
+    assert place.server.flags(theirs) == {LOCK_KEYWORD, OWNER_KEYWORD + "other", MOVED_KEYWORD}
+
+
+def test_a_mail_that_is_not_moved_is_not_signed():
+    place = Place(move=False)
+    place.server.deliver(ONE)
+    place.server.folders["Junk"].full = True
+    (ended,) = place.move(place.intents())
+    assert ended.state is MoveState.FAILED
+    assert place.server.flags(place.server.refs("INBOX")[0]) == set()
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_what_was_moved_is_signed_but_not_what_the_person_asked_for(asked):
+    place = Place()
+    place.server.deliver(ONE)
+    place.mover.move([(row, row.source) for row in place.intents()], asked=asked)
+    assert place.server.flags(place.server.refs("Junk")[0]) == (set() if asked else {MOVED_KEYWORD})
+
+
+@pytest.mark.parametrize("uidplus", [True, False])
+@pytest.mark.parametrize("cut_after", ["LOCK", "COPY", ""])
+def test_a_twin_that_the_person_filed_is_not_taken_for_our_copy(uidplus, cut_after):
+    """Without MOVE and without ids: our copy bears our sign."""
+    place = Place(move=False, uidplus=uidplus, server_ids=False)
+    place.server.deliver(ONE, at=START)
+    twin = place.server.deliver(ONE, at=START)
+    row = place.intents()[0]
+
+    def cut(command: str) -> None:
+        if command.startswith(cut_after or "STATUS Junk"):
+            raise ConnectionLost("cut")
+
+    place.server.after = cut
+    if not cut_after:  # nothing but the mark in Junk is written down
+        real = place.mover._send
+        place.mover._send = lambda *_, **__: cut("STATUS Junk")
+        place.server.after = None
+    with pytest.raises(ConnectionLost):
+        place.mover.move([(row, row.source)])
+    if not cut_after:
+        place.mover._send = real
+    place.server.after = None
+    place.server.drag(twin, "Junk")
+    MemoryMover(MemorySession(place.server), place.journal, use_lock=True).recover()
+    assert place.server.bodies() == {ONE: 2}
+    assert place.server.raws("Junk") == [ONE, ONE]
+    assert not place.journal.open_moves("test")
+    assert not place.server.flagged(LOCK_KEYWORD)
 
 
 @pytest.mark.parametrize("changes", [{"server_ids": False}, {"uidplus": False}])

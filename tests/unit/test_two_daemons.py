@@ -1,0 +1,237 @@
+"""Two daemons with homes of their own on one mailbox: neither takes the other's moves for drags."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from spamd.domain import (
+    MOVED_KEYWORD,
+    MOVING_KEYWORD,
+    Account,
+    Label,
+    LabelRecord,
+    LabelSource,
+    Mode,
+)
+from tests.fakes.memory_mailbox import FULL, MemoryServer
+from tests.unit.test_filtering import ME, Place, mail
+
+FOLDERS = ("Junk", "Trash", "Archive", "Doubt")
+SPAM, HAM = (Label.SPAM, LabelSource.DRAG), (Label.HAM, LabelSource.DRAG)
+ABILITIES = {
+    "all": FULL,
+    "no-move": replace(FULL, move=False),
+    "no-ids": replace(FULL, server_ids=False),
+    "no-condstore": replace(FULL, condstore=False),
+    "old": replace(FULL, move=False, uidplus=False, condstore=False, server_ids=False),
+}
+
+
+class Two:
+    def __init__(self, path, abilities=FULL, account=None):
+        self.server = MemoryServer(abilities=abilities, folders=FOLDERS, id_kind="guid")
+        self.places = []
+        for name in ("desk", "lap"):
+            (path / name).mkdir()
+            self.places.append(Place(path / name, account or Account(ME), self.server))
+        self.desk, self.lap = self.places
+        self.look()
+
+    def look(self, *places):
+        for place in places or self.places:
+            place.look()
+
+    def labels(self):
+        return [[(one.label, one.source) for one in place.labels()] for place in self.places]
+
+    def only(self, folder):
+        (ref,) = self.server.refs(folder)
+        return ref
+
+
+@pytest.fixture(params=ABILITIES)
+def two(request, tmp_path):
+    made = Two(tmp_path, ABILITIES[request.param])
+    yield made
+    for place in made.places:
+        place.store.close()
+
+
+def moved_by_desk(two, score=0.99):
+    """The laptop knows the mail in the inbox; the desk moves it."""
+    two.lap.evidence = replace(two.lap.evidence, mode=Mode.LEARNING)
+    two.server.deliver(mail(1, score))
+    two.look(two.lap)
+    two.look(two.desk)
+    assert two.server.raws("Junk") == [mail(1, score)]
+    two.look()
+    two.look()
+
+
+def test_a_move_of_the_other_is_no_drag(two):
+    moved_by_desk(two)
+    assert two.labels() == [[], []]
+    assert two.server.flags(two.only("Junk")) == {MOVED_KEYWORD}
+
+
+def test_rescue_and_a_change_of_mind_are_the_persons(two):
+    moved_by_desk(two)
+    two.server.drag(two.only("Junk"), "INBOX")
+    two.look()
+    two.look()
+    assert two.labels() == [[HAM], [HAM]]
+    assert two.server.raws("INBOX"), "and nobody files it again"
+    two.server.drag(two.only("INBOX"), "Junk")
+    two.look()
+    two.look()
+    assert two.labels() == [[SPAM], [SPAM]]
+
+
+def test_a_rescue_while_the_other_was_off(two):
+    """It saw the mail in the inbox, and sees it there again: signed."""
+    two.lap.evidence = replace(two.lap.evidence, mode=Mode.LEARNING)
+    two.server.deliver(mail(1, 0.99))
+    two.look(two.lap)
+    two.look(two.desk)
+    two.server.drag(two.only("Junk"), "INBOX")
+    two.look(two.desk)
+    two.look(two.lap)
+    two.look()
+    assert two.labels() == [[HAM], [HAM]]
+
+
+def test_what_was_taken_out_of_junk_is_left_alone_by_who_never_saw_it(two):
+    two.server.deliver(mail(1, 0.99))
+    two.look(two.desk)
+    two.server.drag(two.only("Junk"), "INBOX")
+    two.look(two.lap)
+    two.look(two.desk)
+    two.look()
+    assert two.server.raws("INBOX") == [mail(1, 0.99)]
+    assert two.labels() == [[HAM], [HAM]]
+
+
+def test_put_back_by_one_is_the_persons_word_for_both(two):
+    moved_by_desk(two)
+    two.desk.filter.put_back(two.desk.store.moves(ME)[0])
+    two.look()
+    two.look()
+    assert two.server.raws("INBOX")
+    assert two.labels() == [[], [HAM]], "the desk's own ledger is written by whoever was asked"
+    two.server.drag(two.only("INBOX"), "Junk")
+    two.look()
+    two.look()
+    assert two.labels() == [[SPAM], [SPAM]]
+
+
+def test_the_persons_answer_on_one_page_is_a_label_for_both(two):
+    """Moved to Junk because the person said so: not signed."""
+    two.server.deliver(mail(1, 0.2))
+    two.look()
+    judgement = two.desk.judgement()
+    two.desk.store.add_label(
+        LabelRecord(ME, judgement.identity, Label.SPAM, LabelSource.REVIEW, 1.0, two.desk.now)
+    )
+    two.desk.filter.file_junk(judgement)
+    two.look()
+    two.look()
+    assert two.labels() == [[(Label.SPAM, LabelSource.REVIEW)], [SPAM]]
+
+
+def test_a_drag_is_learned_once_by_each(two):
+    two.server.deliver(mail(1, 0.2))
+    two.look()
+    two.server.drag(two.only("INBOX"), "Junk")
+    two.look()
+    two.look()
+    assert two.labels() == [[SPAM], [SPAM]]
+
+
+def test_seen_in_the_middle_of_the_move(two):
+    """The laptop first sees the mail while it is locked."""
+    looked = []
+
+    def look(command):
+        if command.startswith(("MOVE", "COPY")) and not looked:
+            looked.append(1)
+            two.server.before = None
+            two.look(two.lap)
+
+    two.server.before = look
+    two.server.deliver(mail(1, 0.99))
+    two.look(two.desk)
+    two.look()
+    two.look()
+    assert two.labels() == [[], []]
+    assert sum(two.server.bodies().values()) == 1
+    assert not two.server.flagged(MOVING_KEYWORD)
+    two.server.drag(two.only("Junk"), "INBOX")
+    two.look()
+    assert two.labels() == [[HAM], [HAM]]
+
+
+@pytest.mark.parametrize("back", ["INBOX", "Junk"])
+def test_the_folder_for_doubtful_mail(tmp_path, back):
+    two = Two(tmp_path, account=Account(ME, unsure_folder="Doubt"))
+    two.lap.evidence = replace(two.lap.evidence, mode=Mode.LEARNING)
+    two.server.deliver(mail(1, 0.7))
+    two.look(two.lap)
+    two.look(two.desk)
+    assert two.server.raws("Doubt")
+    two.look()
+    for place in two.places:
+        place.learner.keep_quiet_mail()
+    assert two.labels() == [[], []]
+    two.server.drag(two.only("Doubt"), back)
+    two.look()
+    two.look()
+    assert two.labels() == ([[HAM], [HAM]] if back == "INBOX" else [[SPAM], [SPAM]])
+    for place in two.places:
+        place.store.close()
+
+
+def test_the_unsure_folder_of_the_other_is_no_filing(tmp_path):
+    """The laptop knows nothing of that folder."""
+    two = Two(tmp_path)
+    two.desk.account = two.desk.filter.account = two.desk.learner.account = Account(ME, unsure_folder="Doubt")
+    two.desk.learner._places.clear()
+    two.lap.evidence = replace(two.lap.evidence, mode=Mode.LEARNING)
+    two.server.deliver(mail(1, 0.7))
+    two.look(two.lap)
+    two.lap.learner.keep_quiet_mail()
+    two.look(two.desk)
+    assert two.server.raws("Doubt")
+    two.look(two.lap)
+    two.lap.learner.keep_quiet_mail()
+    assert two.labels() == [[], []]
+    for place in two.places:
+        place.store.close()
+
+
+def test_stamps_of_the_other_are_no_hints(tmp_path):
+    two = Two(tmp_path, account=Account(ME, stamp=True))
+    two.server.deliver(mail(1))
+    two.look(two.lap)  # both stamp good mail
+    two.look(two.desk)
+    two.look()
+    assert two.labels() == [[], []]
+    ref = two.only("INBOX")
+    two.server.set_flags(ref, ["Junk"], ["NonJunk"])
+    two.look()
+    assert two.labels() == [[(Label.SPAM, LabelSource.KEYWORD)]] * 2
+    for place in two.places:
+        place.store.close()
+
+
+def test_the_stamp_of_one_alone(tmp_path):
+    two = Two(tmp_path)
+    two.desk.account = two.desk.filter.account = Account(ME, stamp=True)
+    two.server.deliver(mail(1))
+    two.look(two.lap)
+    two.look(two.desk)
+    two.look()
+    assert two.labels() == [[], []]
+    for place in two.places:
+        place.store.close()
