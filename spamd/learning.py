@@ -375,12 +375,13 @@ class Learner:
                 continue
             if cursor.messages + change.arrived <= change.status.messages:
                 continue
+            folder, validity = change.status.folder, change.status.uid_validity
+            known = self._store.sightings(self.account.name, folder, validity)
             try:
-                there = set(self._session.uids(change.status.folder))
-            except (FolderMissing, FolderRefused):
+                departed = self._session.departed(folder, validity, list(known), cursor.highest_modseq)
+            except (FolderMissing, FolderRefused, FolderChanged):
                 continue
-            known = self._store.sightings(self.account.name, change.status.folder, change.status.uid_validity)
-            gone = [sighting for uid, sighting in known.items() if uid not in there]
+            gone = [known[uid] for uid in departed]
             if gone and len(gone) == len(known):
                 self._emptied.add(change.status.folder)
             self._store.mark_gone(
@@ -721,11 +722,11 @@ class Learner:
     def _still_here(self, now: float) -> dict[Identity, Sighting]:
         """The inbox as we know it; what is gone from it is marked so."""
         status = self._session.status(INBOX)
-        there = set(self._session.uids(INBOX))
         known = self._store.sightings(self.account.name, INBOX, status.uid_validity)
-        gone = [uid for uid in known if uid not in there]
+        gone = self._session.departed(INBOX, status.uid_validity, list(known), None)
         self._store.mark_gone(self.account.name, INBOX, status.uid_validity, gone, now)
-        return {sighting.identity: sighting for uid, sighting in known.items() if uid in there}
+        departed = set(gone)
+        return {sighting.identity: sighting for uid, sighting in known.items() if uid not in departed}
 
     def _flags(self, refs: Sequence[MessageRef]) -> dict[MessageRef, frozenset[str]]:
         found: dict[MessageRef, frozenset[str]] = {}

@@ -87,6 +87,15 @@ class MailSession(Protocol):
         """Flags of mails changed since a mod-sequence; without CONDSTORE: those with a junk keyword."""
         ...
 
+    def departed(
+        self, folder: FolderName, validity: UidValidity, known: Sequence[Uid], since: int | None
+    ) -> Sequence[Uid]:
+        """Of these UIDs the ones no longer there, ascending. FolderChanged if the folder has another UIDVALIDITY.
+
+        since: a mod-sequence at which all of them were there; the server may then name what vanished (QRESYNC).
+        """
+        ...
+
     def uids(self, folder: FolderName) -> Sequence[Uid]:
         """All UIDs of a folder in ascending order (compressed on the wire where the server can)."""
         ...

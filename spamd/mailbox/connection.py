@@ -11,6 +11,7 @@ import base64
 import contextlib
 import functools
 import ipaddress
+import re
 import socket
 import ssl
 import sys
@@ -46,6 +47,7 @@ from spamd.mailbox.protocol import (
     response_code,
     search_result,
     split_response,
+    vanished,
 )
 from spamd.mailbox.quirks import Quirk
 
@@ -83,6 +85,15 @@ class Selected:
         return self.permanent_flags is None or "\\*" in self.permanent_flags
 
 
+@dataclass(frozen=True, slots=True)
+class Resync:
+    """A folder as it was opened, and what happened to it since a mod-sequence (RFC 7162)."""
+
+    selected: Selected
+    vanished: tuple[tuple[int, int], ...]  # ranges of UIDs; more than ever were is allowed
+    flags: dict[int, tuple[Any, ...]]  # of each changed one
+
+
 @dataclass(slots=True)
 class Fetched:
     """What UID FETCH brought back: attributes by UID, and UIDs whose answer was unreadable."""
@@ -106,6 +117,7 @@ class Connection:
         self.identification: dict[str, str] = {}  # the ID answer, keys in lower case
         self.quirk: Quirk = quirks.QUIRKS[-1]
         self.selected: Selected | None = None
+        self.enabled: frozenset[str] = frozenset()  # extensions switched on (RFC 5161), upper case
         self.received = 0  # bytes on the wire, without TLS
         self.sent = 0
         self.broken = False
@@ -428,6 +440,59 @@ class Connection:
             raise refused(reply, verb, host=self.host, what=what)
         self.selected = _selected(raw, reply, examined=not writable)
         return self.selected
+
+    def enable(self, name: str) -> bool:
+        """Switch an extension on, before any folder is opened (iCloud ignores it later). False where the server does
+        not confirm it: iCloud's proxy answers OK and an empty list.
+        """
+        if not (self.has(name) and self.has("ENABLE")) or self.selected is not None:
+            return False
+        reply = self.command("ENABLE", name.encode("ascii"), tolerate=(b"OK", b"NO", b"BAD"))
+        words = b" ".join(response.text for response in reply.named(b"ENABLED"))
+        self.enabled |= frozenset(words.decode("ascii", "replace").upper().split())
+        return name in self.enabled
+
+    def resync(self, raw: bytes, validity: int, modseq: int, *, what: str = "") -> Resync | None:
+        """Open a folder for reading and hear what changed since `modseq`. Needs enable("QRESYNC").
+
+        None: the server does not understand it, or says something odd. Where its UIDVALIDITY is another one, the server
+        says nothing of changes: look at `selected`. Known UIDs are not named: they would limit the flags, too.
+        """
+        self.selected = None
+        reply = self.command(
+            "EXAMINE",
+            self.folder_argument(raw),
+            b"(QRESYNC (%d %d))" % (validity, modseq),
+            what=what,
+            tolerate=(b"OK", b"BAD", b"NO"),
+        )
+        if reply.status == b"BAD":
+            self.enabled -= {"QRESYNC"}
+            return None
+        if reply.status != b"OK":
+            raise refused(reply, "EXAMINE", host=self.host, what=what)
+        self.selected = _selected(raw, reply, examined=True)
+        flags: dict[int, tuple[Any, ...]] = {}
+        try:
+            gone = vanished(reply)
+            for response in reply.named(b"FETCH"):
+                attributes = fetch_attributes(response)
+                if attributes and isinstance(attributes.get(b"FLAGS"), tuple):
+                    flags[int(attributes[b"UID"])] = attributes[b"FLAGS"]
+        except Exception:  # noqa: BLE001 - whatever the parser raises: ask in the plain way
+            return None
+        return Resync(self.selected, tuple(gone), flags)
+
+    def count(self, uids: bytes) -> int | None:
+        """How many of these are there (ESEARCH); None where the server cannot count."""
+        if not self.has("ESEARCH"):
+            return None
+        reply = self.command("UID SEARCH", b"RETURN (COUNT)", b"UID", uids, tolerate=(b"OK", b"NO", b"BAD"))
+        for response in reply.named(b"ESEARCH"):
+            match = re.search(rb"\bCOUNT (\d+)", response.text)
+            if match:
+                return int(match.group(1))
+        return None
 
     def unselect(self) -> None:
         """Close the open folder, expunging nothing."""
@@ -764,6 +829,7 @@ __all__ = [
     "Connection",
     "Credential",
     "Fetched",
+    "Resync",
     "Selected",
     "TokenSource",
     "connect",

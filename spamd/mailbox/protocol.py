@@ -171,6 +171,29 @@ def expand(numbers: bytes, limit: int = 5_000_000) -> list[int]:
     return out
 
 
+def ranges(numbers: bytes) -> list[tuple[int, int]]:
+    """b"1:3,7,12:10" -> [(1, 3), (7, 7), (10, 12)]: not one by one, as a set may span millions that never were.
+
+    ValueError on anything else.
+    """
+    out: list[tuple[int, int]] = []
+    for piece in numbers.split(b","):
+        first, colon, last = piece.partition(b":")
+        start = int(first)
+        end = int(last) if colon else start
+        out.append((min(start, end), max(start, end)))
+    return out
+
+
+def vanished(reply: Reply) -> list[tuple[int, int]]:
+    """What VANISHED responses name (RFC 7162), as ranges; EARLIER or not. ValueError on a malformed one."""
+    out: list[tuple[int, int]] = []
+    for response in reply.named(b"VANISHED"):
+        text = response.text.strip()
+        out += ranges(text.rpartition(b" ")[2] if text[:1] == b"(" else text)
+    return out
+
+
 def copyuid(reply: Reply) -> CopyUid | None:
     """The reply's COPYUID; None where the server sent none or an unequal one. Several are joined."""
     validity = 0

@@ -30,6 +30,7 @@ class Quirk:
     search_keywords: bool = True  # SEARCH KEYWORD works
     uid_expunge: bool = True  # UID EXPUNGE works where UIDPLUS is offered
     idle: bool = True  # IDLE works where it is offered
+    qresync: bool = True  # QRESYNC works where it is offered
     compress: bool = True  # COMPRESS=DEFLATE works where it is offered
     notify: bool = True  # NOTIFY works where it is offered
     idle_pushes: bool = True  # IDLE tells of new mail before DONE
@@ -78,6 +79,7 @@ QUIRKS: tuple[Quirk, ...] = (
         hosts=("mail.me.com", "icloud.com"),
         id_names=("icloud",),
         capability="XAPPLEPUSHSERVICE",
+        qresync=False,  # says yes to ENABLE and switches nothing on
         max_connections=8,
         needs_app_password=True,
         password_help=_APP_PASSWORD.format(url="https://account.apple.com"),

@@ -6,6 +6,7 @@ read.
 
 from __future__ import annotations
 
+import bisect
 import datetime
 import email
 import email.policy
@@ -29,6 +30,7 @@ from spamd.domain import (
 from spamd.errors import (
     ConfigError,
     ConnectionLost,
+    FolderChanged,
     FolderMissing,
     FolderRefused,
     MailboxError,
@@ -45,6 +47,7 @@ from spamd.source import Abilities, Folder
 BATCH = 200  # mails per FETCH
 BATCH_BYTES = 4 << 20  # asked for at once; keeps memory flat
 HEADER_BYTES = 65536  # of a header, for identity
+ASKED_BYTES = 16384  # of UIDs named in one question; more than this, and the plain way is as cheap
 REFUSALS_IN_A_ROW = 8  # single mails the server refuses before we take it for the server's fault
 NO_UID = b"4294967295"  # the highest; asks for nothing, but shows whether an item is understood
 
@@ -88,6 +91,7 @@ class ImapSession:
         self._id_known = False
         self._keywords: bool | None = None
         self._inbox_aliases: dict[FolderName, bool] = {}
+        self._resynced: tuple[FolderName, int, int, dict[Uid, frozenset[str]]] | None = None
 
     # -- what the server can do
 
@@ -494,11 +498,64 @@ class ImapSession:
                 yield b"LARGER %d SMALLER %d" % (size // 2, size * 2), b"SINCE %s BEFORE %s" % days
         yield (b"ALL",)
 
+    def departed(
+        self, folder: FolderName, validity: UidValidity, known: Sequence[Uid], since: int | None
+    ) -> Sequence[Uid]:
+        if not known:
+            return []
+        wanted = sorted(known)
+        gone = self._vanished(folder, validity, wanted, since) if since else None
+        if gone is not None:
+            return gone
+        selected = self._refreshed(folder)
+        if selected.uid_validity != validity:
+            raise FolderChanged(f"The folder {folder} has changed.")
+        there = set(self.connection.search(b"UID", b"%d:%d" % (wanted[0], wanted[-1])))
+        return [uid for uid in wanted if uid not in there]
+
+    def _vanished(
+        self, folder: FolderName, validity: UidValidity, wanted: Sequence[Uid], since: int
+    ) -> Sequence[Uid] | None:
+        """By QRESYNC, and only if the server can prove it: as many of `wanted` are left as it says. Else None.
+
+        Mod-sequences begin anew where an index is made anew (Dovecot), HIGHESTMODSEQ may be missing or 0, and what a
+        server remembers of expunged mail may end before `since`.
+        """
+        connection = self.connection
+        if "QRESYNC" not in connection.enabled:
+            return None
+        asked = number_set(wanted)
+        if len(asked) > ASKED_BYTES:
+            return None
+        found = connection.resync(self.raw(folder), validity, since, what=folder)
+        if found is None:
+            return None
+        if found.selected.uid_validity != validity:
+            raise FolderChanged(f"The folder {folder} has changed.")
+        if not found.selected.highest_modseq or found.selected.highest_modseq < since:
+            return None
+        gone = _within(wanted, found.vanished)
+        if connection.count(asked) != len(wanted) - len(gone):
+            connection.enabled -= {"QRESYNC"}  # it does not know what it says: never again on this connection
+            return None
+        # The answer brought the flags, too. They are asked for next.
+        words = {Uid(uid): _flags(flags) for uid, flags in found.flags.items()}
+        self._resynced = (folder, since, found.selected.highest_modseq, words)
+        return gone
+
     def changed_flags(self, folder: FolderName, since: int | None) -> dict[Uid, frozenset[str]]:
         selected = self._refreshed(folder)
-        if since is not None and selected.highest_modseq:
+        if since is not None and selected.highest_modseq and selected.highest_modseq < since:
+            # Opened long ago, or counted anew from 1 (Dovecot without its index): then it would say that nothing changed.
+            selected = self.connection.select(selected.raw, again=True, what=folder)
+        if since is not None and selected.highest_modseq and selected.highest_modseq >= since:
+            known: dict[Uid, frozenset[str]] = {}
+            if self._resynced and self._resynced[:2] == (folder, since):
+                _, _, since, known = self._resynced
+            self._resynced = None
             fetched = self.connection.fetch(b"1:*", [b"FLAGS"], b"CHANGEDSINCE %d" % since)
-            return {Uid(uid): _flags(row[b"FLAGS"]) for uid, row in fetched.rows.items() if b"FLAGS" in row}
+            rows = fetched.rows.items()
+            return known | {Uid(uid): _flags(row[b"FLAGS"]) for uid, row in rows if b"FLAGS" in row}
         if not self.connection.quirk.search_keywords:
             return {}
         try:
@@ -613,7 +670,14 @@ class ImapSession:
 
 def open_session(account: Account, credential: Credential) -> ImapSession:
     """Connect and sign in. Raises what connection.connect raises."""
-    return ImapSession(connect(account, credential), account)
+    connection = connect(account, credential)
+    try:
+        if connection.quirk.qresync:
+            connection.enable("QRESYNC")  # only possible now: no folder is open yet
+    except BaseException:
+        connection.drop()
+        raise
+    return ImapSession(connection, account)
 
 
 def message_id(header: bytes) -> str:
@@ -701,6 +765,14 @@ def _timestamp(value: object) -> float:
         return value.timestamp()
     except (OverflowError, ValueError, OSError):
         return 0.0
+
+
+def _within(uids: Sequence[Uid], ranges: Sequence[tuple[int, int]]) -> list[Uid]:
+    """Of these (ascending) the ones in any of the ranges."""
+    found: set[Uid] = set()
+    for start, end in ranges:
+        found.update(uids[bisect.bisect_left(uids, start) : bisect.bisect_right(uids, end)])
+    return sorted(found)
 
 
 def _batches(uids: Sequence[int]) -> Iterator[Sequence[int]]:

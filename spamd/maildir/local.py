@@ -21,7 +21,7 @@ from spamd.domain import (
     Uid,
     UidValidity,
 )
-from spamd.errors import ConnectionLost, FolderMissing, FolderRefused
+from spamd.errors import ConnectionLost, FolderChanged, FolderMissing, FolderRefused
 from spamd.maildir.uid_list import Known, UidList
 from spamd.source import Abilities, Folder
 
@@ -198,6 +198,14 @@ class LocalSession:
                 chosen = (m[0] for m in _FIELD.finditer(header_of(raw)) if m[1].lower() in wanted)
                 out[uid] = b"".join(_crlf(field) + b"\r\n" for field in chosen) + b"\r\n"
         return out
+
+    def departed(
+        self, folder: FolderName, validity: UidValidity, known: Sequence[Uid], since: int | None
+    ) -> Sequence[Uid]:
+        if self.status(folder).uid_validity != validity:
+            raise FolderChanged(f"The folder {folder} has changed.")
+        there = set(self.uids(folder))
+        return sorted(uid for uid in known if uid not in there)
 
     def begin_bulk(self) -> None:
         """Nothing travels here."""

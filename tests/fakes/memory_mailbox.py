@@ -413,6 +413,15 @@ class MemorySession:
                     found[uid] = b"".join(one + b"\r\n" for one in chosen) + b"\r\n"
         return found
 
+    def departed(
+        self, folder: FolderName, validity: UidValidity, known: Sequence[Uid], since: int | None
+    ) -> Sequence[Uid]:
+        with self._command(f"DEPARTED {folder}"):
+            here = self.server._folder(folder)
+            if here.uid_validity != validity:
+                raise FolderChanged(f"The folder {folder} has changed.")
+            return sorted(uid for uid in known if uid not in here.mails)
+
     def begin_bulk(self) -> None:
         """Nothing travels here."""
 
