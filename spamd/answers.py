@@ -354,6 +354,7 @@ class Identified:
     judgement: Judgement | None
     identity: Identity | None
     account: AccountName | None
+    doubtful: bool = False  # mail with this Message-ID is known, but is it this one? Its bytes tell
 
 
 @dataclass(frozen=True, slots=True)

@@ -233,8 +233,23 @@ class Client:
         body = {"raw": wire.to_json(raw), "label": label.value, "account": account}
         return self._post(LabelRecord, "/teach", body, slow=True)
 
-    def identify(self, message_id: str, *, size: int | None = None) -> Identified:
-        return self._post(Identified, "/identify", {"message_id": message_id, "size": size})
+    def identify(
+        self,
+        message_id: str,
+        *,
+        size: int | None = None,
+        raw: bytes | None = None,
+        account: str | None = None,
+        lies_in: str = "",
+    ) -> Identified:
+        body = {
+            "message_id": message_id,
+            "size": size,
+            "raw": None if raw is None else wire.to_json(raw),
+            "account": account,
+            "lies_in": lies_in,
+        }
+        return self._post(Identified, "/identify", body)
 
     # -- undo
 

@@ -14,6 +14,7 @@ import hashlib
 import itertools
 import logging
 import math
+import re
 import threading
 import time
 from collections import Counter
@@ -372,24 +373,73 @@ class Control:
         except (SpamdError, ValueError):  # of an older recipe
             return None
 
-    def identify(self, message_id: str, *, size: int | None = None) -> Identified:
-        """By the Message-ID header, with or without angle brackets.
+    def identify(
+        self,
+        message_id: str,
+        *,
+        size: int | None = None,
+        raw: bytes | None = None,
+        account: str | None = None,
+        lies_in: str = "",
+    ) -> Identified:
+        """By the Message-ID header, with or without angle brackets; without anything else the newest.
 
-        Where several mails share it (anybody can copy one): that of this size in bytes, else the newest.
+        Anybody can copy a Message-ID, so it alone is no proof. Nor is another size in bytes (0: not known) proof
+        of another mail: Thunderbird writes down what it last downloaded, with its own line ends and even if
+        that broke off, and mails grow on their way into local folders. Where the size does not single one
+        out, the answer is doubtful, and `raw` (how the mail begins, as far as the daemon itself reads)
+        decides: it must say what was judged. `account` and `lies_in`, a folder, choose between true copies.
         """
         wanted = message_id.strip().strip("<>").strip()
         if not wanted:
             raise RequestError("A Message-ID is needed.")
-        known = self._store.judgement_by_message_id(wanted[:1000])
-        if not known:
+        known = self._store.judgement_by_message_id(wanted[:1000], size=size)
+        sized = [one for one in known if size and self._is_of_size(one, size)]
+        if raw:
+            fits = self._of_content(known, sized, raw)
+        elif size is None:
+            fits = known[:1]
+        elif len(sized) == 1:
+            fits = sized
+        else:
+            return Identified(None, None, None, doubtful=bool(known))
+        if not fits:
             return Identified(None, None, None)
-        found = known[0]
-        if len(known) > 1 and size is not None:
-            found = next((one for one in known if self._is_of_size(one, size)), found)
+        found = max(
+            fits, key=lambda one: (one.account == account, self._lies_in(one, lies_in))
+        )  # else the newest
         return Identified(found, found.identity, found.account)
 
     def _is_of_size(self, mail: Judgement, size: int) -> bool:
         return any(one.size == size for one in self._store.sighting_of(mail.account, mail.identity))
+
+    def _lies_in(self, mail: Judgement, folder: str) -> bool:
+        """Is it in a folder whose path ends like this one? Programs write paths in different ways."""
+        last = re.split(r"[/.]", folder.rstrip("/"))[-1].casefold()
+        return bool(last) and any(
+            one.gone_at is None and re.split(r"[/.]", str(one.ref.folder))[-1].casefold() == last
+            for one in self._store.sighting_of(mail.account, mail.identity)
+        )
+
+    def _of_content(
+        self, known: Sequence[Judgement], sized: Sequence[Judgement], raw: bytes
+    ) -> Sequence[Judgement]:
+        """Of these the mails that say what `raw` says, by the vectors stored when they were judged.
+
+        A vector of an older recipe cannot be compared; there the size has to do.
+        """
+        from spamd.message import vector
+
+        # Mail programs end the last line, or put an empty one after it.
+        ends = {raw, *(raw.rstrip(b"\r\n") + end for end in (b"", b"\r\n", b"\r\n\r\n"))}
+        # Packed and unpacked: rounded as the stored ones are.
+        told = [vector.unpack(vector.pack(vector.vectorise(one))) for one in ends]
+
+        def fits(one: Judgement) -> bool:
+            stored = self._vector(one)
+            return one in sized if stored is None else any(_same(stored, other) for other in told)
+
+        return [one for one in known if fits(one)]
 
     # -- why ---------------------------------------------------------------------------------------
 
@@ -1345,6 +1395,17 @@ def _headline(accounts: Iterable[AccountView]) -> str:
     if all(phase is AccountPhase.PAUSED for phase in phases):
         return "Paused."
     return "Watching your mail."
+
+
+def _same(one: StoredVector, other: StoredVector) -> bool:
+    import numpy as np
+
+    return (
+        np.array_equal(one.base_ids, other.base_ids)
+        and np.array_equal(one.personal_ids, other.personal_ids)
+        and np.array_equal(one.fingerprint, other.fingerprint)
+        and np.array_equal(one.dense, other.dense, equal_nan=True)
+    )
 
 
 def _trainer() -> tuple[bool, str]:

@@ -4,7 +4,7 @@
 
 import * as api from "./lib/api.js";
 import { NotConnected } from "./lib/connection.js";
-import { identityOf, listOf } from "./lib/mail.js";
+import { known, listOf } from "./lib/mail.js";
 import { buttonOf, say, troubleSentences } from "./lib/words.js";
 
 const SPACE = "spamd_review";
@@ -53,7 +53,7 @@ async function show(tabId, messages) {
     button = { ...buttonOf(null), title: say("buttonTitle") };
   } else {
     try {
-      button = buttonOf(await api.identify(identityOf(messages[0])));
+      button = buttonOf(await known(messages[0]));
     } catch (error) {
       const { title } = troubleSentences(/** @type {Error} */ (error));
       button = { ...buttonOf(null), badge: error instanceof NotConnected ? "×" : "", title };

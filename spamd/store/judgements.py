@@ -107,12 +107,17 @@ class Judgements(Connections):
         row = self._one("SELECT * FROM judgement WHERE account = ? AND identity = ?", (account, identity))
         return _judgement(row) if row else None
 
-    def judgement_by_message_id(self, message_id: str) -> list[Judgement]:
-        """Judgements of mails seen with this Message-ID (header, without angle brackets), newest first."""
+    def judgement_by_message_id(self, message_id: str, *, size: int | None = None) -> list[Judgement]:
+        """Judgements of mails seen with this Message-ID (header, without angle brackets): the newest 20.
+
+        size: those of this many bytes before all others, however many copies came after them.
+        """
         rows = self._all(
-            "SELECT DISTINCT judgement.* FROM sighting JOIN judgement USING (account, identity)"
-            " WHERE sighting.message_id = ? AND sighting.message_id != '' ORDER BY at DESC, id DESC LIMIT 20",
-            (message_id,),
+            "SELECT judgement.*, max(sighting.size IS ?) AS of_size"
+            " FROM sighting JOIN judgement USING (account, identity)"
+            " WHERE sighting.message_id = ? AND sighting.message_id != ''"
+            " GROUP BY judgement.id ORDER BY of_size DESC, at DESC, judgement.id DESC LIMIT 20",
+            (size, message_id),
         )
         return [_judgement(row) for row in rows]
 

@@ -270,7 +270,10 @@ class TeachBody:
 @dataclass(frozen=True, slots=True)
 class IdentifyBody:
     message_id: str
-    size: int | None = None  # bytes, as IMAP tells it
+    size: int | None = None  # bytes, as IMAP tells it; 0: not known
+    raw: bytes | None = None  # how the mail begins; where the first two are doubtful
+    account: str | None = None  # of several copies that in this account,
+    lies_in: str = ""  # and in this folder, as the mail program calls it
 
 
 @dataclass(frozen=True, slots=True)
@@ -609,7 +612,13 @@ ROUTES: tuple[Route, ...] = (
         "/identify",
         "The judgement of a mail by its Message-ID",
         Identified,
-        lambda c, r: c.identify(r.body.message_id, size=r.body.size),
+        lambda c, r: c.identify(
+            r.body.message_id,
+            size=r.body.size,
+            raw=r.body.raw,
+            account=r.body.account,
+            lies_in=r.body.lies_in,
+        ),
         body=IdentifyBody,
     ),
     Route("POST", "/wipe", "Forget", Wiped, lambda c, r: c.wipe(r.body.what), body=WipeBody),

@@ -18,10 +18,11 @@ from typing import Any
 from tests.desktop.running import PATIENCE
 from tests.servers.mailhost import PASSWORD, free_port
 
+PROGRAM = os.environ.get("SPAMD_TEST_THUNDERBIRD", "thunderbird")  # another version's path
 MISSING = next(
     (
         f"{program} is not installed (Debian: apt install {package})"
-        for program, package in (("thunderbird", "thunderbird"), ("dbus-run-session", "dbus"))
+        for program, package in ((PROGRAM, "thunderbird"), ("dbus-run-session", "dbus"))
         if shutil.which(program) is None
     ),
     "",
@@ -48,7 +49,7 @@ class Thunderbird:
             [
                 "dbus-run-session",
                 "--",
-                "thunderbird",
+                PROGRAM,
                 *headless,
                 "--no-remote",
                 "--profile",

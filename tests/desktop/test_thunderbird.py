@@ -45,8 +45,8 @@ class World:
     thunderbird: Thunderbird
     pictures: Path
 
-    def arrive(self, name: str, *, bad: bool = False, folder: str = "INBOX") -> str:
-        """A mail arrives; its Message-ID."""
+    def arrive(self, name: str, *, bad: bool = False, folder: str = "INBOX", open_end: bool = False) -> str:
+        """A mail arrives; its Message-ID. open_end: its last line is not ended."""
         message_id = f"{name}@thunderbird.example"
         text = mail(
             f"{'You WON the lottery' if bad else 'Minutes and Thursday'}: {name}",
@@ -54,7 +54,7 @@ class World:
             message_id=message_id,
             sender="Prize <claim@win.example.biz>" if bad else "Martin Vogt <martin@office.example>",
         )
-        self.server.append(self.user, text, folder=folder)
+        self.server.append(self.user, text.rstrip() if open_end else text, folder=folder)
         return message_id
 
     def folders(self, message_id: str) -> list[str]:
@@ -234,14 +234,23 @@ def test_a_mail_the_daemon_never_judged_is_tried_and_moved_by_thunderbird(world:
     world.thunderbird.popup("document.getElementById('junk').click(); return true;")
     world.until_in(message_id, "Junk")
     world.thunderbird.close_popup()
+    # The daemon cannot see that it was moved from a folder nobody watched: it was shown the mail.
+    (taught,) = [one for one in world.daemon.client.labels() if one.source is LabelSource.TEACH]
+    assert (taught.label, taught.account) == (Label.SPAM, world.daemon.account.name)
 
 
 def test_a_copied_message_id_does_not_borrow_a_verdict(world: World) -> None:
-    """Two mails, one Message-ID: each shows its own verdict, told apart by their size."""
-    good = world.arrive("twin")
+    """Two mails, one Message-ID: each shows its own verdict, though Thunderbird no longer knows the good one's size.
+
+    Its last line has no end; Thunderbird adds one while it downloads, and writes down the size that it then has
+    (as it does with what it got of a download that broke off).
+    """
+    good = world.arrive("twin", open_end=True)
     world.daemon.judged(good)
     world.thunderbird.open_mail(good)
     world.thunderbird.wait_for_button(title="Good mail")
+    (lying,) = (one for one in world.server.contents(world.user) if good.encode() in one.raw)
+    world.thunderbird.until("return messageWindow().gMessage.messageSize === args[0] + 2;", len(lying.raw))
     world.arrive("twin", bad=True)
     client = world.daemon.client
     world.daemon.until(
@@ -263,6 +272,27 @@ def test_a_copied_message_id_does_not_borrow_a_verdict(world: World) -> None:
     assert [one.label for one in twins] == [None, None], "nobody said anything of either"
     world.thunderbird.open_mail(good)
     world.thunderbird.wait_for_button(title="Good mail", image="icons/keep.svg")
+
+
+def test_an_old_mail_does_not_borrow_the_verdict_of_junk_that_copied_its_message_id(world: World) -> None:
+    """Only the forged one was judged; a word about the old mail is not a word about the junk."""
+    message_id = world.arrive("aged", folder="Old")
+    world.arrive("aged", bad=True)
+    assert world.daemon.judged(message_id).decision.verdict is Verdict.JUNK
+    world.thunderbird.open_mail(message_id, "Old")
+    world.thunderbird.wait_for_button(title="has not judged this mail")
+    world.thunderbird.popup(
+        """
+        if (document.body.dataset.done) return true;
+        if (document.querySelector("#reasons li")) document.getElementById("good").click();
+        return false;
+        """
+    )
+    world.thunderbird.close_popup()
+    assert world.daemon.judged(message_id).label is None
+    taught = [one for one in world.daemon.client.labels() if one.source is LabelSource.TEACH]
+    assert taught[0].label is Label.HAM
+    assert sorted(world.folders(message_id)) == ["Junk", "Old"]
 
 
 def test_review_in_a_tab_and_its_count_on_the_button(world: World) -> None:

@@ -10,8 +10,22 @@ import pytest
 from spamd import settings
 from spamd.answers import AccountPhase, AccountState
 from spamd.control import Feed, list_value
-from spamd.domain import Account, AccountName, Identity, Label, LabelSource, MoveState, Verdict
+from spamd.domain import (
+    Account,
+    AccountName,
+    FolderName,
+    Identity,
+    Label,
+    LabelSource,
+    MessageRef,
+    MoveState,
+    Sighting,
+    Uid,
+    UidValidity,
+    Verdict,
+)
 from spamd.errors import ConnectionLost, NotFound, RequestError, SpamdError
+from spamd.message import vector
 from tests.web.world import HOME, JUNK_RAW, WORK, World
 
 
@@ -314,3 +328,78 @@ def test_the_evidence_s_own_threshold_is_the_shadow_s(world):
     assert found[HOME].threshold == 0.982 and found[HOME].proven
     assert found[HOME].wrong >= 1, "the mail that was put back"
     assert "were or would be moved" in found[HOME].text  # this account filters
+
+
+LETTER = (
+    b"From: Anna <anna@example.org>\r\nTo: me@example.org\r\nSubject: Saturday\r\nMessage-ID: <twin@example.org>\r\n"
+    b"\r\nAre you still in for the lake? We leave at nine and take the small tent.\r\n"
+)
+FORGED = JUNK_RAW.replace(b"\r\n\r\n", b"\r\nMessage-ID: <twin@example.org>\r\n\r\n", 1)
+
+
+def arrived(world, number: int, raw: bytes, *, account=HOME, folder="INBOX", size=None):
+    """A mail of these bytes was judged and lies there."""
+    verdict = Verdict.JUNK if b"PayPa1" in raw else Verdict.KEEP
+    mail = world.add(number, ("x@example.org", "twin", ""), verdict, 0.5, world.now + number, account=account)
+    world.store.put_vector(mail.account, mail.identity, vector.pack(vector.vectorise(raw)))
+    place = MessageRef(FolderName(folder), UidValidity(1), Uid(number))
+    world.store.add_sightings(
+        [
+            Sighting(
+                mail.account,
+                place,
+                mail.identity,
+                seen_at=world.now,
+                message_id="twin@example.org",
+                size=len(raw) if size is None else size,
+            )
+        ]
+    )
+    return world.store.judgement(mail.id)
+
+
+def test_a_copied_message_id_lends_no_verdict(world):
+    """Only the forged mail was judged: the true one, an old letter, must not be shown as junk, nor answered for it."""
+    junk = arrived(world, 900, FORGED)
+    ask = world.control.identify
+    assert ask("twin@example.org", size=len(FORGED)).judgement == junk
+    doubtful = ask("twin@example.org", size=len(LETTER))
+    assert (doubtful.judgement, doubtful.doubtful) == (None, True)
+    assert ask("twin@example.org", size=len(LETTER), raw=LETTER).judgement is None
+    # The junk mail itself, in a local folder where its size is another one.
+    for end in (b"", b"\r\n", b"\r\n\r\n"):
+        assert ask("twin@example.org", size=7, raw=FORGED.rstrip() + end).judgement == junk
+    assert ask("twin@example.org", size=0).doubtful
+    good = arrived(world, 901, LETTER)
+    for _ in range(2):  # whichever came last
+        assert ask("twin@example.org", size=len(LETTER)).judgement == good
+        assert ask("twin@example.org", size=len(FORGED)).judgement == junk
+        arrived(world, 902, FORGED, size=1)
+    nobody = ask("nobody@example.org", size=3)
+    assert (nobody.judgement, nobody.doubtful) == (None, False)
+
+
+def test_mails_of_one_size_are_told_apart_by_what_they_say(world):
+    good = arrived(world, 900, LETTER, size=1000)
+    junk = arrived(world, 901, FORGED, size=1000)
+    ask = world.control.identify
+    assert ask("twin@example.org", size=1000).doubtful
+    assert ask("twin@example.org", size=1000, raw=LETTER).judgement == good
+    assert ask("twin@example.org", size=1000, raw=FORGED).judgement == junk
+    assert ask("twin@example.org", size=1000, raw=LETTER.replace(b"lake", b"bank")).judgement is None
+
+
+def test_true_copies_are_told_apart_by_where_they_lie(world):
+    """A letter to two addresses of one person, and twice in one account."""
+    home = arrived(world, 900, LETTER, account=HOME)
+    work = arrived(world, 901, LETTER, account=WORK)
+    sub = arrived(world, 902, LETTER, account=HOME, folder="INBOX.Lists")
+    world.store.mark_gone(HOME, FolderName("INBOX"), UidValidity(1), [Uid(902)], world.now)
+
+    def ask(**more):
+        return world.control.identify("twin@example.org", size=len(LETTER), raw=LETTER, **more).judgement
+
+    assert ask(account=WORK, lies_in="/INBOX") == work
+    assert ask(account=HOME, lies_in="/INBOX") == home
+    assert ask(account=HOME, lies_in="/INBOX/Lists") == sub
+    assert ask(account=HOME, lies_in="/Elsewhere/") == sub  # the newest

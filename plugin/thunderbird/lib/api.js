@@ -91,10 +91,13 @@ export async function request(method, path, body) {
 
 export const status = () => request("GET", "status");
 
-/** @param {{message_id: string, size: number | null}} mail @returns {Promise<Judgement | null>} */
+/**
+ * @param {{message_id: string, size: number, raw?: string, account?: string | null, lies_in?: string}} mail
+ * @returns {Promise<{judgement: Judgement | null, doubtful: boolean}>}
+ */
 export async function identify(mail) {
-  if (!mail.message_id) return null;
-  return (await request("POST", "identify", mail)).judgement ?? null;
+  const { judgement = null, doubtful = false } = (await request("POST", "identify", mail)) ?? {};
+  return { judgement, doubtful };
 }
 
 /** @param {number} id @returns {Promise<Why>} */
@@ -105,6 +108,12 @@ export const tryMail = (raw) => request("POST", "try", { raw });
 
 /** @param {number} id @param {Label} label @returns {Promise<Answered>} */
 export const teach = (id, label) => request("POST", `judgements/${id}/label`, { label, source: "addon" });
+
+/**
+ * A mail that was not judged.
+ * @param {string} raw base64 @param {Label} label @param {string | null} account null: the first
+ */
+export const teachMail = (raw, label, account) => request("POST", "teach", { raw, label, account });
 
 /** @param {number} limit @returns {Promise<ReviewItem[]>} */
 export const review = (limit) => request("GET", `review?limit=${limit}`);

@@ -1,19 +1,55 @@
 // @ts-check
 // A mail as Thunderbird knows it, and as the daemon knows it.
 
+import * as api from "./api.js";
+
 /**
  * What names a mail for the daemon. Thunderbird makes up "md5:…" for a mail without a Message-ID: that names nothing.
- * Anybody can copy a Message-ID: the size tells such mails apart.
+ * Anybody can copy a Message-ID: the size tells such mails apart, mostly (see `known`).
  * @param {{headerMessageId?: string, size?: number}} header
- * @returns {{message_id: string, size: number | null}}
+ * @returns {{message_id: string, size: number}} size 0: not known
  */
 export function identityOf(header) {
   const id = String(header.headerMessageId ?? "").trim();
   const { size = 0 } = header;
   return {
     message_id: /^md5:[0-9a-f]*$/i.test(id) ? "" : id.replace(/^<|>$/g, ""),
-    size: Number.isSafeInteger(size) && size > 0 ? size : null,
+    size: Number.isSafeInteger(size) && size > 0 ? size : 0,
   };
+}
+
+/**
+ * What the daemon knows of this very mail. Where Message-ID and size leave a doubt, the mail itself is shown to it.
+ * @param {any} header
+ * @returns {Promise<api.Judgement | null>}
+ */
+export async function known(header) {
+  const identity = identityOf(header);
+  if (!identity.message_id) return null;
+  const { judgement, doubtful } = await api.identify(identity);
+  if (judgement || !doubtful) return judgement;
+  const lying = { account: await accountOf(header), lies_in: String(header.folder?.path ?? "") };
+  return (await api.identify({ ...identity, raw: await beginning(header.id), ...lying })).judgement;
+}
+
+/**
+ * The daemon's name for the account that a mail lies in: both know it by the person's address, or its part before
+ * the @. null where that fits none or several.
+ * @param {any} header
+ * @returns {Promise<string | null>}
+ */
+export async function accountOf(header) {
+  const accountId = header.folder?.accountId;
+  const here = accountId ? await browser.accounts.get(accountId) : null;
+  const addresses = (here?.identities ?? []).map(({ email }) => String(email ?? "").toLowerCase());
+  const { accounts } = await api.status();
+  const users = accounts.map(({ account }) => [account.name, String(account.user).toLowerCase()]);
+  const parts = addresses.map((address) => address.split("@")[0]);
+  for (const names of [addresses, parts]) {
+    const fitting = users.filter(([, user]) => user && names.includes(user));
+    if (fitting.length === 1) return fitting[0][0];
+  }
+  return null;
 }
 
 /**
@@ -40,13 +76,31 @@ export function toBase64(bytes) {
   return btoa(text);
 }
 
+/**
+ * With the line ends of the wire, which local folders do not keep.
+ * @param {Uint8Array} raw
+ * @param {number} most bytes
+ * @returns {Uint8Array}
+ */
+export function asSent(raw, most) {
+  const sent = new Uint8Array(Math.min(most, 2 * raw.length));
+  let length = 0;
+  let last = 0;
+  for (const byte of raw) {
+    if (byte === 10 && last !== 13 && length < most) sent[length++] = 13;
+    if (length >= most) break;
+    sent[length++] = last = byte;
+  }
+  return sent.subarray(0, length);
+}
+
 const MOST_BYTES = 65536; // what the daemon itself reads of a mail
 
-/** The beginning of a mail, for "what would you say". @param {number} id @returns {Promise<string>} base64 */
+/** How a mail begins, as far as the daemon reads and as it came. @param {number} id @returns {Promise<string>} base64 */
 export async function beginning(id) {
   const file = /** @type {File} */ (await browser.messages.getRaw(id, { data_format: "File" }));
-  const bytes = new Uint8Array(await file.slice(0, MOST_BYTES + 512).arrayBuffer());
-  return toBase64(withoutStoreLines(bytes).subarray(0, MOST_BYTES));
+  const bytes = new Uint8Array(await file.slice(0, MOST_BYTES + 2048).arrayBuffer());
+  return toBase64(asSent(withoutStoreLines(bytes), MOST_BYTES));
 }
 
 /** @param {any} folder */

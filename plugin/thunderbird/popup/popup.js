@@ -3,7 +3,7 @@
 
 import * as api from "../lib/api.js";
 import { NotConnected } from "../lib/connection.js";
-import { beginning, identityOf, listOf, moveByHand } from "../lib/mail.js";
+import { accountOf, beginning, known, listOf, moveByHand } from "../lib/mail.js";
 import { byId, make, translatePage } from "../lib/page.js";
 import { decisionSentence, percent, reasonView, say, translated, troubleSentences, verdictOf } from "../lib/words.js";
 
@@ -33,15 +33,15 @@ async function open() {
   [mail] = messages;
   showButtons(null);
   try {
-    judgement = await api.identify(identityOf(mail));
-    await (judgement ? known(judgement) : unknown());
+    judgement = await known(mail);
+    await (judgement ? judged(judgement) : unjudged());
   } catch (error) {
     fail(/** @type {Error} */ (error));
   }
 }
 
 /** @param {api.Judgement} found */
-async function known(found) {
+async function judged(found) {
   const verdict = verdictOf(found);
   write(verdict, found.label ? say(found.label === "spam" ? "toldJunk" : "toldGood") : decisionSentence(found.decision));
   byId("verdict").textContent = `${translated("verdict", verdict)} · ${say("spamProbability", percent(found.score.probability))}`;
@@ -51,7 +51,7 @@ async function known(found) {
 }
 
 /** A mail that the daemon has not judged: an old one, or in a folder that it does not watch. */
-async function unknown() {
+async function unjudged() {
   write("", say("notJudged"));
   const why = await api.tryMail(await beginning(mail.id));
   byId("verdict").textContent = `${translated("verdict", why.verdict)} · ${say("spamProbability", percent(why.probability))}`;
@@ -88,9 +88,10 @@ function showButtons(label) {
 async function tell(label) {
   for (const id of ["junk", "good"]) /** @type {HTMLButtonElement} */ (byId(id)).disabled = true;
   try {
-    const answered = judgement ? await api.teach(judgement.id, label) : null;
+    const answered = judgement ? await api.teach(judgement.id, label) : await teachUnjudged(label);
     let moved = answered?.move ?? "none";
-    if (moved === "none") moved = await moveByHand(mail, label);
+    // What is learned is learned, also where Thunderbird may not move the mail (a file, a read-only folder).
+    if (moved === "none") moved = await moveByHand(mail, label).catch(() => "none");
     judgement = answered?.judgement ?? null;
     write(label === "spam" ? "junk" : "keep", say(label === "spam" ? "toldJunk" : "toldGood"));
     byId("verdict").textContent = translated("verdict", label === "spam" ? "junk" : "keep");
@@ -104,6 +105,12 @@ async function tell(label) {
     for (const id of ["junk", "good"]) /** @type {HTMLButtonElement} */ (byId(id)).disabled = false;
     document.body.dataset.done = label;
   }
+}
+
+/** The daemon cannot see that a mail it never judged was moved: it is shown the mail. @param {api.Label} label */
+async function teachUnjudged(label) {
+  await api.teachMail(await beginning(mail.id), label, await accountOf(mail));
+  return null;
 }
 
 /** @param {string} verdict @param {string} sentence */

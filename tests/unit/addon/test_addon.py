@@ -115,7 +115,7 @@ def test_mozillas_linter_finds_nothing(linter: Path, tmp_path: Path) -> None:
         if not (
             (
                 warning["code"] == "UNSUPPORTED_API"
-                and re.match(r"(messages|messageDisplay|folders|spaces)\.", warning["message"])
+                and re.match(r"(accounts|messages|messageDisplay|folders|spaces)\.", warning["message"])
             )
             or (
                 warning["code"] == "MANIFEST_PERMISSIONS"

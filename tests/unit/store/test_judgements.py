@@ -250,10 +250,17 @@ def test_link_hosts(store, rows):
 
 
 def test_found_by_message_id(store, rows):
-    store.record_judgement(rows.judgement(1), vector=None, sighting=rows.sighting(1, message_id="x@y"))
-    store.add_sightings([rows.sighting(1, folder="Junk", message_id="x@y")])
+    first = rows.sighting(1, message_id="x@y", size=1000)
+    store.record_judgement(rows.judgement(1), vector=None, sighting=first)
+    store.add_sightings([rows.sighting(1, folder="Junk", message_id="x@y", size=1000)])
     assert [one.id for one in store.judgement_by_message_id("x@y")] == [1]
     assert store.judgement_by_message_id("") == []
+    for n in range(2, 40):  # somebody copies it again and again
+        copy = rows.sighting(n, message_id="x@y", size=9000 + n)
+        store.record_judgement(rows.judgement(n), vector=None, sighting=copy)
+    assert len(store.judgement_by_message_id("x@y")) == 20
+    assert store.judgement_by_message_id("x@y", size=1000)[0].id == 1
+    assert store.judgement_by_message_id("x@y", size=9007)[0].id == 7
 
 
 def test_an_unknown_wish_to_wipe_is_refused(store):
