@@ -24,7 +24,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Protocol
 
-from spamd import __version__, logs, settings
+from spamd import __version__, logs, settings, upgrade
 from spamd.account_worker import AccountWorker, Opener, fetch_now
 from spamd.answers import AccountCheck, AccountPhase, AccountState, Progress, ServerGuess, SignIn
 from spamd.domain import Account, AccountName, AuthMethod, GateReport, Identity, ModelId
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from spamd.paths import Paths
     from spamd.settings import Settings
     from spamd.store.database import Store
+    from spamd.upgrade import Program
     from spamd.web.server import WebServer
 
 log = logging.getLogger(__name__)
@@ -100,14 +101,21 @@ class Daemon:
         rng: random.Random | None = None,
         serve: bool = True,
         poll: float | None = None,
+        program: Program | None = None,
     ) -> None:
-        """opener: how mailboxes are reached (default: as the accounts say). serve: with pages and API."""
+        """opener: how mailboxes are reached (default: as the accounts say). serve: with pages and API.
+
+        program: looked at for an upgrade under our feet; `upgraded` then says why `run` has ended.
+        """
         self._paths = paths
         self._clock = clock
         self._given_opener = opener
         self._rng = rng or random.Random()
         self._serve = serve
         self._poll = poll
+        self._program = program
+        self._told_broken = False
+        self.upgraded = False
         self._stopping = threading.Event()
         self._changing = threading.RLock()  # workers and settings
         self._workers: dict[AccountName, AccountWorker] = {}
@@ -148,7 +156,8 @@ class Daemon:
             give_back_memory()
             gc.freeze()
             self._beat()
-            notify("STOPPING=1")
+            if not self.upgraded:  # else the service goes on, as the new program
+                notify("STOPPING=1")
             log.info("stopping")
 
     def stop(self) -> None:
@@ -255,6 +264,8 @@ class Daemon:
                     for worker in list(self._workers.values()):
                         worker.awake_again()
                 self._due(wall_now)
+                if self._program is not None:
+                    self._look_at(self._program)
             except Exception:
                 log.exception("the hourly work failed")
 
@@ -276,6 +287,26 @@ class Daemon:
                 self.model_changed()
             if self._night.due().due:
                 self._start_night(from_scratch=False)
+
+    def _look_at(self, program: Program) -> None:
+        from spamd.upgrade import Change
+
+        change = program.look()
+        if change is Change.NEW:
+            log.info("spamd was upgraded: going on as the new version")
+            self.upgraded = True
+            self.stop()
+        elif change is Change.GONE:
+            log.warning("spamd was removed from this computer: the filter ends")
+            self._store.add_event("error", "spamd was removed while it ran, so it has ended.")
+            self.stop()
+        elif change is Change.BROKEN and not self._told_broken:
+            self._told_broken = True
+            log.error("the program on the disk has changed and does not start; this one goes on from memory")
+            text = "The installed spamd is damaged and does not start. What runs goes on as long as it can: install spamd again."
+            self._store.add_event("error", text, needs_person=True)
+        elif change is Change.SAME:
+            self._told_broken = False
 
     # -- accounts
 
@@ -830,14 +861,18 @@ def give_back_memory() -> None:
 
 
 def main(paths: Paths, *, foreground: bool = True) -> int:
-    """Run until SIGTERM or Ctrl-C. The exit code: 0 stopped, 1 could not begin, 3 runs already."""
+    """Run until SIGTERM or Ctrl-C. The exit code: 0 stopped, 1 could not begin, 3 runs already.
+
+    After an upgrade the new program takes this one's place, in the same process.
+    """
     try:
         level = settings.load(paths.config_file).log_level
     except ConfigError:
         level = "info"
     logs.configure(paths, level, foreground=foreground)
     spare_memory()
-    daemon = Daemon(paths)
+    program = upgrade.Program(["run"] if foreground else ["run", "--quiet"])
+    daemon = Daemon(paths, program=program)
 
     def end(number: int, _: object) -> None:
         log.info("%s", signal.Signals(number).name)
@@ -863,5 +898,14 @@ def main(paths: Paths, *, foreground: bool = True) -> int:
             print(f"The filter cannot begin: {error}. `spamdctl doctor` says more.", file=sys.stderr)  # noqa: T201
         return 1
     finally:
-        logs.close()
+        if not daemon.upgraded:
+            logs.close()
+    if daemon.upgraded:
+        try:
+            program.become()
+        except OSError as error:
+            log.error("the new version cannot be started: %s", error)
+            return 1
+        finally:
+            logs.close()
     return 0

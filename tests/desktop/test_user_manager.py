@@ -27,6 +27,8 @@ chmod 700 /run/user/0
 nodes=/run/systemd/inaccessible  # made by the system's own systemd, where there is one
 mkdir -p $nodes/dir && touch $nodes/reg && mkfifo $nodes/fifo $nodes/sock
 mknod $nodes/chr c 0 0; mknod $nodes/blk b 0 0; chmod 000 $nodes/*
+cp -r "$SOURCE" "$HOME/source" && cd "$HOME" || exit 1
+export PYTHONPATH="$HOME/source"
 export XDG_RUNTIME_DIR=/run/user/0
 export DBUS_SESSION_BUS_ADDRESS=unix:path=/run/user/0/bus
 dbus-daemon --session --address="$DBUS_SESSION_BUS_ADDRESS" --nofork --nopidfile >/dev/null 2>&1 &
@@ -54,6 +56,14 @@ say step installed text "$installed" state "$(show ActiveState)" enabled "$(show
   status "$(spamdctl status)" unit "$(cat "$HOME/.config/systemd/user/spamd-desktop.service")"
 again=$(spamdctl service install --no-tray)
 say step again text "$again" pid "$([ "$pid" = "$(show MainPID)" ] && echo same)"
+sed -i 's/__version__ = ".*"/__version__ = "9.9.9"/' "$HOME/source/spamd/__init__.py"
+for _ in $(seq 900); do
+  "$PYTHON" -c 'import json, sys; sys.exit(json.load(open(sys.argv[1]))["version"] != "9.9.9")' \
+    "$HOME/.local/state/spamd-desktop/run/run.json" 2>/dev/null && break
+  sleep 0.1
+done
+say step upgraded status "$(spamdctl status --json)" pid "$([ "$pid" = "$(show MainPID)" ] && echo same)" \
+  state "$(show ActiveState)/$(show SubState)" restarts "$(show NRestarts)"
 systemctl --user stop spamd-desktop.service
 say step stopped state "$(show ActiveState)" result "$(show Result)"
 systemctl --user start spamd-desktop.service
@@ -77,11 +87,14 @@ def steps(tmp_path_factory) -> dict[str, dict[str, str]]:
     if MANAGER is None or not hasattr(os, "geteuid") or os.geteuid() != 0:
         pytest.skip("a systemd user manager of its own needs systemd and root")
     folder = tmp_path_factory.mktemp("manager")
+    source = folder / "source"
+    for part in ("spamd", "models/base", "plugin"):
+        shutil.copytree(ROOT / part, source / part, ignore=shutil.ignore_patterns("__pycache__"))
     env = {
         "PATH": os.environ["PATH"],
         "HOME": "/home/it's 100% $odd",
         "PYTHON": sys.executable,
-        "PYTHONPATH": str(ROOT),
+        "SOURCE": str(source),
         "PYTHONDONTWRITEBYTECODE": "1",
         "MANAGER": str(MANAGER),
         "LOG": str(folder / "manager.log"),
@@ -125,6 +138,14 @@ def test_the_daemon_in_the_sandbox_can_be_reached(steps: dict[str, dict[str, str
 
 def test_installing_again_leaves_a_current_service_alone(steps: dict[str, dict[str, str]]) -> None:
     assert steps["again"]["pid"] == "same", steps["again"]["text"]
+
+
+def test_an_upgrade_under_its_feet_is_taken_over_without_a_restart_of_the_service(
+    steps: dict[str, dict[str, str]],
+) -> None:
+    found = steps["upgraded"]
+    assert json.loads(found["status"])["version"] == "9.9.9", found
+    assert (found["pid"], found["state"], found["restarts"]) == ("same", "active/running", "0")
 
 
 def test_it_stops_in_time(steps: dict[str, dict[str, str]]) -> None:
