@@ -529,12 +529,15 @@ class Story:
 
 
 def _because(reasons: Sequence[Reason]) -> str:
-    """The strongest causes in a line: a lesson says it all, words say more than facts."""
+    """The strongest causes in a line. A lesson says it all. A word says more than a fact, but one that hardly counts says
+    nothing: nearly every junk mail has its "remove".
+    """
     for_junk = [one for one in reasons if one.contribution > 0]
     for one in for_junk:
         if one.kind == "copy":
             return plain(one.text[:1].lower() + one.text[1:])
-    told = [f"“{one.text}”" for one in for_junk if one.kind == "word"][:2]
+    least = 0.6 * max((one.contribution for one in for_junk), default=0.0)
+    told = [f"“{one.text}”" for one in for_junk if one.kind == "word" and one.contribution >= least][:2]
     for one in for_junk:
         if one.kind != "word" and len(told) < 4:
             place, text = reason_place(one), reason_text(one)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spamd.domain import Label, Reason
 from spamd.message.vector import Features
@@ -28,6 +29,7 @@ class CanExplain(Protocol):
 
     def logits(self, vectors: list[MailVector]) -> Floats: ...
     def guess(self, vector: MailVector) -> tuple[Floats, Floats, Floats]: ...
+    def below_usual(self, vector: MailVector) -> NDArray[np.bool_]: ...
     def copy_of(self, vector: MailVector) -> Match | None: ...
     def copy_shift(self, vector: MailVector) -> float: ...
 
@@ -46,7 +48,7 @@ class _Cause:
 
 def explain(features: Features, scorer: CanExplain, limit: int = 12) -> tuple[Reason, ...]:
     """Reasons by size, at most `limit`; contributions in natural log odds, positive towards spam."""
-    causes = _causes(features)
+    causes = _causes(features, scorer.below_usual(features))
     for_base, for_personal, for_dense = scorer.guess(features)
     base_guess = dict(zip(features.base_ids.tolist(), for_base.tolist(), strict=True))
     personal_guess = dict(zip(features.personal_ids.tolist(), for_personal.tolist(), strict=True))
@@ -74,7 +76,17 @@ def explain(features: Features, scorer: CanExplain, limit: int = 12) -> tuple[Re
     return tuple(reasons[:limit])
 
 
-def _causes(features: Features) -> list[_Cause]:
+def fact(name: str, value: float, low: bool) -> str:
+    """What a dense feature says of this mail: by itself where there is more of it than usual, else "group: not: ..." where
+    there is none, "group: little: ..." where there is less. What counts is then that it is missing, and one must read so.
+    """
+    if not low:
+        return name
+    group, _, detail = name.partition(": ")
+    return f"{group}: {'not' if value == 0 else 'little'}: {detail.removeprefix('many ')}"
+
+
+def _causes(features: Features, low: NDArray[np.bool_]) -> list[_Cause]:
     names = features.named()
     causes: dict[tuple[str, str], _Cause] = {}
 
@@ -90,7 +102,7 @@ def _causes(features: Features) -> list[_Cause]:
             cause(kind, text).personal.add(bucket)
     for index, name in enumerate(names.dense):
         if not np.isnan(features.dense[index]):
-            cause("fact", name).dense.add(index)
+            cause("fact", fact(name, float(features.dense[index]), bool(low[index]))).dense.add(index)
     return list(causes.values())
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spamd.domain import Identity, Label, ModelCard, Score
 from spamd.errors import ModelError
@@ -126,6 +127,16 @@ class Scorer:
                 personal[vector.personal_ids] * shares(vector.personal_ids) + own,
                 alpha * parameters.standardise(vector.dense) * parameters.weights,
             )
+
+    def below_usual(self, vector: MailVector) -> NDArray[np.bool_]:
+        """Which dense features are lower than in the mail the base was made from; False where nothing is known."""
+        with self._lock:
+            hints = self._load_hints()
+        if hints is None:
+            return np.zeros(len(vector.dense), bool)
+        with np.errstate(invalid="ignore"):
+            below: NDArray[np.bool_] = vector.dense < hints[3].mean
+        return below
 
     def copy_shift(self, vector: MailVector) -> float:
         """How far the correction of its copy moves this mail's logit, lesson and memory together."""

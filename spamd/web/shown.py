@@ -181,6 +181,37 @@ _GROUPS = {
 _PERSONS = {"you": "“you”", "i": "“I”", "we": "“we”", "you against I": "“you” more than “I”"}
 
 
+_QUALITIES = frozenset(
+    {
+        "empty",
+        "very short",
+        "first is short",
+        "forwarded",
+        "in capitals",
+        "all capitals",
+        "lower case",
+        "damaged",
+    }
+    | {
+        "only a picture",
+        "one host only",
+        "none",
+        "signed or encrypted",
+        "a reply",
+        "bulk or automatic",
+        "undisclosed",
+    }
+    | {
+        "sender is recipient",
+        "name in capitals",
+        "name not ASCII",
+        "recurs in text",
+        "bulleted",
+        "“you” more than “I”",
+    }
+)
+
+
 def reason_place(reason: Reason) -> str:
     """Where the cause of a score lies: for facts their group."""
     group, colon, _ = reason.text.partition(": ")
@@ -192,12 +223,24 @@ def reason_text(reason: Reason) -> str:
     group, colon, detail = reason.text.partition(": ")
     if reason.kind != "fact" or not colon:
         return reason.text
+    how, colon, what = detail.partition(": ")
+    if not colon or how not in ("not", "little"):
+        how, what = "", detail
     if group in ("words", "subject words"):
-        many = detail.startswith("many ")
-        topic = detail.removeprefix("many ")
+        many = what.startswith("many ")
+        topic = what.removeprefix("many ")
         said = _PERSONS.get(topic, f"words of {topic}")
-        return f"many {said}" if many else said
-    return detail
+        what = f"many {said}" if many else said
+    return what if not how else f"less {what} than usual" if how == "little" else _absent(what)
+
+
+def _absent(what: str) -> str:
+    """ "no greeting"; what is a lack already is there, and what is a quality is not had."""
+    if what.startswith("no "):
+        return what.removeprefix("no ")
+    if what.endswith(" missing"):
+        return what.removesuffix(" missing") + " there"
+    return f"not {what}" if what in _QUALITIES else f"no {what}"
 
 
 def day_start(text: str) -> float | None:

@@ -84,6 +84,17 @@ def test_every_fact_of_the_model_has_a_place_and_words():
         assert shown.reason_place(reason) in shown._GROUPS.values(), name
         assert shown.reason_text(reason)
     assert shown.reason_text(Reason("fact", "words: many fraud", 1.0)) == "many words of fraud"
+    for text, read in (
+        ("words: not: talk", "no words of talk"),
+        ("words: little: you", "less “you” than usual"),
+        ("lines: not: greeting", "no greeting"),
+        ("links: not: one host only", "not one host only"),
+        ("header: not: no sender name", "sender name"),
+        ("header: not: To missing", "To there"),
+        ("text: little: long words", "less long words than usual"),
+    ):
+        assert shown.reason_text(Reason("fact", text, 1.0)) == read
+        assert shown.reason_place(Reason("fact", text, 1.0)) in shown._GROUPS.values()
     assert shown.reason_text(Reason("word", "lottery: win", 1.0)) == "lottery: win"
     assert shown.reason_place(Reason("link", "evil.example", 1.0)) == "link"
 

@@ -26,8 +26,11 @@ export function translated(prefix, word) {
 /** "links: shortener": a group and what was found in it. @param {string} text */
 function factSentence(text) {
   const [group, ...rest] = text.split(": ");
+  const how = rest.length > 1 && (rest[0] === "not" || rest[0] === "little") ? rest.shift() : "";
   const detail = rest.join(": ");
-  return `${translated("group", group) || group}: ${translated("fact", detail) || detail}`;
+  const fact = translated("fact", detail) || detail;
+  const told = how ? say(how === "not" ? "factAbsent" : "factBelowUsual", fact) : fact;
+  return `${translated("group", group) || group}: ${told}`;
 }
 
 /** @param {number} probability 0..1. Never 0 % or 100 %: nothing is that certain. */

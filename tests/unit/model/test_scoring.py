@@ -172,6 +172,31 @@ def test_reasons_are_ordered_and_readable(scorer: Scorer) -> None:
     assert sizes == sorted(sizes, reverse=True)
 
 
+@pytest.mark.parametrize(
+    "mail_file", sorted((paths.shipped_model().parents[1] / "spamd/demo/mail").glob("*/*1-*.eml"))
+)
+def test_a_reason_says_whether_a_thing_is_there_or_missing(scorer: Scorer, mail_file: Path) -> None:
+    """And what it says was checked: without it the mail scores so much differently."""
+    features = vectorise(mail_file.read_bytes())
+    values = dict(zip(features.named().dense, features.dense.tolist(), strict=True))
+    means = dict(zip(features.named().dense, load(paths.shipped_model()).base.mean.tolist(), strict=True))
+    facts = [one for one in explain(features, scorer, limit=60) if one.kind == "fact"]
+    assert facts
+    for one in facts:
+        group, _, detail = one.text.partition(": ")
+        how, colon, what = detail.partition(": ")
+        names = [f"{group}: {what}", f"{group}: many {what}"] if colon else [one.text]
+        found = [name for name in names if name in values]
+        assert found, one.text
+        if how == "not":
+            assert all(values[name] == 0 < means[name] for name in found if values[name] < means[name])
+            assert any(values[name] == 0 for name in found)
+        elif how == "little":
+            assert any(values[name] < means[name] for name in found)
+        else:
+            assert values[found[0]] >= means[found[0]]
+
+
 def test_a_lesson_shows_in_the_reasons(scorer: Scorer) -> None:
     features = vectorise(
         mail("Quarterly numbers", "Please see the xylophone figures before we meet on Friday.")
