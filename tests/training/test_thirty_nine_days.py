@@ -1,25 +1,40 @@
-"""Thirty-nine days of one mailbox: mail arrives, is judged and moved; the person corrects all, half or a fifth of what
-was judged wrong; the rest is silence. Nights come when the product would have them.
+"""Thirty-nine days of one mailbox on Dovecot: mail arrives, is judged and moved; the person reads it and corrects all, half
+or a fifth of what was judged wrong, in a mail program of their own; nights come when the product would have them.
 
-The clock is driven, the trainer is the real one, in this process (TensorFlow starts once instead of a dozen times).
-What the ledger, the models' history and the figures say afterwards must be one story.
+The clock is driven. At random moments the filter is killed (-9, in a process of its own) and started again, and so is the
+trainer. Most nights run in this process, so that TensorFlow starts once; those that are killed are real children.
+
+What the ledger, the journal, the models' history, the figures and the server say afterwards must be one story, and that
+of the person who remembers what they did.
 """
 
 from __future__ import annotations
 
-import argparse
 import itertools
+import json
+import subprocess
+import sys
 from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from scripts import evaluate
-from spamd.domain import Label, LabelSource, Verdict
+from spamd import paths as places
+from spamd.domain import Identity, Judgement, Label, LabelSource, MoveKind, MoveState, Verdict
+from spamd.errors import TrainingError
 from spamd.judgement import evidence
 from spamd.learning import KEPT_WEIGHT, SUSPECT_WEIGHT
+from spamd.model.bundle import Bundles
+from spamd.model.scoring import Scorer
+from spamd.nightly import Nightly
+from spamd.settings import Settings
+from spamd.store.database import Store
 from spamd.training.dataset import SILENCE_LEAST
+from tests.servers.mailhost import MailHost, normal
+from tests.training.filter_and_die import PROMISE, Running, account_of
 from tests.unit.model.made import mail
 
 pytestmark = [pytest.mark.train, pytest.mark.timeout(600)]
@@ -61,14 +76,22 @@ OFFERS = (
 )  # fmt: skip
 
 
-def stream(folder: Path) -> Path:
+@dataclass(frozen=True)
+class Mail:
+    number: int
+    day: int
+    label: Label
+    raw: bytes
+
+
+def stream() -> list[Mail]:
     """The demo's mails with other numbers and words, and plain letters whose subjects change from week to week."""
     rng = np.random.default_rng(39)
     originals = {
         label: [path.read_bytes() for path in sorted((DEMO / label).glob("*.eml"))]
         for label in ("ham", "spam")
     }
-    lines = []
+    mails = []
     for number in range(DAYS * PER_DAY):
         day = number // PER_DAY
         spam = rng.random() < SPAM_SHARE
@@ -89,10 +112,11 @@ def stream(folder: Path) -> Path:
                 f"Hi, about the {topic}: {words(rng, 25)}. See you, Anna",
                 sender="Anna <anna@work.example>",
             )
-        (folder / f"{number}.eml").write_bytes(raw)
-        lines.append(f"{label} {number}.eml {day}")
-    (folder / "mailbox.idx").write_text("\n".join(lines) + "\n")
-    return folder / "mailbox.idx"
+        number_line = f"X-Day-Number: {number}\r\n".encode()
+        mails.append(
+            Mail(number, day, Label(label), number_line + raw.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"))
+        )
+    return mails
 
 
 def words(rng: np.random.Generator, count: int) -> str:
@@ -109,103 +133,345 @@ def varied(raw: bytes, rng: np.random.Generator) -> bytes:
     return head + marked + b"\n\n" + body.translate(digits)
 
 
-@pytest.fixture(scope="module")
-def mailbox(tmp_path_factory) -> Path:
-    return stream(tmp_path_factory.mktemp("mailbox"))
+ROOT = Path(__file__).parents[2]
+START = 1_790_000_000.0  # a Monday in September 2026; nothing depends on it
+DAY = 86400.0
+LOOKS = 4  # a day
+KILLED_LOOKS = 0.08
+KILLED_NIGHTS = (9, 24)  # days after which the trainer is killed first
 
 
-def live(
-    index: Path, home: Path, fraction: float
-) -> tuple[evaluate.Run, list[tuple[Label, float, int, Verdict]]]:
-    given = argparse.Namespace(
-        protocol="corrections", correct_fraction=fraction, base="shipped", architecture="hashed_linear.v1",
-        mode=None, promise=0.01, poison=[], poison_every=3, seed=1, in_process=True, when_due=True,
-    )  # fmt: skip
-    run = evaluate.Run(given, home)
-    rows = []
-    for one in evaluate.read_index(index, None):
-        logit, day, verdict = run.one(one)
-        rows.append((one.label, logit, day, verdict))
-    run.midnight()
-    return run, rows
+@dataclass
+class Person:
+    """What the person did, as they remember it."""
+
+    dragged: dict[int, Label] = field(default_factory=dict)  # number of the mail -> what they said
+    opened: set[int] = field(default_factory=set)
 
 
-def area(rows: list[tuple[Label, float, int, Verdict]]) -> float:
-    """Share of pairs in which the spam scores higher."""
-    spam, ham = (np.array([row[1] for row in rows if row[0] is label]) for label in (Label.SPAM, Label.HAM))
-    return float((spam[:, None] > ham[None, :]).mean())
+class Life:
+    """One mailbox, the filter that watches it, and its person."""
+
+    def __init__(self, host: MailHost, home: Path, fraction: float) -> None:
+        self.host, self.user, self.fraction, self.home = host, host.new_user(), fraction, home
+        self.paths = places.find({"SPAMD_HOME": str(home)})
+        self.paths.make()
+        self.now = START
+        self.store = Store(self.paths.database, clock=lambda: self.now)
+        self.bundles = Bundles(self.paths.personal_models, places.shipped_model())
+        self.account = account_of(self.user, host.port)
+        self.person = Person()
+        self.dice = np.random.default_rng(int(fraction * 10))
+        self.mails: dict[int, Mail] = {}
+        self.names: dict[int, Identity] = {}
+        self.nights: Counter[str] = Counter()
+        self.kills: Counter[str] = Counter()
+        self.nights_to_kill = list(KILLED_NIGHTS)
+        self.child = subprocess.Popen(
+            [sys.executable, "-m", "tests.training.filter_and_die"],
+            cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        self.running: Running | None = None
+        self.come_back()
+
+    def come_back(self) -> Running:
+        """The program is started (again) on the same home."""
+        self.go_away()
+        self.running = Running(self.account, self.store, Scorer(self.bundles), lambda: self.now, START - 1)
+        return self.running
+
+    def go_away(self) -> None:
+        if self.running is not None:
+            self.running.session.close()
+        self.running = None
+
+    def close(self) -> None:
+        self.go_away()
+        self.store.close()
+        assert self.child.stdin is not None and self.child.stdout is not None
+        self.child.stdin.close()
+        self.child.wait(60)
+        self.child.stdout.close()
+
+    # -- what happens
+
+    def day(self, mails: list[Mail]) -> None:
+        for part in range(LOOKS):
+            self.now += DAY / (LOOKS + 2)
+            arrived = mails[part::LOOKS]
+            self.deliver(arrived)
+            self.look()
+            self.read_and_correct(arrived)
+            self.look()
+        assert self.running is not None
+        self.running.learner.keep_quiet_mail()
+        self.now = START + (mails[0].day + 1) * DAY
+        self.night(mails[0].day)
+
+    def deliver(self, mails: list[Mail]) -> None:
+        uids = self.host.append(self.user, *(one.raw for one in mails), at=self.now - 60)
+        with self.host.oracle(self.user) as imap:
+            imap.select("INBOX", readonly=True)
+            for uid, one in zip(uids, mails, strict=True):
+                answer = imap.uid("FETCH", str(uid), "(X-GUID)")[1][0]
+                self.names[one.number] = Identity(
+                    "guid:" + answer.split(b"X-GUID ")[1].split(b")")[0].decode()
+                )
+                self.mails[one.number] = one
+
+    def look(self) -> None:
+        running = self.running
+        if self.dice.random() < KILLED_LOOKS:
+            self.go_away()
+            self.look_and_die(int(self.dice.integers(0, 30)))
+            running = self.come_back()
+        assert running is not None
+        while not running.look():  # a drag is two events; the second look sees that nothing is left
+            pass
+
+    def look_and_die(self, step: int) -> None:
+        order = {
+            "port": self.host.port, "user": self.user, "home": str(self.home), "clock": self.now,
+            "since": START - 1, "step": step,
+        }  # fmt: skip
+        assert self.child.stdin is not None and self.child.stdout is not None
+        self.child.stdin.write(json.dumps(order) + "\n")
+        self.child.stdin.flush()
+        status = int(self.child.stdout.readline())
+        assert status in (0, -9), "the filter itself failed"
+        self.kills["filter" if status else "filter, too late"] += 1
+
+    def read_and_correct(self, arrived: list[Mail]) -> None:
+        """Opens what lies in the inbox; drags what is wrong, as far as they care to."""
+        inbox, junk = self.lying("INBOX", newest=100), self.lying("Junk", newest=100)
+        for one in arrived:
+            spam = one.label is Label.SPAM
+            wrong = (one.number in junk) is not spam
+            if wrong and self.dice.random() < self.fraction:
+                self.person.dragged[one.number] = one.label
+                where, to = ("INBOX", "Junk") if spam else ("Junk", "INBOX")
+                self.host.move(self.user, [(inbox if spam else junk)[one.number]], where, to)
+            elif one.number in inbox:
+                self.person.opened.add(one.number)
+                self.host.store(self.user, [inbox[one.number]], "+FLAGS.SILENT", "\\Seen")
+
+    def lying(self, folder: str, newest: int = 10_000) -> dict[int, int]:
+        """Number -> UID of what lies in a folder, as the person's mail program sees it."""
+        found: dict[int, int] = {}
+        with self.host.oracle(self.user) as imap:
+            count = int(imap.select(folder, readonly=True)[1][0])
+            if not count:
+                return found
+            first = max(1, count - newest + 1)
+            _, rows = imap.fetch(f"{first}:{count}", "(UID BODY.PEEK[HEADER.FIELDS (X-Day-Number)])")
+            for row in rows:
+                if isinstance(row, tuple):
+                    number = int(row[1].split(b":")[1])
+                    assert number not in found, "a mail was doubled"
+                    found[number] = int(row[0].split(b"UID ")[1].split()[0])
+        return found
+
+    def night(self, day: int) -> None:
+        job = self.job(evaluate.in_process())
+        if job.new_labels() < Settings().night_min_labels:
+            self.nights["not due"] += 1
+            return
+        if self.nights_to_kill and day >= self.nights_to_kill[0]:
+            self.nights_to_kill.pop(0)
+            self.killed_night()
+        report = job.run_night()
+        self.nights["promoted" if report.promoted else "refused"] += 1
+        assert self.running is not None
+        assert self.running.scorer.reload() is report.promoted
+
+    def job(self, kind: type[Nightly]) -> Nightly:
+        return kind(
+            paths=self.paths,
+            store=self.store,
+            bundles=self.bundles,
+            settings=Settings,
+            clock=lambda: self.now,
+            shipped=places.shipped_model(),
+            trainer=(sys.executable, "-m", "spamd.training"),
+        )
+
+    def killed_night(self) -> None:
+        """A real child, killed at a random moment: nothing has changed."""
+        job, before = self.job(Nightly), self.standing()
+        at, heard = int(self.dice.integers(1, 40)), itertools.count()
+
+        def tell(_done: int, _of: int, _text: str) -> None:
+            if next(heard) == at:
+                job.stop()
+
+        with pytest.raises(TrainingError, match="stopped"):
+            job.run_night(tell=tell)
+        self.kills["trainer"] += 1
+        assert self.standing() == before
+        assert not (self.paths.cache / "night").exists()
+
+    def standing(self) -> tuple[object, ...]:
+        """All that a night may change."""
+        folder = self.paths.personal_models
+        files = {
+            str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+        }
+        return (
+            files,
+            list(self.store.ledger()),
+            self.store.events(limit=10_000),
+            self.store.state("last_night"),
+        )
+
+    def judgement(self, number: int) -> Judgement:
+        found = self.store.judgement_of(self.account.name, self.names[number])
+        assert found is not None, "a mail was never judged"
+        return found
 
 
 @pytest.mark.parametrize("fraction", [1.0, 0.5, 0.2], ids=["all", "half", "a fifth"])
-def test_thirty_nine_days(mailbox: Path, tmp_path: Path, fraction: float) -> None:
-    run, rows = live(mailbox, tmp_path / "spamd", fraction)
+def test_thirty_nine_days(dovecot, tmp_path: Path, fraction: float) -> None:
+    mails = stream()
+    life = Life(dovecot(), tmp_path / "spamd", fraction)
     try:
-        mails = evaluate.read_index(mailbox, None)
-        truth = {one.identity: one.label for one in mails}
-        verdicts = {one.identity: row[3] for one, row in zip(mails, rows, strict=True)}
-        wrong = {one for one in truth if (verdicts[one] is Verdict.JUNK) != (truth[one] is Label.SPAM)}
-        labels = run.store.labels()
-
-        # Labels: each correction and nothing else is a drag, and says the truth; silence is weak, and only good.
-        drags = {one.identity: one for one in labels if one.source is LabelSource.DRAG}
-        silent = {one.identity: one for one in labels if one.source is LabelSource.IMPLICIT}
-        assert len(drags) + len(silent) == len(labels)
-        assert set(drags) <= wrong
-        assert len(drags) == run.counts.corrections
-        assert all(one.label is truth[name] for name, one in drags.items())
-        if fraction == 1.0:
-            assert set(drags) == wrong
-        else:
-            share = len(drags) / len(wrong)
-            assert fraction - 0.15 < share < fraction + 0.15
-        assert all(one.label is Label.HAM for one in silent.values())
-        assert {one.weight for one in silent.values()} <= {KEPT_WEIGHT, SUSPECT_WEIGHT}
-        assert set(silent) == {one for one in truth if verdicts[one] is not Verdict.JUNK} - set(drags)
-
-        # Models: one card for each night that was taken, each the child of the one before, all that they count is there.
-        nights = run.counts.nights
-        assert nights["promoted"] >= 3
-        assert nights["refused"] <= nights["promoted"]
-        assert sum(nights.values()) == DAYS
-        taken = [event for event in run.store.events(limit=1000) if event.text.startswith("A new model")]
-        refused = [event for event in run.store.events(limit=1000) if event.text.startswith("No new model")]
-        assert (len(taken), len(refused)) == (nights["promoted"], nights["refused"])
-        cards = [card for card in run.bundles.list() if card.parent is not None]
-        assert len(cards) == min(3, nights["promoted"]), "three are kept"
-        current = run.bundles.current().card
-        assert current == cards[0]
-        assert run.scorer.card.id == current.id
-        for newer, older in itertools.pairwise(cards):
-            assert newer.parent == older.id
-            assert newer.known_until > older.known_until
-        lessons = [one for one in labels if one.weight >= SILENCE_LEAST]
-        for card in cards:
-            known = Counter(str(one.label) for one in lessons if one.at <= card.known_until)
-            assert card.labels == {"ham": known["ham"], "spam": known["spam"]}
-            assert card.reasons
-        late = [one for one in labels if one.at > current.known_until]
-        fresh = run.job(run.paths, run.store, run.bundles).new_labels()
-        assert fresh == sum(one.source is LabelSource.DRAG for one in late)
-        assert {lesson.identity for lesson in run.scorer.head.lessons()} == {
-            one.identity for one in late if one.source is LabelSource.DRAG
-        }, "the instant head holds what the model does not know yet, exactly"
-
-        # Figures.
-        assert run.counts.moved == sum(verdict is Verdict.JUNK for verdict in verdicts.values())
-        assert run.counts.moved_ham == sum(
-            verdicts[one] is Verdict.JUNK and truth[one] is Label.HAM for one in truth
-        )
-        again = evidence.assess(
-            run.points[-5000:], 0.01, run.now, shipped_threshold=current.junk_threshold, rescues=run.rescues
-        )
-        assert (again.mode, again.ham_count, again.spam_count) == (
-            run.evidence.mode, run.evidence.ham_count, run.evidence.spam_count,
-        )  # fmt: skip
-        assert run.evidence.spam_count == sum(one.label is Label.SPAM for one in drags.values())
-
-        # And it was worth it, even for the lazy: spam is told from ham, and hardly any good mail was moved.
-        assert area(rows[-10 * PER_DAY :]) > 0.97
-        ham = sum(one is Label.HAM for one in truth.values())
-        assert run.counts.moved_ham <= 0.02 * ham
+        for _, today in itertools.groupby(mails, lambda one: one.day):
+            life.day(list(today))
+        the_server_is_as_it_should_be(life)
+        the_ledger_is_what_the_person_remembers(life)
+        the_journal_tells_where_mail_went(life)
+        the_models_are_those_of_the_nights(life)
+        the_figures_follow_from_the_ledger(life)
+        assert life.kills["filter"] >= 5 and life.kills["trainer"] >= 1, life.kills
+        it_was_worth_it(life)
     finally:
-        run.close()
+        life.close()
+
+
+def the_server_is_as_it_should_be(life: Life) -> None:
+    """No mail lost, doubled, changed; read only what the person opened; each where it belongs."""
+    lying = life.host.contents(life.user)
+    assert Counter(normal(one.raw) for one in lying) == Counter(
+        normal(one.raw) for one in life.mails.values()
+    )
+    number = {normal(one.raw): one.number for one in life.mails.values()}
+    seen = {number[normal(one.raw)] for one in lying if "\\Seen" in one.flags}
+    assert seen == life.person.opened
+    in_junk = {number[normal(one.raw)] for one in lying if one.folder == "Junk"}
+    for one in life.mails.values():
+        said = life.person.dragged.get(one.number)
+        moved = life.store.was_moved(life.account.name, life.names[one.number])
+        assert (one.number in in_junk) is (said is Label.SPAM or (moved and said is None))
+    assert {one.folder for one in lying} == {"INBOX", "Junk"}
+
+
+def the_ledger_is_what_the_person_remembers(life: Life) -> None:
+    """Each correction and nothing else is a drag and says what they said; silence is weak, only good, only opened."""
+    labels = life.store.labels()
+    drags = {one.identity: one.label for one in labels if one.source is LabelSource.DRAG}
+    assert drags == {life.names[number]: label for number, label in life.person.dragged.items()}
+    silent = {one.identity: one for one in labels if one.source is LabelSource.IMPLICIT}
+    assert len(drags) + len(silent) == len(labels), "and there is no other label"
+    assert all(one.label is Label.HAM for one in silent.values())
+    opened = {life.names[number] for number in life.person.opened}
+    assert set(silent) <= opened - set(drags)
+    for number in life.person.opened:
+        one, judged = silent.get(life.names[number]), life.judgement(number)
+        if one is not None:
+            kept = judged.decision.verdict is Verdict.KEEP
+            assert one.weight == (KEPT_WEIGHT if kept else SUSPECT_WEIGHT)
+            assert one.at - judged.at >= 3 * DAY
+    assert not any(one.held for one in labels)
+    assert life.store.labels(held=True) == []
+
+
+def the_journal_tells_where_mail_went(life: Life) -> None:
+    name = life.account.name
+    assert life.store.open_moves(name) == []
+    moves = life.store.moves(name, limit=10_000)
+    assert {one.kind for one in moves} <= {MoveKind.JUNK}
+    done = Counter(one.identity for one in moves if one.state is MoveState.DONE)
+    assert set(done.values()) <= {1}, "no mail is moved twice"
+    # A mail that was dragged back is marked as not moved; the journal knows that it was.
+    rescued = {life.names[number] for number, label in life.person.dragged.items() if label is Label.HAM}
+    assert rescued <= set(done)
+    cards = {card.id for card in life.bundles.list()}
+    history = {one.model_id for one in moves}
+    assert all(one.startswith(("personal-", "base-")) for one in history) and cards
+
+
+def the_models_are_those_of_the_nights(life: Life) -> None:
+    """One card for each night that was taken, each the child of the one before, and all that they count is there."""
+    nights, labels = life.nights, life.store.labels()
+    assert sum(nights.values()) == DAYS
+    assert nights["promoted"] >= (3 if life.fraction > 0.2 else 1)
+    assert nights["refused"] <= nights["promoted"]
+    events = life.store.events(limit=10_000)
+    taken = [one for one in events if one.text.startswith("A new model")]
+    refused = [one for one in events if one.text.startswith("No new model")]
+    assert (len(taken), len(refused)) == (nights["promoted"], nights["refused"])
+    cards = [card for card in life.bundles.list() if card.parent is not None]
+    assert len(cards) == min(3, nights["promoted"]), "three are kept"
+    current = life.bundles.current().card
+    assert current == cards[0]
+    for newer, older in itertools.pairwise(cards):
+        assert newer.parent == older.id and newer.known_until > older.known_until
+    lessons = [one for one in labels if one.weight >= SILENCE_LEAST]
+    for card in cards:
+        known = Counter(str(one.label) for one in lessons if one.at <= card.known_until)
+        assert card.labels == {"ham": known["ham"], "spam": known["spam"]}
+        assert card.reasons and card.sha256
+    late = {one.identity for one in labels if one.at > current.known_until and one.source is LabelSource.DRAG}
+    assert life.job(Nightly).new_labels() == len(late)
+    assert life.running is not None
+    head = {lesson.identity for lesson in life.running.scorer.head.lessons()}
+    assert head == late, "the instant head holds what the model does not know yet, exactly"
+
+
+def the_figures_follow_from_the_ledger(life: Life) -> None:
+    name, store = life.account.name, life.store
+    judged = [life.judgement(number) for number in life.mails]
+    counts = store.counts(name, 0.0)
+    verdicts = Counter(one.decision.verdict.value for one in judged)
+    assert {key: counts[key] for key in ("keep", "unsure", "junk")} == {
+        key: verdicts[key] for key in ("keep", "unsure", "junk")
+    }
+    said = {number: life.person.dragged.get(number) for number in life.mails}
+    assert all(life.judgement(number).label is said[number] for number in life.mails)
+    daily = store.daily_counts(START, account=name, until=life.now)
+    assert sum(day.keep + day.unsure + day.junk for day in daily) == len(life.mails)
+    assert sum(day.false_positives for day in daily) == sum(
+        one.decision.verdict is Verdict.JUNK and one.label is Label.HAM for one in judged
+    )
+    buried = {number for number, label in life.person.dragged.items() if label is Label.HAM}
+    assert store.buried(name, START) == len(buried)
+    # Evidence: from the scores before learning, of all that has a label.
+    points = store.evidence_points(name)
+    labels = store.labels()
+    assert len(points) == len(labels)
+    assert Counter(label for _, label, _, _ in points) == Counter(one.label for one in labels)
+    assert life.running is not None
+    found = life.running.evidence()
+    again = evidence.assess(
+        points, PROMISE, life.now, shipped_threshold=life.bundles.current().card.junk_threshold,
+        rescues=[one.at for one in labels if one.identity in {life.names[number] for number in buried}],
+    )  # fmt: skip
+    assert (found.mode, found.ham_count, found.spam_count) == (again.mode, again.ham_count, again.spam_count)
+    assert found.junk_threshold == again.junk_threshold
+    assert found.spam_count == sum(one is Label.SPAM for one in life.person.dragged.values())
+
+
+def it_was_worth_it(life: Life) -> None:
+    """Even for the lazy: spam is told from ham, and hardly any good mail was moved."""
+    late = [one for one in life.mails.values() if one.day >= DAYS - 10]
+    spam, ham = (
+        np.array([life.store.judgement_of(life.account.name, life.names[one.number]).score.logit for one in late
+                  if one.label is label])
+        for label in (Label.SPAM, Label.HAM)
+    )  # fmt: skip
+    assert float((spam[:, None] > ham[None, :]).mean()) > 0.97
+    good = sum(one.label is Label.HAM for one in life.mails.values())
+    buried = sum(
+        one.label is Label.HAM and life.store.was_moved(life.account.name, life.names[one.number])
+        for one in life.mails.values()
+    )
+    assert buried <= 0.02 * good
