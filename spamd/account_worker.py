@@ -270,8 +270,8 @@ class AccountWorker:
             except CredentialError as error:
                 pause = self._refused(error)
             except ServerBusy as error:
-                attempt += 1
-                pause = schedule.backoff(attempt, self._rng, busy=True)
+                attempt = 1 if time.monotonic() - began > 120 else attempt + 1
+                pause = max(error.seconds, schedule.backoff(attempt, self._rng, busy=True))
                 self._say(AccountPhase.OFFLINE, error.title)
             except MailboxError as error:
                 attempt = 1 if time.monotonic() - began > 120 else attempt + 1
@@ -607,8 +607,14 @@ class AccountWorker:
                 watch = self._opener.watch(self.account, INBOX)
             except (MailboxError, CredentialError) as error:
                 attempt += 1
+                # Refused while the other connection works: some providers say that when there are too many.
                 refused = isinstance(error, SignInError | CredentialError)
-                pause = SIGN_IN_RETRY if refused else schedule.backoff(attempt, self._rng)
+                works = self._state.phase is AccountPhase.WATCHING
+                pause = schedule.backoff(attempt, self._rng, busy=refused or isinstance(error, ServerBusy))
+                if refused and not works:
+                    pause = SIGN_IN_RETRY
+                elif isinstance(error, ServerBusy):
+                    pause = max(pause, error.seconds)
                 self._watch_pause(pause)
                 continue
             except Exception:
@@ -639,12 +645,17 @@ class AccountWorker:
                 self._watch_pause(schedule.backoff(attempt, self._rng) if attempt else 0.5)
 
     def _watch_pause(self, seconds: float) -> None:
-        """Wait; but no longer than until the acting thread has a connection again."""
+        """Wait; but no longer than until the acting thread has a connection again.
+
+        One that it had all along is no such sign: a server that allows one connection would be asked every two seconds.
+        """
         deadline = time.monotonic() + seconds
+        lost = self._state.phase is not AccountPhase.WATCHING
         while not self._stopping.is_set():
             left = deadline - time.monotonic()
-            recovered = self._state.phase is AccountPhase.WATCHING and seconds - left > 2.0
-            if left <= 0 or recovered:
+            working = self._state.phase is AccountPhase.WATCHING
+            lost |= not working
+            if left <= 0 or (working and lost and seconds - left > 2.0):
                 return
             self._stopping.wait(min(left, 2.0))
 

@@ -253,7 +253,10 @@ class Daemon:
 
     def _beat(self) -> None:
         """The main thread's work: the clock."""
+        from spamd.mailbox.network import Network, News
+
         wall, steady = self._clock(), time.monotonic()
+        network = Network()
         while not self._stopping.wait(PULSE):
             wall_now, steady_now = self._clock(), time.monotonic()
             slept = schedule.slept(steady_now - steady, wall_now - wall, PULSE)
@@ -263,6 +266,11 @@ class Daemon:
                     log.info("the machine slept, or its clock was set")
                     for worker in list(self._workers.values()):
                         worker.awake_again()
+                news = network.look()
+                if news is not News.NOTHING:
+                    log.info("the network: %s", news.value)
+                    for worker in list(self._workers.values()):
+                        (worker.awake_again if news is News.MOVED else worker.kick)()
                 self._due(wall_now)
                 if self._program is not None:
                     self._look_at(self._program)

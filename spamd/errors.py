@@ -68,7 +68,12 @@ class SignInExpired(SignInError):
 
 
 class ServerBusy(MailboxError):
-    """The server asks to come back later: [LIMIT], [INUSE], [UNAVAILABLE]."""
+    """The server asks to come back later: [LIMIT], [INUSE], [UNAVAILABLE], [OVERQUOTA] of a day's bytes."""
+
+    def __init__(self, title: str, hint: str = "", *, seconds: float = 0.0) -> None:
+        """seconds: how long the server wants to be left alone; 0: it did not say."""
+        super().__init__(title, hint)
+        self.seconds = seconds
 
 
 class FolderMissing(MailboxError):

@@ -183,6 +183,12 @@ _SIGN_IN = ("LOGIN", "AUTHENTICATE")
 _OPEN = ("SELECT", "EXAMINE", "STATUS")
 _START = (*_SIGN_IN, "CAPABILITY", "LIST", "NAMESPACE")
 _PUT = ("COPY", "MOVE", "APPEND")
+_READ = (*_OPEN, *_START, "FETCH", "SEARCH", "NOOP", "IDLE", "UNSELECT", "CAPABILITY", "ENABLE", "")
+
+_DELAY = re.compile(
+    r"back ?off time:? (\d+) ?(milliseconds|ms|seconds|s)\b|retry after (\d+) ?()s", re.IGNORECASE
+)
+LONGEST_DELAY = 3600.0  # seconds; whatever a server says
 
 REFUSALS: tuple[Refusal, ...] = (
     Refusal(
@@ -234,6 +240,15 @@ REFUSALS: tuple[Refusal, ...] = (
         "{host} is not available for the moment.",
         "It is tried again by itself.",
     ),
+    # Not of space, where nothing is written: of bytes or commands a day.
+    Refusal(
+        "OVERQUOTA",
+        "",
+        _READ,
+        ServerBusy,
+        "{host} has given as much as it wants to for now: {said}",
+        "It is tried again by itself.",
+    ),
     Refusal("THROTTLED", "", (), ServerBusy, "{host} asks us to slow down.", "It is tried again by itself."),
     Refusal(
         "SERVERBUG", "", _START, ServerBusy, "{host} has an internal error.", "It is tried again by itself."
@@ -243,7 +258,7 @@ REFUSALS: tuple[Refusal, ...] = (
     Refusal(
         "",
         r"too many (simultaneous )?connections|maximum number of connections|bandwidth limit|"
-        r"account exceeded|rate limit|throttl|temporary (internal )?(error|failure|authentication)|"
+        r"account exceeded|rate limit|throttl|back ?off time|temporary (internal )?(error|failure|authentication)|"
         r"try again later|server (is )?busy|user is authenticated but not connected|system error",
         (),
         ServerBusy,
@@ -396,10 +411,24 @@ def refused(reply: Reply, command: str, *, host: str, what: str = "") -> Mailbox
             continue
         if reply.status == b"BAD" and not row.code and not row.text and verb not in _SIGN_IN:
             continue  # BAD means: not understood, whatever the command
-        return row.error(row.title.format_map(words), row.hint.format_map(words))
+        title, hint = row.title.format_map(words), row.hint.format_map(words)
+        if issubclass(row.error, ServerBusy):
+            return row.error(title, hint, seconds=_delay(text))
+        return row.error(title, hint)
     if reply.status == b"BAD":
         return ProtocolFault(f"{host} did not understand {verb}: {said}")
     return MailboxError(f"{host} refused {verb}: {said}")
+
+
+def _delay(text: str) -> float:
+    """How long to stay away, as Exchange says it ("Suggested Backoff Time: 299923 milliseconds"). Seconds; 0: not said."""
+    match = _DELAY.search(text)
+    if not match:
+        return 0.0
+    number = float((match.group(1) or match.group(3))[:12])
+    return min(
+        LONGEST_DELAY, number / 1000 if (match.group(2) or "").lower() in ("milliseconds", "ms") else number
+    )
 
 
 @contextmanager

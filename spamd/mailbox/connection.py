@@ -267,7 +267,8 @@ class Connection:
 
     def _goodbye(self, text: bytes) -> MailboxError:
         error = refused(Reply(b"NO", text), "", host=self.host)
-        if isinstance(error, ServerBusy) and not self.signed_in:
+        # Once signed in, words may be of anything ("too many idle minutes"); a code is meant.
+        if isinstance(error, ServerBusy) and (not self.signed_in or response_code(text)):
             return error
         return ConnectionLost(
             f"{self.host} closed the connection: {plain(text)}", "It is tried again by itself."

@@ -230,6 +230,49 @@ def test_the_watch_is_lost_and_comes_back(world):
     wait_for(lambda: world.server.raws("Junk"), "the move, by polling or by the new watch")
 
 
+@pytest.mark.parametrize(
+    "error", [ServerBusy("one connection and no more"), SignInError("not now")], ids=["busy", "refused"]
+)
+def test_where_one_connection_is_allowed_nobody_knocks_again_and_again(world, monkeypatch, error):
+    """The look works, the watch is refused: mail is moved all the same, and the refusal is respected."""
+    monkeypatch.setattr(schedule, "BUSY_WAIT", 600.0)
+    knocks = []
+
+    def refused(account, folder):
+        knocks.append(folder)
+        raise error
+
+    monkeypatch.setattr(world.opener, "watch", refused)
+    worker = world.worker(poll=0.2)
+    world.watching(worker)
+    world.server.deliver(mail(1))
+    wait_for(lambda: world.server.raws("Junk"), "the move, by polling")
+    wait_for(lambda: knocks, "the watch")
+    looks = sum("STATUS" in command for command in world.server.commands)
+    wait_for(
+        lambda: sum("STATUS" in command for command in world.server.commands) > looks + 60,
+        "some seconds of work",
+    )
+    assert len(knocks) <= 2, "once more when the look began to work, and no more"
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.3])
+def test_a_busy_server_is_left_alone_as_long_as_it_wants(world, monkeypatch, seconds):
+    began = time.monotonic()
+    tries = iter([ServerBusy("later", seconds=seconds)])
+    real = world.opener.session
+
+    def session(account):
+        for error in tries:
+            raise error
+        return real(account)
+
+    monkeypatch.setattr(world.opener, "session", session)
+    worker = world.worker()
+    world.watching(worker)
+    assert time.monotonic() - began >= seconds
+
+
 def test_after_sleep_everything_is_connected_anew(world):
     worker = world.worker()
     world.watching(worker)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import queue
 import random
 import socket
 import subprocess
@@ -12,11 +13,13 @@ import time
 
 import pytest
 
+from spamd import daemon as daemon_module
 from spamd import paths, settings
 from spamd.answers import AccountPhase
 from spamd.daemon import Daemon, lock, notify
 from spamd.domain import Account, AccountName, Label, Mode
 from spamd.errors import AlreadyRunning, ConfigError, NotFound, SpamdError
+from spamd.mailbox.network import Network, News
 from tests.fakes.memory_mailbox import MemoryServer
 from tests.unit.test_account_worker import Opener, wait_for
 from tests.unit.test_filtering import mail
@@ -168,12 +171,43 @@ def test_settings_change(running):
     running.paths.config_file.write_text(text)
 
 
-def test_sleep_is_noticed(running, monkeypatch):
+@pytest.fixture
+def beats(monkeypatch):
+    """A quick pulse; looked: it beats. news: what is to be seen of the network."""
+
+    class Beats:
+        news = queue.SimpleQueue()
+        looked = threading.Event()
+
+    def look(self):
+        Beats.looked.set()
+        return News.NOTHING if Beats.news.empty() else Beats.news.get()
+
+    monkeypatch.setattr(daemon_module, "PULSE", 0.05)
+    monkeypatch.setattr(Network, "look", look)
+    return Beats
+
+
+def test_sleep_is_noticed(beats, running):
     wait_for(lambda: running.phase() is AccountPhase.WATCHING, "watching")
+    assert beats.looked.wait(60)
     before = running.opener.opened
-    for worker in running.daemon._workers.values():
-        worker.awake_again()
+    running.now += 3600.0  # the wall clock ran on, ours stood still
     wait_for(lambda: running.opener.opened > before, "a new connection")
+
+
+def test_another_network_is_noticed(beats, running, monkeypatch):
+    """The address is gone: all is connected anew. The network is back: nobody waits any longer."""
+    wait_for(lambda: running.phase() is AccountPhase.WATCHING, "watching")
+    assert beats.looked.wait(60)
+    before = running.opener.opened
+    beats.news.put(News.MOVED)
+    wait_for(lambda: running.opener.opened > before, "a new connection")
+    kicked = threading.Event()
+    (worker,) = running.daemon._workers.values()
+    monkeypatch.setattr(worker, "kick", kicked.set)
+    beats.news.put(News.BACK)
+    assert kicked.wait(60)
 
 
 def test_a_broken_config_says_where(tmp_path):

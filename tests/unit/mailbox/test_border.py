@@ -79,6 +79,13 @@ def test_our_own_pass_unchanged():
         ("NO", "[SERVERBUG] UID FETCH Server error - Please try again later", "UID FETCH", MailboxError),
         ("NO", "Request is throttled. Suggested Backoff Time: 83 milliseconds", "UID FETCH", ServerBusy),
         ("BAD", "User is authenticated but not connected.", "SELECT", ServerBusy),
+        ("NO", "[OVERQUOTA] Account exceeded command or bandwidth limits.", "UID FETCH", ServerBusy),
+        ("NO", "[OVERQUOTA] as much as you may today", "UID FETCH", ServerBusy),
+        ("NO", "[OVERQUOTA] as much as you may today", "LOGIN", ServerBusy),
+        ("NO", "[OVERQUOTA] as much as you may today", "EXAMINE", ServerBusy),
+        ("NO", "[OVERQUOTA] no room for flags", "UID STORE", QuotaExceeded),
+        ("NO", "[INUSE] locked by another session", "SELECT", ServerBusy),
+        ("NO", "[UNAVAILABLE] Temporary authentication failure.", "AUTHENTICATE", ServerBusy),
         ("NO", "[AUTHENTICATIONFAILED] x", "AUTHENTICATE", SignInError),
         ("NO", "x", "LOGIN", SignInError),
         ("BAD", "Error in IMAP command", "UID SEARCH", ProtocolFault),
@@ -91,6 +98,23 @@ def test_refusals(status, text, command, ours):
     error = refused(Reply(status.encode(), text.encode()), command, host="h", what="Junk")
     assert type(error) is ours
     assert "{" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("Request is throttled. Suggested Backoff Time: 299923 milliseconds", 299.923),
+        ("[THROTTLED] Suggested backoff time 90 seconds", 90),
+        ("Request is throttled. Suggested Backoff Time: 99999999999 milliseconds", 3600),
+        ("[LIMIT] retry after 120s", 120),
+        ("[LIMIT] later", 0),
+        ("[UNAVAILABLE] back off time: soon", 0),
+    ],
+)
+def test_how_long_to_stay_away(text, seconds):
+    error = refused(Reply(b"NO", text.encode()), "UID FETCH", host="h")
+    assert isinstance(error, ServerBusy)
+    assert error.seconds == seconds
 
 
 def test_every_refusal_tells_what_happened():
