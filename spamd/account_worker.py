@@ -12,6 +12,7 @@ import logging
 import random
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from spamd.answers import AccountPhase, AccountState
 from spamd.domain import (
     Account,
+    AccountName,
     Evidence,
     FolderName,
     Identity,
@@ -62,6 +64,10 @@ SIGN_IN_RETRY = 3600.0
 mistaken).
 """
 ORDER_TRIES = 5
+PROVIDER_SHARE = 0.8
+"""Of the bytes a day that a provider allows; the rest is for the person's mail programs."""
+COUNT_STEP = 1_000_000
+"""Bytes that may be forgotten when the program is killed."""
 
 
 class Opener(Protocol):
@@ -92,6 +98,61 @@ class _AtWork:
     learner: Learner
 
 
+class DayMeter:
+    """Bytes an account downloads in a day, over all of its connections, against what it may. Thread-safe.
+
+    The limit is the person's (`daily_bytes`), else most of what the provider allows all programs together: whoever goes
+    beyond that is locked out of the mailbox for hours (Gmail: 2,500 MB). Counted in memory and written down in steps.
+    """
+
+    def __init__(
+        self, account: AccountName, store: Store, allowed: int, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._key = f"bytes:{account}"
+        self._store = store
+        self._person = allowed
+        self._allowed = allowed
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._counted: weakref.WeakKeyDictionary[MailSession, int] = weakref.WeakKeyDictionary()
+        self._unsaved = 0
+        self.day = ""
+
+    @property
+    def text(self) -> str:
+        """For the person, when it is used up."""
+        if self._person:
+            return "As much was downloaded today as you allow; new mail is looked at tomorrow."
+        megabytes = self._allowed // 1_000_000
+        return (
+            f"{megabytes} MB were downloaded today, which is most of what the provider allows in a day; new mail is "
+            "looked at tomorrow."
+        )
+
+    def used_up(self, session: MailSession | None) -> bool:
+        """Count what this connection received since it was last asked about. Is there nothing left for today?"""
+        with self._lock:
+            if session is not None and not self._person:
+                self._allowed = int(session.abilities.bytes_per_day * PROVIDER_SHARE)
+            if not self._allowed:
+                return False
+            today = time.strftime("%Y-%m-%d", time.localtime(self._clock()))
+            if today != self.day:
+                self.day, self._unsaved = today, 0
+            if session is not None:
+                received = session.bytes_received()
+                self._unsaved += max(0, received - self._counted.get(session, 0))
+                self._counted[session] = received
+            day, _, count = (self._store.state(self._key) or "").partition(" ")
+            used = (int(count) if day == today and count.isdigit() else 0) + self._unsaved
+            over = used >= self._allowed
+            # Not with every look: a quiet one is 300 bytes, and each write makes the disk turn.
+            if self._unsaved >= min(COUNT_STEP, self._allowed // 20) or (over and self._unsaved):
+                self._store.set_state(self._key, f"{today} {used}")
+                self._unsaved = 0
+            return over
+
+
 class AccountWorker:
     """Starts and stops the two threads of an account, and knows how it is doing."""
 
@@ -116,7 +177,6 @@ class AccountWorker:
         self._opener = opener
         self._paused_until = paused_until
         self._hold_labels = hold_labels
-        self._daily_bytes = daily_bytes
         self._publish = publish
         self._clock = clock
         self._rng = rng or random.Random()
@@ -139,7 +199,7 @@ class AccountWorker:
         self._evidence: Evidence | None = None
         self._evidence_stale = True
         self._tidied_at = float("-inf")
-        self._counted = 0  # bytes of this connection that are in the day's sum
+        self._meter = DayMeter(account.name, store, daily_bytes, clock)
         self._told_day = ""
         self.since = self._set_up_at()
 
@@ -304,7 +364,6 @@ class AccountWorker:
         """Work on one connection until stopped, or until it breaks."""
         session = self._opener.session(self.account)
         self._session = session
-        self._counted = 0
         try:
             mover = self._opener.mover(session, self.account)
             at_work = _AtWork(session, self._filter(session, mover), self._learner(session))
@@ -314,12 +373,13 @@ class AccountWorker:
                 self._reconnect = False
             self._note_folders(at_work)
             while not self._stopping.is_set():
-                if self._used_up(session):
+                if self.used_up(session):
                     waiting = None
                     self._carry_out_orders(at_work)  # what the person asks for is done all the same
+                    self._say(AccountPhase.WATCHING, self._meter.text)
                 else:
                     waiting = self._round(at_work)
-                self._say_working(at_work)
+                    self._say_working(at_work)
                 self._answer(at_work)
                 if not self._wait(waiting):
                     return
@@ -345,27 +405,20 @@ class AccountWorker:
             self._tidy(at_work, now)
         return look.waiting
 
-    def _used_up(self, session: MailSession) -> bool:
-        """Has this account downloaded today as much as the person allows? Then new mail waits until
-        tomorrow.
+    def used_up(self, session: MailSession) -> bool:
+        """Has this account downloaded as much today as it may? Then new mail waits until tomorrow, and the person is
+        told once. From any thread that reads on a connection of this account.
         """
-        if not self._daily_bytes:
+        if not self._meter.used_up(session):
             return False
-        today = time.strftime("%Y-%m-%d", time.localtime(self._clock()))
-        key = f"bytes:{self.account.name}"
-        day, _, count = (self._store.state(key) or "").partition(" ")
-        used = int(count) if day == today and count.isdigit() else 0
-        fresh = session.bytes_received() - self._counted
-        if fresh > 0:
-            self._counted += fresh
-            self._store.set_state(key, f"{today} {used + fresh}")
-        if used + fresh < self._daily_bytes:
-            return False
-        if self._told_day != today:
-            self._told_day = today
-            text = "As much was downloaded today as you allow; new mail is looked at tomorrow."
-            self._store.add_event("account", text, account=self.account.name)
+        if self._told_day != self._meter.day:
+            self._told_day = self._meter.day
+            self._store.add_event("account", self._meter.text, account=self.account.name)
         return True
+
+    def may_download(self) -> bool:
+        """As far as is known without a connection."""
+        return not self._meter.used_up(None)
 
     def _tidy(self, at_work: _AtWork, now: float) -> None:
         """Once an hour: moves that failed, the weak evidence of the day, the proof."""

@@ -61,6 +61,8 @@ log = logging.getLogger(__name__)
 
 PULSE = 10.0
 """Seconds between two looks at the clock (sleep, the night, the day's tidying)."""
+READING_LATER = 600.0
+"""Seconds between two looks whether a first reading that used up the day's bytes may go on."""
 STOP_SECONDS = 4.0
 PRUNE_EVERY = 86400.0
 NIGHT_EVERY = 60.0
@@ -650,11 +652,15 @@ class Daemon:
                         self._scorer,
                         account,
                         clock=self._clock,
-                        stop=self._stopping.is_set,
+                        stop=lambda: self._stopping.is_set() or worker.used_up(session),
                     )
                     told = reading.run(tell)
                 if not told.finished:
-                    return
+                    tell(replace(told, text="As much was downloaded today as may be; it goes on tomorrow."))
+                    while not self._stopping.wait(READING_LATER):
+                        if worker.may_download():
+                            break
+                    continue
                 self._note_progress(
                     "first-reading", account.name, told.done, told.total, told.text, started, finished=True
                 )

@@ -152,7 +152,10 @@ class Settings:
     )
     daily_bytes: int = field(
         default=0,
-        metadata=about("Bytes to download per day and account at most; 0: no limit.", check=_at_least(0)),
+        metadata=about(
+            "Bytes to download per day and account at most; 0: most of what the provider allows, where that is known.",
+            check=_at_least(0),
+        ),
     )
     log_level: str = field(
         default="info",

@@ -43,6 +43,7 @@ class Abilities:
     server_ids: bool  # X-GM-MSGID or X-GUID: one id, one mail (an EMAILID names the content)
     keywords: bool  # PERMANENTFLAGS \\*
     quirk: str  # row of mailbox/quirks.py: "dovecot", "gmail", ...
+    bytes_per_day: int = 0  # that the provider lets all programs download together; 0: no limit known
     labels: bool = False  # Gmail's: the session implements LabelSession
 
 

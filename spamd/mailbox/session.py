@@ -107,6 +107,7 @@ class ImapSession:
             server_ids=item is not None and not item.of_content,
             keywords=quirk.keywords if self._keywords is None else self._keywords,
             quirk=quirk.name,
+            bytes_per_day=quirk.bytes_per_day,
             labels=connection.has("X-GM-EXT-1"),
         )
 

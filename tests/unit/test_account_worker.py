@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
-from spamd.account_worker import AccountWorker, fetch_now
+from spamd.account_worker import AccountWorker, DayMeter, fetch_now
 from spamd.answers import AccountPhase
 from spamd.domain import Account, AccountName, Label, ListEntry, Mode, MoveState
 from spamd.errors import ConnectionLost, CredentialError, ServerBusy, SignInError
 from spamd.judgement import schedule
 from spamd.mailbox.mover import JournaledMover
 from spamd.store.database import Store
-from tests.fakes.memory_mailbox import MemoryCommands, MemoryServer, MemorySession, MemoryWatch
+from tests.fakes.memory_mailbox import FULL, MemoryCommands, MemoryServer, MemorySession, MemoryWatch
 from tests.fakes.scripted_scorer import ScriptedScorer
 from tests.unit.test_filtering import mail
 
@@ -313,3 +315,91 @@ def test_no_more_is_downloaded_than_allowed(world):
     worker.ask(lambda session, _: session.bytes_received(), 30)
     assert held in world.server.raws("INBOX")
     assert len(world.store.events(kind="account")) == 1, "told once a day"
+
+
+# -- bytes a day
+
+
+class Line:
+    """A connection that received so much."""
+
+    def __init__(self, provider=0):
+        self.abilities = replace(FULL, bytes_per_day=provider)
+        self.received = 0
+
+    def bytes_received(self):
+        return self.received
+
+
+@pytest.fixture
+def metered(tmp_path):
+    """metered(allowed) -> a meter whose clock is metered.now."""
+    with contextlib.closing(Store(tmp_path / "meter.db")) as store:
+
+        def make(allowed):
+            return DayMeter(ME, store, allowed, lambda: make.now)
+
+        make.now, make.store = 1_780_000_000.0, store
+        yield make
+
+
+def test_all_connections_count_together(metered):
+    meter, one, other = metered(10_000), Line(), Line()
+    one.received = 6_000
+    assert not meter.used_up(one)
+    assert not meter.used_up(one), "counted once"
+    other.received = 3_999
+    assert not meter.used_up(other)
+    one.received += 1
+    assert meter.used_up(one)
+    assert meter.used_up(None)
+    assert "as you allow" in meter.text
+    assert metered(10_000).used_up(None), "a restart forgets nothing"
+    metered.now += 86400
+    assert not meter.used_up(one), "tomorrow is another day"
+    one.received += 9_999
+    assert not meter.used_up(one)
+
+
+def test_most_of_what_the_provider_allows(metered):
+    meter, line = metered(0), Line(provider=2_500_000_000)
+    line.received = 1_999_999_999
+    assert not meter.used_up(line)
+    line.received += 1
+    assert meter.used_up(line)
+    assert meter.text.startswith("2000 MB were downloaded today")
+    person = metered(2_200_000_000)
+    assert not person.used_up(Line(provider=2_500_000_000)), "the person's word counts, also above that"
+    assert not metered(0).used_up(Line()), "no limit known"
+
+
+def test_quiet_looks_write_nothing(metered, monkeypatch):
+    written = []
+    real = metered.store.set_state
+    monkeypatch.setattr(metered.store, "set_state", lambda *row: (written.append(row), real(*row)))
+    meter, line = metered(0), Line(provider=2_500_000_000)
+    for _ in range(1000):
+        line.received += 300
+        meter.used_up(line)
+    assert not written
+    line.received += 1_000_000
+    meter.used_up(line)
+    assert [row[1].split()[1] for row in written] == ["1300000"]
+
+
+def test_a_day_of_the_provider_is_told_and_ends(world):
+    """Mail that comes when the provider's day is used up stays where it is, and is looked at tomorrow."""
+    now = time.time()
+    world.server.abilities = replace(FULL, bytes_per_day=2_500_000_000)
+    today = time.strftime("%Y-%m-%d", time.localtime(now))
+    world.store.set_state(f"bytes:{ME}", f"{today} 2000000000")
+    late = 0.0
+    worker = world.worker(clock=lambda: now + late, poll=0.1)
+    wait_for(lambda: "most of what the provider allows" in worker.state().detail, "the state says why")
+    world.server.deliver(mail(1), at=now + 60)
+    (event,) = wait_for(lambda: world.store.events(kind="account"), "the event")
+    assert "2000 MB" in event.text
+    assert len(world.server.raws("INBOX")) == 1
+    late = 86400.0
+    wait_for(lambda: world.server.raws("Junk"), "the next day")
+    assert "provider" not in worker.state().detail

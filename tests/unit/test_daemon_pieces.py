@@ -252,3 +252,31 @@ def test_a_mail_file_that_breaks_the_reader_is_put_aside(running, monkeypatch):
     daemon._teach()
     wait_for(daemon.control.labels, "the label")
     assert not list(daemon._paths.teach_spam.glob("*.eml"))
+
+
+def test_a_first_reading_goes_on_the_next_day(running, monkeypatch):
+    """The day's bytes are used up in the middle of it: it waits, says so, and reads the rest."""
+    monkeypatch.setattr(daemon_module, "READING_LATER", 0.05)
+    daemon = running.daemon
+    wait_for(lambda: running.phase() is AccountPhase.WATCHING, "watching")
+    (worker,) = daemon._workers.values()
+    for number in range(60):
+        running.server.deliver(mail(number), "Junk")
+    used = threading.Event()
+
+    def used_up(session):
+        """After the first chunk of mails."""
+        return used.is_set() or (session is not None and session.bytes_received() > 0)
+
+    monkeypatch.setattr(worker._meter, "used_up", used_up)
+
+    def told():
+        return next((one for one in daemon.progress() if one.kind == "first-reading"), None)
+
+    daemon.start_first_reading(ME)
+    wait_for(lambda: (found := told()) and "tomorrow" in found.text, "it stops")
+    assert not told().finished
+    assert 0 < told().done < 60
+    monkeypatch.setattr(worker._meter, "used_up", lambda session: False)
+    wait_for(lambda: told().finished, "the next day")
+    assert told().done == 60
