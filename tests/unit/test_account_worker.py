@@ -402,4 +402,4 @@ def test_a_day_of_the_provider_is_told_and_ends(world):
     assert len(world.server.raws("INBOX")) == 1
     late = 86400.0
     wait_for(lambda: world.server.raws("Junk"), "the next day")
-    assert "provider" not in worker.state().detail
+    wait_for(lambda: "provider" not in worker.state().detail, "the usual state")
