@@ -11,7 +11,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -277,6 +277,54 @@ class Thunderbird:
             self.uri(folder),
         )
 
+    def place(self, kind: str, name: str) -> tuple[int, int]:
+        """Where on the screen the row of a mail (its Message-ID) or of a folder is; not in headless mode."""
+        x, y = self.until(
+            """
+            let row = null;
+            if (args[0] === "folder") {
+              row = pane().folderTree.rows.find((one) => one.uri === args[1])?.querySelector(".container");
+            } else {
+              const view = pane().gDBView;
+              for (let at = 0; view && at < view.rowCount; at++) {
+                if (view.getMsgHdrAt(at).messageId === args[1]) {
+                  pane().threadTree.scrollToIndex(at, true);
+                  row = pane().threadTree.getRowAtIndex(at);
+                }
+              }
+            }
+            const box = row?.getBoundingClientRect();
+            if (!box?.height) return null;
+            const scale = win.devicePixelRatio;
+            const { mozInnerScreenX: left, mozInnerScreenY: top } = pane();
+            return [(left + box.x + Math.min(60, box.width / 2)) * scale, (top + box.y + box.height / 2) * scale];
+            """,
+            kind,
+            name if kind == "mail" else self.uri(name),
+        )
+        return round(x), round(y)
+
+    def drag(self, mouse: Callable[..., object], message_id: str, folder: str) -> None:
+        """A mail onto a folder, with the mouse. mouse: xdotool with these words, on Thunderbird's screen."""
+        x, y = self.place("mail", message_id)
+        to_x, to_y = self.place("folder", folder)
+        mouse("mousemove", x, y)
+        mouse("mousedown", 1)
+        try:
+            deadline = time.monotonic() + PATIENCE
+            steps = 0
+            while not self.run(_DRAGGING):
+                steps += 1
+                mouse("mousemove", x + 4 * (steps % 10), y + 2 * (steps % 10))
+                assert time.monotonic() < deadline, "no drag began"
+            steps = 0
+            while not self.run(_OVER, self.uri(folder)):
+                steps += 1
+                mouse("mousemove", to_x + steps % 5, to_y + steps % 3)
+                assert time.monotonic() < deadline, f"{folder} does not offer to take the mail"
+        finally:
+            mouse("mouseup", 1)
+
     # the add-on
 
     def install(self, package: Path) -> None:
@@ -392,6 +440,14 @@ class Thunderbird:
         self._output.close()
 
 
+_DRAGGING = """
+const service = Cc["@mozilla.org/widget/dragservice;1"].getService(Ci.nsIDragService);
+return Boolean(service.getCurrentSession(win));
+"""
+_OVER = """
+const row = pane().folderTree.rows.find((one) => one.uri === args[0]);
+return row.classList.contains("drop-target");
+"""
 ADDON_ID = "spamd-desktop@spamd.example.org"
 
 _PRELUDE = """

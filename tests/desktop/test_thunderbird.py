@@ -4,6 +4,7 @@ folder."""
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,8 +15,10 @@ import pytest
 
 from spamd.answers import AccountPhase
 from spamd.domain import Label, LabelRecord, LabelSource, Mode, Verdict
+from tests.desktop import session
 from tests.desktop.marionette import MISSING, Thunderbird
 from tests.desktop.running import RunningDaemon
+from tests.desktop.session import DesktopSession
 from tests.servers.dovecot import Dovecot
 from tests.servers.mailhost import PASSWORD, mail
 
@@ -218,6 +221,46 @@ def test_moved_to_junk_and_back_by_hand(world: World) -> None:
     world.label(message_id, Label.SPAM, LabelSource.DRAG)
     world.thunderbird.open_mail(message_id, "Junk")
     world.thunderbird.move_selected("INBOX")
+    world.until_in(message_id, "INBOX")
+    world.label(message_id, Label.HAM, LabelSource.DRAG)
+
+
+@pytest.fixture
+def on_screen(world: World, tmp_path: Path) -> Iterator[tuple[DesktopSession, Thunderbird]]:
+    """A second Thunderbird on the same account, with a screen and a mouse."""
+    if session.missing():
+        pytest.skip(session.missing())
+    if shutil.which("openbox") is None:
+        pytest.skip("openbox is not installed (Debian: apt install openbox)")
+    desktop = DesktopSession(tmp_path, "", size=(1280, 760))
+    thunderbird = None
+    try:
+        desktop.start("openbox")
+        folder = tmp_path / "thunderbird"
+        display = {"DISPLAY": desktop.env["DISPLAY"]}
+        thunderbird = Thunderbird(folder, port=world.server.port, user=world.user, environ=display)
+        thunderbird.sign_in()
+        for window in desktop.windows("thunderbird"):
+            desktop.xdotool("windowmove", window, 0, 0, "windowsize", window, 1278, 738)
+        yield desktop, thunderbird
+    finally:
+        if thunderbird is not None:
+            thunderbird.close()
+        desktop.close()
+
+
+def test_dragged_to_junk_and_back_with_the_mouse(
+    world: World, on_screen: tuple[DesktopSession, Thunderbird]
+) -> None:
+    desktop, thunderbird = on_screen
+    message_id = world.arrive("drag")
+    world.daemon.judged(message_id)
+    thunderbird.open_mail(message_id)
+    thunderbird.drag(desktop.xdotool, message_id, "Junk")
+    world.until_in(message_id, "Junk")
+    world.label(message_id, Label.SPAM, LabelSource.DRAG)
+    thunderbird.open_mail(message_id, "Junk")
+    thunderbird.drag(desktop.xdotool, message_id, "INBOX")
     world.until_in(message_id, "INBOX")
     world.label(message_id, Label.HAM, LabelSource.DRAG)
 
