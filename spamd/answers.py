@@ -358,6 +358,15 @@ class Identified:
 
 
 @dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """Where a judged mail was seen last, in words a mail program can search by."""
+
+    message_id: str  # without angle brackets; "": it has none
+    size: int  # bytes
+    folder: FolderName
+
+
+@dataclass(frozen=True, slots=True)
 class Wiped:
     what: str
     text: str

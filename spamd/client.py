@@ -32,6 +32,7 @@ from spamd.answers import (
     Status,
     Trends,
     UndoPlan,
+    Whereabouts,
     Why,
     Wiped,
 )
@@ -250,6 +251,9 @@ class Client:
             "lies_in": lies_in,
         }
         return self._post(Identified, "/identify", body)
+
+    def whereabouts(self, judgement_id: int) -> Whereabouts:
+        return self._get(Whereabouts, f"/judgements/{judgement_id}/whereabouts")
 
     # -- undo
 

@@ -53,6 +53,7 @@ from spamd.answers import (
     Trends,
     UndoItem,
     UndoPlan,
+    Whereabouts,
     Why,
     Wiped,
 )
@@ -409,6 +410,13 @@ class Control:
             fits, key=lambda one: (one.account == account, self._lies_in(one, lies_in))
         )  # else the newest
         return Identified(found, found.identity, found.account)
+
+    def whereabouts(self, judgement_id: int) -> Whereabouts:
+        """For a mail program that is to open it."""
+        mail = self.judgement(judgement_id)
+        for seen in self._store.sighting_of(mail.account, mail.identity):
+            return Whereabouts(seen.message_id, seen.size, seen.ref.folder)
+        raise NotFound("Where this mail lies is not known (any more).")
 
     def _is_of_size(self, mail: Judgement, size: int) -> bool:
         return any(one.size == size for one in self._store.sighting_of(mail.account, mail.identity))

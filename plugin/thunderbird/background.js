@@ -14,7 +14,7 @@ browser.messageDisplay.onMessagesDisplayed.addListener((tab, displayed) => show(
 browser.alarms.onAlarm.addListener(({ name }) => (name === TICK ? count() : undefined));
 browser.action.onClicked.addListener(openReview);
 browser.runtime.onMessage.addListener(heard);
-browser.runtime.onInstalled.addListener(begin);
+browser.runtime.onInstalled.addListener(installed);
 browser.runtime.onStartup.addListener(begin);
 
 /** Also after the add-on was switched off and on, when neither of the two events comes. */
@@ -31,6 +31,12 @@ async function begin() {
   await count();
 }
 
+/** The first thing a new user sees: is it connected, and what to switch off in Thunderbird. @param {any} details */
+async function installed({ reason }) {
+  await begin();
+  if (reason === "install") await browser.runtime.openOptionsPage();
+}
+
 async function openReview() {
   const [space] = await browser.spaces.query({ isSelfOwned: true, name: SPACE });
   if (space) await browser.spaces.open(space.id);
@@ -40,26 +46,49 @@ async function openReview() {
 /** Which look is the newest in a tab: an answer about the mail before must not be painted over the next one's. */
 const looks = new Map();
 
+/** Seconds. A mail may be opened before the daemon has judged it, or while that is being started anew. */
+const AGAIN = [2, 5, 15];
+
 /**
  * The verdict on the button of an opened mail.
  * @param {number} tabId
  * @param {any[]} messages
+ * @param {number} [tries] before this one
  */
-async function show(tabId, messages) {
+async function show(tabId, messages, tries = 0) {
   const look = (looks.get(tabId) ?? 0) + 1;
   looks.set(tabId, look);
   let button;
+  let settled = true;
   if (messages.length !== 1) {
     button = { ...buttonOf(null), title: say("buttonTitle") };
   } else {
     try {
-      button = buttonOf(await known(messages[0]));
+      const judgement = await known(messages[0]);
+      button = buttonOf(judgement);
+      settled = judgement !== null;
     } catch (error) {
       const { title } = troubleSentences(/** @type {Error} */ (error));
-      button = { ...buttonOf(null), badge: error instanceof NotConnected ? "×" : "", title };
+      const lost = error instanceof NotConnected;
+      button = { ...buttonOf(null), badge: lost ? "×" : "", title };
+      settled = !lost;
+      if (lost) await browser.storage.session.set({ lost: true });
     }
   }
-  if (looks.get(tabId) === look) await paint(tabId, button);
+  if (looks.get(tabId) !== look) return;
+  await paint(tabId, button);
+  if (settled || tries >= AGAIN.length) return;
+  setTimeout(() => {
+    if (looks.get(tabId) === look) void show(tabId, messages, tries + 1);
+  }, AGAIN[tries] * 1000);
+}
+
+/** The daemon is back: the mails that are open now can be looked up. */
+async function showAll() {
+  for (const tab of await browser.tabs.query({})) {
+    if (tab.id === undefined || !["mail", "messageDisplay"].includes(tab.type ?? "")) continue;
+    await show(tab.id, listOf(await browser.messageDisplay.getDisplayedMessages(tab.id).catch(() => [])));
+  }
 }
 
 /** @param {number} tabId @param {{icon: string, badge: string, colour: string, title: string}} button */
@@ -85,7 +114,12 @@ async function count() {
     const { review_waiting: waiting, needs_person: needs } = await api.status();
     if (needs?.length) [text, title] = ["!", say("needsPerson")];
     else if (waiting) text = waiting >= 100 ? "99+" : String(waiting);
+    if ((await browser.storage.session.get("lost")).lost) {
+      await browser.storage.session.remove("lost");
+      void showAll();
+    }
   } catch (error) {
+    await browser.storage.session.set({ lost: true });
     text = "×";
     title = troubleSentences(/** @type {Error} */ (error)).title;
   }

@@ -41,6 +41,7 @@ from spamd.answers import (
     Status,
     Trends,
     UndoPlan,
+    Whereabouts,
     Why,
     Wiped,
 )
@@ -361,6 +362,13 @@ ROUTES: tuple[Route, ...] = (
         query=MailQuery,
     ),
     Route("GET", "/judgements/{id:int}", "One of them", Judgement, lambda c, r: c.judgement(r.path["id"])),
+    Route(
+        "GET",
+        "/judgements/{id:int}/whereabouts",
+        "How a mail program finds it",
+        Whereabouts,
+        lambda c, r: c.whereabouts(r.path["id"]),
+    ),
     Route("GET", "/judgements/{id:int}/why", "What made its score", Why, lambda c, r: c.why(r.path["id"])),
     Route(
         "GET",

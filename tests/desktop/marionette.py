@@ -220,7 +220,78 @@ class Thunderbird:
         self.open_folder("INBOX")
 
     def uri(self, folder: str) -> str:
-        return f"imap://{self.user}@127.0.0.1/{folder}"
+        """A folder of the first account, or any by its URI."""
+        return folder if ":" in folder else f"imap://{self.user}@127.0.0.1/{folder}"
+
+    def add_account(self, user: str, port: int) -> str:
+        """One more account; the URI of its inbox."""
+        self.run(
+            """
+            const [user, port, password] = args;
+            const { MailServices } = ChromeUtils.importESModule("resource:///modules/MailServices.sys.mjs");
+            const server = MailServices.accounts.createIncomingServer(user, "127.0.0.1", "imap");
+            server.port = port;
+            server.socketType = 0;
+            server.authMethod = 3;
+            server.setIntValue("spamLevel", 0);
+            server.password = password;
+            const account = MailServices.accounts.createAccount();
+            account.incomingServer = server;
+            const identity = MailServices.accounts.createIdentity();
+            identity.email = user + "@example.net";
+            account.addIdentity(identity);
+            server.performExpand(null);
+            """,
+            user,
+            port,
+            PASSWORD,
+        )
+        return f"imap://{user}@127.0.0.1/INBOX"
+
+    def copy_to_local(self, folder: str) -> str:
+        """The selected mail into a new local folder; its URI."""
+        return str(
+            self.until(
+                """
+                const { MailServices } = ChromeUtils.importESModule("resource:///modules/MailServices.sys.mjs");
+                const root = MailServices.accounts.localFoldersServer.rootFolder;
+                if (!root.containsChildNamed(args[0])) {
+                  root.createSubfolder(args[0], null);
+                  return null;
+                }
+                const target = root.getChildNamed(args[0]);
+                if (target.getTotalMessages(false)) return target.URI;
+                if (!win.spamdCopying) {
+                  win.spamdCopying = true;
+                  const [header] = pane().gDBView.getSelectedMsgHdrs();
+                  MailServices.copy.copyMessages(header.folder, [header], target, false, null, null, false);
+                }
+                return null;
+                """,
+                folder,
+            )
+        )
+
+    def open_file(self, path: Path) -> None:
+        """A mail from a file, in a window of its own: button and popup are those of that window until it is closed."""
+        self.run(
+            """
+            const file = Cc["@mozilla.org/file/local;1"].createInstance(Ci.nsIFile);
+            file.initWithPath(args[0]);
+            Services.prefs.setIntPref("mail.openMessageBehavior", 0);
+            MailUtils.openEMLFile(win, file, Services.io.newFileURI(file));
+            """,
+            str(path),
+        )
+        self.until("return Boolean(fileWindow()?.messageBrowser?.contentWindow?.gMessage);")
+
+    def close_file(self) -> None:
+        self.until(
+            """
+            fileWindow()?.close();
+            return !fileWindow();
+            """
+        )
 
     def open_folder(self, folder: str) -> None:
         self.until(
@@ -231,7 +302,7 @@ class Thunderbird:
             return false;
             """,
             self.uri(folder),
-            self.uri("INBOX"),
+            self.uri("INBOX") if ":" not in folder else folder.rpartition("/")[0] + "/INBOX",
         )
 
     def refresh(self, folder: str) -> None:
@@ -328,7 +399,16 @@ class Thunderbird:
     # the add-on
 
     def install(self, package: Path) -> None:
+        """It shows its settings at first; they are closed again."""
         self.command("Addon:Install", {"path": str(package), "temporary": True})
+        self.until(
+            """
+            const tabs = win?.document.getElementById("tabmail");
+            const options = tabs?.tabInfo.find((tab) => tab.browser?.currentURI?.spec.endsWith("/options/options.html"));
+            if (options) tabs.closeTab(options);
+            return Boolean(options);
+            """
+        )
 
     def addon_page(self, script: str, path: str, *arguments: object, seconds: float = PATIENCE) -> Any:
         """A page of the add-on in a tab; the script runs in that page until its value is truthy."""
@@ -368,8 +448,8 @@ class Thunderbird:
             )
         )
 
-    def wait_for_button(self, **wanted: str) -> dict[str, str]:
-        deadline = time.monotonic() + PATIENCE
+    def wait_for_button(self, *, seconds: float = PATIENCE, **wanted: str) -> dict[str, str]:
+        deadline = time.monotonic() + seconds
         while True:
             looks = self.button()
             if all(part in (looks.get(name) or "") for name, part in wanted.items()):
@@ -454,12 +534,13 @@ _PRELUDE = """
 const win = Services.wm.getMostRecentWindow("mail:3pane");
 const { MailUtils } = ChromeUtils.importESModule("resource:///modules/MailUtils.sys.mjs");
 const pane = () => win.document.getElementById("tabmail").currentAbout3Pane;
-const messageWindow = () => pane().messageBrowser.contentWindow;
+const fileWindow = () => Services.wm.getMostRecentWindow("mail:messageWindow");
+const messageWindow = () => (fileWindow() ?? pane()).messageBrowser.contentWindow;
 const messageButton = () =>
   messageWindow().document.querySelector('[id^="spamd-desktop"][id$="messageDisplayAction-toolbarbutton"]');
 const popupBrowser = () => {
-  for (const place of [messageWindow().document, pane().document, win.document]) {
-    const frame = place.querySelector(".webextension-popup-browser");
+  for (const place of [messageWindow(), fileWindow(), pane(), win]) {
+    const frame = place?.document.querySelector(".webextension-popup-browser");
     if (frame) return frame;
   }
   return null;

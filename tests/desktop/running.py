@@ -63,8 +63,8 @@ class RunningDaemon:
         return True
 
     def _watches(self) -> bool:
-        (view,) = self.client.accounts()
-        return view.state.phase in (AccountPhase.WATCHING, AccountPhase.PAUSED)
+        ready = (AccountPhase.WATCHING, AccountPhase.PAUSED)
+        return all(view.state.phase in ready for view in self.client.accounts())
 
     @property
     def client(self) -> Client:

@@ -17,7 +17,7 @@ from spamd.answers import AccountPhase
 from spamd.domain import Label, LabelRecord, LabelSource, Mode, Verdict
 from tests.desktop import session
 from tests.desktop.marionette import MISSING, Thunderbird
-from tests.desktop.running import RunningDaemon
+from tests.desktop.running import PATIENCE, RunningDaemon
 from tests.desktop.session import DesktopSession
 from tests.servers.dovecot import Dovecot
 from tests.servers.mailhost import PASSWORD, mail
@@ -338,6 +338,117 @@ def test_an_old_mail_does_not_borrow_the_verdict_of_junk_that_copied_its_message
     assert sorted(world.folders(message_id)) == ["Junk", "Old"]
 
 
+def test_one_letter_in_two_accounts_is_answered_where_it_was_read(world: World) -> None:
+    """Same bytes, same Message-ID: the word counts for the account in whose folder the mail is open."""
+    client, account = world.daemon.client, world.daemon.account
+    other = world.server.new_user()
+    client.add_account(
+        "other",
+        host=account.host,
+        port=account.port,
+        user=other,
+        secret=PASSWORD,
+        tls=account.tls,
+        mode=Mode.FILTERING,
+    )
+    try:
+        world.daemon.until(
+            lambda: client.account("other").state.phase is AccountPhase.WATCHING,
+            "the other account is not watched",
+        )
+        letter = mail("To both", GOOD, message_id="both@thunderbird.example", sender="x@club.example")
+        for user in (world.user, other):
+            world.server.append(user, letter)
+        world.daemon.until(
+            lambda: len([one for one in client.judgements() if one.subject == "To both"]) == 2,
+            "the letter was not judged twice",
+        )
+        inbox = world.thunderbird.add_account(other, world.server.port)
+        world.thunderbird.open_mail("both@thunderbird.example", inbox)
+        world.thunderbird.wait_for_button(title="junk")
+        world.thunderbird.popup(
+            """
+            if (document.body.dataset.done) return true;
+            if (document.querySelector("#reasons li")) document.getElementById("junk").click();
+            return false;
+            """
+        )
+        world.thunderbird.close_popup()
+        world.daemon.until(
+            lambda: [one.folder for one in world.server.contents(other)] == ["Junk"], "it was not moved there"
+        )
+        assert world.folders("both@thunderbird.example") == ["INBOX"]
+        labels = {one.account: one.label for one in client.judgements() if one.subject == "To both"}
+        assert labels == {"other": Label.SPAM, account.name: None}
+    finally:
+        client.remove_account("other")
+
+
+def test_a_mail_in_a_local_folder_keeps_its_verdict(world: World) -> None:
+    """There it has another size, and other line ends."""
+    message_id = world.arrive("local")
+    world.daemon.judged(message_id)
+    world.thunderbird.open_mail(message_id)
+    world.thunderbird.wait_for_button(title="Good mail")
+    local = world.thunderbird.copy_to_local("Kept here")
+    world.thunderbird.open_mail(message_id, local)
+    world.thunderbird.wait_for_button(title="Good mail", image="icons/keep.svg")
+
+
+def test_a_mail_from_a_file_is_tried_and_taught(world: World, tmp_path: Path) -> None:
+    file = tmp_path / "offer.eml"
+    file.write_bytes(mail("You WON", BAD, message_id="file@thunderbird.example", sender="x@file.example"))
+    world.thunderbird.open_file(file)
+    world.thunderbird.wait_for_button(title="has not judged this mail")
+    text = world.thunderbird.popup(
+        """
+        if (document.body.dataset.done) return document.body.innerText;
+        if (document.querySelector("#reasons li")) document.getElementById("junk").click();
+        return "";
+        """
+    )
+    assert "spamd has learned it" in text
+    assert "It stays where it is" in text
+    world.thunderbird.close_popup()
+    world.thunderbird.close_file()
+    taught = [one for one in world.daemon.client.labels() if one.source is LabelSource.TEACH]
+    assert taught[0].label is Label.SPAM
+
+
+def test_an_encrypted_mail_has_its_verdict(world: World) -> None:
+    """What is shown to the daemon is what came, not what Thunderbird makes of it."""
+    lines = [
+        "From: Eve <eve@office.example>",
+        "To: me@example.net",
+        "Subject: ...",
+        "Date: Mon, 02 Nov 2026 10:00:00 +0000",
+        "Message-ID: <encrypted@thunderbird.example>",
+        "MIME-Version: 1.0",
+        'Content-Type: multipart/encrypted; protocol="application/pgp-encrypted"; boundary="b"',
+        "",
+        "--b",
+        "Content-Type: application/pgp-encrypted",
+        "",
+        "Version: 1",
+        "--b",
+        'Content-Type: application/octet-stream; name="encrypted.asc"',
+        "",
+        "-----BEGIN PGP MESSAGE-----",
+        "",
+        "hF4DAAAAAAAAAAASAQdAAAAA",
+        "-----END PGP MESSAGE-----",
+        "--b--",
+    ]
+    world.server.append(world.user, "\r\n".join(lines).encode())  # the last line open: its size will not do
+    message_id = "encrypted@thunderbird.example"
+    assert world.daemon.judged(message_id).decision.verdict is Verdict.KEEP
+    world.thunderbird.open_mail(message_id)
+    world.thunderbird.wait_for_button(title="Good mail")
+    text = world.thunderbird.popup("return document.querySelector('#reasons li') && document.body.innerText;")
+    assert "on your list of senders to keep" in text
+    world.thunderbird.close_popup()
+
+
 def test_review_in_a_tab_and_its_count_on_the_button(world: World) -> None:
     client = world.daemon.client
     client.set_mode(world.daemon.account.name, Mode.SUGGESTING)
@@ -360,6 +471,18 @@ def test_review_in_a_tab_and_its_count_on_the_button(world: World) -> None:
         )
         assert "You WON the lottery: review" in text
         world.thunderbird.screenshot(world.pictures / "review.png")
+        # The subject opens the mail itself.
+        world.thunderbird.addon_page(
+            f"document.querySelector('{row} button.link').click(); return true;", "review/review.html"
+        )
+        world.thunderbird.until(
+            """
+            const tab = win.document.getElementById("tabmail").currentTabInfo;
+            return tab.mode.name === "mailMessageTab" && tab.message?.messageId === args[0];
+            """,
+            message_id,
+        )
+        world.thunderbird.close_tab()
         world.thunderbird.addon_page(
             f"""
             const row = document.querySelector('{row}');
@@ -377,16 +500,14 @@ def test_review_in_a_tab_and_its_count_on_the_button(world: World) -> None:
 
 
 def test_the_addon_survives_a_restart_of_the_daemon(world: World) -> None:
+    """Another port, another token: found again by itself, and the mail that is open gets its verdict."""
     message_id = world.arrive("restart")
     world.daemon.judged(message_id)
-    world.thunderbird.open_mail(message_id)
-    world.thunderbird.wait_for_button(title="Good mail")
     world.daemon.stop()
-    world.thunderbird.open_mail("welcome@thunderbird.example")
+    world.thunderbird.open_mail(message_id)
     world.thunderbird.wait_for_button(title="spamd is not running", badge="×")
     world.daemon.start()
-    world.thunderbird.open_mail(message_id)
-    world.thunderbird.wait_for_button(title="Good mail")
+    world.thunderbird.wait_for_button(title="Good mail", seconds=3 * PATIENCE)
 
 
 def test_the_options_page_tells_which_account_waits_for_the_person(world: World) -> None:

@@ -121,5 +121,15 @@ export const review = (limit) => request("GET", `review?limit=${limit}`);
 /** Newest first. @param {number} limit @returns {Promise<Judgement[]>} */
 export const recentJunk = (limit) => request("GET", `judgements?verdict=junk&limit=${limit}`);
 
+/** @param {number} id @returns {Promise<{message_id: string, size: number, folder: string}>} */
+export const whereabouts = (id) => request("GET", `judgements/${id}/whereabouts`);
+
+/** The daemon's own pages, in the browser. The way in is good once. */
+export async function openPages() {
+  const { path } = await request("POST", "open");
+  const { port } = await find();
+  await browser.windows.openDefaultBrowser(`http://127.0.0.1:${port}${path}`);
+}
+
 /** The person looked at the flood. @param {string} account */
 export const goOn = (account) => request("POST", `accounts/${encodeURIComponent(account)}/go-on`, {});

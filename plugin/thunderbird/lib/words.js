@@ -71,9 +71,9 @@ export function buttonOf(judgement) {
   return { icon: `icons/${verdict}.svg`, badge: text, colour, title };
 }
 
-/** Why it was decided so. @param {{reason: string, explanation: string}} decision */
-export function decisionSentence(decision) {
-  return translated("decision", decision.reason) || decision.explanation;
+/** Why it was decided so. @param {{verdict: string, reason: string, explanation: string}} decision */
+export function decisionSentence({ verdict, reason, explanation }) {
+  return translated("decision", `${reason} ${verdict}`) || translated("decision", reason) || explanation;
 }
 
 /**

@@ -12,17 +12,20 @@ const WAITS = new Set(["brake", "sign-in", "stopped", "error"]);
 translatePage();
 document.title = say("optionsTitle");
 byId("again").addEventListener("click", look);
+byId("pages").addEventListener("click", () => api.openPages().catch(look));
 byId("save").addEventListener("click", save);
 void look();
 
 async function look() {
   await forget();
+  byId("pages").classList.add("hidden");
   try {
     const status = await api.status();
     const { way } = await find();
     byId("state").textContent = say("connected", String(status.version), say(way === "host" ? "wayHost" : "wayPasted"));
     byId("state").className = "";
     byId("state-hint").textContent = "";
+    byId("pages").classList.remove("hidden");
     byId("accounts").replaceChildren(...status.accounts.map(accountRow));
     if (!status.accounts.length) byId("accounts").append(make("li", say("noAccounts"), "quiet"));
   } catch (error) {
@@ -41,7 +44,8 @@ function accountRow({ account, state, headline }) {
   const what = make("div", "", "what");
   what.append(make("div", account.name));
   const waits = WAITS.has(state.phase);
-  const phase = translated("phase", state.phase) || state.phase;
+  const phase =
+    (state.phase === "watching" && translated("mode", state.mode)) || translated("phase", state.phase) || state.phase;
   const detail = waits ? state.detail || headline : "";
   what.append(make("div", [phase, detail].filter(Boolean).join(": "), waits ? "cause trouble" : "quiet cause"));
   line.append(what);

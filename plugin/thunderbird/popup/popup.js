@@ -37,6 +37,8 @@ async function open() {
     await (judgement ? judged(judgement) : unjudged());
   } catch (error) {
     fail(/** @type {Error} */ (error));
+    // What cannot be taught now is not offered.
+    if (error instanceof NotConnected) for (const id of ["junk", "good"]) byId(id).classList.add("hidden");
   }
 }
 

@@ -32,8 +32,10 @@ test("nothing is certain", () => {
 
 test("machine words are translated, other words shown as they came", () => {
   thunderbird("de");
-  assert.equal(decisionSentence({ reason: "learning", explanation: "x" }), "Solange spamd lernt, wird nichts verschoben.");
-  assert.equal(decisionSentence({ reason: "score", explanation: "It looks like junk." }), "It looks like junk.");
+  assert.equal(decisionSentence({ verdict: "junk", reason: "learning", explanation: "x" }), "Solange spamd lernt, wird nichts verschoben.");
+  assert.equal(decisionSentence({ verdict: "junk", reason: "score", explanation: "x" }), "Sie sieht nach Junk aus.");
+  assert.equal(decisionSentence({ verdict: "keep", reason: "copy", explanation: "x" }).endsWith("dass sie gut ist."), true);
+  assert.equal(decisionSentence({ verdict: "junk", reason: "new", explanation: "It is new." }), "It is new.");
   const word = reasonView({ kind: "word", text: "<b>gratis</b>", contribution: 8 });
   assert.equal(reasonView({ kind: "word", text: "x", contribution: -1 }, 4).strength, 0.25);
   assert.deepEqual(word, { kind: "Wort", text: "<b>gratis</b>", towards: "spam", strength: 1 });
