@@ -7,6 +7,7 @@ was refused waits for the person) and begun anew. Other accounts never notice.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import random
@@ -14,7 +15,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -66,6 +67,8 @@ mistaken).
 ORDER_TRIES = 5
 PROVIDER_SHARE = 0.8
 """Of the bytes a day that a provider allows; the rest is for the person's mail programs."""
+LEND_SECONDS = 30.0
+"""The watch gives up its place at once, unless it hangs in a read."""
 COUNT_STEP = 1_000_000
 """Bytes that may be forgotten when the program is killed."""
 
@@ -186,6 +189,8 @@ class AccountWorker:
         self._woken = True
         self._kicked = False
         self._reconnect = False
+        self._rewatch = False
+        self._lent = 0  # others that use the watch's place for a connection of theirs
         self._asks: deque[tuple[Callable[[_AtWork], object], Future[object]]] = deque()
         self._orders: deque[_Order] = deque(self._load_orders())
         self._threads: list[threading.Thread] = []
@@ -253,11 +258,30 @@ class AccountWorker:
     def awake_again(self) -> None:
         """The machine slept: connections are probably dead."""
         with self._work:
-            self._reconnect = self._woken = self._kicked = True
+            self._reconnect = self._rewatch = self._woken = self._kicked = True
             self._work.notify_all()
         watch = self._watch
         if watch is not None:
             watch.wake()
+
+    @contextlib.contextmanager
+    def instead_of_watching(self) -> Iterator[None]:
+        """In this block another connection takes the place of the one that watches: an account has two, no more.
+
+        New mail is found by looking meanwhile.
+        """
+        with self._work:
+            self._lent += 1
+        try:
+            deadline = time.monotonic() + LEND_SECONDS
+            while (watch := self._watch) is not None and time.monotonic() < deadline:
+                watch.wake()
+                if self._stopping.wait(0.05):
+                    break
+            yield
+        finally:
+            with self._work:
+                self._lent -= 1
 
     def ask(self, question: Callable[[MailSession, Filter], T], timeout: float) -> T:
         """Have the worker answer on its connection. TimeoutError; whatever the question raises."""
@@ -656,6 +680,10 @@ class AccountWorker:
     def _run_watch(self) -> None:
         attempt = 0
         while not self._stopping.is_set():
+            if self._lent:
+                self._stopping.wait(0.2)
+                continue
+            self._rewatch = False
             try:
                 watch = self._opener.watch(self.account, INBOX)
             except (MailboxError, CredentialError) as error:
@@ -678,7 +706,7 @@ class AccountWorker:
             self._watch, self._watching = watch, True
             try:
                 self.wake()  # what came before the watch stood
-                while not self._stopping.is_set() and not self._reconnect:
+                while not (self._stopping.is_set() or self._rewatch or self._lent):
                     if watch.wait(schedule.idle_renewal(self._rng)):
                         self.wake()
                     attempt = 0

@@ -645,7 +645,10 @@ class Daemon:
 
         while not self._stopping.is_set():
             try:
-                with contextlib.closing(self._opener.session(account)) as session:
+                with (
+                    worker.instead_of_watching(),
+                    contextlib.closing(self._opener.session(account)) as session,
+                ):
                     reading = FirstReading(
                         session,
                         self._store,

@@ -15,6 +15,7 @@ import time
 import pytest
 
 from spamd import settings
+from spamd.answers import AccountPhase
 from spamd.domain import AccountName, Label, MoveState
 from tests.daemon.conftest import wait_for
 from tests.servers.mailhost import mail, normal, nothing_lost, snapshot
@@ -267,21 +268,25 @@ def test_it_stops_while_the_server_hangs(running, dovecot, number):
 
 
 def test_the_first_reading_through_the_api(running, dovecot):
-    host = dovecot(storage="mdbox")
+    """With two connections, which is all that an account may have: the server refuses a third."""
+    host = dovecot(storage="mdbox", connection_limit=2, compress=True)
     user = host.new_user()
     host.append(user, *(spam(n) for n in range(30)), folder=host.junk)
     host.create(user, "Keep")
     host.append(user, *(ham(n) for n in range(30)), folder="Keep")
     running.add(host.account(user), mode=None)
+    before = snapshot(host, user)
     running.start()
-    with nothing_lost(host, user), running.client() as client:
+    with running.client() as client:
+        wait_for(lambda: client.account(user).state.phase is AccountPhase.WATCHING, "watching")
         client.start_first_reading(user)
         wait_for(lambda: any(p.finished for p in client.progress()), "the first reading")
         assert len(client.labels(limit=100)) == 60
-        assert not snapshot(host, user).seen
         evidence = client.account(user).state.evidence
         assert evidence.ham_missing > 0
         assert "more good mails until I may move anything" in evidence.explanation
+    running.stop()
+    assert snapshot(host, user) == before
 
 
 def test_a_mail_file_is_taught(running, dovecot):

@@ -403,3 +403,49 @@ def test_a_day_of_the_provider_is_told_and_ends(world):
     late = 86400.0
     wait_for(lambda: world.server.raws("Junk"), "the next day")
     wait_for(lambda: "provider" not in worker.state().detail, "the usual state")
+
+
+# -- two connections
+
+
+def test_another_connection_takes_the_place_of_the_watch(world):
+    worker = world.worker(poll=0.1)
+    world.watching(worker)
+    wait_for(lambda: worker._watch is not None, "the watch")
+    with worker.instead_of_watching():
+        assert worker._watch is None
+        world.server.deliver(mail(1))
+        wait_for(lambda: world.server.raws("Junk"), "the move, by polling")
+        assert worker._watch is None
+    wait_for(lambda: worker._watch is not None, "the watch again")
+
+
+def test_after_sleep_one_watch_is_enough(world, monkeypatch):
+    """The acting thread hangs in a dead connection; the watch comes back once, and not again and again."""
+    opened, hang, hanging = [], threading.Event(), threading.Event()
+    real_watch, real_session = world.opener.watch, world.opener.session
+
+    def watch(account, folder):
+        opened.append(folder)
+        return real_watch(account, folder)
+
+    def session(account):
+        if opened:
+            hanging.set()
+            hang.wait(60)
+        return real_session(account)
+
+    worker = world.worker(poll=0.1)
+    world.watching(worker)
+    wait_for(lambda: worker._watch is not None, "the watch")
+    monkeypatch.setattr(world.opener, "watch", watch)
+    monkeypatch.setattr(world.opener, "session", session)
+    opened.append("before")
+    worker.awake_again()
+    assert hanging.wait(60)
+    wait_for(lambda: len(opened) > 1 and worker._watch is not None, "the watch again")
+    again = worker._watch
+    time.sleep(2)  # before, it was opened anew every half second here
+    assert worker._watch is again
+    hang.set()
+    world.watching(worker)
