@@ -87,6 +87,7 @@ class AccountCheck:
     abilities: tuple[str, ...] = ()  # "move", "idle", …
     inbox_messages: int = 0
     junk_messages: int = 0
+    wrong: str = ""  # where not ok, what to correct: "sign-in" (name or password) or "server"
     remarks: tuple[str, ...] = ()  # what one should know of this kind of server
 
 

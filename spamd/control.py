@@ -143,8 +143,11 @@ class Engine(Protocol):
         """
         ...
 
-    def find_servers(self, address: str) -> Sequence[ServerGuess]:
-        """Where this address may have its mailbox, best first. Blocks up to 20 s."""
+    def find_servers(self, address: str, *, look_up: bool = False) -> Sequence[ServerGuess]:
+        """Where this address may have its mailbox, best first. Blocks up to 20 s.
+
+        look_up: ask the network, whatever the settings say.
+        """
         ...
 
     def sign_in(self, account: Account) -> SignIn:
@@ -215,6 +218,7 @@ class Control:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.feed = Feed(clock)
+        self.paths = paths
         self._paths = paths
         self._store = store
         self._scorer = scorer
@@ -993,12 +997,12 @@ class Control:
 
     # -- accounts ----------------------------------------------------------------------------------
 
-    def find_servers(self, address: str) -> tuple[ServerGuess, ...]:
+    def find_servers(self, address: str, *, look_up: bool = False) -> tuple[ServerGuess, ...]:
         address = address.strip()
         name, at, domain = address.rpartition("@")
         if not (name and at and "." in domain) or len(address) > 254 or any(c.isspace() for c in address):
             raise RequestError("This is not a mail address.", "It looks like name@example.org.")
-        return tuple(self._engine.find_servers(address))
+        return tuple(self._engine.find_servers(address, look_up=look_up))
 
     def check_account(self, account: Account, secret: str | None) -> AccountCheck:
         """Try an account that is not added yet."""

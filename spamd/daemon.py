@@ -38,6 +38,7 @@ from spamd.errors import (
     NotFound,
     ProtocolFault,
     RequestError,
+    SignInError,
     SpamdError,
     StoreError,
 )
@@ -502,7 +503,8 @@ class Daemon:
         try:
             session = opening.session(account)
         except (MailboxError, CredentialError, ConfigError) as error:
-            return AccountCheck(False, error.title, error.hint)
+            wrong = "sign-in" if isinstance(error, (SignInError, CredentialError)) else "server"
+            return AccountCheck(False, error.title, error.hint, wrong=wrong)
         try:
             folders = session.folders()
             junk = session.junk_folder()
@@ -529,10 +531,11 @@ class Daemon:
         finally:
             session.close()
 
-    def find_servers(self, address: str) -> Sequence[ServerGuess]:
+    def find_servers(self, address: str, *, look_up: bool = False) -> Sequence[ServerGuess]:
         from spamd.opening import find_servers
 
-        return find_servers(address, self._settings)
+        known = self._settings
+        return find_servers(address, replace(known, look_up_servers=True) if look_up else known)
 
     def sign_in(self, account: Account) -> SignIn:
         from spamd.opening import begin_sign_in
@@ -726,7 +729,8 @@ class Daemon:
         with self._progress_lock:
             key = f"{kind} {account}" if account else kind
             self._progress[key] = (progress, time.monotonic() if finished else None)
-        self._publish("progress", {"kind": kind, "account": account, "done": done, "total": total})
+        told = {"done": done, "total": total, "text": text, "finished": finished, "error": error}
+        self._publish("progress", {"kind": kind, "account": account, **told})
 
     def _publish(self, kind: str, data: Mapping[str, object]) -> None:
         if self.control is not None:

@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from spamd.answers import AccountCheck
+from spamd.answers import AccountCheck, SignIn
 from spamd.control import Control
 from spamd.domain import (
     Account,
@@ -96,6 +96,7 @@ class Pages:
         self._cookie = cookie
         self._said: dict[str, Said] = {}
         self._checks: dict[str, AccountCheck] = {}
+        self._tried: dict[str, str] = {}
 
     @functools.cached_property
     def _templates(self) -> Environment:
@@ -191,9 +192,10 @@ class Pages:
         if not status.accounts:
             return RedirectResponse("/setup", 303)
         show = request.query_params.get("show", "all")
+        before = _whole(request.query_params.get("before"))
         mails = self._control.recent(
             verdict={"junk": Verdict.JUNK, "unsure": Verdict.UNSURE, "good": Verdict.KEEP}.get(show),
-            before_id=_whole(request.query_params.get("before")),
+            before_id=before,
             limit=40,
         )
         waiting = {view.account.name for view in status.accounts if view.state.mode is not Mode.FILTERING}
@@ -203,7 +205,14 @@ class Pages:
             else []
         )
         return self._page(
-            request, "today.html", status=status, mails=mails, show=show, page_size=40, shadows=shadows
+            request,
+            "today.html",
+            status=status,
+            mails=mails,
+            show=show,
+            page_size=40,
+            newest=before is None,  # only there new mail belongs
+            shadows=shadows,
         )
 
     def review(self, request: Request) -> Response:
@@ -300,6 +309,7 @@ class Pages:
         )
 
     def setup(self, request: Request) -> Response:
+        self._tried.pop(self._session(request), None)
         return self._setup_page(request, {})
 
     def lists(self, request: Request) -> Response:
@@ -466,30 +476,82 @@ class Pages:
 
     def do_setup(self, request: Request, form: Form) -> Response:
         """Address, then server and password, then (tested) the account: each step shows the next."""
-        step = form.get("step", "")
+        step, session = form.get("step", ""), self._session(request)
         values: dict[str, Any] = {**form, "secret": ""}  # a password is never sent back to the browser
         try:
             if step == "find":
-                guesses = self._control.find_servers(form.get("address", ""))
+                self._tried.pop(session, None)
+                guesses = self._control.find_servers(
+                    form.get("address", ""), look_up=form.get("look_up") == "yes"
+                )
                 return self._setup_page(request, values, guesses=guesses)
             account = _new_account(form)
-            check = self._control.check_account(account, form.get("secret") or None)
+            self._check_new(account)
+            secret = form.get("secret") or self._tried.get(session) or None
+            check = self._control.check_account(account, secret)
+            # A password that was not refused need not be typed again when something else is wrong.
+            self._keep_tried(session, None if check.wrong == "sign-in" else secret)
             if not check.ok and account.auth is AuthMethod.PASSWORD:
                 return self._setup_page(request, values, check=check)
             if check.junk_folder is None and account.junk is None and check.ok:
                 return self._setup_page(request, values, check=check)  # which folder is Junk?
-            self._control.add_account(account, form.get("secret") or None)
+            self._control.add_account(account, secret)
+            self._keep_tried(session, None)
+            step_away = self._sign_in_new(account.name) if account.auth is AuthMethod.OAUTH else None
         except SpamdError as error:
             return self._setup_page(request, values, said=Said("bad", error.title, error.hint), status=400)
-        if account.auth is AuthMethod.OAUTH:
-            return self._page(request, "sign_in.html", step=self._control.sign_in(account.name))
+        notes = self._start_with_session() if form.get("start") == "yes" else ()
+        if step_away is not None:
+            return self._page(request, "sign_in.html", step=step_away)
         if form.get("read") == "yes":
             self._control.first_reading(account.name)
         return self._to(
             request,
             f"/accounts/{account.name}",
-            Said("good", f"{account.name} is set up. {check.text}", " ".join(check.remarks)),
+            Said("good", f"{account.name} is set up. {check.text}", " ".join((*check.remarks, *notes))),
         )
+
+    def _check_new(self, account: Account) -> None:
+        for view in self._control.accounts():
+            if (view.account.host.lower(), view.account.user) == (account.host.lower(), account.user):
+                raise RequestError(
+                    f"This mailbox is looked after already, as {view.account.name}.",
+                    "A new password is set on its page.",
+                )
+
+    def _sign_in_new(self, name: AccountName) -> SignIn:
+        """The provider's page for an account that was just added; without one the account goes again."""
+        try:
+            return self._control.sign_in(name)
+        except SpamdError:
+            self._control.remove_account(name)
+            raise
+
+    def _keep_tried(self, session: str, secret: str | None) -> None:
+        """In memory only, for this browser, until the account is added or another is begun."""
+        self._tried.pop(session, None)
+        if secret is not None:
+            while len(self._tried) >= 10:
+                self._tried.pop(next(iter(self._tried)), None)
+            self._tried[session] = secret
+
+    def _start_with_session(self) -> tuple[str, ...]:
+        """From the next sign-in on: now it runs. What could not be done is a note, for the account stands."""
+        from spamd import service
+
+        try:
+            notes = service.install(self._control.paths, start=False).notes
+        except SpamdError as error:
+            return (error.title, error.hint)
+        return (*notes, "It starts with your session from now on.")
+
+    def _may_offer_start(self) -> bool:
+        from spamd import service
+
+        try:
+            return not service.status(self._control.paths).installed
+        except SpamdError:
+            return False
 
     # -- inside ------------------------------------------------------------------------------
 
@@ -497,7 +559,14 @@ class Pages:
         self, request: Request, values: Mapping[str, Any], *, status: int = 200, **more: Any
     ) -> Response:
         first = not self._control.accounts()
-        context = {"guesses": None, "check": None, "said": None, **more}
+        context = {
+            "guesses": None,
+            "check": None,
+            "said": None,
+            "kept": self._session(request) in self._tried,
+            "offer_start": self._may_offer_start(),
+            **more,
+        }
         return self._page(request, "setup.html", status_code=status, values=values, first=first, **context)
 
     def error(self, request: Request, status: int, title: str, hint: str) -> Response:
@@ -511,7 +580,9 @@ class Pages:
 
     def _page(self, request: Request, template: str, status_code: int = 200, **context: Any) -> Response:
         now = time.time()
-        said = context.pop("said", None) or self._said.pop(self._session(request), None)
+        said = context.pop("said", None)
+        if said is None and "x-look-again" not in request.headers:  # a page's own look is no visit
+            said = self._said.pop(self._session(request), None)
         path = request.url.path
         html = self._templates.get_template(template).render(
             {

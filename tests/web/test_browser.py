@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -13,7 +14,7 @@ from playwright.sync_api import Error, expect, sync_playwright
 
 from spamd import settings
 from spamd.answers import AccountCheck, AccountPhase, Progress
-from spamd.domain import Label, LabelSource, Mode
+from spamd.domain import Label, LabelSource, Mode, Verdict
 from tests.web.world import HOME, HOSTILE_RAW, JUNK_RAW, World
 
 CHROMIUM = next(
@@ -25,6 +26,7 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium (apt install chromium)"),
 ]
 SECONDS = 60_000  # milliseconds: generous, the machine may be busy
+expect.set_options(timeout=SECONDS)
 
 PAGES = [
     "/",
@@ -248,32 +250,54 @@ def test_many_are_put_back_after_a_look(fresh, visit):
     assert [call for call in world.engine.calls if call[0] == "put_back"]
 
 
-def test_the_first_visit_leads_through_the_set_up(fresh, visit):
+def test_the_first_visit_leads_through_the_set_up(fresh, visit, home):
     world = fresh(accounts=False, mails=False)
     page = visit(world)
     expect(page.locator("h1")).to_have_text("Welcome")
     page.get_by_label("Your mail address").fill("me@new.example")
     page.get_by_role("button", name="Find the server").click()
     expect(page.get_by_label("IMAP server")).to_have_value("imap.new.example")
+    page.get_by_role("button", name="Ask them").click()
+    expect(page.get_by_role("button", name="Ask them")).to_have_count(0)
+    assert ("look up", "me@new.example") in world.engine.calls
+    page.get_by_role("button", name="mail.new.example:143").click()
+    expect(page.get_by_label("IMAP server")).to_have_value("mail.new.example")
+    page.get_by_role("button", name="imap.new.example:993").click()
+    expect(page.get_by_label("IMAP server")).to_have_value("imap.new.example")
     world.engine.check = AccountCheck(
-        False, "The server refused the password.", "It may want an app password."
+        False, "The server refused the password.", "It may want an app password.", wrong="sign-in"
     )
     page.get_by_label("Password").fill("wrong-secret")
     page.get_by_role("button", name="Test and add").click()
     expect(page.locator(".said.bad")).to_contain_text("app password")
     expect(page.get_by_label("Password")).to_have_value("")
+    expect(page.get_by_label("Password")).to_be_focused()
     assert "wrong-secret" not in page.content()
-    world.engine.check = AccountCheck(True, "Signed in.", folders=("INBOX", "Mist"), junk_folder=None)
+    world.engine.check = AccountCheck(False, "imap.new.example does not answer.", wrong="server")
     page.get_by_label("Password").fill("right-secret")
+    page.get_by_role("button", name="Test and add").click()
+    expect(page.get_by_label("IMAP server")).to_be_focused()
+    assert "right-secret" not in page.content()
+    world.engine.check = AccountCheck(True, "Signed in.", folders=("INBOX", "Mist"), junk_folder=None)
     page.get_by_role("button", name="Test and add").click()
     page.get_by_label("Which folder is Junk?").select_option("Mist")
-    page.get_by_label("Password").fill("right-secret")
+    assert settings.load(world.paths.config_file).accounts == (), "nothing is kept before it is whole"
+    expect(page.get_by_label("start with my session")).to_be_checked()
     page.get_by_role("button", name="Test and add").click()
     expect(page.locator("h1")).to_contain_text("new.example")
+    expect(page.locator(".said.good")).to_contain_text("It starts with your session from now on.")
+    assert len(list(home.rglob("autostart/*.desktop"))) == 2
     account = settings.load(world.paths.config_file).account("new.example")
     assert account.host == "imap.new.example" and account.junk == "Mist"
     assert world.secrets.get("new.example") == "right-secret"
     assert ("read", "new.example") in world.engine.calls
+    page.goto(world.server.url + "/setup")
+    expect(page.get_by_label("start with my session")).to_have_count(0)
+    page.get_by_label("Your mail address").fill("me@new.example")
+    page.get_by_role("button", name="Find the server").click()
+    page.get_by_label("Password").fill("right-secret")
+    page.get_by_role("button", name="Test and add").click()
+    expect(page.locator(".said.bad")).to_contain_text("looked after already, as new.example")
 
 
 def test_an_account_is_steered(fresh, visit):
@@ -396,6 +420,129 @@ def test_figures_change_by_themselves(fresh, visit):
     world.engine.states[HOME] = world.engine.states[HOME].__class__(HOME, AccountPhase.OFFLINE)
     world.control.feed.publish("state", {"account": "home"})
     expect(page.locator("[data-live=headline]")).to_contain_text("not connected")
+
+
+def arrives(world: World, number: int, verdict: Verdict = Verdict.KEEP) -> None:
+    """A mail is judged, and told as the filter tells it."""
+    row = (f"ann{number}@friends.example", f"Just in {number}", "")
+    mail = world.add(number, row, verdict, 0.5, time.time(), HOME)
+    world.control.feed.publish("verdict", {"id": mail.id, "account": HOME, "moved": False})
+
+
+def test_todays_list_grows_by_itself(fresh, visit):
+    world = fresh(hostile=False)
+    page = visit(world)
+    kept = int(page.locator("[data-live=keep]").inner_text())
+    page.mouse.move(5, 5)
+    until(lambda: world.control.feed._listeners)
+    arrives(world, 9001)
+    expect(page.locator(".mail").first).to_contain_text("Just in 9001")
+    expect(page.locator("[data-live=keep]")).to_have_text(str(kept + 1))
+    expect(page.locator(".mail")).to_have_count(40)
+
+
+def test_nothing_moves_under_the_hand(fresh, visit):
+    """Who is about to press a button must not hit another mail's."""
+    world = fresh(hostile=False)
+    page = visit(world)
+    first = page.locator(".mail").first.get_attribute("data-mail")
+    page.locator(".mail").first.get_by_role("button").first.hover()
+    until(lambda: world.control.feed._listeners)
+    arrives(world, 9001)
+    at = page.locator(".mail").first.bounding_box()
+    more = page.get_by_role("button", name="1 new mail: show it")
+    expect(more).to_be_visible()
+    assert page.locator(".mail").first.bounding_box() == at
+    assert page.locator(".mail").first.get_attribute("data-mail") == first
+    arrives(world, 9002)
+    more = page.get_by_role("button", name="2 new mails: show them")
+    more.click()
+    expect(page.locator(".mail").first).to_contain_text("Just in 9002")
+    expect(more).to_be_hidden()
+
+
+def test_older_pages_and_what_was_said_stay(fresh, visit):
+    """A page's own look neither brings new mail among the old nor takes a message meant for the person."""
+    world = fresh(hostile=False)
+    page = visit(world)
+    page.get_by_role("link", name="Older").click()
+    expect(page.get_by_role("link", name="Newest")).to_be_visible()
+    rows = [one.get_attribute("data-mail") for one in page.locator(".mail").all()]
+    until(lambda: world.control.feed._listeners)
+    with page.expect_response(lambda answer: answer.request.headers.get("x-look-again") == "yes"):
+        arrives(world, 9001)
+    assert [one.get_attribute("data-mail") for one in page.locator(".mail").all()] == rows
+    page.locator(".mail").last.get_by_role("button", name="Not junk").or_(
+        page.locator(".mail").last.get_by_role("button", name="Put back")
+    ).click()
+    expect(page.locator(".said.good")).to_be_visible()
+
+
+def test_the_count_of_review_is_right_everywhere(fresh, visit):
+    world = fresh(hostile=False)
+    badge = "[data-live=review]"
+    page = visit(world, "/review")
+    waiting = world.control.review_waiting()
+    expect(page.locator(badge)).to_have_text(f"{waiting} waiting")
+    page.keyboard.press("j")
+    expect(page.locator(badge)).to_have_text(f"{waiting - 1} waiting")
+    page.keyboard.press("u")
+    expect(page.locator(badge)).to_have_text(f"{waiting} waiting")
+    other = visit(world, "/lists")
+    until(lambda: world.control.feed._listeners)
+    arrives(world, 9003, Verdict.UNSURE)
+    expect(other.locator(badge)).to_have_text(f"{waiting + 1} waiting")
+
+
+def test_review_begins_again_when_something_comes(fresh, visit):
+    world = fresh(hostile=False, mails=False)
+    page = visit(world, "/review")
+    expect(page.get_by_text("Nothing to review.")).to_be_visible()
+    expect(page.locator("[data-live=review]")).to_be_hidden()
+    until(lambda: world.control.feed._listeners)
+    arrives(world, 9004, Verdict.UNSURE)
+    expect(page.locator(".question.now")).to_contain_text("Just in 9004")
+
+
+def test_an_answer_is_taken_back_after_the_browsers_back(fresh, visit):
+    world = fresh(hostile=False)
+    page = visit(world, "/review")
+    first = page.locator(".question.now").get_attribute("data-id")
+    page.keyboard.press("j")
+    expect(page.locator(".toast")).to_contain_text("Learned as junk")
+    page.keyboard.press("w")
+    expect(page.locator("h1.subject")).to_be_visible()
+    page.go_back()
+    expect(page.locator(".question.now")).to_be_visible()
+    expect(page.locator(f".question[data-id='{first}']")).to_have_count(0)
+    page.keyboard.press("u")
+    expect(page.locator(".question.now")).to_have_attribute("data-id", first)
+    expect(page.locator(".toast")).to_contain_text("Taken back")
+    assert word(world, int(first)) is None
+    page.keyboard.press("u")
+    expect(page.locator(".toast")).to_contain_text("There is no answer to take back.")
+
+
+def test_an_answer_that_did_not_arrive_is_asked_again(fresh, visit):
+    world = fresh(hostile=False)
+    page = visit(world, "/review")
+    count = page.locator("[data-live=review-left]")
+    before = count.inner_text()
+    first = page.locator(".question.now").get_attribute("data-id")
+    page.route(
+        "**/label",
+        lambda route: route.fulfill(status=400, json={"error": {"title": "No.", "hint": "Later."}}),
+    )
+    page.keyboard.press("j")
+    expect(page.locator(".toast")).to_contain_text("No. Later.")
+    expect(count).to_have_text(before)
+    page.unroute("**/label")
+    assert word(world, int(first)) is None
+    for _ in range(page.locator(".question").count() - 1):
+        here = page.locator(".question.now").get_attribute("data-id")
+        page.keyboard.press("s")
+        expect(page.locator(f".question.now[data-id='{here}']")).to_have_count(0)
+    expect(page.locator(".question.now")).to_have_attribute("data-id", first)
 
 
 def test_only_the_keyboard(world, visit):

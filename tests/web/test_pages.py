@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from spamd import settings
 from spamd.answers import AccountCheck, ServerGuess
 from spamd.domain import Account, AccountName, AuthMethod
-from spamd.errors import StoreBusy
+from spamd.errors import ConfigError, StoreBusy
 from spamd.opening import remarks
 from tests.web.conftest import signed_in
 from tests.web.world import HOME, WORK, World
@@ -151,7 +152,9 @@ def test_signing_in_with_a_provider(fresh):
         auth=AuthMethod.OAUTH,
         oauth_provider="google",
     )
-    world.engine.find_servers = lambda address: [ServerGuess(google, "table", "Or with an app password.")]
+    world.engine.find_servers = lambda address, look_up: [
+        ServerGuess(google, "table", "Or with an app password.")
+    ]
     world.engine.check = AccountCheck(False, "Not signed in yet.")
     with signed_in(world) as client:
         found = post(client, world, "/setup", step="find", address="me@gmail.com")
@@ -167,6 +170,22 @@ def test_signing_in_with_a_provider(fresh):
     assert answer.status_code == 200 and "ABCD-EFGH" in answer.text
     assert 'href="https://login.provider.example/device"' in answer.text
     assert world.control.account("gmail").account.oauth_provider == "google"
+
+
+def test_a_sign_in_that_cannot_begin_leaves_no_account(fresh):
+    world = fresh(accounts=False, mails=False)
+    world.engine.check = AccountCheck(False, "Not signed in yet.")
+
+    def refuse(account):
+        raise ConfigError("No client id is known for google.", "Name one in oauth_file.")
+
+    world.engine.sign_in = refuse
+    fields = {"name": "gmail", "host": "imap.gmail.com", "user": "me@gmail.com", "auth": "oauth"}
+    with signed_in(world) as client:
+        answer = post(client, world, "/setup", step="add", oauth_provider="google", **fields)
+    assert answer.status_code == 400 and "Name one in oauth_file." in answer.text
+    assert "imap.gmail.com" in answer.text, "what was typed stays"
+    assert settings.load(world.paths.config_file).accounts == ()
 
 
 def test_a_password_is_never_sent_back(fresh):

@@ -210,7 +210,9 @@ class HandEngine:
         self.calls.append(("check", account.name, secret))
         return self.check
 
-    def find_servers(self, address):
+    def find_servers(self, address, *, look_up=False):
+        if look_up:
+            self.calls.append(("look up", address))
         domain = address.rpartition("@")[2]
         account = Account(AccountName(domain), host=f"imap.{domain}", user=address, port=993)
         other = replace(account, host=f"mail.{domain}", port=143, tls=TlsMode.STARTTLS)

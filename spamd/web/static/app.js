@@ -1,4 +1,4 @@
-// What every page does when JavaScript is there: live figures, progress, and "/" for search.
+// What every page does when JavaScript is there: news by themselves, progress, and "/" for search.
 // Nothing here is needed to use the pages.
 
 export function toast(text) {
@@ -48,7 +48,10 @@ onKey({
 function showProgress(data) {
   const key = data.account ? `${data.kind}-${data.account}` : data.kind;
   const box = [...document.querySelectorAll("[data-progress]")].find((one) => one.dataset.progress === key);
-  if (!box) return;
+  if (!box) {
+    if (document.querySelector("[data-live-part=notices]")) news(false); // it has begun since
+    return;
+  }
   box.querySelector("[data-part=text]").textContent = data.error || data.text;
   const bar = box.querySelector("progress");
   if (data.total > 0) {
@@ -58,24 +61,72 @@ function showProgress(data) {
   if (data.finished) setTimeout(() => location.reload(), 800);
 }
 
-let waiting = null;
+// How much waits for review, beside the page's name. 100: that many, or more.
+export function showWaiting(count) {
+  const badge = document.querySelector("[data-live=review]");
+  if (!badge) return;
+  badge.firstElementChild.textContent = count < 100 ? String(count) : "99+";
+  badge.hidden = count === 0;
+}
 
-function refreshFigures() {
-  // A flood of mail must not become a flood of requests: at most one a second.
-  if (waiting !== null || !document.querySelector("[data-live=headline]")) return;
-  waiting = setTimeout(async () => {
-    waiting = null;
-    try {
-      const status = await ask("GET", "/status");
-      const figures = { headline: status.headline };
-      for (const name of ["moved", "keep", "unsure", "corrected"]) {
-        figures[name] = (status.today[name] || 0).toLocaleString("en");
-      }
-      for (const [name, text] of Object.entries(figures)) {
-        const place = document.querySelector(`[data-live=${name}]`);
-        if (place) place.textContent = text;
-      }
-    } catch { /* the daemon is stopping: the page stays as it is */ }
+// A part of the page that the person is about to use must not move under their hand.
+function inUse(part) {
+  return part.dataset.livePart === "list" && (part.matches(":hover") || part.contains(document.activeElement));
+}
+
+function mailNumbers(part) {
+  return [...part.querySelectorAll("[data-mail]")].map((one) => one.dataset.mail);
+}
+
+function showParts(fresh) {
+  for (const part of document.querySelectorAll("[data-live-part]")) {
+    const now = fresh.querySelector(`[data-live-part=${part.dataset.livePart}]`);
+    if (!now) continue;
+    const said = document.querySelector("[data-live=more]");
+    if (!inUse(part)) {
+      if (part.innerHTML !== now.innerHTML) part.replaceChildren(...document.adoptNode(now).childNodes);
+      if (part.dataset.livePart === "list" && said) said.hidden = true;
+      continue;
+    }
+    const known = new Set(mailNumbers(part));
+    const added = mailNumbers(now).filter((one) => !known.has(one)).length;
+    if (added && said) {
+      said.textContent = added === 1 ? "1 new mail: show it" : `${added} new mails: show them`;
+      said.hidden = false;
+      said.onclick = () => {
+        part.replaceChildren(...document.adoptNode(now).childNodes);
+        said.hidden = true;
+      };
+    }
+  }
+}
+
+async function lookAgain() {
+  try {
+    if (document.querySelector("[data-live-part]")) {
+      const response = await fetch(location.href, { headers: { "X-Look-Again": "yes" } });
+      if (!response.ok) return;
+      const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
+      showParts(fresh);
+      const badge = fresh.querySelector("[data-live=review]");
+      showWaiting(badge.hidden ? 0 : Number.parseInt(badge.textContent, 10) || 0);
+    } else {
+      showWaiting((await ask("GET", "/status")).review_waiting);
+    }
+    document.dispatchEvent(new Event("looked-again"));
+  } catch { /* the daemon is stopping: the page stays as it is */ }
+}
+
+let soon = null;
+
+function news(again = true) {
+  // A flood of mail must not become a flood of requests: one a second, and one after the last, as the daemon keeps
+  // slow answers for two seconds.
+  if (soon !== null) return;
+  soon = setTimeout(async () => {
+    soon = null;
+    await lookAgain();
+    if (again && soon === null) setTimeout(() => news(false), 1500);
   }, 1000);
 }
 
@@ -90,16 +141,22 @@ function listen() {
     stream = new EventSource("/api/v1/stream");
     const heard = (event) => JSON.parse(event.data).data;
     stream.addEventListener("progress", (event) => showProgress(heard(event)));
-    stream.addEventListener("verdict", refreshFigures);
-    stream.addEventListener("state", refreshFigures);
+    stream.addEventListener("verdict", () => news());
+    stream.addEventListener("state", () => news());
   }
 }
 
-if (document.querySelector("[data-live=headline], [data-progress]")) {
+listen();
+document.addEventListener("visibilitychange", () => {
   listen();
-  document.addEventListener("visibilitychange", () => {
-    listen();
-    refreshFigures();
-  });
-  addEventListener("pagehide", () => stream?.close());
-}
+  if (!document.hidden) news();
+});
+addEventListener("pagehide", () => {
+  stream?.close();
+  stream = null;
+});
+addEventListener("pageshow", (event) => {
+  if (!event.persisted) return; // as it was left: what has happened since is missing
+  listen();
+  news();
+});

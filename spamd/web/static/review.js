@@ -1,7 +1,30 @@
 // Review with one key per answer and the next question at once. Without this script every question has its buttons.
-import { ask, onKey, toast } from "/static/app.js";
+import { ask, onKey, showWaiting, toast } from "/static/app.js";
 
 const list = document.querySelector(".review");
+
+// The answers of this tab, so that the last one can be taken back after the person went on to another page.
+const given = {
+  read: () => JSON.parse(sessionStorage.getItem("answers") ?? "[]"),
+  add(id) { sessionStorage.setItem("answers", JSON.stringify([...given.read(), id].slice(-100))); },
+  drop(id) { sessionStorage.setItem("answers", JSON.stringify(given.read().filter((one) => one !== id))); },
+};
+
+async function takeBackEarlier() {
+  const id = given.read().at(-1);
+  if (id === undefined) {
+    toast("There is no answer to take back.");
+    return;
+  }
+  given.drop(id);
+  try {
+    await ask("POST", `/judgements/${id}/unanswer`);
+    sessionStorage.setItem("question", id);
+    location.reload();
+  } catch (error) {
+    toast(error.message);
+  }
+}
 
 if (list) {
   const cards = [...list.children];
@@ -29,17 +52,28 @@ if (list) {
     if (Number.isNaN(left)) return;
     left += by;
     document.querySelector("[data-live=review-left]").textContent = String(left);
+    showWaiting(left);
   }
 
   function answer(label) {
     const card = current();
     if (!card) return;
-    const sent = ask("POST", `/judgements/${card.dataset.id}/label`, { label });
-    answered.push({ card, place, sent });
+    const id = card.dataset.id;
+    const sent = ask("POST", `/judgements/${id}/label`, { label });
+    const one = { card, place, sent };
+    answered.push(one);
+    given.add(id);
     count(-1);
     place += 1;
     show();
-    sent.then((done) => toast(done.text), (error) => toast(error.message));
+    sent.then((done) => toast(done.text), (error) => {
+      // Not said, so not answered: it comes again at the end.
+      if (answered.includes(one)) answered.splice(answered.indexOf(one), 1);
+      given.drop(id);
+      cards.push(card);
+      count(1);
+      toast(error.message);
+    });
   }
 
   function later() {
@@ -50,9 +84,13 @@ if (list) {
 
   async function takeBack() {
     const last = answered.pop();
-    if (!last) return;
+    if (!last) {
+      await takeBackEarlier();
+      return;
+    }
     try {
       await last.sent;
+      given.drop(last.card.dataset.id);
       await ask("POST", `/judgements/${last.card.dataset.id}/unanswer`);
       place = last.place;
       count(1);
@@ -82,5 +120,19 @@ if (list) {
     w: () => current()?.querySelector("a.button").click(),
     u: takeBack,
   });
+  const returned = sessionStorage.getItem("question");
+  sessionStorage.removeItem("question");
+  if (returned !== null) {
+    place = Math.max(0, cards.findIndex((card) => card.dataset.id === returned));
+    toast("Taken back.");
+  }
+  // Restored as it was left: what was answered meanwhile is no question any more.
+  addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
   show();
+} else {
+  onKey({ u: takeBackEarlier });
+  document.addEventListener("looked-again", () => {
+    const badge = document.querySelector("[data-live=review]");
+    if (badge && !badge.hidden) location.reload();
+  });
 }
