@@ -64,6 +64,10 @@ class Night:
     fresh: int = 0  # new labels
     difference: float = 0.0  # largest gap between Keras and TFLite logits
     learned: dict[str, int] = field(default_factory=dict)
+    new: Scored = field(
+        default_factory=lambda: Scored(_nothing(), _nothing(), np.zeros(0, bool))
+    )  # the person's, learned
+    shipped: Numbers = field(default_factory=_nothing)  # the shipped model's probabilities of the pinned set
 
 
 def _losses(probabilities: Numbers, spam: NDArray[np.bool_]) -> Numbers:
@@ -166,7 +170,7 @@ def _rescued_worse(rescued: Scored, threshold: float) -> int:
 
 
 EXAMINATION = "examination.npz"
-_SETS = ("held", "rescued", "pinned")
+_SETS = ("held", "rescued", "pinned", "new")
 
 
 def save(folder: Path, night: Night) -> None:
@@ -177,6 +181,7 @@ def save(folder: Path, night: Night) -> None:
         "numbers": np.array([night.threshold, night.difference, night.contradicted, night.fresh]),
         "learned_names": np.array(list(night.learned), np.str_),
         "learned_counts": np.array(list(night.learned.values()), np.int64),
+        "shipped": night.shipped,
     }
     for name in _SETS:
         scored: Scored = getattr(night, name)
@@ -208,6 +213,7 @@ def load(folder: Path) -> Night:
                 contradicted=int(contradicted),
                 fresh=int(fresh),
                 learned=learned,
+                shipped=data["shipped"],
             )
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise ModelError("The trainer left no readable examination.", "The night is tried again.") from error

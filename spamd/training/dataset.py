@@ -27,6 +27,7 @@ SMOOTHING = 0.005
 DAY_CAP = 500  # new implicit labels of one day
 SENDER_CAP = 100  # labels of one sender and class in one night
 COPY_CAP = 3  # near-copies of one mail
+SCARCE = 10.0  # weight of good mail that spam may outweigh twice; it rises and falls with that weight
 SILENCE_LEAST = 0.2  # weight from which a label nobody gave teaches anything
 
 
@@ -109,9 +110,9 @@ def mix(
         held = [e for e in old if is_held(e.identity) and not e.implicit]
     examined = {e.identity for e in held}
     rng = np.random.default_rng(seed)
-    fresh = balanced(capped([e for e in new if e.identity not in examined]))
+    fresh = balanced(tempered(capped([e for e in new if e.identity not in examined])))
     pool = capped([e for e in old if e.identity not in examined], day_cap=None, sender_cap=None)
-    chosen = _sample(pool, max(replay, len(fresh)), rng)
+    chosen = tempered(_sample(pool, max(replay, len(fresh)), rng))
     recent = [e for e in all_examples if not e.spam and not e.rescued][-300:]
     counts = {
         "fresh": len(fresh),
@@ -189,6 +190,20 @@ def balanced(some: Sequence[Example], *, at_most: float = 4.0) -> list[Example]:
         replace(e, weight=e.weight * (min(1.0, factor[e.spam]) if e.implicit else factor[e.spam]))
         for e in some
     ]
+
+
+def tempered(some: Sequence[Example]) -> list[Example]:
+    """Where little good mail is known, spam may outweigh it little, however much of it there is.
+
+    Six hundred dragged spams beside eight mails left lying would teach that what all mail of this mailbox has in common
+    is spam: every mail of the next day stood two logits higher (SpamAssassin in 39 days, which begins with four days of
+    nearly nothing but spam: 1-ROCA of the first 1,000 mails 16.8 %, and .9 % with this).
+    """
+    ham, spam = (sum(e.weight for e in some if e.spam is side) for side in (False, True))
+    most = ham * (1 + ham / SCARCE)
+    if not ham or spam <= most:
+        return list(some)
+    return [replace(e, weight=e.weight * most / spam) if e.spam else e for e in some]
 
 
 def _sample(pool: Sequence[Example], count: int, rng: np.random.Generator) -> list[Example]:

@@ -24,6 +24,7 @@ def examine(
     mixture: Mixture,
     reference: Reference,
     *,
+    shipped: tuple[Path, ModelCard],
     before: tuple[Path, ModelCard],
     after: tuple[Path, tuple[float, float]],
     difference: float,
@@ -42,10 +43,14 @@ def examine(
     kept = [e.vector for e in mixture.kept]
     fresh = [e for e in mixture.fresh if not e.implicit]
     against = contradicted(fresh, old, before[1])
+    pinned = reference.vectors[1::2]  # the others are rehearsed
+    first = Runtime(shipped[0]).score_logits(pinned)[1].astype(np.float64)
     return Night(
         held=scored([e.vector for e in mixture.held], [e.spam for e in mixture.held]),
         rescued=scored([e.vector for e in mixture.rescued], [e.spam for e in mixture.rescued]),
-        pinned=scored(reference.vectors[1::2], reference.spam[1::2].tolist()),  # the others are rehearsed
+        pinned=scored(pinned, reference.spam[1::2].tolist()),
+        new=scored([e.vector for e in fresh], [e.spam for e in fresh]),
+        shipped=probabilities(first, shipped[1].calibration),
         kept_before=old.score_logits(kept)[1].astype(np.float64),
         kept_after=new.score_logits(kept)[1].astype(np.float64),
         threshold=threshold,

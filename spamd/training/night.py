@@ -107,6 +107,7 @@ def run(rows: Iterable[tuple[LabelRecord, bytes]], settings: Settings, report: R
     night = examine.examine(
         mixture,
         reference,
+        shipped=(settings.shipped / bundle.SHIPPED_MODEL, bundle.read_card(settings.shipped)),
         before=(parent.path, parent.card),
         after=(path, calibration),
         difference=difference,

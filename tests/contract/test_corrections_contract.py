@@ -7,6 +7,7 @@ on and while it is away. The model is scripted; session, mover, store, filter an
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -303,6 +304,33 @@ def test_keywords(at_home):
     home.host.store(home.user, [kept], "+FLAGS", "NonJunk")
     home.look()
     assert home.labels() == [("ham", "hint"), ("spam", "hint")]
+
+
+def test_stamps_are_written_where_the_server_keeps_them_and_are_not_the_person(at_home):
+    """And a keyword against the stamp is: weaker than a move, stronger than a hint."""
+    home = at_home
+    home.account = replace(home.account, stamp=True)
+    home.come_back()
+    kept, doubtful = home.arrive(), home.arrive(0.7)
+    home.arrive(0.99)
+    home.look()
+    lying = {
+        (one.folder, one.uid): {flag.lower() for flag in one.flags} for one in home.host.contents(home.user)
+    }
+    ours = {"nonjunk", "junk"}
+    if not home.session.abilities.keywords:
+        assert not any(flags & ours for flags in lying.values()), "never without PERMANENTFLAGS \\*"
+        return
+    assert lying["INBOX", kept] & ours == {"nonjunk"}
+    assert not lying["INBOX", doubtful] & ours
+    assert [flags & ours for (folder, _), flags in lying.items() if folder == home.host.junk] == [{"junk"}]
+    home.look()
+    assert home.labels() == []
+    home.host.store(home.user, [kept], "-FLAGS", "NonJunk")
+    home.host.store(home.user, [kept], "+FLAGS", "Junk")
+    home.look()
+    (label,) = home.store.labels(AccountName(home.user))
+    assert (label.label, label.source, label.weight) == (Label.SPAM, LabelSource.KEYWORD, 0.7)
 
 
 def test_the_first_reading_leaves_no_trace(at_home):

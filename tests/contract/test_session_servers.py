@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from spamd.domain import FolderName, Uid
+from spamd.domain import FolderName, MessageRef, Uid, UidValidity
 from spamd.errors import ConfigError, FolderMissing, ServerBusy
 from spamd.mailbox.session import open_session
 from tests.servers.dovecot import GMAIL, ICLOUD, OUTLOOK, YAHOO
@@ -248,6 +248,23 @@ def test_keywords_where_none_are_kept(dovecot, opened_on):
     assert session.add_keyword(arrival.ref, "$Junk") is False
     assert session.changed_flags(INBOX, None) == {}
     assert host.contents(user)[0].flags <= {"\\Recent"}
+
+
+@pytest.mark.parametrize("kept", ["(\\Seen \\Deleted)", "(\\Seen $Forwarded)", "()"])
+def test_nothing_is_stamped_without_the_star_among_the_permanent_flags(scripted_server, kept):
+    """Such a server answers OK to the STORE and forgets the keyword: nothing is sent at all."""
+    lines = (
+        "* 1 EXISTS",
+        "* OK [UIDVALIDITY 7] ok",
+        "* OK [UIDNEXT 4] ok",
+        f"* OK [PERMANENTFLAGS {kept}] ok",
+    )
+    server = scripted_server([*sign_in(), *answer("SELECT", *lines, status="OK [READ-WRITE] done")])
+    session = open_session(server.account(), PASSWORD)
+    assert session.add_keyword(MessageRef(INBOX, UidValidity(7), Uid(3)), "NonJunk") is False
+    assert not any("STORE" in command for command in server.received)
+    assert not session.abilities.keywords, "and from now on nobody asks again"
+    session.close()
 
 
 def test_keyword_in_a_read_only_folder(dovecot, opened_on):

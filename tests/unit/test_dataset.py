@@ -7,7 +7,7 @@ import pytest
 
 from spamd.domain import AccountName, Identity, Label, LabelRecord, LabelSource
 from spamd.message.vector import pack, vectorise
-from spamd.training.dataset import Example, balanced, examples
+from spamd.training.dataset import Example, balanced, examples, tempered
 from tests.unit.model.made import mail, stored
 
 VECTOR = stored(np.random.default_rng(1))
@@ -26,6 +26,16 @@ def test_both_classes_pull_alike_within_limits():
     assert mass(even, True) == pytest.approx(mass(even, False)) == pytest.approx(20)
     assert mass(balanced(some(1000, True) + some(1, False)), False) == pytest.approx(4)
     assert balanced(some(3, True)) == some(3, True)
+
+
+def test_much_spam_does_not_outweigh_little_good_mail():
+    """Who dragged six hundred spams away and left eight mails lying has not said that all their mail is spam."""
+    few = tempered(some(600, True) + some(8, False, 0.3, implicit=True))
+    assert mass(few, False) == pytest.approx(2.4) and mass(few, True) == pytest.approx(2.4 * 1.24)
+    more = tempered(some(600, True) + some(30, False))
+    assert mass(more, True) == pytest.approx(120)
+    for usual in (some(60, True) + some(50, False), some(5, True) + some(500, False), some(40, True)):
+        assert tempered(usual) == usual, "nothing else is touched"
 
 
 def test_silence_is_never_raised():

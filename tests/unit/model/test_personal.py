@@ -87,6 +87,25 @@ def test_forgetting_is_exact() -> None:
     assert not with_it.forget(Identity("hash:5"))
 
 
+def test_after_forgetting_every_weight_is_that_of_a_start_without_the_label() -> None:
+    """Also when mail was seen in between, and the label was one of a class that has few."""
+    rng = np.random.default_rng(40)
+    mails = [stored(rng) for _ in range(30)]
+    head = InstantHead()
+    for number, vector in enumerate(mails):
+        head.see(mails[(number * 7) % 30])
+        head.teach(lesson(number, vector, Label.HAM if number in (3, 9) else Label.SPAM))
+    assert head.forget(Identity("hash:9"))
+    started = InstantHead(usual=head.usual)
+    started._seen = head._seen
+    started.rebuild(one for one in head.lessons() if one.identity != "hash:9")
+    np.testing.assert_array_equal(head._weights, started._weights)
+    np.testing.assert_array_equal(head._accumulator, started._accumulator)
+    assert (head._offset, head._mass) == (started._offset, started._mass)
+    kept = {one.identity for one in head.lessons()}
+    assert kept == {f"hash:{number}" for number in range(30)} - {"hash:9"}
+
+
 def test_the_state_comes_back() -> None:
     rng = np.random.default_rng(5)
     mails = [stored(rng) for _ in range(5)]
