@@ -1,6 +1,6 @@
 """What every test gets: a home of its own, no keyring, no network but loopback, and no thread left behind.
 
-Servers (tests/servers): dovecot(...), cyrus, courier, pymap, fault_proxy(...), scripted_server(...).
+Servers (tests/servers): dovecot(...), gmail, cyrus, courier, pymap, fault_proxy(...), scripted_server(...).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from tests.servers.cyrus import _cyrus, cyrus
 from tests.servers.dovecot import _dovecots, dovecot
 from tests.servers.embedded import _embedded, pymap
 from tests.servers.fault_proxy import fault_proxy
+from tests.servers.gmail import _gmail, gmail
 from tests.servers.scripted import scripted_server
 
 __all__ = [
@@ -25,10 +26,12 @@ __all__ = [
     "_cyrus",
     "_dovecots",
     "_embedded",
+    "_gmail",
     "courier",
     "cyrus",
     "dovecot",
     "fault_proxy",
+    "gmail",
     "pymap",
     "scripted_server",
 ]

@@ -19,7 +19,7 @@ from spamd.mailbox.mover import JournaledMover
 from spamd.mailbox.session import open_session
 from spamd.store.database import Store
 from tests.fakes.scripted_scorer import ScriptedScorer
-from tests.servers.dovecot import OUTLOOK
+from tests.servers.dovecot import ICLOUD, OLD, OUTLOOK, YAHOO
 from tests.servers.mailhost import PASSWORD, nothing_lost, snapshot
 from tests.unit.test_filtering import mail
 
@@ -29,12 +29,15 @@ SERVERS = {
     "dovecot-mdbox": {"storage": "mdbox"},
     "dovecot-inbox-prefix": {"separator": ".", "prefix": "INBOX."},
     "like-outlook": {"capabilities": OUTLOOK, "special_use": False, "junk": "Junk Email"},
+    "like-icloud": {"capabilities": ICLOUD, "special_use": False},
+    "like-yahoo": {"capabilities": YAHOO, "special_use": False, "junk": "Bulk Mail"},
+    "like-1996": {"capabilities": OLD, "special_use": False},
     "no-move": {"capabilities": "IMAP4rev1 LITERAL+ ID NAMESPACE IDLE UIDPLUS"},
 }
 SUBJECT = iter(range(10**9))
 
 
-@pytest.fixture(params=[*SERVERS, "pymap", "cyrus"])
+@pytest.fixture(params=[*SERVERS, "gmail", "pymap", "cyrus"])
 def host(request):
     if request.param in SERVERS:
         return request.getfixturevalue("dovecot")(**SERVERS[request.param])

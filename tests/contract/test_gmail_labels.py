@@ -9,7 +9,7 @@ from spamd.errors import FolderRefused
 from spamd.mailbox.session import open_session
 from spamd.source import LabelSession
 from tests.servers.dovecot import GMAIL
-from tests.servers.mailhost import PASSWORD
+from tests.servers.mailhost import PASSWORD, mail, nothing_lost
 from tests.servers.scripted import answer, opened, sign_in
 
 INBOX = FolderName("INBOX")
@@ -19,8 +19,8 @@ GIMAP = GMAIL.replace(" ID ", " ")  # an ID exchange would only lengthen each sc
 
 
 @pytest.fixture
-def gmail(scripted_server):
-    """gmail(steps...) -> a session on a server that then answers those."""
+def scripted_gmail(scripted_server):
+    """scripted_gmail(steps...) -> a session on a server that then answers those."""
     sessions = []
 
     def make(*steps):
@@ -37,8 +37,8 @@ def ref(uid: int, validity: int = 7) -> MessageRef:
     return MessageRef(INBOX, UidValidity(validity), Uid(uid))
 
 
-def test_a_label_goes_on_and_off(gmail):
-    session, server = gmail(
+def test_a_label_goes_on_and_off(scripted_gmail):
+    session, server = scripted_gmail(
         *opened(writable=True),
         *answer("UID STORE 2", f'* 2 FETCH (X-GM-LABELS ("{RAW}" "\\\\Important") UID 2)'),
         *answer("UID STORE 2", '* 2 FETCH (X-GM-LABELS ("\\\\Important") UID 2)'),
@@ -52,18 +52,18 @@ def test_a_label_goes_on_and_off(gmail):
     ]
 
 
-def test_a_mail_that_is_gone_has_no_label(gmail):
+def test_a_mail_that_is_gone_has_no_label(scripted_gmail):
     """Gmail says OK to a UID that does not exist."""
-    session, _ = gmail(
+    session, _ = scripted_gmail(
         *opened(writable=True), *answer("UID STORE 9"), *answer("NOOP"), *answer("UID FETCH 9")
     )
     assert session.add_label(ref(9), LABEL) is False
     assert session.add_label(ref(2, validity=8), LABEL) is False  # another folder by now: nothing is sent
 
 
-def test_an_answer_without_uid_is_no_proof(gmail):
+def test_an_answer_without_uid_is_no_proof(scripted_gmail):
     """Another mail's news may come in between; then the labels are asked for."""
-    session, _ = gmail(
+    session, _ = scripted_gmail(
         *opened(writable=True),
         *answer("UID STORE 2", "* 1 FETCH (FLAGS (\\Seen))", "* 3 FETCH (X-GM-LABELS (x) UID 3)"),
         *answer("NOOP"),
@@ -72,8 +72,8 @@ def test_an_answer_without_uid_is_no_proof(gmail):
     assert session.add_label(ref(2), LABEL)
 
 
-def test_labels_are_read_as_people_know_them(gmail):
-    session, server = gmail(
+def test_labels_are_read_as_people_know_them(scripted_gmail):
+    session, server = scripted_gmail(
         *opened(),
         *answer(
             "UID FETCH 1:3",
@@ -88,10 +88,40 @@ def test_labels_are_read_as_people_know_them(gmail):
     assert server.received[-1] == "UID FETCH 1:3 (UID X-GM-LABELS)"
 
 
-def test_mails_with_a_label_are_found(gmail):
-    session, server = gmail(*opened(), *answer("UID SEARCH", "* ESEARCH (TAG) UID ALL 4:5,9"))
+def test_mails_with_a_label_are_found(scripted_gmail):
+    session, server = scripted_gmail(*opened(), *answer("UID SEARCH", "* ESEARCH (TAG) UID ALL 4:5,9"))
     assert session.labelled(INBOX, LABEL) == [4, 5, 9]
     assert server.received[-1] == f'UID SEARCH RETURN (ALL) X-GM-LABELS "{RAW}"'
+
+
+def test_on_a_server_that_keeps_them(gmail):
+    """Unread stays unread, the mail stays where it is, and flags and labels do not mix."""
+    user = gmail.new_user()
+    gmail.append(user, mail("one"), mail("two"), mail("three"))
+    session = open_session(gmail.account(user), PASSWORD)
+    assert session.abilities.labels
+    one, two, three = (arrival.ref for arrival in session.arrivals(INBOX, Uid(1)))
+    with nothing_lost(gmail, user):
+        for label in (LABEL, FolderName("Junk?")):
+            assert session.add_label(one, label)
+            assert session.add_label(two, label)
+        assert session.add_keyword(two, "$NotJunk")
+        assert session.remove_label(one, LABEL)
+        assert session.labels([one, two, three]) == {
+            one: {"Junk?"},
+            two: {LABEL, "Junk?"},
+            three: frozenset(),
+        }
+        assert session.labelled(INBOX, LABEL) == [two.uid]
+        assert session.labelled(INBOX, FolderName("Junk?")) == [one.uid, two.uid]
+        assert [sorted(arrival.flags - {"\\Recent"}) for arrival in session.arrivals(INBOX, Uid(1))] == [
+            [],
+            ["$NotJunk"],
+            [],
+        ]
+    gmail.move(user, [3], "INBOX", "Trash")
+    assert session.add_label(three, LABEL) is False
+    session.close()
 
 
 def test_only_where_there_are_labels(dovecot):

@@ -39,7 +39,7 @@ DOVECOTS = {
     "uidplus-only": {"capabilities": UIDPLUS},
     "neither": {"capabilities": NEITHER},
 }
-OTHERS = ("cyrus", "courier", "pymap")
+OTHERS = ("gmail", "cyrus", "courier", "pymap")
 WAYS = ("dovecot-maildir", "uidplus-only", "neither")  # with MOVE, with UIDPLUS only, with neither
 
 

@@ -7,7 +7,7 @@ import pytest
 from spamd.domain import FolderName, MessageRef, Uid, UidValidity
 from spamd.errors import FolderMissing
 from spamd.mailbox.session import open_session
-from tests.servers.dovecot import GMAIL, OLD, OUTLOOK
+from tests.servers.dovecot import GMAIL, ICLOUD, OLD, OUTLOOK, YAHOO
 from tests.servers.mailhost import PASSWORD, mail, nothing_lost
 
 INBOX = FolderName("INBOX")
@@ -16,13 +16,15 @@ SERVERS = {
     "dovecot-maildir": {},
     "dovecot-mdbox": {"storage": "mdbox"},
     "dovecot-inbox-prefix": {"separator": ".", "prefix": "INBOX."},
-    "like-gmail": {"capabilities": GMAIL},
+    "listed-like-gmail": {"capabilities": GMAIL},
     "like-outlook": {"capabilities": OUTLOOK, "special_use": False, "junk": "Junk Email"},
+    "like-icloud": {"capabilities": ICLOUD, "special_use": False},
+    "like-yahoo": {"capabilities": YAHOO, "special_use": False, "junk": "Bulk Mail"},
     "like-1996": {"capabilities": OLD, "special_use": False},
 }
 
 
-@pytest.fixture(params=[*SERVERS, "pymap", "cyrus", "courier"])
+@pytest.fixture(params=[*SERVERS, "gmail", "pymap", "cyrus", "courier"])
 def host(request):
     if request.param in SERVERS:
         return request.getfixturevalue("dovecot")(**SERVERS[request.param])

@@ -223,6 +223,43 @@ def test_abilities(dovecot, opened_on, request):
     assert courier.quirk == "courier"
 
 
+def test_gmail_ids(gmail, opened_on):
+    """X-GM-MSGID is found in FETCH and in SEARCH, and names a mail for ever."""
+    user = gmail.new_user()
+    gmail.append(user, mail("one"), mail("one", message_id=""))
+    session = opened_on(gmail, user)
+    assert session.abilities.quirk == "gmail"
+    assert session.abilities.server_ids
+    one, two = session.arrivals(INBOX, Uid(1))
+    assert one.identity.startswith("gmail:")
+    assert one.identity != two.identity
+    gmail.move(user, [2], "INBOX", "Junk")
+    (found,) = session.find(FolderName("Junk"), two.identity, "")
+    assert found.identity == two.identity
+    assert any(command.startswith("UID SEARCH RETURN (ALL) X-GM-MSGID") for command in gmail.commands)
+
+
+def test_imap4rev2_is_never_switched_on(scripted_server):
+    """Some of Microsoft's tenants offer it, and err in it."""
+    offered = "IMAP4rev1 IMAP4rev2 ENABLE UIDPLUS MOVE ID"
+    server = scripted_server(
+        [
+            b"* OK The Microsoft Exchange IMAP4 service is ready.\r\n",
+            *answer("CAPABILITY", f"* CAPABILITY {offered}"),
+            *answer("LOGIN"),
+            *answer("CAPABILITY", f"* CAPABILITY {offered}"),
+            *answer("ID", "* ID NIL"),
+            *opened(0),
+            *answer("UID FETCH"),
+        ]
+    )
+    session = open_session(server.account(), PASSWORD)
+    assert session.abilities.quirk == "exchange"
+    assert list(session.arrivals(INBOX, Uid(1), Uid(3))) == []
+    assert not any(command.startswith("ENABLE") for command in server.received)
+    session.close()
+
+
 def test_cyrus_ids_name_the_content(cyrus, opened_on):
     """Two identical mails share an EMAILID there: it must not be taken for proof of a second copy."""
     user = cyrus.new_user()
