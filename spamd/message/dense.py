@@ -13,6 +13,9 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import repeat
+from operator import contains, itemgetter
 from typing import Final
 
 import numpy as np
@@ -43,8 +46,7 @@ class Mail:
     trusted: str | None = None  # authserv-id of the person's own server
 
 
-def _log(count: float) -> float:
-    return math.log1p(count)
+_log: Final = math.log1p
 
 
 # --- text shape ---------------------------------------------------------------------------------------------
@@ -84,15 +86,39 @@ _VOWEL[[ord(character) for character in "aeiouyäöüáéíóúàèìòùâêî�
 _VOWEL[[ord(character) for character in "AEIOUYÄÖÜÁÉÍÓÚÀÈÌÒÙÂÊÎÔÛÃÕÅØÆŒĄĘАЕЁИОУЫЭЮЯΑΕΗΙΟΥΩ"]] = 1
 _IN_WORD: Final = np.zeros(_CLASSES, np.int8)
 _IN_WORD[[_UPPER, _LOWER, _DIGIT, _LATIN, _CYRILLIC, _GREEK, _CJK, _OTHER_SCRIPT]] = 1
-# What a run of letters is asked for, counted in one sum: capitals, digits and vowels, 20 bits each.
-_RUN_BITS: Final = 20
-_RUN_MASK: Final = (1 << _RUN_BITS) - 1
-_RUN: Final = (
-    (_TABLE == _UPPER).astype(np.int64)
-    | (_TABLE == _DIGIT).astype(np.int64) << _RUN_BITS
-    | _VOWEL.astype(np.int64) << 2 * _RUN_BITS
-)
+# What a run of letters and digits is asked for, a bit each: what it is made of, and how long it is.
+_NOT_CAPITAL, _HAS_DIGIT, _NOT_DIGIT, _HAS_VOWEL, _OVER_3, _OVER_9 = 1, 2, 4, 8, 16, 32
+_MADE_OF: Final = (
+    np.where(_TABLE == _UPPER, 0, _NOT_CAPITAL)
+    | np.where(_TABLE == _DIGIT, _HAS_DIGIT, _NOT_DIGIT)
+    | np.where(_VOWEL == 1, _HAS_VOWEL, 0)
+).astype(np.uint8) * _IN_WORD[_TABLE].view(np.uint8)
+_SIZED: Final = np.array([0] * 4 + [_OVER_3] * 6 + [_OVER_3 | _OVER_9], np.uint8)
+
+
+def _asked() -> NDArray[np.int64]:
+    """Of each kind of run, whether it counts as shouted, a number, mixed, without vowels, long, short."""
+    return np.array(
+        [
+            [
+                bool(not kind & _NOT_CAPITAL and kind & _OVER_3),
+                not kind & _NOT_DIGIT,
+                bool(kind & _HAS_DIGIT and kind & _NOT_DIGIT),
+                bool(not kind & (_HAS_VOWEL | _HAS_DIGIT) and kind & _OVER_3),
+                bool(kind & _OVER_9),
+                not kind & _OVER_3,
+            ]
+            for kind in range(2 * _OVER_9)
+        ],
+        np.int64,
+    )
+
+
+_ASKED: Final = _asked()
 _ASCII_KINDS: Final = _TABLE[:256].tobytes()
+_ASCII_INSIDE: Final = _IN_WORD[_TABLE[:256]].tobytes()
+_ASCII_MADE_OF: Final = _MADE_OF[:256].tobytes()
+_KINDS_IN_WORD: Final = tuple(_IN_WORD.nonzero()[0].tolist())
 _REPEATABLE: Final = np.zeros(_CLASSES, bool)
 _REPEATABLE[[_BANG, _QUESTION, _DOLLAR, _MARK]] = True
 
@@ -113,35 +139,36 @@ def _text_shape(mail: Mail) -> list[float]:
         plain = text.encode("ascii")
         codes = np.frombuffer(plain, np.uint8)
         kinds = np.frombuffer(plain.translate(_ASCII_KINDS), np.uint8)
+        inside = np.frombuffer(b"\0" + plain.translate(_ASCII_INSIDE) + b"\0", np.int8)
+        made_of = np.frombuffer(plain.translate(_ASCII_MADE_OF), np.uint8)
     else:
         wide = np.frombuffer(text.encode("utf-32-le", "replace"), np.int32)
         codes = np.minimum(wide, 0x2FFF)
         kinds = _TABLE.take(codes)
+        made_of = _MADE_OF.take(codes)
         beyond = wide >= 0x3000
         if beyond.any():
             kinds[beyond] = _CJK
-            kinds[wide >= 0x1F000] = _SYMBOL
+            symbols = wide >= 0x1F000
+            kinds[symbols] = _SYMBOL
+            made_of[symbols] = 0
+        inside = np.zeros(size + 2, np.int8)
+        _IN_WORD.take(kinds, out=inside[1:-1], mode="clip")
     counts = np.bincount(kinds, minlength=_CLASSES).tolist()
     total = max(size, 1)
     words = len(mail.words)
     # Runs of letters and digits, and what is in each.
-    inside = np.zeros(size + 2, np.int8)
-    _IN_WORD.take(kinds, out=inside[1:-1], mode="clip")
     edges = (inside[1:] != inside[:-1]).nonzero()[0]
-    starts, ends = edges[::2], edges[1::2]
-    lengths = ends - starts
-    runs = max(starts.size, 1)
-    vowelless = shouted = mixed = numbers = 0
-    if starts.size:
-        sums = np.add.reduceat(_RUN.take(codes), starts)
-        capitals = sums & _RUN_MASK
-        digits = sums >> _RUN_BITS & _RUN_MASK
-        vowels = sums >> 2 * _RUN_BITS
-        long = lengths > 3
-        shouted = int(np.count_nonzero((capitals == lengths) & long))
-        numbers = int(np.count_nonzero(digits == lengths))
-        mixed = int(np.count_nonzero((digits > 0) & (digits < lengths)))
-        vowelless = int(np.count_nonzero((vowels == 0) & (digits == 0) & long))
+    starts = edges[::2]
+    found = starts.size
+    runs = max(found, 1)
+    shouted = numbers = mixed = vowelless = long = short = 0
+    if found:
+        sorts = np.bitwise_or.reduceat(made_of, starts)
+        sorts |= _SIZED.take(edges[1::2] - starts, mode="clip")
+        shouted, numbers, mixed, vowelless, long, short = (
+            np.bincount(sorts, minlength=len(_ASKED)) @ _ASKED
+        ).tolist()
     same = codes[1:] == codes[:-1]
     thrice = (same[1:] & same[:-1]).nonzero()[0]
     repeated = 0
@@ -153,10 +180,10 @@ def _text_shape(mail: Mail) -> list[float]:
     return [
         _log(len(mail.text.visible)),
         _log(words),
-        int(lengths.sum()) / lengths.size if lengths.size else 0.0,
+        sum([counts[kind] for kind in _KINDS_IN_WORD]) / found if found else 0.0,
         _HABIT,  # distinct words
-        int(np.count_nonzero(lengths > 9)) / runs,
-        int(np.count_nonzero(lengths < 4)) / runs,
+        long / runs,
+        short / runs,
         vowelless / runs,
         counts[_UPPER] / cased,
         shouted / runs,
@@ -180,7 +207,7 @@ def _text_shape(mail: Mail) -> list[float]:
         numbers / runs,
         float(not words),
         float(0 < words < 15),
-        _log(starts.size / max(stops, 1)),
+        _log(found / max(stops, 1)),
     ]
 
 
@@ -191,6 +218,7 @@ _LINE_NAMES: Final = (
     "lines: longest", "lines: 'wrote'", "lines: greeting", "lines: greeting with a name", "lines: of one word", "lines: in capitals",
     "lines: bulleted", "lines: wrapped at 80", "lines: first is short", "lines: ends with a name", "lines: forwarded", "lines: >300",
 )  # fmt: skip
+_first_character: Final = itemgetter(0)
 _WROTE: Final = re.compile(
     r"(?:wrote|writes|schrieb|écrit|escribió|scritto|escreveu|schreef|skrev|napisał|napisała|пишет|написал|написала)\s?:\s*$",
     re.I,
@@ -201,10 +229,10 @@ def _line_shape(mail: Mail) -> list[float]:
     text = mail.text.plain[:TEXT_CHARACTERS]
     lines = text.split("\n")[:120]
     count = len(lines)
-    full = [line for line in lines if line and not line.isspace()]
+    full = list(filter(str.strip, lines))
     filled = max(len(full), 1)
     lengths = sorted(map(len, full)) or [0]
-    heads = "".join([line[0] for line in full])
+    heads = "".join(map(_first_character, full))
     quoted = heads.count(">") + heads.count("|")
     indented = heads.count(" ") + heads.count("\t")
     bullets = heads.count("*") + heads.count("-") + heads.count("•") + heads.count("·")
@@ -212,8 +240,10 @@ def _line_shape(mail: Mail) -> list[float]:
     first_words = first[:80].lower().replace(",", " ").replace("!", " ").split()
     greeting = bool(first_words) and first_words[0].strip(".:") in GREETINGS
     last = full[-1].strip() if full else ""
-    tails = [line for line in full if line[-1] == ":" or line.endswith(": ")]
-    wrote = any(_WROTE.search(line) for line in tails[:20]) or "riginal" in text
+    wrote = "riginal" in text
+    if not wrote and ":" in text:
+        tails = [line for line in full if line[-1] == ":" or line.endswith(": ")]
+        wrote = any(_WROTE.search(line) for line in tails[:20])
     return [
         _log(count),
         quoted / filled,
@@ -225,7 +255,7 @@ def _line_shape(mail: Mail) -> list[float]:
         float(wrote),
         float(greeting),
         float(greeting and 1 < len(first_words) < 5 and first[-1:] in ",!:-"),
-        [" " in line for line in full].count(False) / filled,
+        list(map(contains, full, repeat(" "))).count(False) / filled,
         sum(map(str.isupper, full)) / filled,
         bullets / filled,
         _HABIT,  # wrapped at 80
@@ -280,6 +310,15 @@ def _topic_counts(words: Iterable[str]) -> list[int]:
     return counts
 
 
+_NOTHING_TOLD: Final = (0.0,) * 10
+
+
+def _told(telling: list[str], words: int) -> list[float]:
+    """Rates of the first ten topics in the subject."""
+    counts = _topic_counts(telling)
+    return [counts[at] / words for at in _TOPICAL_AT[:10]]
+
+
 def _topics(mail: Mail) -> list[float]:
     words = mail.words[:TEXT_WORDS]
     number = max(len(words), 1)
@@ -287,15 +326,14 @@ def _topics(mail: Mail) -> list[float]:
     counts = _topic_counts(telling)
     distinct = _topic_counts(set(telling))
     subject = mail.subject_words
-    told = _topic_counts(filter(_LOOKUP.__contains__, subject))
-    titled = max(len(subject), 1)
+    told = list(filter(_LOOKUP.__contains__, subject))
     you, me = counts[_INDEX["you"]], counts[_INDEX["i"]]
     return [
-        *(counts[at] / number for at in _TOPICAL_AT),
-        *(_log(distinct[at]) for at in _TOPICAL_AT[:8]),
+        *[counts[at] / number for at in _TOPICAL_AT],
+        *[_log(distinct[at]) for at in _TOPICAL_AT[:8]],
         *[_HABIT] * 3,  # function words, English, other language
         (you - me) / (you + me + 1),
-        *(told[at] / titled for at in _TOPICAL_AT[:10]),
+        *(_told(told, len(subject)) if told else _NOTHING_TOLD),
         _HABIT,  # function words
     ]
 
@@ -326,7 +364,12 @@ _UNSUBSCRIBE: Final = re.compile(
 _MIXED_NAME: Final = re.compile(r"(?=[a-z-]*\d)(?=\d*[a-z])[a-z0-9-]{10,}|[bcdfghjklmnpqrstvwxz]{6,}")
 
 
+_NO_LINKS: Final = [float(name == "links: none") for name in _LINK_NAMES]
+
+
 def _link_shape(mail: Mail) -> list[float]:
+    if not mail.links:
+        return _NO_LINKS
     hosts: dict[str, None] = {}
     domains: dict[str, None] = {}
     found: list[str] = []
@@ -378,7 +421,7 @@ def _link_shape(mail: Mail) -> list[float]:
         longest_host = max(longest_host, len(host))
     flags = Counter(found)
     get = flags.get
-    open_end = [link.shown or link.url for link in mail.links[-24:] if link.kind != "img"]
+    ends = "\n".join([link.shown or link.url for link in mail.links[-24:] if link.kind != "img"]).lower()
     return [
         _log(count),
         _log(len(hosts)),
@@ -413,7 +456,7 @@ def _link_shape(mail: Mail) -> list[float]:
         float("javascript" in flags or "data" in flags),
         *[_HABIT] * 2,  # pictures, remote picture hosts
         written / per,
-        float(_UNSUBSCRIBE.search("\n".join(open_end).lower()) is not None),
+        float("unsub" in ends or _UNSUBSCRIBE.search(ends) is not None),
         blank / per,
         float(len(domains) == 1),
         float(not count),
@@ -554,7 +597,7 @@ def _subject_shape(mail: Mail) -> list[float]:
     letters = max(sum(map(str.isalpha, subject)), 1)
     capitals = sum(map(str.isupper, subject))
     long_words = [word for word in words if len(word) > 3]
-    seen = set(mail.words) if long_words else set()
+    seen = set(long_words).intersection(mail.words) if long_words else ()
     pieces = subject.split()
     return [
         _log(len(subject)),
@@ -588,6 +631,7 @@ TRICKS: Final = (
     "styled-letters", "look-alike", "spaced-word", "spelled-out-address", "digit-letters", "split-by-comment", "split-by-tags",
     "entity-coded", "other-plain-text",
 )  # fmt: skip
+_NO_TRICKS: Final = (0.0,) * len(TRICKS)
 _TRICK_NAMES: Final = (
     *(f"trick: {name}" for name in TRICKS),
     "trick: any",
@@ -599,7 +643,7 @@ _TRICK_NAMES: Final = (
 def _trick_flags(mail: Mail) -> list[float]:
     tricks = mail.text.tricks
     return [
-        *(float(name in tricks) for name in TRICKS),
+        *([float(name in tricks) for name in TRICKS] if tricks else _NO_TRICKS),
         _log(len(tricks)),
         _log(mail.text.strange.get("zero-width", 0)),
         mail.text.decoy,
@@ -699,6 +743,8 @@ def _header_facts(mail: Mail) -> list[float]:
 
 
 _RESULT: Final = re.compile(r"(?<![\w.-])(spf|dkim|dmarc|arc|iprev|compauth)\s*=\s*([a-z]+)", re.I)
+_CHECKS: Final = ("spf", "dkim", "dmarc", "arc", "iprev", "compauth")
+_OUTCOME: Final = re.compile(r"\s*([a-z]+)")
 _BY: Final = re.compile(r"(?:^|\s)by\s+([\w.-]{3,255})", re.I)
 
 
@@ -711,6 +757,11 @@ def authentication(message: ParsedMessage, trusted: str | None = None) -> dict[s
     value = message.first.get("authentication-results", "")
     if not value:
         return {}
+    return dict(_results(value, message.first.get("received", ""), trusted))
+
+
+@lru_cache(maxsize=4)  # asked for twice of each mail
+def _results(value: str, received: str, trusted: str | None) -> dict[str, str]:
     server = value.partition(";")[0].strip().partition(" ")[0].lower()
     if "=" in server:
         server = ""  # Exchange leaves the name out of its own
@@ -718,15 +769,37 @@ def authentication(message: ParsedMessage, trusted: str | None = None) -> dict[s
         if server != trusted.lower():
             return {}
     else:
-        receiver = _BY.search(message.first.get("received", ""))
+        receiver = _BY.search(received)
         if not receiver:
             return {}
         by = registered(receiver[1].lower().rstrip("."))
         if (registered(server) if server else "outlook.com") != by:
             return {}
     out: dict[str, str] = {}
-    for name, result in _RESULT.findall(value[:4000]):
-        out.setdefault(name.lower(), result.lower())
+    value = value[:4000]
+    if not value.isascii():
+        for name, result in _RESULT.findall(value):
+            out.setdefault(name.lower(), result.lower())
+        return out
+    # The same from the few "=" there are: the pattern alone looks at each character.
+    value = value.lower()
+    at, last = value.find("="), 0
+    while at >= 0:
+        end = at
+        while end > last and value[end - 1].isspace():
+            end -= 1
+        for name in _CHECKS:
+            begin = end - len(name)
+            if (
+                value.startswith(name, begin, end)
+                and begin >= last
+                and (begin == 0 or not (value[begin - 1].isalnum() or value[begin - 1] in "_.-"))
+                and (outcome := _OUTCOME.match(value, at + 1))
+            ):
+                out.setdefault(name, outcome[1])
+                last = outcome.end()
+                break
+        at = value.find("=", at + 1)
     return out
 
 

@@ -7,6 +7,7 @@ either fills, estimates the Jaccard similarity. Two more numbers say how much wa
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from typing import Final
 
@@ -29,6 +30,10 @@ COPY: Final = 0.5
 _ONE: Final = hashing.salt("likeness one")
 _TWO: Final = hashing.salt("likeness two")
 _THREE: Final = hashing.salt("likeness shape")
+_SPACE: Final = re.compile(r"\s")
+_TO_SLOT: Final = np.uint32(26)
+_SLOT_NUMBERS: Final = np.arange(SLOTS, dtype=np.uint32)
+_BEGINS: Final = _SLOT_NUMBERS << _TO_SLOT
 _SHORT: Final = 24  # items; below that a mail says too little to be told from another by chance
 _TOO_SHORT: Final = 8  # below: only the very same
 _MINIMUM: Final = 4  # below: nothing can be said
@@ -43,11 +48,26 @@ def masked(mail: Mail) -> list[str]:
     text = f"{message.to[:300]} {message.sender_name[:100]} "
     text += " ".join([link.url for link in mail.links[:40] if link.kind == "text"])
     if "@" in mail.text.visible:
-        text += " " + " ".join([piece for piece in mail.text.visible[:4_000].split() if "@" in piece][:20])
+        text += " " + " ".join(_around_at(mail.text.visible[:4_000]))
     names = split_words(text.lower()[:4_000])
     words = mail.words[:10]
     names += [after for word, after in pairwise(words) if word in GREETINGS]
     return list(dict.fromkeys(names))
+
+
+def _around_at(text: str) -> list[str]:
+    """The first pieces between spaces that hold an "@"."""
+    out: list[str] = []
+    at = text.find("@")
+    while at >= 0 and len(out) < 20:
+        # From the last space before it to the first behind: split() decides what a space is.
+        begin = text[max(0, at - 80) : at]
+        before = text[:at].rsplit(None, 1) if not _SPACE.search(begin) else begin.rsplit(None, 1)
+        piece = before[-1] if before and not text[at - 1 : at].isspace() else ""
+        after = text[at:].split(None, 1)[0]
+        out.append(piece + after)
+        at = text.find("@", at + len(after))
+    return out
 
 
 def shape(mail: Mail) -> list[str]:
@@ -61,8 +81,8 @@ def shape(mail: Mail) -> list[str]:
     return [*out, f"h {hosts}", f"p {pictures}", *[f"a {kind}" for kind in attached]]
 
 
-def fingerprint(mail: Mail, words: Hashes, digits: Bits, names: Hashes, shapes: Hashes) -> Fingerprint:
-    """The mail's likeness: SLOTS minima, the number of items, and what kind of mail it is (bits).
+def compared(words: Hashes, digits: Bits, names: Hashes, shapes: Hashes) -> tuple[Hashes, Hashes, Hashes]:
+    """What is compared: words, pairs of words, and what counts like them; not mixed yet.
 
     `words` are hashes of the text's words in order, `digits` says which hold a digit, `names` are hashes of masked(),
     `shapes` of shape().
@@ -70,18 +90,25 @@ def fingerprint(mail: Mail, words: Hashes, digits: Bits, names: Hashes, shapes: 
     kept = ~digits
     if names.size:
         names = np.sort(names)
-        places = np.minimum(np.searchsorted(names, words), names.size - 1)
-        kept &= names[places] != words
+        kept &= names.take(names.searchsorted(words), mode="clip") != words
     single = words[kept]
     pairs = hashing.pair(single) if single.size > 1 else single[:0]
-    items = np.sort(hashing.mix(np.concatenate((single ^ _ONE, pairs ^ _TWO, shapes ^ _THREE))))
+    return single ^ _ONE, pairs ^ _TWO, shapes ^ _THREE
+
+
+def fingerprint(mail: Mail, items: Hashes, words: int) -> Fingerprint:
+    """The mail's likeness: SLOTS minima, the number of items, and what kind of mail it is (bits).
+
+    `items` are those of compared(), mixed; `words` how many of them are single words.
+    """
     out = np.full(LENGTH, EMPTY, np.uint32)
-    slots = (items >> np.uint32(26)).astype(np.int64)
-    # Sorted by hash means sorted by slot, then by the rest: the first of each slot is its smallest.
-    first = np.ones(items.size, np.bool_)
-    first[1:] = slots[1:] != slots[:-1]
-    out[slots[first]] = np.minimum(items[first], _LAST)
-    out[SLOTS] = single.size + len(mail.subject_words)
+    if items.size:
+        items = np.sort(items)
+        # Sorted by hash means sorted by slot, then by the rest: the first of each slot is its smallest.
+        least = items.take(items.searchsorted(_BEGINS), mode="clip")
+        filled = least >> _TO_SLOT == _SLOT_NUMBERS
+        np.minimum(least, _LAST, out=out[:SLOTS], where=filled)
+    out[SLOTS] = words + len(mail.subject_words)
     first_fields = mail.message.first
     kind = 0
     if "in-reply-to" in first_fields or "references" in first_fields:

@@ -79,10 +79,18 @@ _OPAQUE_PREFIXES: Final = (
     "face",
     "x-face",
 )
-# Most names are told apart by four letters; asking for a hundred prefixes takes longer than reading the field.
-_VERDICT_BEGINS: Final = frozenset(prefix[:4] for prefix in _VERDICT_PREFIXES)
-_OPAQUE_BEGINS: Final = frozenset(prefix[:4] for prefix in _OPAQUE_PREFIXES)
-assert all(len(begin) == 4 for begin in _VERDICT_BEGINS | _OPAQUE_BEGINS)
+_VERDICT, _OPAQUE, _TELLING = 0, 1, 2
+
+
+@lru_cache(
+    maxsize=1024
+)  # a mailbox knows some hundred names; asking for a hundred prefixes takes longer than the field
+def _use_of(written: str) -> tuple[str, int]:
+    """A field's lower-case name, and whether it is another filter's verdict, opaque or telling."""
+    name = written.lower()
+    if name in _VERDICT_NAMES or name.startswith(_VERDICT_PREFIXES):
+        return name, _VERDICT
+    return name, _OPAQUE if name.startswith(_OPAQUE_PREFIXES) else _TELLING
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +157,10 @@ class ParsedMessage:
         return tuple(part for part in self.parts if part.text is None)
 
 
+_PLAIN_FIELD: Final = re.compile(r"([!-9;-~]+)([ \t]*:[ \t]*)([^\n]*(?:\n[ \t][^\n]*)*)\n")
 _FIELD: Final = re.compile(rb"([!-9;-~]+)[ \t]*:[ \t]*([^\n]*(?:\n[ \t][^\n]*)*)(?:\n|$)")
 _CLEAN_BYTES: Final = 3_000
+_Field = tuple[str, str | bytes, int, int]
 
 
 class _Reader:
@@ -170,9 +180,39 @@ class _Reader:
         if what not in self.defects:
             self.defects.append(what)
 
-    def fields(self, block: bytes) -> list[tuple[str, bytes, int, int]]:
-        """Header fields as (lower name, raw value, start, end)."""
-        out: list[tuple[str, bytes, int, int]] = []
+    def open(self, data: bytes) -> tuple[list[_Field], bytes, bytes]:
+        """Fields, header block and body of an entity."""
+        end = data.find(b"\n\n") + 1
+        if end and (fields := self._plain_fields(data[:end])) is not None:
+            return fields, data[:end], data[end + 1 :]
+        head, body = _split(data)
+        return self.fields(head), head, body
+
+    def _plain_fields(self, block: bytes) -> list[_Field] | None:
+        """The same as fields() for a block that is ASCII and in order, as in most mail; else None.
+
+        Then one step of the pattern finds all fields, nothing needs decoding, and _split would part the mail here:
+        matches stand apart, so there is nothing between them if they make up the whole block.
+        """
+        if not block.isascii():
+            return None
+        out: list[_Field] = []
+        start = longest = 0
+        for name, mark, text in _PLAIN_FIELD.findall(block.decode("ascii")):
+            size = len(text)
+            if size > longest:
+                longest = size
+            end = start + len(name) + len(mark) + size + 1
+            out.append((name, text, start, end))
+            start = end
+        limits = self.limits
+        if start != len(block) or len(out) > limits.headers or longest > limits.header_bytes:
+            return None
+        return out
+
+    def fields(self, block: bytes) -> list[_Field]:
+        """Header fields as (name as written, raw value, start, end)."""
+        out: list[_Field] = []
         expected = 0
         limit = self.limits.headers
         for match in _FIELD.finditer(block):
@@ -190,7 +230,7 @@ class _Reader:
             if len(value) > self.limits.header_bytes:
                 value = value[: self.limits.header_bytes]
                 self.defect("long header")
-            out.append((match[1].decode("ascii").lower(), value, start, match.end()))
+            out.append((match[1].decode("ascii"), value, start, match.end()))
         else:
             if expected < len(block) and block[expected:].strip():
                 self.defect("bad header line")
@@ -198,9 +238,10 @@ class _Reader:
 
     def entity(self, data: bytes, depth: int, alternative: bool, nested: bool, default: str) -> None:
         """One MIME entity: its fields, then its body."""
-        head, body = _split(data)
+        fields, _, body = self.open(data)
         found: dict[str, str] = {}
-        for name, value, _, _ in self.fields(head):
+        for written, value, _, _ in fields:
+            name = written.lower()
             if name.startswith("content-") and name not in found:
                 found[name] = decode_header(value)
         self.body(found, body, depth, alternative, nested, default)
@@ -271,9 +312,9 @@ class _Reader:
                 self.defect("bad charset")
             if kind == "text/calendar":
                 text = _calendar_text(text)
-            elif "begin" in text and "begin " in text and _UUENCODED.search(text):
+            elif "begin" in text and (end := _uuencoded(text)) >= 0:
                 self.facts.add("uuencode")
-                text = _UUENCODED.split(text, maxsplit=1)[0]
+                text = text[:end]
             if "BEGIN" in text and "-----BEGIN PGP " in text:  # five letters are found faster than more
                 self.facts.add("pgp" if "-----BEGIN PGP MESSAGE" in text else "pgp-signature")
         self.parts.append(
@@ -346,6 +387,16 @@ _SHOWN: Final = frozenset(
     {"text/plain", "text/html", "text/enriched", "text/richtext", "text/markdown", "text/x-amp-html"}
 ) - {"text/x-amp-html"}
 _UUENCODED: Final = re.compile(r"^begin [0-7]{3,4} [^\n]{1,200}\n(?=M)", re.M)
+
+
+def _uuencoded(text: str) -> int:
+    """Where a uuencoded file begins, -1 where none does. Searched for, the pattern would try each line."""
+    at = text.find("begin ")
+    while at >= 0 and not _UUENCODED.match(text, at):
+        at = text.find("begin ", at + 6)
+    return at
+
+
 _CALENDAR: Final = re.compile(r"^(?:SUMMARY|DESCRIPTION|LOCATION|URL)[^:\n]{0,200}:([^\n]*)", re.M)
 
 
@@ -533,12 +584,15 @@ def decode_words(text: str) -> str:
 _FOLD: Final = re.compile(r"\n[ \t]+")
 
 
-def decode_header(value: bytes) -> str:
+def decode_header(value: bytes | str) -> str:
     """A header value: unfolded, decoded (RFC 6532 UTF-8, RFC 2047 words, else guessed), no line breaks left."""
-    try:
-        text = value.decode("utf-8")
-    except UnicodeDecodeError:
-        text = charsets.guess(value)
+    if isinstance(value, str):
+        text = value
+    else:
+        try:
+            text = value.decode("utf-8")
+        except UnicodeDecodeError:
+            text = charsets.guess(value)
     if "\n" in text:
         text = _FOLD.sub(" ", text)
     if "=?" in text:
@@ -592,16 +646,19 @@ def parse(raw: bytes, *, limits: Limits = DEFAULT) -> ParsedMessage:
         stripped = data.removeprefix(codecs.BOM_UTF8).lstrip(b"\n")
         reader.defect("leading blank lines")
         data = stripped if _FIELD.match(stripped[:200]) else b"\n" + stripped
-    head, body = _split(data)
+    fields, head, body = reader.open(data)
     headers: list[tuple[str, str]] = []
     first: dict[str, str] = {}
     kept: list[bytes] = []
     room = _CLEAN_BYTES
-    for name, value, start, end in reader.fields(head):
-        begin = name[:4]
-        if name in _VERDICT_NAMES or (begin in _VERDICT_BEGINS and name.startswith(_VERDICT_PREFIXES)):
+    for written, value, start, end in fields:
+        name, use = _use_of(written) if len(written) < 80 else _use_of.__wrapped__(written)
+        if use == _VERDICT:
             continue
-        text = decode_header(value)
+        if value.__class__ is str and value.isprintable() and "=?" not in value:
+            text = value.strip()
+        else:
+            text = decode_header(value)
         headers.append((name, text))
         if name not in first:
             first[name] = text
@@ -609,7 +666,7 @@ def parse(raw: bytes, *, limits: Limits = DEFAULT) -> ParsedMessage:
             continue
         elif name in _SINGLE:
             reader.defect("repeated " + name)
-        if room > 0 and not (begin in _OPAQUE_BEGINS and name.startswith(_OPAQUE_PREFIXES)):
+        if room > 0 and use == _TELLING:
             kept.append(head[start:end])
             room -= end - start
     clean = b"".join(kept)[:_CLEAN_BYTES]

@@ -50,19 +50,18 @@ class Hashed:
         after = count - min(len(mail.words), MAX_WORDS)
         self.subject: Hashes = hashes[:at]
         self.words: Hashes = hashes[after:count]
-        self.travels: Hashes = hashes[:count][
-            (lengths[:count] > 1) & (lengths[:count] <= _MAX_BYTES) & ~digits[:count]
-        ]
+        # Below 2 wraps around to a huge number; True > False is "and not".
+        sized = (lengths[:count] - 2).view(np.uint64) <= _MAX_BYTES - 2
+        self.travels: Hashes = hashes[:count][sized > digits[:count]]
         self.groups: dict[str, Hashes] = {}
         for name, texts in zip(_HASHED_NAMES, lists, strict=True):
             self.groups[name] = hashes[count : count + len(texts)]
             count += len(texts)
         self.digits = digits[after : after + self.words.size]
 
-    def fingerprint(self) -> likeness.Fingerprint:
-        return likeness.fingerprint(
-            self.mail, self.words, self.digits, self.groups["masked"], self.groups["shape"]
-        )
+    def compared(self) -> tuple[Hashes, Hashes, Hashes]:
+        """What the mail's likeness is made of."""
+        return likeness.compared(self.words, self.digits, self.groups["masked"], self.groups["shape"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +123,8 @@ _TO_LETTERS: Final = bytes(code if 97 <= code <= 122 else 32 for code in range(2
 
 def link_words(mail: Mail) -> Texts:
     """Words of links' hosts and paths: ASCII letters, 2 to 20 of them."""
+    if not mail.links:
+        return []
     links = [
         f"{host}{path}?{query[:100]}" for _, host, _, _, _, path, query, _ in mail.links[:_MAX_LINKS] if host
     ]
@@ -171,6 +172,8 @@ _HOST_FROM: Final = re.compile(r"from\s+(\S{1,255})(?:\s+\(([^()\s]{0,255})?)", 
 _HOST_BY: Final = re.compile(r"\bby\s+([\w.-]{1,255})", re.I)
 _WITH: Final = re.compile(r"\bwith\s+([A-Za-z]{2,12})")
 _VERSION: Final = re.compile(r"[\d.]{2,}")
+_ADDRESSES: Final = re.compile(r"[\w.+-]{1,64}@[\w.-]{1,100}")
+_HOPS: Final = frozenset({"received", "authentication-results"})
 _ZONE: Final = re.compile(r"([+-]\d{4})\b")
 
 
@@ -197,7 +200,8 @@ def header_tokens(mail: Mail) -> Texts:
             out.append("from free mail")
     elif first:
         out.append("from nobody")
-    out += [f"from name {word}" for word in name_words(mail)]
+    for word in name_words(mail):
+        out.append(f"from name {word}")
     if message.reply_to:
         reply_home = registered(message.reply_to.rpartition("@")[2])
         if reply_home != registered(sender.rpartition("@")[2]):
@@ -236,7 +240,7 @@ def header_tokens(mail: Mail) -> Texts:
     out.append(f"hops {_size_class(len(received))}")
     for position, line in enumerate(received[:6]):
         line = line[:600]
-        if by := _HOST_BY.search(line):
+        if by := _host_by(line):
             out.append(f"by {by[1].lower()}")
         if came := _HOST_FROM.match(line):
             helo, seen = came[1].lower(), (came[2] or "").lower()
@@ -248,24 +252,63 @@ def header_tokens(mail: Mail) -> Texts:
                 out.append("helo without dot")
             if seen and seen != helo and "." in seen and not seen.startswith("["):
                 out.append("helo differs")
-        if how := _WITH.search(line):
+        at = line.find("with")
+        if at >= 0 and (how := _WITH.search(line, at)):
             out.append(f"with {how[1].lower()} {position}")
     identity = message.message_id.rpartition("@")[2].lower()
     out.append(f"id domain {registered(identity)}" if identity else "no id")
     to = message.to.lower()[:400]
     if to:
-        out += [f"to {found}" for found in re.findall(r"[\w.+-]{1,64}@[\w.-]{1,100}", to)[:5]]
+        out += [f"to {found}" for found in _recipients(to)]
         out.append(f"recipients {_size_class(message.to.count('@'))}")
     elif first:
         out.append("to nobody")
     if zone := _ZONE.search(message.date):
         out.append(f"zone {zone[1]}")
-    names = [name for name, _ in message.headers if name not in ("received", "authentication-results")][:60]
-    out += [f"header {name}" for name in names if len(name) < 60]
-    out += [f"order {one} {two}" for one, two in pairwise(names) if len(one) + len(two) < 100]
+    names = [name for name, _ in message.headers if name not in _HOPS][:60]
+    if names and len(max(names, key=len)) < 50:
+        out += map("header ".__add__, names)
+        out += map("order {} {}".format, names, names[1:])
+    else:
+        out += [f"header {name}" for name in names if len(name) < 60]
+        out += [f"order {one} {two}" for one, two in pairwise(names) if len(one) + len(two) < 100]
     if kind := first.get("content-type", ""):
         out.append(f"type {kind.partition(';')[0].strip().lower()[:60]}")
-    return list(dict.fromkeys(token.replace("\n", " ") for token in out))
+    return _once(out)
+
+
+def _once(tokens: Texts) -> Texts:
+    """Each once, in order, without line breaks."""
+    if "\n".join(tokens).count("\n") >= len(tokens):
+        tokens = [token.replace("\n", " ") for token in tokens]
+    return list(dict.fromkeys(tokens))
+
+
+def _host_by(line: str) -> re.Match[str] | None:
+    """_HOST_BY.search, from where "by" stands: the pattern itself would try each letter."""
+    if not line.isascii():
+        return _HOST_BY.search(line)
+    lowered = line.lower()
+    at = lowered.find("by")
+    while at >= 0:
+        if found := _HOST_BY.match(line, at):
+            return found
+        at = lowered.find("by", at + 1)
+    return None
+
+
+def _recipients(to: str) -> list[str]:
+    """The first five addresses."""
+    out: list[str] = []
+    at, end = to.find("@"), 0
+    while at >= 0 and len(out) < 5:
+        found = _ADDRESSES.search(to, max(end, at - 64))  # none begins earlier
+        if not found:
+            break
+        out.append(found[0])
+        end = found.end()
+        at = to.find("@", end)
+    return out
 
 
 def fact_tokens(mail: Mail) -> Texts:
@@ -286,7 +329,7 @@ def fact_tokens(mail: Mail) -> Texts:
     out += [f"tag {tag} {count.bit_length()}" for tag, count in list(text.tags.items())[:40]]
     out.append(f"words {len(mail.words).bit_length()}")
     out.append(f"links {len(mail.links).bit_length()}")
-    return list(dict.fromkeys(token.replace("\n", " ") for token in out))
+    return _once(out)
 
 
 EXTRACTORS: Final[tuple[Extractor, ...]] = (

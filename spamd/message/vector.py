@@ -44,8 +44,10 @@ _BASE: Final = tuple(row for row in tokens.EXTRACTORS if row.part == "base")
 _PERSONAL: Final = tuple(row for row in tokens.EXTRACTORS if row.part == "personal")
 assert tokens.EXTRACTORS == _BASE + _PERSONAL  # base groups first
 _SALT: Final = {row.name: hashing.salt(f"{row.name}.{row.version}") for row in tokens.EXTRACTORS}
-_LETTERS: Final = np.array([LETTERS if row.kind == "letters" else 0 for row in _PERSONAL], np.int32)
-_SALTS: Final = np.array([_SALT[row.name] for row in tokens.EXTRACTORS], np.uint32)
+assert [row.kind == "letters" for row in _PERSONAL] == [*[False] * (len(_PERSONAL) - 1), True]
+_SALTS: Final = np.array([*[_SALT[row.name] for row in tokens.EXTRACTORS], 0, 0, 0], np.uint32)
+_TO_BUCKET: Final = np.uint32(32 - _BITS)
+_BEYOND: Final = np.int32(BASE_BUCKETS)
 
 
 def _schema() -> str:
@@ -167,15 +169,21 @@ def vectorise_mail(mail: Mail) -> Features:
     """Features of a mail that is already read."""
     hashed = tokens.Hashed(mail)
     found = [tokens.hashes_of(row, hashed) for row in tokens.EXTRACTORS]
+    found.extend(hashed.compared())
     sizes = [part.size for part in found]
-    ids = hashing.buckets(np.concatenate(found), np.repeat(_SALTS, sizes), _BITS)
-    travels = sum(sizes[: len(_BASE)])
-    own = (ids[travels:] >> 1) + np.repeat(_LETTERS, sizes[len(_BASE) :])
+    # All hashes of the mail are mixed at once: each call into numpy costs more than the numbers in it.
+    mixed = hashing.mix(np.concatenate(found) ^ np.repeat(_SALTS, sizes))
+    counts = sizes[: len(tokens.EXTRACTORS)]
+    ids, travels = (mixed[: sum(counts)] >> _TO_BUCKET).view(np.int32), sum(counts[: len(_BASE)])
+    own = ids[travels:]
+    own >>= 1
+    own[own.size - counts[-1] :] += LETTERS
+    base_ids, personal_ids = _sets_of(ids, travels)
     return Features(
-        base_ids=_set_of(ids[:travels]),
+        base_ids=base_ids,
         dense=dense_features.measure(mail),
-        personal_ids=_set_of(own),
-        fingerprint=hashed.fingerprint(),
+        personal_ids=personal_ids,
+        fingerprint=likeness.fingerprint(mail, mixed[ids.size :], sizes[len(counts)]),
         mail=mail,
     )
 
@@ -193,6 +201,17 @@ def shares(personal_ids: NDArray[np.int32]) -> NDArray[np.float32]:
     values[:split] = SPREAD / max(split, 1) ** 0.5
     values[split:] = SPREAD / max(personal_ids.size - split, 1) ** 0.5
     return values
+
+
+def _sets_of(ids: NDArray[np.int32], travels: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Base ids (the first `travels` of them) and personal ids: each sorted, each once. Sorts in place."""
+    if max(travels, ids.size - travels) > LENGTH:
+        return _set_of(ids[:travels]), _set_of(ids[travels:])
+    ids[travels:] += BASE_BUCKETS
+    ids.sort()
+    ids = _different(ids)
+    travels = int(ids.searchsorted(_BEYOND))
+    return ids[:travels].copy(), ids[travels:] - _BEYOND
 
 
 def _set_of(values: NDArray[np.int32]) -> NDArray[np.int32]:
