@@ -1208,6 +1208,18 @@ class Control:
         self._engine.stop()
         return Done("spamd is stopping.")
 
+    def secret_place(self) -> str:
+        """Where passwords are now, in words; or why they cannot be reached."""
+
+        def ask() -> str:
+            try:
+                return self._vault().describe()
+            except SpamdError as error:
+                return str(error)
+
+        place: str = self._remember("secret place", 60.0, ask)  # a keyring that hangs takes its time
+        return place
+
     def _vault(self) -> Secrets:
         """Where secrets are, by the settings of now."""
         from spamd.credentials import Secrets

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SERVICE = "spamd-desktop"
+DESCRIBE_SECONDS = 5.0  # only its name is asked: no prompt can be waiting
 KEYRING_SECONDS = 30.0  # a desktop's prompt may wait for the person for ever; a daemon may not
 COMMAND_SECONDS = 30.0
 PART = 1200  # characters: Windows keeps 2,560 bytes of UTF-16 in one entry, an OAuth grant may have more
@@ -158,10 +159,12 @@ class KeyringSecrets(Secrets):
                 raise
 
     def describe(self) -> str:
-        return self._ask(lambda backend: f"the keyring of this desktop ({backend.name})")
+        seconds = min(self.seconds, DESCRIBE_SECONDS)
+        return self._ask(lambda backend: f"the keyring of this desktop ({backend.name})", seconds)
 
-    def _ask(self, question: Callable[[KeyringBackend], T]) -> T:
+    def _ask(self, question: Callable[[KeyringBackend], T], seconds: float = 0.0) -> T:
         """In a thread of its own: the answer, or a CredentialError after `seconds` (an unanswered prompt)."""
+        seconds = seconds or self.seconds
         answers: list[T] = []
         errors: list[BaseException] = []
         ended = threading.Event()
@@ -178,9 +181,9 @@ class KeyringSecrets(Secrets):
                 ended.set()
 
         threading.Thread(target=run, name="keyring", daemon=True).start()
-        if not ended.wait(self.seconds):
+        if not ended.wait(seconds):
             raise CredentialError(
-                f"The keyring did not answer within {self.seconds:g} s.",
+                f"The keyring did not answer within {seconds:g} s.",
                 f"Unlock it on the desktop; a prompt may be waiting there. {ELSEWHERE}",
             )
         if errors:

@@ -54,6 +54,14 @@ NAVIGATION = (
     ("/settings", "Settings"),
     ("/log", "Log"),
 )
+SETTING_GROUPS = (
+    ("Filtering", ("promise", "hold_labels")),
+    ("What is kept, and where", ("display", "keep_days", "secrets")),
+    ("At night", ("night_start", "night_end", "night_min_labels", "on_battery", "keep_models")),
+    ("Notices on the desktop", ("notifications", "quiet_hours")),
+    ("Connections", ("look_up_servers", "oauth_file", "daily_bytes")),
+    ("Log", ("log_level",)),
+)
 CHART_HEADERS = {
     # A picture's own colours are in it; opened by itself it still may load and run nothing.
     "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
@@ -110,6 +118,7 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
+        made.tests["of_public_mail"] = lambda name: name.startswith(("cold.", "measured.", "modern"))
         made.filters.update({one.__name__: one for one in FILTERS})
         made.globals["strength"] = shown.strength
         made.globals["navigation"] = NAVIGATION
@@ -301,6 +310,7 @@ class Pages:
         return self._page(
             request,
             "account.html",
+            secret_place=self._control.secret_place(),
             view=view,
             progress=progress,
             check=check,
@@ -319,7 +329,11 @@ class Pages:
         return self._page(request, "try.html", why=None, raw="")
 
     def settings(self, request: Request) -> Response:
-        return self._page(request, "settings.html", options=self._control.settings())
+        options = {option.name: option for option in self._control.settings()}
+        known = {name for _, names in SETTING_GROUPS for name in names}
+        groups = [(title, [options[name] for name in names]) for title, names in SETTING_GROUPS]
+        groups[-1][1].extend(option for name, option in options.items() if name not in known)
+        return self._page(request, "settings.html", groups=groups, secret_place=self._control.secret_place())
 
     def log(self, request: Request) -> Response:
         query = request.query_params
