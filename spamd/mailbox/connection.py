@@ -446,7 +446,8 @@ class Connection:
         """Switch an extension on, before any folder is opened (iCloud ignores it later). False where the server does
         not confirm it: iCloud's proxy answers OK and an empty list.
         """
-        if not (self.has(name) and self.has("ENABLE")) or self.selected is not None:
+        offered = self.has(name) or (name == "UTF8=ACCEPT" and self.has("UTF8=ONLY"))
+        if not (offered and self.has("ENABLE")) or self.selected is not None:
             return False
         reply = self.command("ENABLE", name.encode("ascii"), tolerate=(b"OK", b"NO", b"BAD"))
         words = b" ".join(response.text for response in reply.named(b"ENABLED"))
@@ -665,6 +666,8 @@ class Connection:
             self.ask_capabilities()
         self.identify()
         self.quirk = self._known_quirk()
+        if self.has("UTF8=ONLY"):  # opens no folder before that (RFC 6855); elsewhere names stay in UTF-7
+            self.enable("UTF8=ACCEPT")
 
     def _take_over(self) -> None:
         """From here on we read the socket ourselves: what imaplib has read ahead belongs to us."""

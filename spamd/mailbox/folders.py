@@ -249,9 +249,9 @@ def decode(raw: bytes) -> FolderName:
     return FolderName(ascii_only)
 
 
-def encode(name: FolderName) -> bytes:
-    """For a name no server has listed: one that the person wrote down."""
-    return bytes(_encode_utf7(str(name)))
+def encode(name: FolderName, *, utf8: bool = False) -> bytes:
+    """For a name no server has listed: one that the person wrote down. utf8: UTF8=ACCEPT is switched on."""
+    return str(name).encode() if utf8 else bytes(_encode_utf7(str(name)))
 
 
 def relative(raw: bytes, separator: str, namespaces: Namespaces) -> str:

@@ -45,6 +45,7 @@ class Quirk:
 _APP_PASSWORD = "This provider wants an app password instead of your normal one. Create it at {url}."
 
 GMAIL = "gmail"
+FEW_CONNECTIONS = 5  # at a time and account; worth telling
 QUIRKS: tuple[Quirk, ...] = (
     Quirk(
         GMAIL,
@@ -201,6 +202,10 @@ def remarks(quirk: Quirk, label: str = "") -> tuple[str, ...]:
         said.append("Mails may get new numbers by themselves: they are recognised by their header.")
     if not quirk.idle_pushes:
         said.append("The server does not tell of new mail: it is asked every two minutes.")
+    if quirk.max_connections <= FEW_CONNECTIONS:
+        said.append(
+            f"The server allows {quirk.max_connections} connections at a time for all programs; this one takes two."
+        )
     if quirk.bytes_per_day:
         said.append(f"The provider allows to download {quirk.bytes_per_day // 1_000_000} MB a day.")
     return tuple(said)

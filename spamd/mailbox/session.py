@@ -90,7 +90,7 @@ class ImapSession:
         self._id_items: list[IdItem] | None = None  # candidates; the first one is tried
         self._id_known = False
         self._keywords: bool | None = None
-        self._inbox_aliases: dict[FolderName, bool] = {}
+        self._aliases: dict[tuple[FolderName, FolderName], bool] = {}
         self._resynced: tuple[FolderName, int, int, dict[Uid, frozenset[str]]] | None = None
 
     # -- what the server can do
@@ -163,9 +163,10 @@ class ImapSession:
         found = names.classify(listed, self.namespaces())
         if connection.has("ACL"):
             found = tuple(self._with_rights(folder) if folder.role == "junk" else folder for folder in found)
-        self._folders = found
         self._raw = {INBOX: b"INBOX"} | {folder.name: folder.raw for folder in found}
-        return found
+        self._folders = found
+        self._folders = self._aliases_marked(found)
+        return self._folders
 
     def _with_rights(self, folder: Folder) -> Folder:
         """Read-only where we may not put mail into it (RFC 4314: right "i")."""
@@ -212,21 +213,75 @@ class ImapSession:
         return chosen
 
     def _is_inbox(self, folder: FolderName) -> bool:
-        """Another name of the inbox: some servers show a folder twice, and a move would go in circles."""
-        if folder not in self._inbox_aliases:
-            states = self.statuses([INBOX, folder])
+        """Another name of the inbox: a move would go in circles."""
+        return self._same_folder(INBOX, folder)
+
+    def _same_folder(self, one: FolderName, other: FolderName) -> bool:
+        """Two names of one folder? By MAILBOXID (RFC 8474); else by what STATUS says, and the last mail. Remembered once
+        it is certain.
+        """
+        pair = (one, other)
+        if pair not in self._aliases:
+            answer = self._compare_ids(one, other)
+            if answer is None:
+                answer = self._compare_contents(one, other)
+            if answer is None:
+                return False  # empty, or not there: cannot be told yet
+            self._aliases[pair] = answer
+        return self._aliases[pair]
+
+    def _compare_ids(self, one: FolderName, other: FolderName) -> bool | None:
+        ids = [self.mailbox_id(folder) for folder in (one, other)] if self.connection.has("OBJECTID") else []
+        return ids[0] == ids[1] if all(ids) and ids else None
+
+    def _compare_contents(self, one: FolderName, other: FolderName) -> bool | None:
+        for _ in range(3):  # mail may arrive between the two
+            states = self.statuses([one, other])
             if len(states) < 2:
+                return None
+            if states[0].uid_validity != states[1].uid_validity:
                 return False
-            one, other = (replace(state, folder=INBOX) for state in states)
-            if one != other:
-                self._inbox_aliases[folder] = False
-            elif one.messages == 0:
-                return False  # cannot be told yet
-            else:  # perhaps by chance: the last mail decides
-                last = max(self.uids(INBOX), default=Uid(0))
-                seen = [[a.identity for a in self.arrivals(name, last, last)] for name in (INBOX, folder)]
-                self._inbox_aliases[folder] = bool(seen[0]) and seen[0] == seen[1]
-        return self._inbox_aliases[folder]
+            if replace(states[0], folder=other) == states[1]:
+                break
+        else:
+            return False
+        if states[0].messages == 0:
+            return None
+        last = max(self.uids(one), default=Uid(0))  # it may be by chance
+        seen = [[a.identity for a in self.arrivals(name, last, last)] for name in (one, other)]
+        return bool(seen[0]) and seen[0] == seen[1]
+
+    def mailbox_id(self, folder: FolderName) -> str | None:
+        """The folder's id for ever (RFC 8474): the same under another name; None where there is none."""
+        if not self.connection.has("OBJECTID"):
+            return None
+        raw = self.raw(folder)
+        self._leave(raw)
+        reply = self.connection.command("STATUS", quote(raw), b"(MAILBOXID)", tolerate=(b"OK", b"NO", b"BAD"))
+        for response in reply.named(b"STATUS"):
+            match = re.search(rb"\bMAILBOXID \(([A-Za-z0-9_-]+)\)", b" ".join(_plain_text(response)))
+            if match:
+                return match.group(1).decode("ascii")
+        return None
+
+    def _aliases_marked(self, found: Sequence[Folder]) -> tuple[Folder, ...]:
+        """A folder that is listed under two names (Dovecot's namespaces may do that: mail/Junk is Junk) counts once. Its
+        other names only show its mail, like All Mail: read as a folder of good mail, it would teach that junk is good.
+        """
+        named: dict[str, list[int]] = {}
+        for index, folder in enumerate(found):
+            if folder.selectable:
+                short = names.relative(folder.raw, folder.separator, self.namespaces()).casefold()
+                named.setdefault(short, []).append(index)
+        out = list(found)
+        for group in named.values():
+            if len(group) < 2:
+                continue
+            first = min(group, key=lambda index: (not found[index].role, index))
+            for index in group:
+                if index != first and self._same_folder(found[first].name, found[index].name):
+                    out[index] = replace(found[index], role="all")
+        return tuple(out)
 
     def raw(self, folder: FolderName) -> bytes:
         """The name as the server wants it."""
@@ -235,7 +290,7 @@ class ImapSession:
                 self.folders()
             if folder not in self._raw:
                 # Not listed (yet): perhaps hidden, perhaps just made. Not remembered.
-                return names.encode(folder)
+                return names.encode(folder, utf8="UTF8=ACCEPT" in self.connection.enabled)
         return self._raw[folder]
 
     def select(self, folder: FolderName, *, writable: bool = False) -> Selected:
@@ -336,7 +391,7 @@ class ImapSession:
             numbers = [b"%d:%d" % (first, last)]
         else:
             span = b"%d:%s" % (first, b"%d" % last if last is not None else b"*")
-            uids = [uid for uid in self.connection.search(b"UID", span) if uid >= first]
+            uids = [uid for uid in self._there(span) if uid >= first]
             numbers = [number_set(batch) for batch in _batches(uids)]
         for span in numbers:
             self.select(folder)
@@ -435,7 +490,7 @@ class ImapSession:
         if self.connection.broken:
             raise error
         rows: dict[int, dict[bytes, Any]] = {}
-        open_batches = [self.connection.search(b"UID", numbers)]
+        open_batches = [self._there(numbers)]
         refused = 0
         while open_batches:
             batch = open_batches.pop()
@@ -461,11 +516,24 @@ class ImapSession:
 
     def uids(self, folder: FolderName) -> Sequence[Uid]:
         self._refreshed(folder)
-        return [Uid(uid) for uid in self.connection.search(b"ALL")]
+        return [Uid(uid) for uid in self._there(b"1:*")]
+
+    def _there(self, span: bytes) -> list[int]:
+        """UIDs of the open folder in a span, ascending. By SEARCH; where the server fails at it (Yahoo does, on some
+        folders and days), by FETCH, which is forty bytes a mail instead of seven.
+        """
+        try:
+            return self.connection.search(*((b"ALL",) if span == b"1:*" else (b"UID", span)))
+        except (ConnectionLost, ServerBusy):
+            raise
+        except MailboxError:
+            if self.connection.broken:
+                raise
+            return sorted(self.connection.fetch(span, [b"FLAGS"]).rows)
 
     def find(self, folder: FolderName, identity: Identity, message_id: str) -> Sequence[Arrival]:
         selected = self._refreshed(folder)
-        uids: set[int] = set()
+        uids: set[int] | None = None
         for criteria in self._criteria(identity, message_id):
             try:
                 uids = set(self.connection.search(*criteria))
@@ -476,6 +544,8 @@ class ImapSession:
                     raise
                 continue  # not understood: the next way
             break
+        if uids is None:  # a server that fails at every SEARCH must not look like one that has no such mail
+            uids = set(self._there(b"1:*"))
         out: list[Arrival] = []
         for batch in _batches(sorted(uids)):
             self.select(folder)
@@ -497,7 +567,6 @@ class ImapSession:
                 # Servers differ in what they count (Courier: bytes on disk), and in their time zone.
                 days = (_search_date(at - 2 * _DAY), _search_date(at + 2 * _DAY))
                 yield b"LARGER %d SMALLER %d" % (size // 2, size * 2), b"SINCE %s BEFORE %s" % days
-        yield (b"ALL",)
 
     def departed(
         self, folder: FolderName, validity: UidValidity, known: Sequence[Uid], since: int | None
@@ -511,7 +580,7 @@ class ImapSession:
         selected = self._refreshed(folder)
         if selected.uid_validity != validity:
             raise FolderChanged(f"The folder {folder} has changed.")
-        there = set(self.connection.search(b"UID", b"%d:%d" % (wanted[0], wanted[-1])))
+        there = set(self._there(b"%d:%d" % (wanted[0], wanted[-1])))
         return [uid for uid in wanted if uid not in there]
 
     def _vanished(
@@ -744,6 +813,11 @@ def _as_bytes(value: object) -> bytes:
     if isinstance(value, int):
         return b"%d" % value
     return b"NIL" if value is None else b""
+
+
+def _plain_text(response: Response) -> Iterator[bytes]:
+    for source in response.sources:
+        yield source[0] if isinstance(source, tuple) else source
 
 
 def _section(row: dict[bytes, Any], prefix: bytes) -> bytes | None:

@@ -58,6 +58,26 @@ def test_a_name_of_special_characters_goes_both_ways(dovecot, opened_on):
     assert len(list(session.fetch([arrival.ref]))) == 1
 
 
+def test_a_server_that_knows_names_in_utf_8_only(scripted_server):
+    """RFC 6855: switched on before a folder is opened, and names go both ways as they are."""
+    raw = "Müll & mehr"
+    server = scripted_server(
+        [
+            *sign_in("IMAP4rev1 ENABLE UTF8=ONLY LITERAL+"),
+            *answer("ENABLE UTF8=ACCEPT", "* ENABLED UTF8=ACCEPT"),
+            *answer("LIST", '* LIST () "/" INBOX', f'* LIST (\\Junk) "/" "{raw}"'),
+            *answer("STATUS", f'* STATUS "{raw}" (MESSAGES 1 UIDNEXT 2 UIDVALIDITY 3)'),
+            *answer("STATUS", '* STATUS "Später" (MESSAGES 2 UIDNEXT 3 UIDVALIDITY 3)'),
+        ]
+    )
+    session = open_session(server.account(), PASSWORD)
+    assert [folder.name for folder in session.folders()] == ["INBOX", raw]
+    assert session.status(FolderName(raw)).messages == 1
+    assert session.status(FolderName("Später")).messages == 2  # not listed: the person wrote it down
+    assert [line.partition("\r\n")[2].partition(" (")[0] for line in server.received[-2:]] == [raw, "Später"]
+    session.close()
+
+
 def test_the_persons_choice_without_prefix(dovecot, opened_on):
     host = dovecot(separator=".", prefix="INBOX.")
     user = host.new_user()
@@ -84,6 +104,80 @@ def test_an_alias_of_the_inbox_is_no_junk_folder(dovecot, opened_on):
         pytest.skip("this Dovecot does not follow links between folders")
     with pytest.raises(ConfigError, match="cannot be the Junk folder"):
         session.junk_folder()
+
+
+def test_folders_listed_twice_count_once(dovecot, opened_on):
+    """Junk under its other name must not be read as a folder of good mail."""
+    host = dovecot(alias=True)
+    user = host.new_user()
+    host.create(user, "Work")
+    for folder in ("INBOX", "Junk", "Work"):
+        host.append(user, mail(folder), folder=folder)
+    session = opened_on(host, user)
+    roles = {folder.name: folder.role for folder in session.folders()}
+    assert roles["Junk"] == "junk"
+    assert roles["mail/Junk"] == roles["mail/Work"] == "all"
+    assert roles["Work"] == ""
+    assert session.junk_folder() == "Junk"
+    with pytest.raises(ConfigError, match="only shows mail of other folders"):
+        opened_on(host, user, junk=FolderName("mail/Work")).junk_folder()
+
+
+def test_two_folders_of_one_name_are_two(dovecot, opened_on):
+    host = dovecot()
+    user = host.new_user()
+    host.create(user, "INBOX/Work", "Work")
+    for folder in ("INBOX/Work", "Work"):
+        host.append(user, mail(folder), folder=folder)
+    roles = {folder.name: folder.role for folder in opened_on(host, user).folders()}
+    assert roles["INBOX/Work"] == roles["Work"] == ""
+
+
+@pytest.mark.parametrize("server", ["cyrus", "pymap", "dovecot"])
+def test_folders_have_an_id_where_the_server_gives_one(request, opened_on, server):
+    host = request.getfixturevalue(server)
+    host = host() if server == "dovecot" else host
+    user = host.new_user()
+    host.create(user, "Work")
+    session = opened_on(host, user)
+    found = {name: session.mailbox_id(FolderName(name)) for name in ("INBOX", host.junk, "Work")}
+    if server == "dovecot":
+        assert set(found.values()) == {None}
+        return
+    assert None not in found.values()
+    assert len(set(found.values())) == 3
+    with host.oracle(user) as imap:
+        assert imap.rename("Work", "Play")[0] == "OK"
+    again = opened_on(host, user)
+    assert again.mailbox_id(FolderName("Play")) == found["Work"]
+    assert again.mailbox_id(FolderName("Work")) is None
+
+
+def test_an_alias_is_known_by_its_id(scripted_server):
+    """Empty, and the counts differ (mail arrived in between): the id decides all the same."""
+    server = scripted_server(
+        [
+            *sign_in("IMAP4rev1 OBJECTID NAMESPACE"),
+            *answer(
+                "LIST",
+                *(f'* LIST () "/" {name}' for name in ("INBOX", "Junk", "mail/Junk", "Work", "mail/Work")),
+            ),
+            *answer("NAMESPACE", '* NAMESPACE (("" "/")("mail/" "/")) NIL NIL'),
+            *answer("STATUS .Junk. .MAILBOXID", "* STATUS Junk (MAILBOXID (F1))"),
+            *answer("STATUS .mail/Junk. .MAILBOXID", "* STATUS mail/Junk (MAILBOXID (F1))"),
+            *answer("STATUS .Work. .MAILBOXID", "* STATUS Work (MAILBOXID (F2))"),
+            *answer("STATUS .mail/Work. .MAILBOXID", "* STATUS mail/Work (MAILBOXID (F-3_x))"),
+        ]
+    )
+    session = open_session(server.account(), PASSWORD)
+    assert {folder.name: folder.role for folder in session.folders()} == {
+        "INBOX": "inbox",
+        "Junk": "junk",
+        "mail/Junk": "all",
+        "Work": "",
+        "mail/Work": "",
+    }
+    session.close()
 
 
 def test_a_missing_choice_is_told_when_it_is_used(dovecot, opened_on):

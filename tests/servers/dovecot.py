@@ -53,6 +53,8 @@ class Options:
     quota_kb: int = 0
     acl: bool = False
     compress: bool = False
+    greeting: str = ""  # what servers of other kinds are known by
+    alias: bool = False  # every folder is listed a second time, below mail/
     connection_limit: int = 0  # per user and address
     lmtp: bool = False
     tls: str = "yes"  # "required": no passwords in the clear; "no": none offered
@@ -185,6 +187,16 @@ class Dovecot(MailHost):
 
     # -- configuration
 
+    def _alias(self) -> str:
+        return f"""\
+namespace alias {{
+  separator = {self.options.separator}
+  prefix = mail{self.options.separator}
+  alias_for = {self.options.prefix}
+  list = yes
+}}
+"""
+
     def _certificate(self) -> None:
         import trustme
 
@@ -245,6 +257,7 @@ mail_fsync = never
 first_valid_uid = 1
 mail_plugins = {" ".join(plugins)}
 {f"imap_capability = {o.capabilities}" if o.capabilities else ""}
+{f"login_greeting = {o.greeting}" if o.greeting else ""}
 protocol imap {{
   mail_plugins = $mail_plugins {" ".join(imap_plugins)}
   mail_max_userip_connections = {o.connection_limit or 100}
@@ -280,6 +293,7 @@ namespace inbox {{
     {special["Trash"]}
   }}
 }}
+{self._alias() if o.alias else ""}
 service imap-login {{
   chroot =
   process_min_avail = 1
