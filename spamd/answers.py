@@ -131,6 +131,9 @@ class Status:
     needs_person: tuple[EventRecord, ...]
     paused: bool  # every account is paused
     headline: str  # one sentence: how things are
+    training_hint: str = (
+        ""  # how to add the trainer, where it is missing: until then the instant head goes on alone
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -255,6 +255,7 @@ class Control:
             needs_person=self.events(limit=5, needs_person=True),
             paused=bool(accounts) and all(v.state.phase is AccountPhase.PAUSED for v in accounts),
             headline=_headline(accounts),
+            training_hint=_trainer()[1],
         )
 
     def accounts(self) -> tuple[AccountView, ...]:

@@ -79,6 +79,8 @@ def _tell_status(found: Status, shadows: Mapping[AccountName, str]) -> None:
         click.echo(f"{found.review_waiting} wait for your word: `spamdctl review`.")
     if found.model is not None:
         click.echo(f"Model {found.model.id} of {when(found.model.created_at)}.")
+    if found.training_hint:
+        click.echo(f"What you teach counts at once, but no night builds it in. {plain(found.training_hint)}")
     for work in found.progress:
         of = f" {100 * work.done // work.total} %" if work.total else ""
         click.echo(f"{plain(work.text)}{of}")

@@ -26,12 +26,15 @@ HELD_FACTOR, HELD_SLACK = 1.25, 0.005
 SCRATCH_FACTOR, SCRATCH_SLACK = 1.5, 0.05
 RESCUED_SLACK = 0.02  # probability: quantisation alone moves it a little
 PINNED_FACTOR, PINNED_SLACK = 1.25, 0.02
+# Many small steps, each taken, must not lead away from where it began: against the shipped model itself.
+DRIFT_FACTOR, DRIFT_SLACK = 2.0, 0.05
 KEPT_LIFT = 1.0  # logit: mean lift of kept mail
 KEPT_BURIED = 0.01  # share of kept mail that comes to lie above the threshold
 CLIP = 1e-3  # of probabilities in a log-loss: one hopeless mail must not decide alone
 # Smoothed labels do not do here: their least possible loss (0.03) hides what 5 % of wrong labels do (0.01).
 STRONGLY = 4.0  # calibrated logit from which the serving model is sure
 CONTRADICTED_LEAST, CONTRADICTED_SHARE = 3, 0.025  # of a night's new labels, against a sure personal model
+ONE_SIDED_LEAST = 20  # new labels of one class alone
 # A model may only speak against new labels if what it was sure of among older ones was so: one that learned from
 # much spam and five good mails is sure that all is spam, and would refuse every correction for ever.
 TRUSTED_HELD, TRUSTED_ERRORS = 10, 0.01  # held-out mails of each class; share of sure answers that were wrong
@@ -129,6 +132,15 @@ def judge(night: Night, *, stood: bool = False) -> GateReport:
             f"It does worse on the public reference mail (log-loss {after:.3f}, before {before:.3f})."
         )
 
+    if len(night.shipped):
+        first = log_loss(night.shipped, night.pinned.spam)
+        figures["pinned_loss_shipped"] = first
+        if after > max(before, DRIFT_FACTOR * first + DRIFT_SLACK):
+            against.append(
+                f"Night by night it has come too far from the public reference mail (log-loss {after:.3f}, the shipped "
+                f"model {first:.3f})."
+            )
+
     figures["contradicted"] = float(night.contradicted)
     doubted = (
         night.contradicted >= CONTRADICTED_LEAST and night.contradicted > CONTRADICTED_SHARE * night.fresh
@@ -136,6 +148,13 @@ def judge(night: Night, *, stood: bool = False) -> GateReport:
     if doubted and not stood and _trusted(night.held):
         against.append(
             f"{night.contradicted} of {night.fresh} new labels contradict what the model is sure of: please look at them."
+        )
+
+    elif (one_sided := _one_sided(night)) and not stood and _trusted(night.held):
+        kind = "good" if not night.new.spam.any() else "junk"
+        against.append(
+            f"All {len(night.new.spam)} new labels say {kind}, also that of {one_sided} mail{'s' if one_sided > 1 else ''} "
+            "of which the model is sure that it is not: please look at them."
         )
 
     if len(night.kept_after):
@@ -153,10 +172,30 @@ def judge(night: Night, *, stood: bool = False) -> GateReport:
     )
 
 
+def _sure(probabilities: Numbers) -> NDArray[np.bool_]:
+    sure: NDArray[np.bool_] = np.abs(probabilities - 0.5) > 1 / (1 + np.exp(-STRONGLY)) - 0.5
+    return sure
+
+
+def _one_sided(night: Night) -> int:
+    """Of many new labels that all say the same, how many the serving model is sure are wrong.
+
+    A day without junk is nothing special, nor is one surprise; a day on which all is good, also the mail that is surely
+    junk, looks like a finger that slipped. Junk alone is what most people label: that is one-sided only where no mail
+    left lying speaks beside it.
+    """
+    new = night.new
+    if len(new.spam) < ONE_SIDED_LEAST or new.spam.all() != new.spam.any():
+        return 0
+    if new.spam.any() and night.fresh > len(new.spam):
+        return 0
+    return int((_sure(new.before) & ((new.before > 0.5) != new.spam)).sum())
+
+
 def _trusted(held: Scored) -> bool:
     """Was the serving model right wherever it was sure?"""
     least = min(int(held.spam.sum()), int((~held.spam).sum()))
-    sure = np.abs(held.before - 0.5) > 1 / (1 + np.exp(-STRONGLY)) - 0.5
+    sure = _sure(held.before)
     wrong = int((sure & ((held.before > 0.5) != held.spam)).sum())
     return least >= TRUSTED_HELD and wrong <= max(1.0, TRUSTED_ERRORS * float(sure.sum()))
 

@@ -49,7 +49,10 @@ def examine(
         held=scored([e.vector for e in mixture.held], [e.spam for e in mixture.held]),
         rescued=scored([e.vector for e in mixture.rescued], [e.spam for e in mixture.rescued]),
         pinned=scored(pinned, reference.spam[1::2].tolist()),
-        new=scored([e.vector for e in fresh], [e.spam for e in fresh]),
+        # The shipped model is sure of nothing.
+        new=scored([e.vector for e in fresh], [e.spam for e in fresh])
+        if before[1].parent is not None
+        else scored([], []),
         shipped=probabilities(first, shipped[1].calibration),
         kept_before=old.score_logits(kept)[1].astype(np.float64),
         kept_after=new.score_logits(kept)[1].astype(np.float64),

@@ -34,21 +34,28 @@ SERVERS = {
     "like-1996": {"capabilities": OLD, "special_use": False},
     "no-move": {"capabilities": "IMAP4rev1 LITERAL+ ID NAMESPACE IDLE UIDPLUS"},
 }
+WITHOUT_IDS = {
+    "dovecot-maildir, no ids": {},
+    "dovecot-mdbox, no ids": {"storage": "mdbox"},
+    "like-outlook, no ids": {"capabilities": OUTLOOK, "special_use": False, "junk": "Junk Email"},
+}
+"""The same servers where X-GUID is not asked for: mails are known by their header, size and date."""
 SUBJECT = iter(range(10**9))
 
 
-@pytest.fixture(params=[*SERVERS, "gmail", "pymap", "cyrus"])
+@pytest.fixture(params=[*SERVERS, *WITHOUT_IDS, "gmail", "pymap", "cyrus"])
 def host(request):
-    if request.param in SERVERS:
-        return request.getfixturevalue("dovecot")(**SERVERS[request.param])
+    known = SERVERS | WITHOUT_IDS
+    if request.param in known:
+        return request.getfixturevalue("dovecot")(**known[request.param])
     return request.getfixturevalue(request.param)
 
 
 class Home:
     """One account of one person, watched."""
 
-    def __init__(self, host, path):
-        self.host, self.user = host, host.new_user()
+    def __init__(self, host, path, *, ids=True):
+        self.host, self.user, self.ids = host, host.new_user(), ids
         self.path = path
         self.later = 0.0
         self.account = host.account(self.user)
@@ -68,6 +75,9 @@ class Home:
         """A new process on the same database."""
         self.go_away()
         self.session = open_session(self.account, PASSWORD)
+        if not self.ids:
+            self.session.connection.quirk = replace(self.session.connection.quirk, guid=False)
+            assert not self.session.abilities.server_ids
         mover = JournaledMover(
             self.session, ImapCommands(self.session), self.store, self.user, clock=self.clock
         )
@@ -119,8 +129,8 @@ class Home:
 
 
 @pytest.fixture
-def at_home(host, tmp_path):
-    home = Home(host, tmp_path)
+def at_home(host, tmp_path, request):
+    home = Home(host, tmp_path, ids=request.node.callspec.params["host"] not in WITHOUT_IDS)
     yield home
     home.close()
     assert not home.store.path.with_suffix(".broken").exists()

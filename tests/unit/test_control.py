@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import threading
 from dataclasses import replace
 
@@ -403,3 +404,16 @@ def test_true_copies_are_told_apart_by_where_they_lie(world):
     assert ask(account=HOME, lies_in="/INBOX") == home
     assert ask(account=HOME, lies_in="/INBOX/Lists") == sub
     assert ask(account=HOME, lies_in="/Elsewhere/") == sub  # the newest
+
+
+def test_without_the_trainer_status_says_how_to_add_it(world, monkeypatch):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *rest: None if name == "tensorflow" else found(name, *rest)
+    )
+    assert "spamd-desktop[train]" in world.control.status().training_hint
+    with pytest.raises(RequestError, match="not possible"):
+        world.control.train_now()
+    monkeypatch.undo()
+    if found("tensorflow") is not None:
+        assert world.control.status().training_hint == ""

@@ -53,6 +53,9 @@ def test_an_empty_night_is_promoted() -> None:
         ({"kept_after": np.full(40, 2.0)}, "as a whole"),
         ({"contradicted": 5, "fresh": 100, "held": SURE}, "contradict"),
         ({"difference": 0.06}, "differs"),
+        ({"shipped": np.full(50, 0.005), "pinned": scored(0.05, 0.065, False)}, "Night by night"),
+        ({"new": scored(0.99, 0.02, False, 30), "held": SURE}, "All 30 new labels say good"),
+        ({"new": scored(0.01, 0.98, True, 30), "held": SURE}, "All 30 new labels say junk"),
         ({"held": scored(0.95, float("nan"), True)}, "numbers"),
     ],
 )
@@ -86,3 +89,49 @@ def test_the_examination_comes_back_from_disk(tmp_path: Path) -> None:
     (tmp_path / gate.EXAMINATION).write_bytes(b"PK broken")
     with pytest.raises(ModelError):
         gate.load(tmp_path)
+
+
+def test_a_day_without_junk_is_nothing_special() -> None:
+    spam = np.zeros(30, bool)
+    unsure = np.full(30, 0.9)  # doubt is no contradiction
+    for before in (np.full(30, 0.01), unsure):
+        night = dataclasses.replace(GOOD, held=SURE, new=Scored(before, np.zeros(30), spam))
+        assert judge(night).promoted
+    one = np.full(30, 0.01)
+    one[7] = 0.999
+    mistaken = dataclasses.replace(GOOD, held=SURE, new=Scored(one, np.zeros(30), spam))
+    assert not judge(mistaken).promoted
+    assert judge(mistaken, stood=True).promoted, "who lets it stand means it"
+    both = spam.copy()
+    both[7] = True
+    assert judge(dataclasses.replace(GOOD, held=SURE, new=Scored(one, np.zeros(30), both))).promoted
+    junk = Scored(1 - one, np.ones(30), ~spam)
+    assert not judge(dataclasses.replace(GOOD, held=SURE, new=junk, fresh=30)).promoted
+    assert judge(dataclasses.replace(GOOD, held=SURE, new=junk, fresh=31)).promoted, (
+        "mail was left lying, too"
+    )
+    few = Scored(one[:19], np.zeros(19), spam[:19])
+    assert judge(dataclasses.replace(GOOD, held=SURE, new=few)).promoted
+
+
+def test_small_steps_do_not_lead_far_away() -> None:
+    """Each of them passes beside the one before; the shipped model is the fixed point. The way back is always open."""
+    shipped, before, nights = np.full(50, 0.02), 0.02, 0
+    while nights < 100:
+        after = 1 - np.exp(-(1.2 * -np.log(1 - before) + 0.015))
+        night = dataclasses.replace(GOOD, pinned=scored(before, float(after), False), shipped=shipped)
+        if not judge(night).promoted:
+            break
+        before, nights = float(after), nights + 1
+    assert 1 < nights < 10, "without it: for ever"
+    back = dataclasses.replace(GOOD, pinned=scored(0.5, 0.4, False), shipped=shipped)
+    assert judge(back).promoted
+
+
+def test_what_the_trainer_leaves_comes_back_whole(tmp_path: Path) -> None:
+    night = dataclasses.replace(GOOD, new=scored(0.9, 0.8, True, 7), shipped=np.full(50, 0.01))
+    gate.save(tmp_path, night)
+    again = gate.load(tmp_path)
+    np.testing.assert_array_equal(again.new.before, night.new.before)
+    np.testing.assert_array_equal(again.shipped, night.shipped)
+    assert judge(again) == judge(night)
