@@ -45,6 +45,11 @@ class Paths:
         return self.data / "models"
 
     @property
+    def addon_key(self) -> Path:
+        """Only where the person pasted a key into the Thunderbird add-on."""
+        return self.data / "addon-key.json"
+
+    @property
     def teach(self) -> Path:
         return self.data / "teach"
 

@@ -11,6 +11,7 @@ import contextlib
 import io
 import json
 import os
+import secrets
 import shlex
 import struct
 import sys
@@ -91,9 +92,35 @@ def connection(paths: Paths) -> dict[str, object]:
 
 
 def pasteable(paths: Paths) -> str:
-    """One word for the add-on's options page, where Thunderbird may not start programs (Snap, Flatpak)."""
-    found = connection(paths)
-    return f"{found['port']}:{found['token']}"
+    """One word for the add-on's options page, where Thunderbird may not start programs (Snap, Flatpak).
+
+    A key that lasts: the daemon keeps to the port in it and lets in who proves to hold it (`web.pairing`).
+    """
+    port = connection(paths)["port"]
+    try:
+        kept = json.loads(paths.addon_key.read_bytes())
+        key = kept["key"] if kept["port"] == port and len(kept["key"]) >= 16 else ""
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        key = ""
+    if not key:
+        key = secrets.token_urlsafe(32)
+        try:
+            write_private(paths.addon_key, json.dumps({"port": port, "key": key}).encode())
+        except OSError as error:
+            raise AutostartError(
+                f"{paths.addon_key} could not be written: {error.strerror or error}.",
+                "Free some space, then try again.",
+            ) from error
+    return f"{port}:{key}"
+
+
+def boxed(home: Path) -> tuple[str, ...]:
+    """Kinds of Thunderbird in this home that may not start other programs: "Snap", "Flatpak"."""
+    kinds = (
+        ("Snap", ("snap/thunderbird",)),
+        ("Flatpak", (".var/app/org.mozilla.Thunderbird", ".var/app/net.thunderbird.Thunderbird")),
+    )
+    return tuple(kind for kind, folders in kinds if any((home / folder).is_dir() for folder in folders))
 
 
 def _alive(pid: int) -> bool:
@@ -234,9 +261,10 @@ def uninstall(home: Path | None = None, *, paths: Paths | None = None) -> tuple[
             before.manifest.unlink()
             removed.append(before.manifest)
             _set_registry(None)
-        if before.executable.exists():
-            before.executable.unlink()
-            removed.append(before.executable)
+        for file in (before.executable, paths.addon_key):
+            if file.exists():
+                file.unlink()
+                removed.append(file)
     except OSError as error:
         raise AutostartError(
             f"{error.filename} could not be removed: {error.strerror or error}.", "Remove it by hand."

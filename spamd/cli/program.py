@@ -105,6 +105,11 @@ def thunderbird_install() -> None:
     target = paths.find().data / "spamd-thunderbird.xpi"
     thunderbird_host.package(target)
     click.echo(f"In Thunderbird: Add-ons and Themes, the gear, Install Add-on From File: {target}")
+    for kind in thunderbird_host.boxed(Path.home()):
+        click.echo(
+            f"Thunderbird from {kind} may not start other programs, so the add-on cannot find spamd by itself: "
+            "run `spamdctl thunderbird token` and paste what it prints into the add-on's settings, once."
+        )
 
 
 @thunderbird.command("uninstall")
@@ -118,7 +123,7 @@ def thunderbird_uninstall() -> None:
 
 @thunderbird.command("token")
 def thunderbird_token() -> None:
-    """What to paste into the add-on's settings, where Thunderbird comes from Snap or Flatpak."""
+    """What to paste into the add-on's settings, once, where Thunderbird comes from Snap or Flatpak."""
     from spamd import thunderbird_host
 
     click.echo(thunderbird_host.pasteable(paths.find()))

@@ -24,6 +24,8 @@ from dataclasses import dataclass
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from spamd.web.pairing import Pairing
+
 CHANGES = frozenset({"POST", "DELETE"})
 METHODS = frozenset({"GET", "HEAD"}) | CHANGES
 MOZ_EXTENSION = re.compile(r"moz-extension://[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -52,6 +54,7 @@ class Limits:
 
     body: int = 262_144
     mail_body: int = 24_000_000  # a mail in base64
+    pair_body: int = 2000
     body_seconds: float = 20.0
     header_seconds: float = 10.0
     code_seconds: float = 60.0
@@ -63,6 +66,7 @@ class Limits:
 
 
 BIG_BODIES = {
+    "/pair": "pair_body",
     "/api/v1/try": "mail_body",
     "/api/v1/teach": "mail_body",
     "/api/v1/labels/import": "mail_body",
@@ -82,6 +86,7 @@ class Access:
         self._codes: dict[str, float] = {}  # digest -> until
         self._sessions: dict[str, float] = {}
         self._bad: deque[float] = deque(maxlen=1000)
+        self.pairing: Pairing | None = None  # since the port is known
 
     def new_code(self) -> str:
         """For one opening of the pages in a browser, within a minute."""
@@ -198,7 +203,8 @@ class Gate:
                 405, "This method is not used here.", headers=((b"allow", b"GET, HEAD, POST, DELETE"),)
             )
         token = self._bearer(headers)
-        self._origin(headers, host, with_token=token is not None)
+        pairs = path == "/pair"
+        self._origin(headers, host, extension=token is not None or pairs)
         if token is not None:
             if not self.access.token_ok(token):
                 if self.access.too_many():
@@ -209,6 +215,9 @@ class Gate:
             if method not in ("GET", "HEAD"):
                 raise Refused(405, "This method is not used here.")
             return
+        elif pairs:  # who asks is what is found out there
+            if method != "POST":
+                raise Refused(405, "This method is not used here.")
         elif not any(self.access.session_ok(value) for value in _cookies(headers, self.cookie)):
             raise Refused(
                 401, "This page was not opened by spamd.", "Open it with `spamdctl open`, or from the tray."
@@ -234,12 +243,12 @@ class Gate:
             return ""
         return token.strip()
 
-    def _origin(self, headers: dict[str, list[str]], host: str, *, with_token: bool) -> None:
+    def _origin(self, headers: dict[str, list[str]], host: str, *, extension: bool) -> None:
         """A foreign Origin is refused for every method, token or not: no CORS, no exception."""
         origins = headers.get("origin", [])
         for origin in origins:
             ours = origin.lower() == f"http://{host}"
-            if len(origins) > 1 or not (ours or (with_token and MOZ_EXTENSION.fullmatch(origin.lower()))):
+            if len(origins) > 1 or not (ours or (extension and MOZ_EXTENSION.fullmatch(origin.lower()))):
                 raise Refused(403, "Another page may not ask spamd.")
 
     def _same_page(self, headers: dict[str, list[str]], method: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import traceback
 from pathlib import Path
@@ -14,11 +15,11 @@ from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from spamd import wire
+from spamd import __version__, wire
 from spamd.control import Control
 from spamd.errors import SpamdError
 from spamd.web import api, pages
-from spamd.web.access import Access, Gate, Refused, refused_response
+from spamd.web.access import Access, Gate, Refused, refused_response, too_many_codes
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +60,25 @@ def build(control: Control, access: Access, port: int) -> tuple[ASGIApp, api.Str
     async def favicon(request: Request) -> Response:
         return RedirectResponse("/static/icon.svg", 307)
 
+    async def pair(request: Request) -> Response:
+        """The add-on proves that it holds the pasted key; see `pairing`."""
+        too_many_codes(access)
+        body = await request.body()
+        try:
+            asked = json.loads(body)
+            nonce, answer, proof = (str(asked.get(name, "")) for name in ("nonce", "answer", "proof"))
+        except (ValueError, AttributeError, RecursionError):
+            raise Refused(400, "This is no question.") from None
+        if not proof:
+            begun = access.pairing.begin(nonce) if access.pairing is not None else None
+            if begun is None:
+                raise Refused(404, "Nothing is paired here.", "Run `spamdctl thunderbird token`.")
+            return JSONResponse({"nonce": begun[0], "proof": begun[1]})
+        if access.pairing is None or not access.pairing.proves(nonce, answer, proof):
+            access.bad_try()
+            raise Refused(401, "The key is wrong.", "Run `spamdctl thunderbird token`.")
+        return JSONResponse({"token": access.token, "version": __version__})
+
     app = Starlette(
         routes=[
             *api.routes(control, access, streams),
@@ -73,4 +93,5 @@ def build(control: Control, access: Access, port: int) -> tuple[ASGIApp, api.Str
         },
     )
     app.add_route("/favicon.ico", favicon)
+    app.add_route("/pair", pair, methods=["POST"])
     return Gate(app, access, port), streams

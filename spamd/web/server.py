@@ -18,6 +18,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from spamd import __version__
 from spamd.paths import write_private
+from spamd.web import pairing
 from spamd.web.access import Access, Limits
 
 if TYPE_CHECKING:
@@ -50,12 +51,13 @@ class WebServer:
         # The protocol is named: only then asyncio switches Nagle off, which costs 40 ms an answer.
         listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
-            listening.bind(("127.0.0.1", 0))
+            self._bind(listening)
             listening.listen(64)
         except OSError:
             listening.close()
             raise
         self.port = listening.getsockname()[1]
+        self.access.pairing = pairing.Pairing(self._paths.addon_key, self.port)
         app, streams = build(self._control, self.access, self.port)
         limits = self.access.limits
 
@@ -89,6 +91,21 @@ class WebServer:
             raise OSError("the web server did not start")
         self._write_run_file()
         log.info("pages at %s", self.url)
+
+    def _bind(self, listening: socket.socket) -> None:
+        """The port that a pasted key names, if there is one and it is free; else any."""
+        if os.name == "posix":
+            # Connections of this run may still be fading away when the next one wants its port. Windows needs no
+            # such leave, and would share the port with whoever asks.
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        paired = pairing.wanted_port(self._paths.addon_key)
+        if paired:
+            try:
+                listening.bind(("127.0.0.1", paired))
+                return
+            except OSError as error:
+                log.warning("port %d, which the add-on was told, is not free: %s", paired, error)
+        listening.bind(("127.0.0.1", 0))
 
     def stop(self) -> None:
         """Ends streams and requests, and removes the run file. Safe to call twice."""

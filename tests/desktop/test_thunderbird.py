@@ -559,4 +559,20 @@ def test_a_pasted_key_connects_where_programs_may_not_be_started(world: World) -
         key,
     )
     assert text.startswith("Connected to spamd")
+    # Pasted once: the next run of the daemon has another token, and is found all the same.
+    world.daemon.stop()
+    world.daemon.start()
+    text = world.thunderbird.addon_page(
+        """
+        const state = document.getElementById("state");
+        if (!document.body.dataset.restarted) {
+          document.body.dataset.restarted = "yes";
+          state.innerText = "";
+          document.getElementById("again").click();
+        }
+        return state.innerText;
+        """,
+        page,
+    )
+    assert text.startswith("Connected to spamd") and "pasted key" in text
     world.thunderbird.close_tab()

@@ -84,6 +84,50 @@ async function ask() {
   }
   const { pasted } = await browser.storage.local.get("pasted");
   const found = pasted && readPasted(pasted);
-  if (found) return { ...found, version: "", way: "pasted" };
+  if (found) return pair(found);
   throw trouble;
+}
+
+/**
+ * The key itself is told to nobody: while the daemon is off, any user of this computer may listen on its port. Both
+ * sides prove that they hold it, for this port and this talk; then the daemon gives the token of its run.
+ * @param {{port: number, token: string}} pasted
+ * @returns {Promise<Connection>}
+ */
+async function pair({ port, token: key }) {
+  const nonce = btoa(String.fromCharCode(...crypto.getRandomValues(new Uint8Array(24)))).replace(/[+]/g, "-").replace(/[/]/g, "_");
+  const begun = await talk(port, { nonce });
+  const said = `${port} ${nonce} ${begun.nonce}`;
+  if (begun.proof !== (await hmac(key, `daemon ${said}`))) throw new NotConnected("pasted-wrong");
+  const { token, version } = await talk(port, { nonce, answer: begun.nonce, proof: await hmac(key, `addon ${said}`) });
+  return { port, token: String(token), version: String(version ?? ""), way: "pasted" };
+}
+
+/** @param {number} port @param {object} body @returns {Promise<any>} */
+async function talk(port, body) {
+  let response;
+  try {
+    response = await fetch(`http://127.0.0.1:${port}/pair`, {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify(body),
+      cache: "no-store",
+      credentials: "omit",
+      redirect: "error",
+      signal: AbortSignal.timeout(10_000),
+    });
+  } catch (error) {
+    throw new NotConnected("not-running", String(error));
+  }
+  const answer = response.ok ? await response.json().catch(() => null) : null;
+  if (!answer) throw new NotConnected("pasted-wrong");
+  return answer;
+}
+
+/** @param {string} key @param {string} text @returns {Promise<string>} hex */
+async function hmac(key, text) {
+  const bytes = (/** @type {string} */ one) => new TextEncoder().encode(one);
+  const held = await crypto.subtle.importKey("raw", bytes(key), { name: "HMAC", hash: "SHA-256" }, false, ["sign"]);
+  const signed = new Uint8Array(await crypto.subtle.sign("HMAC", held, bytes(text)));
+  return Array.from(signed, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -41,14 +41,26 @@ test("a daemon that was started anew is found again, once", async () => {
   assert.equal(asked.length, 3);
 });
 
-test("a refused pasted key is called so; another refusal keeps its words", async () => {
-  const token = "good-token-of-the-daemon";
-  const { port } = await started(token, { "GET status": [400, { error: { title: "No.", hint: "Try." } }] });
+test("a pasted key is proved to the daemon and never told; another refusal keeps its words", async () => {
+  const key = "key-of-some-length-that-lasts";
+  const { port, requests, close } = await daemon("run", { "GET status": [400, { error: { title: "No.", hint: "Try." } }] }, key);
+  running.push({ close });
   thunderbird();
-  await browser.storage.local.set({ pasted: `${port}:another-token-of-some-length` });
+  await browser.storage.local.set({ pasted: `${port}:another-key-of-some-length` });
   await assert.rejects(api.status(), (error) => error.trouble === "pasted-wrong");
-  await browser.storage.local.set({ pasted: `${port}:${token}` });
+  assert.equal(requests.length, 1, "nothing is proved to who could not prove anything");
+  await browser.storage.local.set({ pasted: `${port}:${key}` });
   await assert.rejects(api.status(), (error) => error.status === 400 && error.message === "No. Try.");
+  assert.deepEqual((await browser.storage.session.get("connection")).connection, { port, token: "run", version: "3", way: "pasted" });
+  assert.ok(!JSON.stringify(requests).includes(key));
+});
+
+test("a program on the daemon's port that does not know the key learns nothing", async () => {
+  const { port, requests } = await started("run", {});
+  thunderbird();
+  await browser.storage.local.set({ pasted: `${port}:key-of-some-length-that-lasts` });
+  await assert.rejects(api.status(), (error) => error.trouble === "pasted-wrong");
+  assert.deepEqual(requests.map(({ url }) => url), ["/pair"]);
 });
 
 test("account names cannot leave their place in the path", async () => {

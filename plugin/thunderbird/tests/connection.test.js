@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { NotConnected, find, paste, readHostAnswer, readPasted } from "../lib/connection.js";
-import { thunderbird } from "./support.js";
+import { daemon, thunderbird } from "./support.js";
 
 const TOKEN = "abcdefghijklmnopqrstuvwxyz_-0123";
-const KEY = `4711:${TOKEN}`;
+const KEY = `9:${TOKEN}`; // nothing listens there
 
 test("a pasted key is read strictly", () => {
-  assert.deepEqual(readPasted(` ${KEY}\n`), { port: 4711, token: TOKEN });
+  assert.deepEqual(readPasted(` ${KEY}\n`), { port: 9, token: TOKEN });
   const wrong = ["", "4711", `0:${TOKEN}`, `70000:${TOKEN}`, "1:short", `evil.example:${KEY}`, `4711:../${TOKEN}`];
   for (const text of wrong) assert.equal(readPasted(text), null, text);
 });
@@ -32,12 +32,16 @@ test("the host is asked once, then again only when the answer failed", async () 
   assert.deepEqual(asked, ["org.spamd.desktop", "org.spamd.desktop"]);
 });
 
-test("without a host the pasted key is used; without both the trouble is told", async () => {
+test("without a host the pasted key is used; without both the trouble is told", async (context) => {
   thunderbird();
   await assert.rejects(find(), (error) => error.trouble === "no-host");
   assert.equal(await paste("nonsense"), false);
   assert.equal(await paste(KEY), true);
-  assert.deepEqual(await find(), { port: 4711, token: TOKEN, version: "", way: "pasted" });
+  const { port, close } = await daemon("run", {}, TOKEN);
+  context.after(close);
+  await assert.rejects(find(), (error) => error.trouble === "not-running", "the daemon is off");
+  assert.equal(await paste(`${port}:${TOKEN}`), true);
+  assert.deepEqual(await find(), { port, token: "run", version: "3", way: "pasted" });
   assert.equal(await paste(""), true);
   await assert.rejects(find(), (error) => error.trouble === "no-host");
 });

@@ -1,6 +1,9 @@
 // Thunderbird's `browser`, as far as the modules under test call it; the daemon is a real HTTP server.
+import { createHmac, webcrypto } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
+
+globalThis.crypto ??= webcrypto; // node 18
 
 const noHost = () => Promise.reject(new Error("No such native application"));
 
@@ -36,15 +39,27 @@ export function thunderbird(locale = "en", nativeAnswer = noHost) {
   return { asked };
 }
 
-/** A daemon's API: answers by "METHOD path"; keeps what it was asked. */
-export async function daemon(token, answers) {
+/** A daemon's API: answers by "METHOD path"; keeps what it was asked. key: it was paired with that. */
+export async function daemon(token, answers, key = "") {
   const requests = [];
+  const nonce = "nonce-of-the-daemon-1234";
+  const pair = (port, { nonce: theirs, answer, proof }) => {
+    const prove = (side) => createHmac("sha256", key).update(`${side} ${port} ${theirs} ${nonce}`).digest("hex");
+    if (!key) return [404, {}];
+    if (!proof) return [200, { nonce, proof: prove("daemon") }];
+    return proof === prove("addon") && answer === nonce ? [200, { token, version: "3" }] : [401, {}];
+  };
   const server = createServer(async (request, response) => {
     let body = "";
     for await (const chunk of request) body += chunk;
     const { method, url, headers } = request;
     requests.push({ method, url, body: body && JSON.parse(body), headers });
     const allowed = headers.authorization === `Bearer ${token}`;
+    if (url === "/pair") {
+      const [status, told] = pair(server.address().port, JSON.parse(body));
+      response.writeHead(status, { "Content-Type": "application/json" }).end(JSON.stringify(told));
+      return;
+    }
     const found = answers[`${method} ${url.replace("/api/v1/", "")}`] ?? [404, {}];
     const [code, value] = allowed ? found : [401, { error: { title: "The token is wrong." } }];
     response.writeHead(code, { "Content-Type": "application/json" }).end(JSON.stringify(value));

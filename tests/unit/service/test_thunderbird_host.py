@@ -50,7 +50,32 @@ def test_port_and_token_of_the_running_daemon(home: Paths) -> None:
     code, answers = ask(home, packed({"ask": "connection"}) * 2)
     assert code == 0
     assert answers == [{"port": 4711, "token": "secret-token", "version": "1.2"}] * 2
-    assert host.pasteable(home) == "4711:secret-token"
+
+
+def test_a_pasted_key_lasts_and_is_not_the_token(home: Paths) -> None:
+    home.run_file.write_text(json.dumps(RUN))
+    first = host.pasteable(home)
+    port, _, key = first.partition(":")
+    assert port == "4711" and len(key) > 40 and key != RUN["token"]
+    if os.name == "posix":
+        assert home.addon_key.stat().st_mode & 0o077 == 0
+    home.run_file.write_text(json.dumps({**RUN, "token": "of-another-run"}))
+    assert host.pasteable(home) == first
+    home.run_file.write_text(json.dumps({**RUN, "port": 4712}))
+    moved = host.pasteable(home)
+    assert moved.startswith("4712:") and key not in moved, "another key for another port"
+    for damaged in ("", "[]", "{}", '{"port": 4712, "key": 5}', '{"port": 4712, "key": "short"}'):
+        home.addon_key.write_text(damaged)
+        assert len(host.pasteable(home)) > 40
+    assert home.addon_key in host.uninstall(home.data, paths=home) and not home.addon_key.exists()
+
+
+def test_thunderbird_in_a_box_is_noticed(tmp_path: Path) -> None:
+    assert host.boxed(tmp_path) == ()
+    (tmp_path / ".var/app/org.mozilla.Thunderbird").mkdir(parents=True)
+    assert host.boxed(tmp_path) == ("Flatpak",)
+    (tmp_path / "snap/thunderbird").mkdir(parents=True)
+    assert host.boxed(tmp_path) == ("Snap", "Flatpak")
 
 
 def gone_pid() -> int:
