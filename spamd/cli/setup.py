@@ -169,14 +169,14 @@ def _choose_secret_store(here: Paths, config: settings.Settings, *, ask: bool) -
     """
     if config.secrets != "keyring":
         return config.secrets
-    from spamd.credentials import usable_backend
+    from spamd.credentials import Secrets
 
     try:
-        usable_backend()
+        Secrets.choose(config, here).describe()  # in bounded time: a D-Bus session may hang
     except CredentialError as exc:
-        click.echo(plain(exc.title))
         if not ask:
             raise
+        click.echo(plain(exc.title))
         if not click.confirm(
             f"Keep passwords in {here.secrets_file}, which only you can read, but which is not encrypted?",
             default=False,

@@ -80,7 +80,7 @@ def plan_for(
     )
     return Plan(
         daemon=command(DAEMON, ["run"], module="spamd"),
-        tray=command(TRAY, module="spamd.tray") if tray else None,
+        tray=command(TRAY, ["--autostart"], module="spamd.tray") if tray else None,
         folders=tuple(folders),
         mail=tuple(mail),
         runs_commands=runs_commands,

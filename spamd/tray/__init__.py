@@ -11,6 +11,10 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from spamd.paths import Paths
 
 UNUSABLE = 3  # exit code: no display, D-Bus, backend or tray
 
@@ -29,6 +33,11 @@ def _run(arguments: Sequence[str] | None) -> int:
         "--wait", type=float, default=60.0, metavar="SECONDS", help="wait so long for a tray (default: 60)"
     )
     parser.add_argument("--check", action="store_true", help="only say whether an icon can be shown here")
+    parser.add_argument(
+        "--autostart",
+        action="store_true",
+        help="started with the session: where an icon is shown already, do not open the page",
+    )
     try:
         wanted = parser.parse_args(arguments)
     except SystemExit as end:
@@ -55,7 +64,9 @@ def _run(arguments: Sequence[str] | None) -> int:
         except OSError as error:
             raise SpamdError(f"{here.state} cannot be written: {error.strerror or error}.") from error
         if not lock.taken:
-            sys.stderr.write("spamd-tray: the icon is shown already.\n")
+            opened = not wanted.autostart and _open_page(here)
+            also = " Its page was opened." if opened else ""
+            sys.stderr.write(f"spamd-tray: the icon is shown already.{also}\n")
             return 0
     except SpamdError as error:
         sys.stderr.write(f"spamd-tray: {error}\n")
@@ -72,3 +83,17 @@ def _run(arguments: Sequence[str] | None) -> int:
         sys.stderr.write(f"spamd-tray: the icon cannot be shown: {error}\n")
         return UNUSABLE
     return 0
+
+
+def _open_page(paths: Paths) -> bool:
+    """Who starts us a second time wants to see something."""
+    import webbrowser
+
+    from spamd.client import Client
+    from spamd.errors import SpamdError
+
+    try:
+        with Client.connect(paths) as client:
+            return webbrowser.open(client.open_url(""))
+    except SpamdError:
+        return False

@@ -14,6 +14,8 @@ from spamd.errors import SpamdError
 BACKENDS = ("appindicator", "gtk")
 """Of pystray's Linux backends; xorg is refused, because it never gets a click and has no menu."""
 
+BUS_SECONDS = 15.0
+
 INSTALL = "pipx inject spamd-desktop pystray pillow"
 if sys.platform.startswith("linux"):  # PyGObject is built where it is installed
     INSTALL = (
@@ -39,6 +41,7 @@ def backend(environ: Mapping[str, str] = os.environ, platform: str = sys.platfor
     wanted = environ.get("PYSTRAY_BACKEND", "")
     if wanted and wanted not in BACKENDS:
         raise NoTray(f"The tray backend {wanted!r} gets no clicks.", f"Unset PYSTRAY_BACKEND. {INSTALL}")
+    _asked_in_time(_watcher_on_bus)  # before GTK, whose very import waits for the bus
     _display()
     for name in (wanted,) if wanted else BACKENDS:
         found = _load(name)
@@ -82,7 +85,28 @@ def _load(name: str | None) -> Any:
 
 def somebody_shows_icons() -> bool:
     """A status notifier watcher on the bus, or a system tray of the X display."""
-    return _watcher_on_bus() or _tray_on_display()
+    return _asked_in_time(_watcher_on_bus) or _tray_on_display()
+
+
+def _asked_in_time(question: Callable[[], bool]) -> bool:
+    """A bus that takes the connection and then says nothing would hold us for ever. NoTray after a while."""
+    answers: list[bool | NoTray] = []
+
+    def ask() -> None:
+        try:
+            answers.append(question())
+        except NoTray as error:
+            answers.append(error)
+        except ImportError:
+            answers.append(False)  # GTK is missing: told when it is wanted
+
+    asking = threading.Thread(target=ask, name="tray-bus", daemon=True)
+    asking.start()
+    asking.join(BUS_SECONDS)
+    answer = answers[0] if answers else NoTray("The D-Bus session does not answer.", "Sign out and in again.")
+    if isinstance(answer, NoTray):
+        raise answer
+    return answer
 
 
 def _watcher_on_bus() -> bool:

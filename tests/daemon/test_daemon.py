@@ -267,6 +267,31 @@ def test_it_stops_while_the_server_hangs(running, dovecot, number):
     host.thaw()
 
 
+def test_it_stops_in_the_middle_of_a_first_reading_and_goes_on_later(running, dovecot):
+    host = dovecot()
+    user = host.new_user()
+    host.append(user, *(mail(f"cheap {number}") for number in range(900)), folder="Junk")
+    running.add(host.account(user))
+    running.start()
+
+    def reading(client):
+        return next((one for one in client.progress() if one.kind == "first-reading"), None)
+
+    with running.client() as client:
+        client.start_first_reading(user)
+        under_way = wait_for(lambda: (one := reading(client)) and one.done and one, "the reading to begin")
+        assert not under_way.finished, "nothing was broken off"
+    running.process.send_signal(signal.SIGTERM)
+    assert running.process.wait(15) == 0
+    assert "cut off" not in running.output()
+    assert "Traceback" not in running.output()
+    running.start()
+    with running.client() as client:
+        wait_for(lambda: (one := reading(client)) and one.finished, "the rest by itself")
+    with running.store() as store:
+        assert len(list(store.ledger())) == 900, "each mail once"
+
+
 def test_the_first_reading_through_the_api(running, dovecot):
     """With two connections, which is all that an account may have: the server refuses a third."""
     host = dovecot(storage="mdbox", connection_limit=2, compress=True)

@@ -71,6 +71,12 @@ class RunningDaemon:
         assert self._client is not None
         return self._client
 
+    def kill(self) -> None:
+        """It ends without a word."""
+        assert self._process is not None
+        self._process.kill()
+        self.stop()
+
     def stop(self) -> None:
         if self._client is not None:
             self._client.close()

@@ -101,6 +101,11 @@ def test_it_notices_that_the_daemon_stops_and_is_back(world: World) -> None:
     world.daemon.client.add_to_list("win.example.biz", Label.SPAM)
     world.icon.wait_for_line("Open spamd")
     world.until_colour(BLUE)
+    world.daemon.kill()  # without a word, its run file still there
+    world.icon.wait_for_line("spamd is not running")
+    world.daemon.start()
+    world.icon.wait_for_line("Open spamd")
+    world.until_colour(BLUE)
 
 
 def is_running(world: World) -> bool:
@@ -180,10 +185,16 @@ def test_what_needs_the_person_turns_it_red_and_is_told(world: World) -> None:
 
 
 def test_a_second_icon_leaves_it_to_the_first(world: World) -> None:
-    done = subprocess.run(
-        TRAY, env=world.session.env, capture_output=True, text=True, timeout=120, check=False
-    )
-    assert (done.returncode, done.stderr) == (0, "spamd-tray: the icon is shown already.\n")
+    """But brings the page up: who starts it again wants to see something. At sign-in nothing is opened."""
+    pages = len(world.opened.read_text().splitlines()) if world.opened.exists() else 0
+    for words, said in (
+        ([*TRAY, "--autostart"], "the icon is shown already."),
+        (TRAY, "the icon is shown already. Its page was opened."),
+    ):
+        env = {**world.session.env, "BROWSER": f"{world.opened.with_name('browser')} %s"}
+        done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=120, check=False)
+        assert (done.returncode, done.stderr) == (0, f"spamd-tray: {said}\n")
+    wait_for(lambda: len(world.opened.read_text().splitlines()) == pages + 1, say="not one page was opened")
 
 
 def test_quitting_the_icon_leaves_the_daemon(world: World) -> None:

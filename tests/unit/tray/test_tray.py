@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -268,6 +269,19 @@ def test_it_says_so_in_one_line_and_ends(tmp_path: Path, environ: dict[str, str]
     assert len(ours) == 1, done.stderr
     assert words in ours[0]
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="about Linux desktops")
+def test_a_bus_that_never_answers_does_not_hold_it(tmp_path: Path) -> None:
+    """Not even the import of GTK, which asks the bus by itself."""
+    pytest.importorskip("gi", reason="PyGObject is not installed (the extra tray)")
+    pytest.importorskip("PIL", reason="Pillow is not installed (the extra tray)")
+    with socket.socket(socket.AF_UNIX) as mute:
+        mute.bind(str(tmp_path / "bus"))
+        mute.listen(50)
+        done = start(tmp_path, DISPLAY=":971", DBUS_SESSION_BUS_ADDRESS=f"unix:path={tmp_path}/bus")
+    assert done.returncode == 3
+    assert done.stderr == "spamd-tray: The D-Bus session does not answer. Sign out and in again.\n"
 
 
 def test_a_panel_that_comes_late_is_waited_for() -> None:
