@@ -3,7 +3,8 @@
 Three sets of mail decide, none of which the candidate learned from in this night:
 - `held`: labels older than this night's, held out from training (about a tenth);
 - `rescued`: mail the person ever took out of Junk;
-- `pinned`: the public reference set that comes with the program.
+- `pinned`: the public reference set that comes with the program, beside the serving and the shipped model;
+and `new`, the night's own labels, which may not contradict what the serving model has earned to be sure of;
 and `kept`: logits of mail kept lately, which must not be lifted as a whole.
 """
 
@@ -35,9 +36,11 @@ CLIP = 1e-3  # of probabilities in a log-loss: one hopeless mail must not decide
 STRONGLY = 4.0  # calibrated logit from which the serving model is sure
 CONTRADICTED_LEAST, CONTRADICTED_SHARE = 3, 0.025  # of a night's new labels, against a sure personal model
 ONE_SIDED_LEAST = 20  # new labels of one class alone
-# A model may only speak against new labels if what it was sure of among older ones was so: one that learned from
-# much spam and five good mails is sure that all is spam, and would refuse every correction for ever.
-TRUSTED_HELD, TRUSTED_ERRORS = 10, 0.01  # held-out mails of each class; share of sure answers that were wrong
+# A model may only speak against new labels if what it was sure of among older ones was so, and for each side by itself:
+# one that learned from much spam and five good mails is sure that all is spam, and would refuse every correction for
+# ever. What shows that its "junk" can be believed is older good mail, and the other way round.
+TRUSTED_HELD, TRUSTED_SOME = 5, 10  # held-out mails of the other class: without an error, or with one at most
+TRUSTED_ERRORS = 0.01  # share of them of which it was wrongly sure
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +66,7 @@ class Night:
     kept_before: Numbers = field(default_factory=_nothing)  # logits
     kept_after: Numbers = field(default_factory=_nothing)
     threshold: float = 0.99  # probability from which mail may be moved
-    contradicted: int = 0  # new labels against which the serving personal model is sure
-    fresh: int = 0  # new labels
+    fresh: int = 0  # new labels, silence included
     difference: float = 0.0  # largest gap between Keras and TFLite logits
     learned: dict[str, int] = field(default_factory=dict)
     new: Scored = field(
@@ -141,19 +143,17 @@ def judge(night: Night, *, stood: bool = False) -> GateReport:
                 f"model {first:.3f})."
             )
 
-    figures["contradicted"] = float(night.contradicted)
-    doubted = (
-        night.contradicted >= CONTRADICTED_LEAST and night.contradicted > CONTRADICTED_SHARE * night.fresh
-    )
-    if doubted and not stood and _trusted(night.held):
+    contradicted = _contradicted(night)
+    figures["contradicted"] = float(contradicted)
+    doubted = contradicted >= CONTRADICTED_LEAST and contradicted > CONTRADICTED_SHARE * night.fresh
+    if doubted and not stood:
         against.append(
-            f"{night.contradicted} of {night.fresh} new labels contradict what the model is sure of: please look at them."
+            f"{contradicted} of {night.fresh} new labels contradict what the model is sure of: please look at them."
         )
-
-    elif (one_sided := _one_sided(night)) and not stood and _trusted(night.held):
-        kind = "good" if not night.new.spam.any() else "junk"
+    elif contradicted and _one_sided(night) and not stood:
+        kind = "junk" if night.new.spam.any() else "good"
         against.append(
-            f"All {len(night.new.spam)} new labels say {kind}, also that of {one_sided} mail{'s' if one_sided > 1 else ''} "
+            f"All {len(night.new.spam)} new labels say {kind}, also that of {contradicted} mail{'s' if contradicted > 1 else ''} "
             "of which the model is sure that it is not: please look at them."
         )
 
@@ -177,27 +177,45 @@ def _sure(probabilities: Numbers) -> NDArray[np.bool_]:
     return sure
 
 
-def _one_sided(night: Night) -> int:
-    """Of many new labels that all say the same, how many the serving model is sure are wrong.
+def _contradicted(night: Night) -> int:
+    """New labels against which the serving model is sure, as far as it may be believed."""
+    new, count = night.new, 0
+    for junk in (True, False):
+        against = _sure(new.before) & ((new.before > 0.5) == junk) & (new.spam != junk)
+        if against.any() and (_trusted(night.held, junk) or _first_surprise(night, junk)):
+            count += int(against.sum())
+    return count
 
-    A day without junk is nothing special, nor is one surprise; a day on which all is good, also the mail that is surely
+
+def _trusted(held: Scored, junk: bool) -> bool:
+    """Is it so when the serving model is sure that a mail is junk (or is not)? Older mail of the other class tells."""
+    others = held.spam != junk
+    count = int(others.sum())
+    wrong = int((_sure(held.before) & ((held.before > 0.5) == junk))[others].sum())
+    return count >= TRUSTED_HELD and wrong <= max(float(count >= TRUSTED_SOME), TRUSTED_ERRORS * count)
+
+
+def _first_surprise(night: Night, junk: bool) -> bool:
+    """Where little is held out yet: has the night itself much mail of the other class, with this one surprise?"""
+    held, new = (
+        _sure(some.before)[some.spam != junk] & ((some.before > 0.5) == junk)[some.spam != junk]
+        for some in (night.held, night.new)
+    )
+    few = len(held) < TRUSTED_HELD
+    return few and len(held) + len(new) >= 2 * TRUSTED_SOME and int(held.sum()) + int(new.sum()) <= 1
+
+
+def _one_sided(night: Night) -> bool:
+    """Do many new labels all say the same?
+
+    A day without junk is nothing special, nor is one surprise; a day on which all is good, also mail that is surely
     junk, looks like a finger that slipped. Junk alone is what most people label: that is one-sided only where no mail
     left lying speaks beside it.
     """
     new = night.new
     if len(new.spam) < ONE_SIDED_LEAST or new.spam.all() != new.spam.any():
-        return 0
-    if new.spam.any() and night.fresh > len(new.spam):
-        return 0
-    return int((_sure(new.before) & ((new.before > 0.5) != new.spam)).sum())
-
-
-def _trusted(held: Scored) -> bool:
-    """Was the serving model right wherever it was sure?"""
-    least = min(int(held.spam.sum()), int((~held.spam).sum()))
-    sure = _sure(held.before)
-    wrong = int((sure & ((held.before > 0.5) != held.spam)).sum())
-    return least >= TRUSTED_HELD and wrong <= max(1.0, TRUSTED_ERRORS * float(sure.sum()))
+        return False
+    return not new.spam.any() or night.fresh <= len(new.spam)
 
 
 def _rescued_worse(rescued: Scored, threshold: float) -> int:
@@ -217,7 +235,7 @@ def save(folder: Path, night: Night) -> None:
     arrays: dict[str, NDArray[np.generic]] = {
         "kept_before": night.kept_before,
         "kept_after": night.kept_after,
-        "numbers": np.array([night.threshold, night.difference, night.contradicted, night.fresh]),
+        "numbers": np.array([night.threshold, night.difference, night.fresh]),
         "learned_names": np.array(list(night.learned), np.str_),
         "learned_counts": np.array(list(night.learned.values()), np.int64),
         "shipped": night.shipped,
@@ -241,7 +259,7 @@ def load(folder: Path) -> Night:
                 name: Scored(data[f"{name}_before"], data[f"{name}_after"], data[f"{name}_spam"].astype(bool))
                 for name in _SETS
             }
-            threshold, difference, contradicted, fresh = (float(number) for number in data["numbers"])
+            threshold, difference, fresh = (float(number) for number in data["numbers"])
             learned = dict(zip(data["learned_names"].tolist(), data["learned_counts"].tolist(), strict=True))
             return Night(
                 **sets,
@@ -249,7 +267,6 @@ def load(folder: Path) -> Night:
                 kept_after=data["kept_after"],
                 threshold=threshold,
                 difference=difference,
-                contradicted=int(contradicted),
                 fresh=int(fresh),
                 learned=learned,
                 shipped=data["shipped"],

@@ -9,9 +9,9 @@ import numpy as np
 
 from spamd.domain import ModelCard
 from spamd.model.base import Reference
-from spamd.model.gate import STRONGLY, Night, Numbers, Scored
+from spamd.model.gate import Night, Numbers, Scored
 from spamd.model.runtime import MailVector, Runtime
-from spamd.training.dataset import Example, Mixture
+from spamd.training.dataset import Mixture
 
 
 def probabilities(logits: Numbers, calibration: tuple[float, float]) -> Numbers:
@@ -42,7 +42,6 @@ def examine(
 
     kept = [e.vector for e in mixture.kept]
     fresh = [e for e in mixture.fresh if not e.implicit]
-    against = contradicted(fresh, old, before[1])
     pinned = reference.vectors[1::2]  # the others are rehearsed
     first = Runtime(shipped[0]).score_logits(pinned)[1].astype(np.float64)
     return Night(
@@ -58,19 +57,9 @@ def examine(
         kept_after=new.score_logits(kept)[1].astype(np.float64),
         threshold=threshold,
         difference=difference,
-        contradicted=len(against),
         fresh=len(mixture.fresh),
         learned=dict(mixture.counts),
     )
-
-
-def contradicted(fresh: Sequence[Example], runtime: Runtime, card: ModelCard) -> list[Example]:
-    """New labels against which the model that serves is sure. The shipped model is sure of nothing."""
-    if card.parent is None:
-        return []
-    a, b = card.calibration
-    logits = a * runtime.score_logits([e.vector for e in fresh])[1] + b
-    return [e for e, logit in zip(fresh, logits, strict=True) if (logit if not e.spam else -logit) > STRONGLY]
 
 
 def expected_calibration_error(values: Numbers, spam: Numbers, bins: int = 10) -> float:

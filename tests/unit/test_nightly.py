@@ -406,7 +406,10 @@ def test_labels_that_contradict_are_believed_when_they_stand(home):
     for number in range(1, 5):
         folder = home.candidate(number)
         night = dataclasses.replace(
-            gate.load(folder), held=gate.Scored(sure, sure, spam), contradicted=20, fresh=40
+            gate.load(folder),
+            held=gate.Scored(sure, sure, spam),
+            new=gate.Scored(sure, sure, ~spam),
+            fresh=40,
         )
         gate.save(folder, night)
         steps = {"candidate": str(folder)}, {"say": json.dumps({"event": "result", "status": "candidate"})}

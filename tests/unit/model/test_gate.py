@@ -32,6 +32,14 @@ SPAM[20:30] = False
 SURE = Scored(np.where(SPAM, 0.999, 0.001), np.where(SPAM, 0.999, 0.001), SPAM)
 
 
+def against(count: int, of: int = 0) -> Scored:
+    """So many new labels of either kind against which the serving model is sure, among others."""
+    spam = np.arange(max(count, of)) % 2 == 0
+    before = np.where(spam, 0.6, 0.4)
+    before[:count] = np.where(spam[:count], 0.001, 0.999)
+    return Scored(before, before, spam)
+
+
 def test_a_good_night_is_promoted_with_its_figures() -> None:
     report = judge(GOOD)
     assert report.promoted
@@ -51,11 +59,9 @@ def test_an_empty_night_is_promoted() -> None:
         ({"rescued": scored(0.1, 0.995, False, 1)}, "took out of Junk"),
         ({"pinned": scored(0.02, 0.2, False)}, "reference"),
         ({"kept_after": np.full(40, 2.0)}, "as a whole"),
-        ({"contradicted": 5, "fresh": 100, "held": SURE}, "contradict"),
+        ({"new": against(5), "fresh": 100, "held": SURE}, "contradict"),
         ({"difference": 0.06}, "differs"),
         ({"shipped": np.full(50, 0.005), "pinned": scored(0.05, 0.065, False)}, "Night by night"),
-        ({"new": scored(0.99, 0.02, False, 30), "held": SURE}, "All 30 new labels say good"),
-        ({"new": scored(0.01, 0.98, True, 30), "held": SURE}, "All 30 new labels say junk"),
         ({"held": scored(0.95, float("nan"), True)}, "numbers"),
     ],
 )
@@ -66,20 +72,30 @@ def test_a_bad_night_is_refused_for_its_reason(change: dict[str, Any], word: str
 
 
 def test_a_few_surprising_labels_are_no_reason() -> None:
-    assert judge(dataclasses.replace(GOOD, contradicted=2, fresh=20)).promoted
-    assert judge(dataclasses.replace(GOOD, contradicted=5, fresh=400)).promoted
+    assert judge(dataclasses.replace(GOOD, held=SURE, new=against(2, 20), fresh=20)).promoted
+    assert judge(dataclasses.replace(GOOD, held=SURE, new=against(5, 400), fresh=400)).promoted
 
 
 def test_labels_that_contradict_are_believed_in_the_end() -> None:
-    """By a model that was wrong where it was sure, that knows hardly any good mail, or after some nights."""
-    night = dataclasses.replace(GOOD, contradicted=50, fresh=100, held=SURE)
+    """Of a model that was wrong where it was sure, or after some nights."""
+    night = dataclasses.replace(GOOD, new=against(50, 100), fresh=100, held=SURE)
     assert not judge(night).promoted
     assert judge(night, stood=True).promoted
-    wrong = dataclasses.replace(SURE, spam=SURE.spam.copy())
-    wrong.spam[5:8] = False
+    wrong = dataclasses.replace(SURE, spam=~SURE.spam)
     assert judge(dataclasses.replace(night, held=wrong)).promoted
-    few = gate.Scored(SURE.before[:24], SURE.after[:24], SURE.spam[:24])
-    assert judge(dataclasses.replace(night, held=few)).promoted
+
+
+def test_each_side_must_have_earned_its_trust() -> None:
+    """Much spam and hardly any good mail: its "junk" is no proof, its "good" is, for no spam was ever taken for good."""
+    spam = np.array([False] * 4 + [True] * 40)
+    held = Scored(np.where(spam, 0.999, 0.001), np.where(spam, 0.999, 0.001), spam)
+    good = np.full(30, False)
+    rescued = Scored(np.full(30, 0.999), np.full(30, 0.5), good)
+    assert judge(dataclasses.replace(GOOD, held=held, new=rescued, fresh=30)).promoted
+    damaged = Scored(np.full(30, 0.001), np.full(30, 0.5), ~good)
+    assert not judge(dataclasses.replace(GOOD, held=held, new=damaged, fresh=30)).promoted
+    one_wrong = dataclasses.replace(held, spam=np.array([False] * 4 + [False] + [True] * 39))
+    assert judge(dataclasses.replace(GOOD, held=one_wrong, new=rescued, fresh=30)).promoted
 
 
 def test_the_examination_comes_back_from_disk(tmp_path: Path) -> None:
@@ -100,13 +116,15 @@ def test_a_day_without_junk_is_nothing_special() -> None:
     one = np.full(30, 0.01)
     one[7] = 0.999
     mistaken = dataclasses.replace(GOOD, held=SURE, new=Scored(one, np.zeros(30), spam))
-    assert not judge(mistaken).promoted
+    assert "All 30 new labels say good" in judge(mistaken).reasons[0]
+    young = Scored(SURE.before[:2], SURE.after[:2], SURE.spam[:2])
+    assert not judge(dataclasses.replace(mistaken, held=young)).promoted, "the other 29 speak for the model"
     assert judge(mistaken, stood=True).promoted, "who lets it stand means it"
     both = spam.copy()
     both[7] = True
     assert judge(dataclasses.replace(GOOD, held=SURE, new=Scored(one, np.zeros(30), both))).promoted
     junk = Scored(1 - one, np.ones(30), ~spam)
-    assert not judge(dataclasses.replace(GOOD, held=SURE, new=junk, fresh=30)).promoted
+    assert "say junk" in judge(dataclasses.replace(GOOD, held=SURE, new=junk, fresh=30)).reasons[0]
     assert judge(dataclasses.replace(GOOD, held=SURE, new=junk, fresh=31)).promoted, (
         "mail was left lying, too"
     )
