@@ -89,6 +89,7 @@ class AccountCheck:
     junk_messages: int = 0
     wrong: str = ""  # where not ok, what to correct: "sign-in" (name or password) or "server"
     remarks: tuple[str, ...] = ()  # what one should know of this kind of server
+    browser: str = ""  # where the server takes no passwords: the provider to sign in with
 
 
 @dataclass(frozen=True, slots=True)

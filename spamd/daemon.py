@@ -36,6 +36,7 @@ from spamd.errors import (
     MailboxError,
     ModelError,
     NotFound,
+    PasswordsRefused,
     ProtocolFault,
     RequestError,
     SignInError,
@@ -504,7 +505,8 @@ class Daemon:
             session = opening.session(account)
         except (MailboxError, CredentialError, ConfigError) as error:
             wrong = "sign-in" if isinstance(error, (SignInError, CredentialError)) else "server"
-            return AccountCheck(False, error.title, error.hint, wrong=wrong)
+            browser = error.provider if isinstance(error, PasswordsRefused) else ""
+            return AccountCheck(False, error.title, error.hint, wrong=wrong, browser=browser)
         try:
             folders = session.folders()
             junk = session.junk_folder()

@@ -6,6 +6,7 @@ SpamdError
 ├── MailboxError          talking to the mail server or mail folder failed
 │   ├── ConnectionLost    network, TLS, time-out, server gone: try again later
 │   ├── SignInError       the server refused the sign-in
+│   │   ├── PasswordsRefused  the server takes no passwords at all, only sign-in with the browser
 │   │   └── SignInExpired   an OAuth grant is gone: the person must sign in again
 │   ├── ServerBusy        [LIMIT], [INUSE], [UNAVAILABLE]: back off
 │   ├── FolderMissing     the folder is not there ([TRYCREATE], [NONEXISTENT])
@@ -61,6 +62,15 @@ class ConnectionLost(MailboxError):
 
 class SignInError(MailboxError):
     """The server refused the sign-in. Trying again with the same secret does not help."""
+
+
+class PasswordsRefused(SignInError):
+    """The server takes no passwords at all ("Basic authentication is disabled"): sign in with the browser."""
+
+    def __init__(self, title: str, hint: str = "", *, provider: str = "") -> None:
+        """provider: the row of mailbox/oauth.py that it takes instead; "": not known."""
+        super().__init__(title, hint)
+        self.provider = provider
 
 
 class SignInExpired(SignInError):

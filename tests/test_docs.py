@@ -35,7 +35,7 @@ def commands() -> Iterator[tuple[str, str]]:
 SAID = list(dict.fromkeys(commands()))
 # Needs a terminal, a desktop, rights or a person: here only that the command is there.
 ONLY_HELP = {"setup", "run", "service install", "service uninstall", "thunderbird install", "thunderbird uninstall",
-             "account password", "thunderbird token"}  # fmt: skip
+             "account password", "account sign-in", "thunderbird token"}  # fmt: skip
 LATE = ("stop", "wipe", "restore")  # end what the others need
 
 

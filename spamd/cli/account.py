@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -278,7 +279,44 @@ def password(name: str, password_stdin: bool) -> None:
     secret = read_password(stdin=password_stdin, command="", user=one.user)
     click.echo(describe_check(one, secret))
     store_secret(one.name, secret)
+    _try_now(one.name)
     click.echo("Stored.")
+
+
+@account.command("sign-in")
+@click.argument("name")
+@click.option(
+    "--with", "provider", default="", metavar="PROVIDER", help="From now on with google, microsoft, ..."
+)
+def sign_in(name: str, provider: str) -> None:
+    """Sign in with the provider's page in the browser, anew or instead of the password."""
+    from spamd.cli.setup import sign_in_with_provider
+
+    before = known(name)
+    if not provider and before.auth is not AuthMethod.OAUTH:
+        raise RequestError(
+            f"{name} signs in by password.",
+            f"A new one: spamdctl account password {name}. Else: --with PROVIDER.",
+        )
+    one = replace(before, auth=AuthMethod.OAUTH, oauth_provider=provider or before.oauth_provider)
+    settings.check_account(one)
+    secret = sign_in_with_provider(one)
+    click.echo(describe_check(one, secret))
+    store_secret(one.name, secret)
+    if one != before:
+        settings.update_account(
+            paths.find().config_file, name, auth=one.auth, oauth_provider=one.oauth_provider
+        )
+    _try_now(one.name)
+    click.echo("Stored.")
+
+
+def _try_now(name: AccountName) -> None:
+    """A running filter that was refused would try again in an hour."""
+    from spamd.client import Client
+
+    with contextlib.suppress(NotRunning), Client.connect(paths.find()) as client:
+        client.wake(name)
 
 
 @account.command()

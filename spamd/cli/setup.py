@@ -14,7 +14,15 @@ from spamd.answers import ServerGuess
 from spamd.cli.account import daemon_runs, describe_check, read_password
 from spamd.cli.output import plain
 from spamd.domain import Account, AccountName, AuthMethod, FolderName, SourceKind, TlsMode
-from spamd.errors import ConfigError, CredentialError, MailboxError, RequestError, SignInError, SpamdError
+from spamd.errors import (
+    ConfigError,
+    CredentialError,
+    MailboxError,
+    PasswordsRefused,
+    RequestError,
+    SignInError,
+    SpamdError,
+)
 from spamd.paths import Paths, write_private
 
 TRIES = 3  # refused sign-ins before a warning; more would lock accounts with some providers
@@ -249,12 +257,31 @@ def _sign_in(
             _tell(exc)
             if not ask:
                 raise
+            if isinstance(exc, PasswordsRefused) and made.auth is AuthMethod.PASSWORD:
+                by_browser = _by_browser(made, exc.provider)
+                if by_browser is None:
+                    raise
+                made, secret = by_browser, None
+                continue
             refused += isinstance(exc, SignInError)
             if isinstance(exc, SignInError) and refused >= TRIES:
                 click.echo("Some providers lock an account after a few more wrong passwords.")
                 if not click.confirm("Try once more?", default=False):
                     raise
             made, secret = _corrected(made, secret, config, sign_in=isinstance(exc, SignInError))
+
+
+def _by_browser(made: Account, provider: str) -> Account | None:
+    """The account with the way to sign in that the server takes; None if the person does not want it."""
+    if not provider:
+        provider = click.prompt(
+            "Sign in with (a provider of your oauth_file; empty: stop)", default=""
+        ).strip()
+    elif not click.confirm(f"Sign in in the browser instead, with {plain(provider)}?", default=True):
+        provider = ""
+    if not provider:
+        return None
+    return dataclasses.replace(made, auth=AuthMethod.OAUTH, oauth_provider=provider)
 
 
 def _corrected(

@@ -20,6 +20,7 @@ from spamd.errors import (
     FolderMissing,
     FolderRefused,
     MailboxError,
+    PasswordsRefused,
     ProtocolFault,
     QuotaExceeded,
     ServerBusy,
@@ -175,6 +176,9 @@ class Refusal:
 
 
 PASSWORD_HINT = "Check user name and password. Many providers want an app password instead of the normal one."
+BROWSER_HINT = (
+    "Choose sign-in with the browser (OAuth) for this account: spamdctl account sign-in NAME --with PROVIDER."
+)
 APP_PASSWORD_HINT = (
     "Create an app password on the provider's security page and use it here instead of your normal one."
 )
@@ -196,9 +200,9 @@ REFUSALS: tuple[Refusal, ...] = (
         r"basic ?auth\w* is (disabled|blocked)|basicauthblocked|LogonDenied-BasicAuth|web login required|"
         r"please log ?in via your web browser",
         (),
-        SignInError,
+        PasswordsRefused,
         "{host} accepts no passwords any more.",
-        "Choose sign-in with the browser (OAuth) for this account.",
+        BROWSER_HINT,
     ),
     Refusal(
         "",

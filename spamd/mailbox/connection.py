@@ -25,7 +25,15 @@ from imapclient import SocketTimeout
 
 import spamd
 from spamd.domain import Account, AuthMethod, TlsMode
-from spamd.errors import ConfigError, ConnectionLost, MailboxError, ProtocolFault, ServerBusy, SignInError
+from spamd.errors import (
+    ConfigError,
+    ConnectionLost,
+    MailboxError,
+    PasswordsRefused,
+    ProtocolFault,
+    ServerBusy,
+    SignInError,
+)
 from spamd.mailbox import quirks
 from spamd.mailbox.border import APP_PASSWORD_HINT, PASSWORD_HINT, border, convert, plain, refused
 from spamd.mailbox.deflate import Deflate
@@ -609,6 +617,10 @@ class Connection:
                     "Choose TLS (port 993) or STARTTLS for this account.",
                 )
             self.command("LOGIN", _astring(user.encode()), _astring(password.encode()))
+        except PasswordsRefused as error:
+            provider = self._known_quirk().oauth
+            hint = error.hint.replace("PROVIDER", provider) if provider else error.hint
+            raise PasswordsRefused(error.title, hint, provider=provider) from error
         except SignInError as error:
             help_text = self._known_quirk().password_help
             if help_text and error.hint in (PASSWORD_HINT, APP_PASSWORD_HINT):

@@ -37,6 +37,7 @@ class Quirk:
     idle_seconds: float = 540.0  # renew after this time
     guid: bool = False  # FETCH X-GUID is a stable id
     rewrites_headers: bool = False  # header and size may change in a move: identity from few fields
+    oauth: str = ""  # row of mailbox/oauth.py: sign-in with the browser
     vendor: str = ""  # XOAUTH2 wants "vendor=..."
     needs_app_password: bool = False  # the normal password never works
     password_help: str = ""  # what to tell after a refused password
@@ -59,6 +60,7 @@ QUIRKS: tuple[Quirk, ...] = (
         spam_folder_reports=True,
         keywords=True,
         idle_seconds=540.0,
+        oauth="google",
         needs_app_password=True,
         password_help=_APP_PASSWORD.format(url="https://myaccount.google.com/apppasswords"),
     ),
@@ -72,7 +74,11 @@ QUIRKS: tuple[Quirk, ...] = (
         keywords=False,
         search_keywords=False,
         rewrites_headers=True,
-        password_help="Microsoft accepts no password here: choose sign-in with the browser (OAuth).",
+        oauth="microsoft",
+        password_help=(
+            "Outlook.com and Microsoft 365 accept no password: choose sign-in with the browser (OAuth). "
+            "An Exchange of your own may: then check user name and password."
+        ),
     ),
     Quirk(
         "icloud",
@@ -94,6 +100,7 @@ QUIRKS: tuple[Quirk, ...] = (
         capability="XYMHIGHESTMODSEQ",
         max_connections=5,
         spam_folder_reports=True,
+        oauth="yahoo",
         vendor="Yahoo",
         needs_app_password=True,
         password_help=_APP_PASSWORD.format(url="https://login.yahoo.com/account/security"),

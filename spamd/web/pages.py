@@ -505,6 +505,8 @@ class Pages:
             check = self._control.check_account(account, secret)
             # A password that was not refused need not be typed again when something else is wrong.
             self._keep_tried(session, None if check.wrong == "sign-in" else secret)
+            if check.browser:  # no passwords here: the way that works is chosen, and asked for
+                values |= {"auth": AuthMethod.OAUTH.value, "oauth_provider": check.browser}
             if not check.ok and account.auth is AuthMethod.PASSWORD:
                 return self._setup_page(request, values, check=check)
             if check.junk_folder is None and account.junk is None and check.ok:

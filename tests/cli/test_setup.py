@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
+import urllib.request
+import webbrowser
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -376,3 +379,84 @@ def test_sign_in_with_the_browser(root: Path, dovecot, authorisation, tmp_path: 
     assert authorisation.grants[0].refresh_token in Secrets.choose(config(root), here).get(account.name)
     assert authorisation.grants[0].refresh_token not in here.config_file.read_text()
     assert json.loads(spamdctl(root, "account", "test", account.name, "--json").out)["ok"] is True
+
+
+@pytest.mark.parametrize("greeting", ["", "The Microsoft Exchange IMAP4 service is ready."])
+def test_a_server_without_passwords_leads_to_the_browser(
+    root: Path, dovecot, fault_proxy, authorisation, tmp_path: Path, browser: str, greeting: str
+) -> None:
+    """ "Basic authentication is disabled": no further password is asked for, the browser opens, and it works."""
+    server = dovecot(fresh=True, oauth_url=authorisation.introspection, greeting=greeting)
+    user = authorisation.user = server.new_user()
+    file = authorisation.provider_file(tmp_path)
+    name = "microsoft" if greeting else "local"  # known by what the server is, or told by the person
+    file.write_text(file.read_text("utf-8").replace("[local]", f"[{name}]"), "utf-8")
+    proxy = fault_proxy(server.port)
+    proxy.refuse("AUTHENTICATE PLAIN|^LOGIN", answer="NO Basic authentication is disabled.")
+    spamdctl(root, "settings", "set", "secrets", "file")
+    assert spamdctl(root, "settings", "set", "oauth_file", str(file)).code == 0
+    with Setup(root, server, user, "--address", ADDRESS, "--no-service", BROWSER=browser) as terminal:
+        terminal.guessed()
+        terminal.typed_server(port=proxy.port)
+        terminal.expect("Sign in with")
+        terminal.say("password")
+        terminal.expect("Password of")
+        terminal.say(PASSWORD)
+        terminal.expect("accepts no passwords any more")
+        if greeting:
+            terminal.expect("Sign in in the browser instead, with microsoft?")
+            terminal.say("y")
+            terminal.expect("type the code")
+        else:
+            terminal.expect("Sign in with")
+            terminal.say("local")
+            terminal.expect("Sign in in your browser")
+        terminal.expect("Signed in. 0 mails in INBOX")
+        terminal.expect("Learn from the folders")
+        terminal.say("n")
+        assert terminal.end() == 0
+    (account,) = config(root).accounts
+    assert (account.auth, account.oauth_provider) == (AuthMethod.OAUTH, name)
+
+
+def test_an_account_that_had_a_password_signs_in_with_the_browser(
+    root: Path, dovecot, authorisation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def browse(url: str) -> None:
+        threading.Thread(target=lambda: urllib.request.urlopen(url, timeout=60).read(), daemon=True).start()
+
+    monkeypatch.setattr(webbrowser, "open", browse)
+    server = dovecot(fresh=True, oauth_url=authorisation.introspection)
+    user = authorisation.user = server.new_user()
+    spamdctl(root, "settings", "set", "secrets", "file")
+    spamdctl(root, "settings", "set", "oauth_file", str(authorisation.provider_file(tmp_path)))
+    add = (
+        "account",
+        "add",
+        "home",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(server.port),
+        "--tls",
+        "none",
+        "--user",
+        user,
+    )
+    assert spamdctl(root, *add, "--password-stdin", stdin=PASSWORD + "\n").code == 0
+    refused = spamdctl(root, "account", "sign-in", "home")
+    assert refused.code != 0
+    assert "signs in by password" in refused.err
+    wrong = spamdctl(root, "account", "sign-in", "home", "--with", "nobody")
+    assert wrong.code != 0
+    (account,) = config(root).accounts
+    assert account.auth is AuthMethod.PASSWORD, "what does not work is not kept"
+    for more in (("--with", "local"), ()):  # and once more, as after the end of a grant
+        done = spamdctl(root, "account", "sign-in", "home", *more)
+        assert done.code == 0, done.err
+        assert "Stored." in done.out
+    (account,) = config(root).accounts
+    assert (account.auth, account.oauth_provider) == (AuthMethod.OAUTH, "local")
+    here = paths.find({"SPAMD_HOME": str(root)})
+    assert authorisation.grants[-1].refresh_token in Secrets.choose(config(root), here).get(account.name)
+    assert json.loads(spamdctl(root, "account", "test", "home", "--json").out)["ok"] is True

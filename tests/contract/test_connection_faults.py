@@ -22,6 +22,7 @@ from spamd.errors import (
     ConnectionLost,
     FolderMissing,
     MailboxError,
+    PasswordsRefused,
     ProtocolFault,
     ServerBusy,
     SignInError,
@@ -183,8 +184,14 @@ def test_password_beyond_ascii(dovecot):
         ("NO [LIMIT] Maximum number of connections exceeded", ServerBusy, "no more connections"),
         ("NO [UNAVAILABLE] try later", ServerBusy, "not available"),
         ("NO [INUSE] maildrop locked", ServerBusy, "in use"),
-        ("NO Basic authentication is disabled.", SignInError, "no passwords any more"),
-        ("NO LOGIN failed: LogonDenied-BasicAuthBlocked", SignInError, "no passwords any more"),
+        ("NO Basic authentication is disabled.", PasswordsRefused, "no passwords any more"),
+        ("NO LOGIN failed: LogonDenied-BasicAuthBlocked", PasswordsRefused, "no passwords any more"),
+        (
+            "NO [ALERT] Please log in via your web browser (Failure)",
+            PasswordsRefused,
+            "no passwords any more",
+        ),
+        ("NO [WEBALERT x] Web login required.", PasswordsRefused, "no passwords any more"),
         ("NO [ALERT] Application-specific password required", SignInError, "app password"),
         ("NO [EXPIRED] it is", SignInExpired, "expired"),
         ("NO [AUTHENTICATIONFAILED] Invalid credentials", SignInError, "user name and password"),
@@ -227,6 +234,28 @@ def test_app_passwords_are_explained(scripted_server, greeting, said, hint):
     with pytest.raises(SignInError) as caught:
         connect(server.account(), PASSWORD)
     assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("greeting", "provider"),
+    [
+        ("The Microsoft Exchange IMAP4 service is ready.", "microsoft"),
+        ("Gimap ready", "google"),
+        ("ready", ""),
+    ],
+)
+def test_no_passwords_leads_to_the_provider(scripted_server, greeting, provider):
+    server = scripted_server(
+        [
+            f"* OK {greeting}\r\n".encode(),
+            *answer("CAPABILITY", "* CAPABILITY IMAP4rev1"),
+            *answer("LOGIN", status="NO Basic authentication is disabled."),
+        ]
+    )
+    with pytest.raises(PasswordsRefused) as caught:
+        connect(server.account(), PASSWORD)
+    assert caught.value.provider == provider
+    assert f"sign-in NAME --with {provider or 'PROVIDER'}" in caught.value.hint
 
 
 def test_6_too_many_connections(dovecot):

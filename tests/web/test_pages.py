@@ -249,3 +249,22 @@ def test_what_gmail_does_with_a_move_to_spam_is_said_where_it_is_set_up_and_on_i
             "/setup", data=fields, headers={"Origin": world.server.url}, follow_redirects=True
         )
         assert answer.status_code == 200 and "reports the sender to Google" in answer.text
+
+
+def test_a_server_without_passwords_leads_to_the_browser(fresh):
+    """The set-up page then has the provider chosen, and keeps what was typed."""
+    world = fresh(mails=False)
+    world.engine.check = replace(
+        world.engine.check,
+        ok=False,
+        text="h.example accepts no passwords any more.",
+        wrong="sign-in",
+        browser="microsoft",
+    )
+    fields = {"step": "add", "name": "n", "host": "h.example", "user": "u", "secret": "x", "auth": "password"}
+    with signed_in(world) as client:
+        page = client.post("/setup", data=fields, headers={"Origin": world.server.url}).text
+    assert "accepts no passwords any more" in page
+    assert 'name="oauth_provider" value="microsoft"' in page
+    assert 'value="oauth" checked' in page
+    assert 'value="h.example"' in page
