@@ -163,6 +163,32 @@ def test_rotated_token_is_kept(authorisation, provider, account, tmp_path):
     assert store.secrets["me"] != before
 
 
+def test_the_lock_keeps_two_programs_from_spending_one_token(authorisation, provider, account, tmp_path):
+    """Each renewal makes the token before it worthless (rotation), and four threads of two programs renew at once."""
+    authorisation.rotate = True
+    store = signed_in(authorisation, provider, account)
+    programs = [Tokens(ME, provider, store, lock_file=tmp_path / "lock") for _ in range(2)]
+    got: list[str] = []
+    failed: list[Exception] = []
+    start = threading.Barrier(4)
+
+    def renew(tokens: Tokens) -> None:
+        start.wait(60)
+        for _ in range(3):
+            try:
+                got.append(tokens(fresh=True))
+            except Exception as error:  # noqa: BLE001 shown below
+                failed.append(error)
+
+    threads = [threading.Thread(target=renew, args=(tokens,)) for tokens in programs * 2]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert failed == []
+    assert len(got) == 12
+
+
 def test_end_of_the_grant(authorisation, provider, account):
     tokens = Tokens(ME, provider, signed_in(authorisation, provider, account))
     authorisation.revoke_all()

@@ -13,7 +13,7 @@ import pytest
 from spamd.account_worker import AccountWorker, DayMeter, fetch_now
 from spamd.answers import AccountPhase
 from spamd.domain import Account, AccountName, Label, ListEntry, Mode, MoveState
-from spamd.errors import ConnectionLost, CredentialError, ServerBusy, SignInError
+from spamd.errors import ConnectionLost, CredentialError, ServerBusy, SignInError, SignInExpired
 from spamd.judgement import schedule
 from spamd.mailbox.mover import JournaledMover
 from spamd.store.database import Store
@@ -131,7 +131,9 @@ def test_trouble_is_waited_out(world):
     assert [event.kind for event in world.store.events(kind="error")] == ["error"], "only the bug is told"
 
 
-@pytest.mark.parametrize("error", [SignInError("refused"), CredentialError("no secret")])
+@pytest.mark.parametrize(
+    "error", [SignInError("refused"), SignInExpired("the grant has ended"), CredentialError("no secret")]
+)
 def test_a_refused_sign_in_waits_for_the_person(world, error):
     world.opener.trouble = [error] * 3
     worker = world.worker()
