@@ -37,7 +37,7 @@ from tests.servers.mailhost import MailHost, normal
 from tests.training.filter_and_die import PROMISE, Running, account_of
 from tests.unit.model.made import mail
 
-pytestmark = [pytest.mark.train, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.train, pytest.mark.timeout(1800)]
 DAYS, PER_DAY = 39, 16
 SPAM_SHARE = 0.4
 DEMO = Path(__file__).parents[2] / "spamd" / "demo" / "mail"
