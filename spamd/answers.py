@@ -140,10 +140,10 @@ class Status:
 @dataclass(frozen=True, slots=True)
 class ReviewItem:
     judgement: Judgement
-    cause: str  # "unsure", "would-move", "held"
+    cause: str  # "contradicts", "unsure", "would-move", "held"
     question: str  # one sentence
     suggestion: Label | None = None
-    label_id: int | None = None  # the held label, where cause is "held"
+    label_id: int | None = None  # the label in question, where cause is "held" or "contradicts"
     source: str = ""  # where the held label came from
 
 

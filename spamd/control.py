@@ -24,7 +24,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from spamd import __version__, settings
+from spamd import __version__, nightly, settings
 from spamd.answers import (
     AccountCheck,
     AccountPhase,
@@ -582,6 +582,18 @@ class Control:
                 )
             if len(items) >= limit:
                 break
+        for account, identity in nightly.contradicting(self._store):
+            mail, said = self._store.judgement_of(account, identity), self._store.label_of(account, identity)
+            if mail is not None and said is not None and mail.id not in items and len(items) < limit:
+                items[mail.id] = ReviewItem(
+                    mail,
+                    "contradicts",
+                    f"You said that this is {_word(said.label)}. The model is sure of the contrary and learned nothing that "
+                    "night. Is it so?",
+                    said.label,
+                    said.id,
+                    said.source.value,
+                )
         since = self._clock() - REVIEW_WINDOW
         for verdict in (Verdict.UNSURE, Verdict.JUNK):
             if len(items) >= limit:
@@ -610,6 +622,7 @@ class Control:
         mail = self.judgement(judgement_id)
         before = self._store.label_of(mail.account, mail.identity)
         record = self._teach(mail.account, mail.identity, label, source)
+        nightly.settle(self._store, mail.account, mail.identity)
         mail = self.judgement(judgement_id)  # it may have been moved this moment
         moved = "none"
         # The journal lets no mail be filed a second time.
@@ -734,6 +747,7 @@ class Control:
         if not self._store.forget_label(AccountName(account), Identity(identity)):
             raise NotFound("There is no such label.")
         self._scorer.forget(Identity(identity))
+        nightly.settle(self._store, AccountName(account), Identity(identity))
         self._forget_kept()
         return Done("The label was taken back. The next night trains without it.")
 

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from spamd import paths as places
-from spamd.domain import GateReport, Label, LabelSource, ModelId, MoveKind
+from spamd.domain import AccountName, GateReport, Identity, Label, LabelSource, ModelId, MoveKind
 from spamd.errors import ModelError, StoreError, TrainingError
 from spamd.judgement import schedule
 from spamd.model import bundle, gate
@@ -45,6 +45,7 @@ NICENESS = 15
 LAST_NIGHT = "last_night"
 REFUSALS = "refused_nights"
 LEARNED = "learned_labels"
+CONTRADICTING = "contradicting_labels"
 PATIENCE = 2
 """Nights in a row in which labels that contradict the model are refused. Who let them stand so long means them."""
 CLOCK_SLACK = 3600.0
@@ -81,6 +82,28 @@ class _Outcome:
     code: int
     result: dict[str, Any]
     last_words: str
+
+
+def contradicting(store: Store) -> list[tuple[AccountName, Identity]]:
+    """Labels for which the last night was refused, because the model is sure of the contrary; not looked at yet."""
+    try:
+        rows = json.loads(store.state(CONTRADICTING) or "[]")
+        return [(AccountName(str(account)), Identity(str(identity))) for account, identity in rows]
+    except (ValueError, TypeError):
+        return []
+
+
+def settle(store: Store, account: AccountName, identity: Identity) -> None:
+    """The person has looked at this one. When all are looked at, what they said stands: the next night believes it."""
+    waiting = contradicting(store)
+    left = [one for one in waiting if one != (account, identity)]
+    if left == waiting:
+        return
+    store.set_state(CONTRADICTING, json.dumps(left))
+    if not left:
+        with contextlib.suppress(ValueError, TypeError):
+            model, count = json.loads(store.state(REFUSALS) or "[]")
+            store.set_state(REFUSALS, json.dumps([model, max(int(count), PATIENCE)]))
 
 
 class Nightly:
@@ -260,10 +283,15 @@ class Nightly:
     def _judge(self, candidate: Path, parent: ModelId, taught: Sequence[float]) -> GateReport:
         try:
             refused = self._refusals(parent)
-            report = gate.judge(gate.load(candidate), stood=refused >= PATIENCE)
+            examined = gate.load(candidate)
+            report = gate.judge(examined, stood=refused >= PATIENCE)
             card = bundle.read_card(candidate)
         except ModelError as exc:
             raise TrainingError(exc.title, exc.hint) from exc
+        doubted = (
+            [name.split("\0", 1) for name in gate.contradicting(examined)] if not report.promoted else []
+        )
+        self._store.set_state(CONTRADICTING, json.dumps(doubted))
         if not report.promoted:
             self._store.set_state(REFUSALS, json.dumps([parent, refused + 1]))
             return self._refused(report)

@@ -72,6 +72,7 @@ class Night:
     new: Scored = field(
         default_factory=lambda: Scored(_nothing(), _nothing(), np.zeros(0, bool))
     )  # the person's, learned
+    names: tuple[str, ...] = ()  # of `new`, "account\0identity"
     shipped: Numbers = field(default_factory=_nothing)  # the shipped model's probabilities of the pinned set
 
 
@@ -143,7 +144,7 @@ def judge(night: Night, *, stood: bool = False) -> GateReport:
                 f"model {first:.3f})."
             )
 
-    contradicted = _contradicted(night)
+    contradicted = int(_contradicted(night).sum())
     figures["contradicted"] = float(contradicted)
     doubted = contradicted >= CONTRADICTED_LEAST and contradicted > CONTRADICTED_SHARE * night.fresh
     if doubted and not stood:
@@ -177,14 +178,20 @@ def _sure(probabilities: Numbers) -> NDArray[np.bool_]:
     return sure
 
 
-def _contradicted(night: Night) -> int:
-    """New labels against which the serving model is sure, as far as it may be believed."""
-    new, count = night.new, 0
+def contradicting(night: Night) -> tuple[str, ...]:
+    """Names of the new labels that speak against what the serving model has earned to be sure of."""
+    return tuple(name for name, is_so in zip(night.names, _contradicted(night), strict=False) if is_so)
+
+
+def _contradicted(night: Night) -> NDArray[np.bool_]:
+    """Of the new labels, those against which the serving model is sure, as far as it may be believed."""
+    new = night.new
+    found = np.zeros(len(new.spam), bool)
     for junk in (True, False):
         against = _sure(new.before) & ((new.before > 0.5) == junk) & (new.spam != junk)
         if against.any() and (_trusted(night.held, junk) or _first_surprise(night, junk)):
-            count += int(against.sum())
-    return count
+            found |= against
+    return found
 
 
 def _trusted(held: Scored, junk: bool) -> bool:
@@ -239,6 +246,7 @@ def save(folder: Path, night: Night) -> None:
         "learned_names": np.array(list(night.learned), np.str_),
         "learned_counts": np.array(list(night.learned.values()), np.int64),
         "shipped": night.shipped,
+        "names": np.array(night.names, np.str_),
     }
     for name in _SETS:
         scored: Scored = getattr(night, name)
@@ -270,6 +278,7 @@ def load(folder: Path) -> Night:
                 fresh=int(fresh),
                 learned=learned,
                 shipped=data["shipped"],
+                names=tuple(str(name) for name in data["names"]),
             )
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise ModelError("The trainer left no readable examination.", "The night is tried again.") from error

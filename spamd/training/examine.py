@@ -52,6 +52,7 @@ def examine(
         new=scored([e.vector for e in fresh], [e.spam for e in fresh])
         if before[1].parent is not None
         else scored([], []),
+        names=tuple(e.identity for e in fresh) if before[1].parent is not None else (),
         shipped=probabilities(first, shipped[1].calibration),
         kept_before=old.score_logits(kept)[1].astype(np.float64),
         kept_after=new.score_logits(kept)[1].astype(np.float64),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import threading
 from dataclasses import replace
 
 import pytest
 
-from spamd import settings
+from spamd import nightly, settings
 from spamd.answers import AccountPhase, AccountState
 from spamd.control import Feed, list_value
 from spamd.domain import (
@@ -417,3 +418,15 @@ def test_without_the_trainer_status_says_how_to_add_it(world, monkeypatch):
     monkeypatch.undo()
     if found("tensorflow") is not None:
         assert world.control.status().training_hint == ""
+
+
+def test_labels_that_hold_a_night_up_are_asked_about_until_they_are_answered(world):
+    mails = [one for one in world.store.judgements(account=HOME, limit=500) if one.label is not None][:2]
+    waiting = [[one.account, one.identity] for one in mails]
+    world.store.set_state(nightly.CONTRADICTING, json.dumps([*waiting, [HOME, "hash:gone"]]))
+    asked = {one.judgement.id: one for one in world.control.review(50) if one.cause == "contradicts"}
+    assert set(asked) == {one.id for one in mails}
+    assert all(one.suggestion is world.store.judgement(number).label for number, one in asked.items())
+    world.control.answer(mails[0].id, mails[0].label, move=False)
+    world.control.forget_label(HOME, mails[1].identity)
+    assert not [one for one in world.control.review(50) if one.cause == "contradicts"]

@@ -417,6 +417,32 @@ def test_labels_that_contradict_are_believed_when_they_stand(home):
     assert told == [False, False, True, False], "the third night; another model begins to count anew"
 
 
+def test_what_a_night_was_refused_for_is_shown_and_the_persons_answer_counts(home):
+    spam = np.array([True, False] * 20)
+    sure = np.where(spam, 0.999, 0.001)
+    names = tuple(f"home\0hash:{number}" for number in range(40))
+    new = gate.Scored(sure, sure, np.where(np.arange(40) < 4, ~spam, spam))
+
+    def night(number):
+        folder = home.candidate(number)
+        held = gate.Scored(sure, sure, spam)
+        gate.save(folder, dataclasses.replace(gate.load(folder), held=held, new=new, names=names, fresh=40))
+        steps = {"candidate": str(folder)}, {"say": json.dumps({"event": "result", "status": "candidate"})}
+        return home.run(*steps)
+
+    assert not night(1).promoted
+    asked = nightly_module.contradicting(home.store)
+    assert asked == [(HOME, Identity(f"hash:{number}")) for number in range(4)]
+    nightly_module.settle(home.store, HOME, Identity("hash:30"))  # not among them
+    for account, identity in asked[:3]:
+        nightly_module.settle(home.store, account, identity)
+    assert not night(2).promoted, "one of them was not looked at"
+    for account, identity in nightly_module.contradicting(home.store):
+        nightly_module.settle(home.store, account, identity)
+    assert night(3).promoted, "who was asked and stayed with it means it"
+    assert nightly_module.contradicting(home.store) == []
+
+
 # ---- what the child says and does
 
 
