@@ -28,8 +28,8 @@ lint: ## ruff and codespell
 
 types: ## mypy for Linux, macOS and Windows
 	$(BIN)/mypy
-	$(BIN)/mypy --platform darwin spamd/service spamd/tray spamd/paths.py
-	$(BIN)/mypy --platform win32 spamd/service spamd/tray spamd/paths.py
+	$(BIN)/mypy --platform darwin spamd/service spamd/tray spamd/paths.py spamd/upgrade.py
+	$(BIN)/mypy --platform win32 spamd/service spamd/tray spamd/paths.py spamd/upgrade.py
 
 layers: ## which room may import which
 	$(BIN)/lint-imports

@@ -1,7 +1,7 @@
-"""An upgrade under the feet of a running daemon: the program on the disk is not the one in memory any more.
+"""An upgrade under the feet of what runs: the program on the disk is not the one in memory any more.
 
 pip takes the old files away before it brings the new ones, and what is imported late would then come from another
-version, or from nowhere. So the daemon looks, and once the new program starts, it ends in order and becomes it.
+version, or from nowhere. So daemon and icon look, and once the new program starts, they end in order and become it.
 """
 
 from __future__ import annotations
@@ -41,13 +41,18 @@ class Program:
         self,
         arguments: Sequence[str],
         *,
+        name: str = DAEMON,
+        module: str = "spamd",
         file: Path | None = None,
         words: Sequence[str] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """arguments: with which this process was started. file: names the version; changes with every upgrade."""
+        """arguments: with which this process was started; name, module: which of our programs it is.
+
+        file: names the version; changes with every upgrade.
+        """
         self._file = file or Path(spamd.__file__)
-        self._words = list(words or command(DAEMON, module="spamd"))
+        self._words = list(words or command(name, module=module))
         self._arguments = list(arguments)
         self._clock = clock
         self._mine = self._read()

@@ -13,6 +13,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from spamd import __version__
+
 if TYPE_CHECKING:
     from spamd.paths import Paths
 
@@ -33,6 +35,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         "--wait", type=float, default=60.0, metavar="SECONDS", help="wait so long for a tray (default: 60)"
     )
     parser.add_argument("--check", action="store_true", help="only say whether an icon can be shown here")
+    parser.add_argument("--version", action="version", version=f"%(prog)s, version {__version__}")
     parser.add_argument(
         "--autostart",
         action="store_true",
@@ -44,9 +47,11 @@ def _run(arguments: Sequence[str] | None) -> int:
         return int(end.code or 0)
     from spamd import paths
     from spamd.errors import SpamdError
+    from spamd.service.plan import TRAY
     from spamd.tray import surroundings
     from spamd.tray.signals import Signals
     from spamd.tray.single import Single
+    from spamd.upgrade import Program
 
     logging.basicConfig(level=logging.WARNING, format="spamd-tray: %(message)s")
     here = paths.find()
@@ -73,15 +78,22 @@ def _run(arguments: Sequence[str] | None) -> int:
         return UNUSABLE
     from spamd.tray.icon import TrayIcon
 
-    icon = TrayIcon(pystray, here)
+    program = Program(["--autostart"], name=TRAY, module="spamd.tray")
+    icon = TrayIcon(pystray, here, program)
     signals.stop_with(icon.stop)
     try:
         icon.run()
     except Exception as error:  # noqa: BLE001 GLib.Error, Xlib's own, …: one line, whatever the display raised
-        if icon.was_shown:  # stopping without a notification service raises, too: the person has quit
-            return 0
-        sys.stderr.write(f"spamd-tray: the icon cannot be shown: {error}\n")
-        return UNUSABLE
+        if not icon.was_shown:
+            sys.stderr.write(f"spamd-tray: the icon cannot be shown: {error}\n")
+            return UNUSABLE
+        # Stopping without a notification service raises, too: it has ended as it was to.
+    if icon.upgraded:
+        try:
+            program.become()
+        except OSError as error:
+            sys.stderr.write(f"spamd-tray: the new version does not start: {error}\n")
+            return 1
     return 0
 
 

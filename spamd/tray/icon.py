@@ -16,6 +16,7 @@ from spamd.paths import Paths, write_private
 from spamd.tray import notices, picture
 from spamd.tray.view import Action, Deed, Face, IconState, Item, Snapshot, View, tomorrow, view
 from spamd.tray.watching import Watching
+from spamd.upgrade import Change, Program
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +24,10 @@ log = logging.getLogger(__name__)
 class TrayIcon:
     """Shows what `Watching` sees until the person quits."""
 
-    def __init__(self, pystray: Any, paths: Paths) -> None:
+    def __init__(self, pystray: Any, paths: Paths, program: Program) -> None:
+        """program: looked at now and then; where `upgraded`, the icon has ended for the new one."""
+        self._program = program
+        self.upgraded = False
         self._pystray = pystray
         self._paths = paths
         self._watching = Watching(paths, self._seen)
@@ -54,6 +58,10 @@ class TrayIcon:
 
     def _seen(self, snapshot: Snapshot) -> None:
         """On the watching thread; pystray hands changes to the display's own."""
+        if self._program.look() is Change.NEW:
+            self.upgraded = True
+            self.stop()
+            return
         now = time.time()
         wanted = view(snapshot, now)
         before, self._shown = self._shown, wanted

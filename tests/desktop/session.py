@@ -254,6 +254,18 @@ class Icon:
                     return str(name)
         return ""
 
+    def until_renewed(self) -> None:
+        """Another connection to the bus, from the same process."""
+        before, self._name = self._name, ""
+
+        def other() -> str:
+            with contextlib.suppress(Exception):
+                found = self._find()
+                return found if found != before else ""
+            return ""
+
+        self._name = wait_for(other, 120.0, "the icon was not renewed")
+
     def _menu_path(self, name: str) -> str:
         path = "/org/ayatana/NotificationItem/spamd/Menu"
         self._session.call(name, path, "com.canonical.dbusmenu", "GetLayout", "(iias)", 0, 0, [])

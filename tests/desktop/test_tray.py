@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from spamd.client import Client
 from spamd.domain import Label, LabelSource, Mode
 from spamd.errors import NotRunning
 from tests.desktop.running import RunningDaemon
-from tests.desktop.session import DesktopSession, Icon, missing, wait_for
+from tests.desktop.session import ROOT, DesktopSession, Icon, missing, wait_for
 from tests.servers.dovecot import Dovecot
 from tests.servers.mailhost import PASSWORD, mail
 
@@ -209,6 +210,32 @@ def test_in_the_panel_of_xfce(tmp_path: Path) -> None:
     try:
         icon = Icon(session, TRAY, {"SPAMD_HOME": str(tmp_path / "spamd")})
         icon.wait_for_line("spamd is not running")
+        icon.process.terminate()
+        assert icon.process.wait(60) == 0
+    finally:
+        session.close()
+
+
+def test_an_upgrade_under_the_icon(tmp_path: Path) -> None:
+    """It ends and is there again as the new version, in the same process."""
+    source = tmp_path / "source"
+    shutil.copytree(ROOT / "spamd", source / "spamd", ignore=shutil.ignore_patterns("__pycache__"))
+    session = DesktopSession(tmp_path)
+    try:
+        environ = {"PYTHONPATH": str(source), "PYTHONSAFEPATH": "1", "SPAMD_HOME": str(tmp_path / "spamd")}
+        icon = Icon(session, TRAY, environ)
+        icon.wait_for_line("spamd is not running")
+        before = icon.name()
+        (source / "spamd" / "__init__.py").write_text('__version__ = "9.9.9"\n')
+        icon.until_renewed()
+        assert icon.name() != before
+        icon.wait_for_line("spamd is not running")
+        words = Path(f"/proc/{icon.process.pid}/cmdline").read_text().split("\0")
+        assert "--autostart" in words, "else it would open a page where it finds itself"
+        again = subprocess.run(
+            [*TRAY, "--autostart"], env=session.env, capture_output=True, text=True, timeout=120, check=False
+        )
+        assert "shown already" in again.stderr
         icon.process.terminate()
         assert icon.process.wait(60) == 0
     finally:

@@ -9,7 +9,8 @@ import json
 import os
 import shutil
 import subprocess
-import sys
+import sysconfig
+import venv
 from pathlib import Path
 
 import pytest
@@ -90,10 +91,15 @@ def steps(tmp_path_factory) -> dict[str, dict[str, str]]:
     source = folder / "source"
     for part in ("spamd", "models/base", "plugin"):
         shutil.copytree(ROOT / part, source / part, ignore=shutil.ignore_patterns("__pycache__"))
+    # A Python without our scripts, so that what is run is the copy, which is "upgraded" later.
+    venv.create(folder / "python", with_pip=False)
+    python = folder / "python" / "bin" / "python"
+    borrowed = Path(sysconfig.get_path("purelib", vars={"base": str(folder / "python")}))
+    (borrowed / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
     env = {
         "PATH": os.environ["PATH"],
         "HOME": "/home/it's 100% $odd",
-        "PYTHON": sys.executable,
+        "PYTHON": str(python),
         "SOURCE": str(source),
         "PYTHONDONTWRITEBYTECODE": "1",
         "MANAGER": str(MANAGER),
