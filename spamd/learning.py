@@ -59,6 +59,8 @@ log = logging.getLogger(__name__)
 INBOX = FolderName("INBOX")
 BASELINE = 5000
 """Mails per folder that are remembered when a folder is first seen."""
+INDEX_STEP = 500
+"""Mails of a first look that are written down at a time."""
 BULK = 1000
 """Mails to be read for the first time from which the connection is worth compressing."""
 ELSEWHERE = 500
@@ -227,13 +229,46 @@ class Learner:
             return
         else:
             first = cursor.uid_next
+        if cursor is None:
+            first = max(first, Uid(self._indexed(status) + 1))
+        old: list[Sighting] = []  # at the first look, up to the first mail that is new
+        limit = self._oldest_new() if cursor is None else float("-inf")
         for arrival in self._session.arrivals(status.folder, first):
             if arrival.ref.uid < first:
                 continue
             change.arrived += 1
             earlier = self._store.sighting_of(self.account.name, arrival.identity)
-            if not any(sighting.ref == arrival.ref for sighting in earlier):
+            if any(sighting.ref == arrival.ref for sighting in earlier):
+                continue
+            if change.arrivals or arrival.internal_date > limit:
                 change.arrivals.append(sighting_of(self.account, arrival, now))
+                continue
+            old.append(sighting_of(self.account, arrival, now))
+            if len(old) >= INDEX_STEP:
+                self._note_indexed(status, old)
+                old = []
+        change.arrivals[:0] = old
+
+    def _oldest_new(self) -> float:
+        """At the first look, only mail that came after this is new."""
+        return max(self._since, self._store.wiped_at(self.account.name))
+
+    def _indexed(self, status: FolderStatus) -> Uid:
+        """How far a first look came that was cut off; 0: not at all."""
+        text = self._store.state(f"index:{self.account.name}:{status.folder}") or ""
+        validity, _, uid = text.partition(" ")
+        if validity != str(status.uid_validity) or not uid.isdigit():
+            return Uid(0)
+        known = self._store.sightings(self.account.name, status.folder, status.uid_validity)
+        return Uid(int(uid)) if Uid(int(uid)) in known else Uid(0)
+
+    def _note_indexed(self, status: FolderStatus, old: Sequence[Sighting]) -> None:
+        """A step of the first look is done for good: cut off, it goes on from here."""
+        with self._store.together():
+            self._store.add_sightings(old)
+            self._store.set_state(
+                f"index:{self.account.name}:{status.folder}", f"{status.uid_validity} {old[-1].ref.uid}"
+            )
 
     def _compare(
         self,
@@ -293,8 +328,7 @@ class Learner:
         known_ids: set[str] = set()
         for change in changes:
             if change.first_time:
-                since = max(self._since, self._store.wiped_at(self.account.name))
-                limits[change.status.folder] = since
+                limits[change.status.folder] = self._oldest_new()
             elif change.reset and change.cursor is not None:
                 before = self._store.sightings(
                     self.account.name, change.status.folder, change.cursor.uid_validity

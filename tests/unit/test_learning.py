@@ -74,6 +74,44 @@ def test_mail_that_was_there_before_us_can_be_corrected(tmp_path):
     place.store.close()
 
 
+def test_a_first_look_that_is_cut_off_goes_on_where_it_was(tmp_path, monkeypatch):
+    """1,700 mails, and the line breaks after 1,200, twice: what was written down is not asked for again."""
+    server = MemoryServer()
+    for number in range(1700):
+        server.deliver(mail(number), "Junk", at=START - 5000 + number)
+    new = server.deliver(mail(9999, 0.2), at=START + 10**9)
+    place = Place(tmp_path, server=server)
+    real, asked = place.session.arrivals, []
+    cuts = [1200, 300]
+
+    def arrivals(folder, first, last=None):
+        if folder == "Junk":
+            asked.append(first)
+            cut = cuts.pop(0) if cuts else None
+            for number, arrival in enumerate(real(folder, first, last)):
+                if number == cut:
+                    raise ConnectionLost("cut off")
+                yield arrival
+        else:
+            yield from real(folder, first, last)
+
+    monkeypatch.setattr(place.session, "arrivals", arrivals)
+    for _ in range(2):
+        with pytest.raises(ConnectionLost):
+            place.look()
+    place.look()
+    assert asked == [1, 1001, 1001], "in steps of 500"
+    assert len(place.store.sightings(ME, "Junk")) == 1700
+    assert place.labels() == []
+    assert [one.identity for one in place.store.judgements(account=ME)] == [
+        place.store.sightings(ME, "INBOX")[new.uid].identity
+    ]
+    server.drag(server.refs("Junk")[700], "INBOX")
+    place.look()
+    assert [one.label for one in place.labels()] == [Label.HAM]
+    place.store.close()
+
+
 def test_the_person_drags_while_we_are_away(place):
     refs = [place.server.deliver(mail(number)) for number in range(3)]
     place.look()
