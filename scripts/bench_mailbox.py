@@ -6,7 +6,8 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -14,7 +15,7 @@ sys.path.insert(0, str(ROOT))
 
 from bench import _rss_mb, open_scorer, sample  # noqa: E402
 
-from spamd.domain import FolderName, TlsMode, Uid  # noqa: E402
+from spamd.domain import FolderName, FolderStatus, TlsMode, Uid  # noqa: E402
 from spamd.mailbox.idle import open_watch  # noqa: E402
 from spamd.mailbox.session import open_session  # noqa: E402
 from spamd.message import vector  # noqa: E402
@@ -43,9 +44,11 @@ def bench_mailbox() -> dict[str, object]:
     """Polls, moves, reading, memory. Times of the server are not ours and not in here, but for the throughput."""
     if not BINARY:
         return {"skipped": "Dovecot is not installed (Debian: apt install dovecot-imapd)"}
-    server = Dovecot(Options(storage="mdbox"))
+    server = Dovecot(Options(storage="mdbox", compress=True))
     try:
-        return {"poll": _poll(server), "read": _read(server), "connections": _connections(server)}
+        # Memory of connections first: later there is enough that was freed.
+        connections = _connections(server)
+        return {"poll": _poll(server), "read": _read(server), "connections": connections}
     finally:
         server.close()
 
@@ -77,6 +80,23 @@ def _poll(server: Dovecot) -> dict[str, object]:
         session.changed_flags(JUNK, before[1].highest_modseq)
 
     moved = cost(look)
+    # And back: who left Junk is asked for, as the learner does (it knows the newest 5,000).
+    known = list(session.uids(JUNK))[-5000:]
+
+    def look_back(before: Sequence[FolderStatus], gone: list[Uid], *, qresync: bool) -> None:
+        session.statuses([INBOX, JUNK])
+        assert len(list(session.arrivals(INBOX, before[0].uid_next))) == 10
+        since = before[1].highest_modseq
+        departed = session.departed(JUNK, before[1].uid_validity, known, since if qresync else None)
+        assert list(departed) == gone
+        session.changed_flags(JUNK, since)
+
+    left = {}
+    for way in ("by_qresync", "by_search"):
+        before, gone = session.statuses([INBOX, JUNK]), known[-10:]
+        server.move(user, gone, "Junk", "INBOX")
+        left[way] = cost(partial(look_back, before, gone, qresync=way == "by_qresync"))
+        del known[-10:]
     everything = cost(lambda: session.uids(JUNK))
     session.close()
     return {
@@ -85,6 +105,8 @@ def _poll(server: Dovecot) -> dict[str, object]:
         "quiet_cpu_ms": quiet[1],
         "ten_moves_bytes": moved[0],
         "ten_moves_cpu_ms": moved[1],
+        **{f"ten_out_of_junk_{way}_bytes": one[0] for way, one in left.items()},
+        **{f"ten_out_of_junk_{way}_cpu_ms": one[1] for way, one in left.items()},
         "all_uids_bytes": everything[0],
     }
 
@@ -110,6 +132,16 @@ def _read(server: Dovecot) -> dict[str, object]:
             scorer.score(vector.vectorise(fetched.raw))
         judged_cpu, judged_wall = time.process_time() - cpu, time.monotonic() - began
         grown = _rss_mb() - rss
+    received = []
+    for compressed in (False, True):
+        reader = open_session(server.account(user), PASSWORD)
+        if compressed:
+            reader.begin_bulk()
+        cpu, rss_before = time.process_time(), _rss_mb()
+        for _ in reader.fetch(refs[:2000]):
+            pass
+        received.append((reader.bytes_received(), time.process_time() - cpu, _rss_mb() - rss_before))
+        reader.close()
     big = mail("big", "\r\n".join(["x" * 998] * 50_000))
     fill(server, user, "Junk", iter([big]))
     (arrival,) = session.arrivals(JUNK, Uid(1))
@@ -124,6 +156,9 @@ def _read(server: Dovecot) -> dict[str, object]:
         "fetched_and_judged_cpu_us_per_mail": round(judged_cpu / READ * 1e6),  # also on a busy machine
         "grown_mb_over_20000_mails": round(grown, 1),
         "grown_mb_over_50_mb_mail": round(big_grown, 1),
+        "compressed_to_percent": round(100 * received[1][0] / received[0][0]),
+        "compressed_cpu_us_per_mail_more": round((received[1][1] - received[0][1]) / 2000 * 1e6),
+        "compressed_grown_mb": round(received[1][2], 1),
     }
 
 

@@ -161,6 +161,7 @@ QUIRKS: tuple[Quirk, ...] = (
         hosts=("zoho.com", "zoho.eu", "zoho.in"),
         max_connections=5,
         needs_app_password=True,
+        password_help=_APP_PASSWORD.format(url="https://accounts.zoho.com/home#security/app_password"),
     ),
     Quirk(
         "hmailserver",

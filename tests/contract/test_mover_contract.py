@@ -35,6 +35,7 @@ NEITHER = "IMAP4rev1 LITERAL+ ID NAMESPACE IDLE"
 DOVECOTS = {
     "dovecot-maildir": {},
     "dovecot-mdbox": {"storage": "mdbox"},
+    "dovecot-inbox-prefix": {"separator": ".", "prefix": "INBOX."},
     "like-outlook": {"capabilities": OUTLOOK, "special_use": False, "junk": "Junk Email"},
     "uidplus-only": {"capabilities": UIDPLUS},
     "neither": {"capabilities": NEITHER},

@@ -499,3 +499,34 @@ def test_a_copy_noticed_before_junk_was_left(place):
     place.server.delete(ref)
     place.look()
     assert [one.label for one in place.labels()] == [Label.HAM]
+
+
+def test_all_mail_is_never_touched(tmp_path):
+    """Gmail shows every mail there once more: nothing is read, looked for, moved or learned in it."""
+    server = MemoryServer(folders=("Junk", "Trash", "Archive", "Sent"))
+    server.create("All Mail", role="all")
+
+    def arrives(number, probability, folder="INBOX", at=None):
+        raw = mail(number, probability)
+        server.deliver(raw, "All Mail", at=at)
+        return server.deliver(raw, folder, at=at)
+
+    for number in range(5):
+        arrives(number, 0.9, "Junk", at=START - 500 + number)
+        arrives(10 + number, 0.1, "Archive", at=START - 400 + number)
+    place = Place(tmp_path, server=server)
+    place.look()
+    FirstReading(place.session, place.store, place.scorer, place.account, clock=lambda: place.now).run()
+    wanted = arrives(20, 0.2)
+    arrives(21, 0.99)
+    place.look()
+    server.drag(wanted, "Junk")
+    place.look()
+    server.drag(server.refs("Junk")[0], "Archive")
+    place.look()
+    place.now += 10 * DAY
+    place.learner.keep_quiet_mail()
+    place.look()
+    assert place.labels()
+    assert [command for command in server.commands if "All Mail" in command] == []
+    place.store.close()

@@ -43,6 +43,15 @@ def test_the_table_is_sane():
     assert QUIRKS[-1].name == "standard"
 
 
+@pytest.mark.parametrize(
+    "quirk", [quirk for quirk in QUIRKS if quirk.needs_app_password], ids=lambda quirk: quirk.name
+)
+def test_app_passwords_are_explained(quirk):
+    assert "app password" in quirk.password_help
+    assert "https://" in quirk.password_help
+    assert any("app password" in remark for remark in remarks(quirk))
+
+
 def test_remarks_for_people():
     assert any("2500 MB" in remark for remark in remarks(named("gmail")))
     assert any(
