@@ -447,6 +447,7 @@ class AccountWorker:
     def _tidy(self, at_work: _AtWork, now: float) -> None:
         """Once an hour: moves that failed, the weak evidence of the day, the proof."""
         at_work.filter.again()
+        at_work.filter.take_labels_off()
         key = f"kept:{self.account.name}"
         last = float(self._store.state(key) or 0.0)
         if not 0 <= now - last < QUIET_MAIL_EVERY:

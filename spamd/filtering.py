@@ -62,6 +62,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+INBOX = FolderName("INBOX")
 FETCH_LIMIT = 65536
 """Bytes of a mail that are read (reference measurements: more changes no verdict)."""
 BATCH = 20
@@ -329,6 +330,20 @@ class Filter:
         except MailboxError as error:
             log.info("%s: a mail could not be labelled: %s", self.account.name, type(error).__name__)
             self._tell_once("label", f"A mail could not get the label “{label}”: {error.title}")
+
+    def take_labels_off(self) -> int:
+        """Off the mail in the inbox that the person has called good since; how many. One SEARCH where there is none."""
+        label = self.account.doubt_label
+        if label is None or not self._session.abilities.labels or not isinstance(self._session, LabelSession):
+            return 0
+        marked = self._session.labelled(INBOX, label)
+        known = self._store.sightings(self.account.name, INBOX) if marked else {}
+        count = 0
+        for sighting in (known[uid] for uid in marked if uid in known):
+            said = self._store.label_of(self.account.name, sighting.identity)
+            if said is not None and said.source in PERSON and not said.held and said.label is Label.HAM:
+                count += self._session.remove_label(sighting.ref, label)
+        return count
 
     def _target(self, decision: Decision) -> FolderName | None:
         if not decision.move:

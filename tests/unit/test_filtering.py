@@ -501,6 +501,23 @@ def test_a_drag_of_a_labelled_mail_is_the_persons_word(tmp_path):
     place.store.close()
 
 
+def test_the_label_comes_off_what_the_person_calls_good(tmp_path):
+    place = on_gmail(tmp_path)
+    good, junk = place.server.deliver(mail(1, 0.99)), place.server.deliver(mail(2, 0.99))
+    judged = place.look()
+    place.store.add_label(
+        LabelRecord(
+            ME, judged[0].identity, Label.HAM, LabelSource.REVIEW, 1.0, place.now, judged[0].score.model_id
+        )
+    )
+    assert place.filter.take_labels_off() == 1
+    assert labelled(place) == [junk.uid] and good in place.server.refs("INBOX")
+    assert place.filter.take_labels_off() == 0
+    place.look()
+    assert len(place.labels()) == 1, "and that is no word of the person's"
+    place.store.close()
+
+
 def test_a_label_that_is_refused_keeps_no_mail_from_being_judged(tmp_path):
     place = on_gmail(tmp_path)
 
