@@ -336,13 +336,18 @@ class Filter:
         label = self.account.doubt_label
         if label is None or not self._session.abilities.labels or not isinstance(self._session, LabelSession):
             return 0
-        marked = self._session.labelled(INBOX, label)
-        known = self._store.sightings(self.account.name, INBOX) if marked else {}
         count = 0
-        for sighting in (known[uid] for uid in marked if uid in known):
-            said = self._store.label_of(self.account.name, sighting.identity)
-            if said is not None and said.source in PERSON and not said.held and said.label is Label.HAM:
-                count += self._session.remove_label(sighting.ref, label)
+        try:
+            marked = self._session.labelled(INBOX, label)
+            known = self._store.sightings(self.account.name, INBOX) if marked else {}
+            for sighting in (known[uid] for uid in marked if uid in known):
+                said = self._store.label_of(self.account.name, sighting.identity)
+                if said is not None and said.source in PERSON and not said.held and said.label is Label.HAM:
+                    count += self._session.remove_label(sighting.ref, label)
+        except (ConnectionLost, ServerBusy, SignInError):
+            raise
+        except MailboxError as error:
+            log.info("%s: labels were not taken off: %s", self.account.name, type(error).__name__)
         return count
 
     def _target(self, decision: Decision) -> FolderName | None:
