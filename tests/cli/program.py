@@ -17,7 +17,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,11 +77,12 @@ def _typed(text: str) -> Iterator[None]:
 class Terminal:
     """A command on a terminal of its own."""
 
-    def __init__(self, home: Path, *arguments: str, **more: str) -> None:
+    def __init__(self, home: Path, *arguments: str, inside: Sequence[str] = (), **more: str) -> None:
+        """inside: what starts it, such as a D-Bus session of its own."""
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 180, 0, 0))
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "spamd", *arguments],
+            [*inside, sys.executable, "-m", "spamd", *arguments],
             env=environment(home, TERM="xterm", **more),
             stdin=slave,
             stdout=slave,

@@ -5,6 +5,7 @@ From delivery to Junk, and everything in between.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import random
 import signal
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 
 from spamd import settings
@@ -290,6 +292,40 @@ def test_it_stops_in_the_middle_of_a_first_reading_and_goes_on_later(running, do
         wait_for(lambda: (one := reading(client)) and one.finished, "the rest by itself")
     with running.store() as store:
         assert len(list(store.ledger())) == 900, "each mail once"
+
+
+@pytest.mark.train
+def test_it_stops_in_the_middle_of_a_night(running, dovecot):
+    """The trainer, a process of its own, goes with it; what serves is what served before."""
+    if importlib.util.find_spec("tensorflow") is None:
+        pytest.skip("TensorFlow is not installed (the extra train)")
+    host = dovecot()
+    user = host.new_user()
+    host.append(user, *(mail(f"cheap {number}") for number in range(30)), folder="Junk")
+    letters = [mail(f"letter {number}", "Dear Ann") for number in range(30)]
+    host.append(user, *letters, flags=[r"\Answered", r"\Seen"])
+    running.add(host.account(user))
+    running.start()
+    daemon = psutil.Process(running.process.pid)
+
+    def trainers():
+        return [one for one in daemon.children(recursive=True) if "spamd.training" in one.cmdline()]
+
+    with running.client() as client:
+        client.start_first_reading(user)
+        wait_for(lambda: client.labels(limit=1), "something to learn from")
+        wait_for(lambda: any(one.finished for one in client.progress()), "the reading to end")
+        before = client.models().current.id
+        client.train()
+        children = wait_for(trainers, "the trainer")
+    running.process.send_signal(signal.SIGTERM)
+    assert running.process.wait(15) == 0
+    assert psutil.wait_procs(children, timeout=30)[1] == []
+    assert "Traceback" not in running.output()
+    running.start()
+    with running.client() as client:
+        assert client.models().current.id == before
+        assert not [one for one in client.events() if one.needs_person], "a stop is no failure"
 
 
 def test_the_first_reading_through_the_api(running, dovecot):

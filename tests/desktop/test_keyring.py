@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
 
 import pytest
+
+from spamd import paths, settings
+from spamd.credentials import Secrets
+from spamd.domain import AccountName
+from tests.cli.program import Terminal
+from tests.servers.mailhost import PASSWORD
 
 pytestmark = pytest.mark.desktop
 PROGRAMS = ("dbus-run-session", "gnome-keyring-daemon")
@@ -84,6 +91,60 @@ def test_a_locked_keyring_is_told(session):
     said = session(code, unlock="wrong")
     assert "locked" in said or "could not be opened" in said
     assert "secrets file" in said
+
+
+def test_set_up_with_a_locked_keyring_asks_where_else(session, home, tmp_path, pymap, monkeypatch):
+    """Found out after the password was typed: it is not typed again, and nothing is kept where nobody chose it."""
+    session("place.set(AccountName('x'), 'x')")  # makes the keyring
+    monkeypatch.delenv("PYTHON_KEYRING_BACKEND")
+    start = 'printf wrong | gnome-keyring-daemon --unlock --components=secrets >/dev/null 2>&1; exec "$@"'
+    inside = ["dbus-run-session", "--", "sh", "-c", start, "sh"]
+    root, user = tmp_path / "spamd", pymap.new_user()
+    here = paths.find({"SPAMD_HOME": str(root)})
+    with Terminal(root, "setup", "--address", "a@home.example", "--no-service", inside=inside) as terminal:
+        for question, answer in (
+            ("Mozilla's directory?", "n"),
+            ("Is that right?", "n"),
+            ("IMAP server", pymap.host),
+            ("TLS", "none"),
+            ("Port", str(pymap.port)),
+            ("User", user),
+            ("Password of", PASSWORD),
+        ):
+            terminal.expect(question)
+            terminal.say(answer)
+        terminal.expect("Signed in.")
+        terminal.expect("keyring")
+        terminal.expect("Where shall it be kept (keyring, file, nowhere)")
+        assert settings.load(here.config_file).accounts == ()
+        terminal.say("file")
+        terminal.expect("Added home.")
+        terminal.expect("Learn from the folders")
+        terminal.say("n")
+        assert terminal.end() == 0
+        assert terminal.text.count("Password of") == 1
+    now = settings.load(here.config_file)
+    assert (now.secrets, [one.name for one in now.accounts]) == ("file", ["home"])
+    assert Secrets.choose(now, here).get(AccountName("home")) == PASSWORD
+
+
+def test_a_bus_that_never_answers_ends_in_words(session, tmp_path, monkeypatch):
+    with socket.socket(socket.AF_UNIX) as mute:
+        mute.bind(str(tmp_path / "bus"))
+        mute.listen(50)
+        code = f"""
+            import os
+            os.environ['DBUS_SESSION_BUS_ADDRESS'] = 'unix:path={tmp_path}/bus'
+            place.seconds = 5
+            for deed in (place.describe, lambda: place.get(AccountName('home'))):
+                try:
+                    print(deed())
+                except CredentialError as exc:
+                    print(exc.title, '|', exc.hint)
+        """
+        described, got = session(code, unlock=None).splitlines()
+    for said in (described, got):
+        assert "keyring" in said and "secrets file" in said
 
 
 def test_no_service_on_the_bus(session, home):
