@@ -188,7 +188,11 @@ class Pages:
         session = self._access.redeem(request.query_params.get("code", ""))
         if session is None:
             self._access.bad_try()
-            raise Refused(401, "This link was used already, or is too old.", "Open the pages again.")
+            raise Refused(
+                401,
+                "This link was used already, or is too old.",
+                "Open it anew: `spamdctl open`, or the icon.",
+            )
         to = request.query_params.get("to", "").strip("/")
         known = f"/{to}" in dict(NAVIGATION) or to in ("setup", "labels", "undo")
         target = f"/{to}" if known or re.fullmatch(r"why/[0-9]{1,18}", to) else "/"
