@@ -21,7 +21,7 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +32,8 @@ from numpy.typing import NDArray
 from spamd.domain import ModelCard, ModelId
 from spamd.message import vector
 from spamd.model import base as base_file
-from spamd.model.base import Base, Reference, ReferenceVector
-from spamd.model.bundle import SHIPPED_MODEL, digest, write_card
+from spamd.model.base import PENALTY, Base, DensePart, Reference, ReferenceVector
+from spamd.model.bundle import SHIPPED_MODEL, digest, read_card, write_card
 
 _FIELD = re.compile(rb"[A-Za-z][A-Za-z-]{1,40}:|\r?\n|[ \t]")
 HERE = Path(__file__).resolve().parent.parent
@@ -207,7 +207,7 @@ def class_weights(corpora: Sequence[Corpus], most: float = 8.0) -> Floats:
 
 
 def regress(
-    z: Floats, spam: NDArray[np.bool_], mass: Floats, strength: float = 0.003
+    z: Floats, spam: NDArray[np.bool_], mass: Floats, strength: float = 1 / PENALTY
 ) -> tuple[Floats, float]:
     """Logistic regression with an L2 penalty of 1/(2C), by Newton's method."""
     x = np.column_stack([z, np.ones(len(z), np.float32)]).astype(np.float32)
@@ -228,7 +228,11 @@ def regress(
 
 
 def train(corpora: Sequence[Corpus], seed: int = 1) -> Base:
-    """W/sd + D/sd + A/sd, as one table and one linear model."""
+    return train_parts(corpora, seed)[0]
+
+
+def train_parts(corpora: Sequence[Corpus], seed: int = 1) -> tuple[Base, tuple[DensePart, ...]]:
+    """W/sd + D/sd + A/sd, as one table and one linear model; and D and A as they may be refitted."""
     spam = np.concatenate([corpus.spam for corpus in corpora])
     dense = np.concatenate([corpus.dense for corpus in corpora])
     mass = class_weights(corpora)
@@ -244,15 +248,29 @@ def train(corpora: Sequence[Corpus], seed: int = 1) -> Base:
     body = z.copy()
     body[:, HEADER] = 0
     weights, bias = np.zeros(z.shape[1], np.float32), 0.0
+    parts = []
     for part, share in ((body, 1.0), (z, HEADER_SHARE)):
         learned, offset = regress(part, spam, mass)
         spread = float((part @ learned).std()) / share
         weights += learned / spread
         bias += offset / spread
+        parts.append(
+            DensePart(learned, offset, 1 / spread, _curvature(part, learned, offset, mass), float(mass.sum()))
+        )
     table = table * (WORDS_SHARE / words.std())
     scale = float(np.abs(table).max()) / 127
     steps = np.append(np.round(table / scale), 0).astype(np.int8)
-    return Base(steps, scale, mean, deviation, weights, bias)
+    return Base(steps, scale, mean, deviation, weights, bias), tuple(parts)
+
+
+def _curvature(z: Floats, weights: Floats, bias: float, mass: Floats) -> Floats:
+    """Second derivative of the mean loss by weights and bias."""
+    x = np.column_stack([z, np.ones(len(z), np.float32)])
+    probability = 1 / (1 + np.exp(-np.clip(z @ weights + np.float32(bias), -40, 40)))
+    answer: Floats = ((x * (mass * probability * (1 - probability) / mass.sum())[:, None]).T @ x).astype(
+        np.float32
+    )
+    return answer
 
 
 def scores(base: Base, corpus: Corpus) -> Floats:
@@ -346,7 +364,7 @@ def build(folder: Path, out: Path, cache: Path | None, modern_ham: Path) -> dict
     say("99.9 % ham quantiles: " + ", ".join(f"{name} {value:.2f}" for name, value in quantile.items()))
     cut = float(np.mean(sorted(quantile.values())[-2:]))  # of the two worst: good mail must not be buried
 
-    base = train([*corpora, extra])
+    base, parts = train_parts([*corpora, extra])
     say("trained on all")
     mails = sorted(modern_ham.rglob("*.eml")) if modern_ham.is_dir() else []
     if mails:
@@ -381,9 +399,19 @@ def build(folder: Path, out: Path, cache: Path | None, modern_ham: Path) -> dict
             f"spam {figures[f'cold.{corpus.name}.caught_at_threshold']:.1f} %"
         )
     junk = float(1 / (1 + np.exp(-(a * ALPHA * cut + b))))
-    write(out, base, corpora, figures, (a, b), junk, cut)
+    write(out, base, parts, corpora, figures, (a, b), junk, cut)
     say(f"written to {out}: threshold {junk:.4f} (base logit {cut:.2f}), calibration {a:.3f} {b:.3f}")
     return figures
+
+
+def leave_out(folder: Path, out: Path, cache: Path | None, name: str) -> None:
+    """A base that has not seen one corpus, with the shipped one's threshold and calibration, for scripts/evaluate.py."""
+    corpora = [load(folder, other, cache) for other in TRAINED if other != name]
+    base, parts = train_parts([*corpora, invented()])
+    card = read_card(HERE / "models" / "base")
+    a, b = card.calibration
+    cut = (np.log(card.junk_threshold / (1 - card.junk_threshold)) - b) / (a * ALPHA)
+    write(out, base, parts, corpora, {}, card.calibration, card.junk_threshold, float(cut))
 
 
 def reference(
@@ -424,6 +452,7 @@ def reference(
 def write(
     out: Path,
     base: Base,
+    parts: tuple[DensePart, ...],
     corpora: Sequence[Corpus],
     figures: dict[str, float],
     calibration: tuple[float, float],
@@ -434,7 +463,7 @@ def write(
 
     out.mkdir(parents=True, exist_ok=True)
     (out / SHIPPED_MODEL).write_bytes(to_tflite(Combined(base, None, ALPHA)))
-    base_file.save(out / base_file.REFERENCE, reference(base, corpora))
+    base_file.save(out / base_file.REFERENCE, replace(reference(base, corpora), parts=parts))
     sha = digest(out / SHIPPED_MODEL)
     card = ModelCard(
         id=ModelId(f"base-{sha[:10]}"),
@@ -455,7 +484,8 @@ def write(
         files={base_file.REFERENCE: digest(out / base_file.REFERENCE)},
     )
     write_card(out, card)
-    (out / "README.md").write_text(readme(card, corpora, cut), "utf-8")
+    if figures:
+        (out / "README.md").write_text(readme(card, corpora, cut), "utf-8")
 
 
 def readme(card: ModelCard, corpora: Iterable[Corpus], cut: float) -> str:
@@ -515,7 +545,13 @@ def main() -> None:
     arguments.add_argument("--out", type=Path, default=HERE / "models" / "base")
     arguments.add_argument("--cache", type=Path, help="keep hashed vectors here between runs")
     arguments.add_argument("--modern-ham", type=Path, default=HERE / "tests" / "data" / "modern_ham")
+    arguments.add_argument(
+        "--leave-out", choices=TRAINED, help="only write, into --out, a base that has not seen this corpus"
+    )
     given = arguments.parse_args()
+    if given.leave_out:
+        leave_out(given.corpora, given.out, given.cache, given.leave_out)
+        return
     figures = build(given.corpora, given.out, given.cache, given.modern_ham)
     json.dump(figures, sys.stdout, indent=1)
     print()

@@ -139,7 +139,10 @@ class Run:
         self.dice = random.Random(given.seed + 1)  # of damage: the run itself is the same with and without
         self.paths = places.find({"SPAMD_HOME": str(home)})
         self.paths.make()
-        self.shipped = places.shipped_model() if given.base == "shipped" else without_base(home)
+        if given.base == "none":
+            self.shipped = without_base(home)
+        else:
+            self.shipped = places.shipped_model() if given.base == "shipped" else Path(given.base)
         self.bundles = Bundles(self.paths.personal_models, self.shipped)
         self.scorer = Scorer(self.bundles)
         self.account = Account(
@@ -382,7 +385,7 @@ def without_base(home: Path) -> Path:
     silent = dataclasses.replace(
         base, table=np.zeros_like(base.table), weights=np.zeros_like(base.weights), bias=0.0
     )
-    base_file.save(folder / base_file.REFERENCE, dataclasses.replace(reference, base=silent))
+    base_file.save(folder / base_file.REFERENCE, dataclasses.replace(reference, base=silent, parts=()))
     path = folder / bundle.SHIPPED_MODEL
     path.write_bytes(export.to_tflite(export.Combined(silent, None, 0.0)))
     card = bundle.read_card(folder)
@@ -424,7 +427,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--correct-fraction", type=float, default=1.0)
     parser.add_argument("--bootstrap", type=int, default=0, metavar="N")
     parser.add_argument("--bootstrap-ham", type=int, default=0, metavar="N", help="kept mail only")
-    parser.add_argument("--base", choices=["shipped", "none"], default="shipped")
+    parser.add_argument(
+        "--base", default="shipped", metavar="shipped|none|FOLDER", help="FOLDER: build_model.py --leave-out"
+    )
     parser.add_argument("--architecture", default="hashed_linear.v1")
     parser.add_argument(
         "--mode", choices=[one.value for one in Mode], help="the person's word; default: evidence"

@@ -43,7 +43,7 @@ class Scorer:
         self.copies = CopyMemory()
         bundle = bundles.current()
         self._take(bundle, Runtime(bundle.path))
-        self._hints: tuple[str, Floats, Floats, base.Base] | None = None
+        self._hints: tuple[str, Floats, Floats, Floats, base.Base] | None = None
         for lesson in head.lessons():
             self._remember(lesson.identity, lesson.vector, lesson.label, lesson.weight, lesson.at)
 
@@ -120,12 +120,12 @@ class Scorer:
                     own,
                     np.zeros(len(vector.dense), np.float32),
                 )
-            _, words, personal, parameters = hints
+            _, words, personal, own_dense, parameters = hints
             alpha = np.float32(self._card.alpha)
             return (
                 alpha * words[vector.base_ids] / np.float32(np.sqrt(max(1, len(vector.base_ids)))),
                 personal[vector.personal_ids] * shares(vector.personal_ids) + own,
-                alpha * parameters.standardise(vector.dense) * parameters.weights,
+                parameters.standardise(vector.dense) * (alpha * parameters.weights + own_dense),
             )
 
     def below_usual(self, vector: MailVector) -> NDArray[np.bool_]:
@@ -135,7 +135,7 @@ class Scorer:
         if hints is None:
             return np.zeros(len(vector.dense), bool)
         with np.errstate(invalid="ignore"):
-            below: NDArray[np.bool_] = vector.dense < hints[3].mean
+            below: NDArray[np.bool_] = vector.dense < hints[4].mean
         return below
 
     def copy_shift(self, vector: MailVector) -> float:
@@ -147,14 +147,15 @@ class Scorer:
             below = self._prior(vector)
             return self._with_copy(below + self.head.logit(vector), match) - below
 
-    def _load_hints(self) -> tuple[str, Floats, Floats, base.Base] | None:
+    def _load_hints(self) -> tuple[str, Floats, Floats, Floats, base.Base] | None:
         if self._hints is None or self._hints[0] != self._card.sha256:
             try:
                 parameters = base.load(self._bundles.shipped().folder).base
-                personal = base.personal_weights(self._bundles.current().folder)
+                folder = self._bundles.current().folder
+                personal, dense = base.personal_weights(folder), base.personal_dense(folder)
             except ModelError:
                 return None
-            self._hints = (self._card.sha256, parameters.weight_table(), personal, parameters)
+            self._hints = (self._card.sha256, parameters.weight_table(), personal, dense, parameters)
         return self._hints
 
     # learning

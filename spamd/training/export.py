@@ -18,8 +18,17 @@ DIGIT = 254.0  # how much finer the second digit of a personal weight is
 class Combined(tf.Module):  # type: ignore[misc]
     """(base logit, alpha * base + personal) from the three inputs of model/runtime.py."""
 
-    def __init__(self, base: Base, personal: keras.Model | Floats | None, alpha: float) -> None:
-        """personal: a Keras model, or one weight per bucket, or nothing (the shipped base)."""
+    def __init__(
+        self,
+        base: Base,
+        personal: keras.Model | Floats | None,
+        alpha: float,
+        dense: tuple[Floats, float] | None = None,
+    ) -> None:
+        """personal: a Keras model, or one weight per bucket, or nothing (the shipped base).
+
+        dense: weights per standardised dense feature, and an offset, that the personal part adds besides.
+        """
         super().__init__()
         self.own: tf.Variable | None = None
         if isinstance(personal, np.ndarray):
@@ -35,7 +44,9 @@ class Combined(tf.Module):  # type: ignore[misc]
         self.table = tf.Variable(base.weight_table()[:, None], name="base_table")
         self.mean = tf.constant(base.mean)
         self.deviation = tf.constant(base.deviation)
-        self.weights = tf.constant(base.weights[:, None])
+        own_dense, self.offset = dense or (np.zeros_like(base.weights), 0.0)
+        # Of the base and of the personal part, in one product.
+        self.weights = tf.constant(np.stack([base.weights, own_dense.astype(np.float32)], 1))
         self.bias = tf.constant(base.bias, tf.float32)
         self.alpha = alpha
         self.personal = personal
@@ -48,10 +59,9 @@ class Combined(tf.Module):  # type: ignore[misc]
 
     def logits(self, base_ids: Any, dense: Any, personal_ids: Any) -> Any:
         z = self.standardised(dense)
-        base = (
-            _sum(tf.gather(self.table, base_ids), base_ids, self.pad) + tf.matmul(z, self.weights) + self.bias
-        )
-        total = self.alpha * base
+        shape = tf.matmul(z, self.weights)
+        base = _sum(tf.gather(self.table, base_ids), base_ids, self.pad) + shape[:, :1] + self.bias
+        total = self.alpha * base + shape[:, 1:] + self.offset
         if self.own is not None:
             digits = _own_sum(tf.gather(self.own, personal_ids), personal_ids, self.own_pad)
             total += tf.reduce_sum(digits * tf.constant([[1.0, 1 / DIGIT]]), 1, keepdims=True)

@@ -16,7 +16,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from spamd.message.vector import shares
-from spamd.model.base import Base
+from spamd.model.base import Base, Reference
+from spamd.model.runtime import MailVector
 from spamd.training.architectures import Architecture, Shape
 from spamd.training.dataset import SMOOTHING, Example
 from spamd.training.export import padded
@@ -26,6 +27,7 @@ L2 = 1e-4  # on touched weights only
 BATCH = 8
 
 Progress = Callable[[int, int], None]
+Dense = tuple[NDArray[np.float32], float]  # a weight per standardised dense feature, and an offset
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,27 @@ class State:
 class Fitted:
     model: keras.Model
     state: State | None  # None for architectures that are fitted anew each time
+    dense: Dense
+
+
+def refitted(reference: Reference, examples: Sequence[Example], alpha: float) -> Dense:
+    """The personal change of the base's dense part, from the person's own labels, as it adds to the logit."""
+    if not examples:
+        return np.zeros(len(reference.base.mean), np.float32), 0.0
+    weights, offset = reference.refit(
+        np.stack([e.vector.dense for e in examples]),
+        np.array([e.spam for e in examples], bool),
+        np.array([e.weight for e in examples], np.float32),
+    )
+    return (alpha * weights).astype(np.float32), alpha * offset
+
+
+def prior_of(base: Base, vectors: Sequence[MailVector], alpha: float, dense: Dense) -> NDArray[np.float32]:
+    """Logits below the personal table: the base, and how the person's mail moved its dense part."""
+    answer: NDArray[np.float32] = (alpha * base.logits(vectors)).astype(np.float32)
+    if len(vectors):
+        answer += base.standardise(np.stack([v.dense for v in vectors])) @ dense[0] + np.float32(dense[1])
+    return answer
 
 
 def fit(
@@ -50,17 +73,23 @@ def fit(
     *,
     state: State | None = None,
     alpha: float | None = None,
+    dense: Dense | None = None,
+    heard: NDArray[np.float32] | None = None,
     epochs: int | None = None,
     batch: int = BATCH,
     seed: int = 0,
     progress: Progress = lambda done, of: None,
 ) -> Fitted:
-    """Train on these examples, shuffled anew each epoch. Calls progress(done, of) in mails."""
+    """Train on these examples, shuffled anew each epoch. Calls progress(done, of) in mails.
+
+    dense: moves the base (refitted). heard: how loud each bucket speaks while a sparse architecture learns (above 0; None: 1).
+    """
+    dense = dense or (np.zeros(len(base.mean), np.float32), 0.0)
     keras.utils.set_random_seed(seed)
     model = architecture.build(Shape(buckets, len(base.mean)))
     alpha = architecture.alpha if alpha is None else alpha
     epochs = architecture.epochs if epochs is None else epochs
-    prior = (alpha * base.logits([e.vector for e in examples])).astype(np.float32)
+    prior = prior_of(base, [e.vector for e in examples], alpha, dense)
     targets = np.array([1 - SMOOTHING if e.spam else SMOOTHING for e in examples], np.float32)
     weights = np.array([e.weight for e in examples], np.float32)
     rng = np.random.default_rng(seed)
@@ -74,13 +103,15 @@ def fit(
             prior,
             targets,
             weights,
+            heard,
             epochs,
             batch,
             rng,
             progress,
+            dense,
         )
     _fit_dense(model, architecture, base, buckets, examples, prior, targets, weights, epochs, rng, progress)
-    return Fitted(model, None)
+    return Fitted(model, None, dense)
 
 
 def _fit_sparse(
@@ -92,16 +123,18 @@ def _fit_sparse(
     prior: Any,
     targets: Any,
     weights: Any,
+    heard: Any,
     epochs: int,
     batch: int,
     rng: np.random.Generator,
     progress: Progress,
+    dense: Dense,
 ) -> Fitted:
     layer = model.get_layer("table")
     table = np.zeros((buckets + 1, 1), np.float32)
     accumulated = np.full((buckets + 1, 1), INITIAL_ACCUMULATOR, np.float32)
     if state is not None:
-        table[:buckets, 0] = state.weights
+        table[:buckets, 0] = state.weights if heard is None else state.weights / heard
         accumulated[:buckets, 0] = state.accumulator
     layer.set_weights([table])
     variable = layer.embeddings.value
@@ -164,13 +197,17 @@ def _fit_sparse(
             ends = np.cumsum([0, *(len(x) for x in ids)], dtype=np.int64)
             flat = np.concatenate(ids).astype(np.int32)
             counts = np.concatenate([shares(x) for x in ids])
+            if heard is not None:
+                counts *= heard[flat]
             run(*(tf.constant(x) for x in (flat, counts, ends, prior[part], targets[part], weights[part])))
             done += len(part)
             progress(done, total)
     learned = layer.get_weights()[0]
     learned[buckets] = 0.0
+    if heard is not None:
+        learned[:buckets, 0] *= heard
     layer.set_weights([learned])
-    return Fitted(model, State(learned[:buckets, 0].copy(), accumulator.numpy()[:buckets, 0].copy()))
+    return Fitted(model, State(learned[:buckets, 0].copy(), accumulator.numpy()[:buckets, 0].copy()), dense)
 
 
 def _fit_dense(
@@ -224,5 +261,5 @@ def logits(
         ids = padded([v.personal_ids for v in some], buckets)
         dense = base.standardise(np.stack([v.dense for v in some]))
         parts.append(np.asarray(fitted.model([ids, dense]))[:, 0])
-    answer: NDArray[np.float32] = (alpha * base.logits(vectors) + np.concatenate(parts)).astype(np.float32)
+    answer: NDArray[np.float32] = prior_of(base, vectors, alpha, fitted.dense) + np.concatenate(parts)
     return answer
