@@ -264,6 +264,15 @@ class AccountWorker:
         if watch is not None:
             watch.wake()
 
+    def _suspect_watch(self) -> None:
+        """This connection is lost: the other one may be, too, and a box on the way keeps it looking alive. It waits, and
+        would find out in nine minutes.
+        """
+        self._rewatch = True
+        watch = self._watch
+        if watch is not None:
+            watch.wake()
+
     @contextlib.contextmanager
     def instead_of_watching(self) -> Iterator[None]:
         """In this block another connection takes the place of the one that watches: an account has two, no more.
@@ -362,6 +371,8 @@ class AccountWorker:
                 pause = schedule.backoff(attempt, self._rng)
                 log.info("%s: %s", self.account.name, type(error).__name__)
                 self._say(AccountPhase.OFFLINE, error.title)
+                if isinstance(error, ConnectionLost):
+                    self._suspect_watch()
             except StoreError as error:
                 attempt += 1
                 pause = schedule.backoff(attempt, self._rng)

@@ -451,3 +451,19 @@ def test_after_sleep_one_watch_is_enough(world, monkeypatch):
     assert worker._watch is again
     hang.set()
     world.watching(worker)
+
+
+def test_where_one_connection_is_lost_the_other_is_made_anew(world):
+    """A box on the way may keep the one that waits looking alive."""
+    worker = world.worker(poll=0.1)
+    world.watching(worker)
+    first = wait_for(lambda: worker._watch, "the watch")
+    opened = world.opener.opened
+
+    def cut(command):
+        world.server.before = None
+        raise ConnectionLost("no answer in time")
+
+    world.server.before = cut
+    wait_for(lambda: world.opener.opened > opened, "a new connection")
+    wait_for(lambda: worker._watch not in (None, first), "a new watch")

@@ -251,7 +251,7 @@ def test_a_mail_file_that_breaks_the_reader_is_put_aside(running, monkeypatch):
         os.utime(path, (old, old))
     daemon._teach()
     wait_for(daemon.control.labels, "the label")
-    assert not list(daemon._paths.teach_spam.glob("*.eml"))
+    wait_for(lambda: not list(daemon._paths.teach_spam.glob("*.eml")), "both put away")
 
 
 def test_a_first_reading_goes_on_the_next_day(running, monkeypatch):
