@@ -22,7 +22,7 @@ from spamd.domain import Account, FolderName
 from spamd.errors import ConfigError, ConnectionLost, MailboxError, ProtocolFault
 from spamd.mailbox.border import border
 from spamd.mailbox.connection import Connection, Credential, connect
-from spamd.mailbox.protocol import Response, expand, quote, response_code
+from spamd.mailbox.protocol import Response, quote, ranges, response_code
 from spamd.mailbox.session import ImapSession
 
 POLL_SECONDS = 120.0  # without IDLE
@@ -213,7 +213,8 @@ class ImapWatch:
             self._changed = True
             # Counted, or the next arrival would only bring the number up to what it was.
             with contextlib.suppress(ValueError):
-                self._exists = max(0, self._exists - len(expand(response.text.strip())))
+                gone = sum(end - start + 1 for start, end in ranges(response.text.strip()))
+                self._exists = max(0, self._exists - gone)
         elif response.name in (b"FETCH", b"STATUS"):
             self._changed = True
         elif response.name == b"OK" and self._notified:

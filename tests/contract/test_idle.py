@@ -222,6 +222,40 @@ def test_16_an_arrival_after_vanished(scripted_server):
     watch.close()
 
 
+@pytest.mark.parametrize("server", ["dovecot", "cyrus"])
+def test_16_vanished_for_real(request, server):
+    """With QRESYNC switched on, a server says VANISHED instead of EXPUNGE in IDLE."""
+    host = request.getfixturevalue(server)
+    host = host() if server == "dovecot" else host
+    user = host.new_user()
+    host.append(user, mail("one"), mail("two"))
+    connection = connect(host.account(user), PASSWORD)
+    assert connection.enable("QRESYNC")
+    watch = ImapWatch(connection, INBOX, b"INBOX")
+    settle(watch)
+    seen = []
+    take = watch._judge
+    watch._judge = lambda response: (seen.append(response.name), take(response))
+    for uid in (1, 2):
+        host.move(user, [uid], "INBOX", host.junk)
+        assert watch.wait(LONG)
+        settle(watch, 1.0)
+        host.append(user, mail("another"))
+        assert watch.wait(LONG)
+        settle(watch, 1.0)
+    assert b"VANISHED" in seen
+    assert b"EXPUNGE" not in seen
+    watch.close()
+
+
+@pytest.mark.parametrize("said", ["VANISHED 1:4000000000", "VANISHED nonsense", "VANISHED (EARLIER) 1"])
+def test_16_any_vanished_is_news(scripted_server, said):
+    server = scripted_server([*sign_in(), *opened(3), expect("IDLE"), f"+ idling\r\n* {said}\r\n".encode()])
+    watch = scripted_watch(server)
+    assert watch.wait(LONG)
+    watch.close()
+
+
 # -- NOTIFY
 
 NOTIFY = "IMAP4rev1 IDLE NOTIFY"
@@ -340,6 +374,24 @@ def test_notify_given_up_for_good(scripted_server):
     assert watch.wait(LONG)
     with pytest.raises(ConnectionLost, match="no news any more"):
         watch.wait(LONG)
+    watch.close()
+
+
+@pytest.mark.parametrize("cut", ["cut_before", "cut_after", "cut_inside"])
+@pytest.mark.parametrize("verb", ["LIST", "EXAMINE", "NOTIFY"])
+def test_notify_cut_off(dovecot, fault_proxy, verb, cut):
+    """Whenever the line breaks while the watch is made, it is an error of ours, and the next one stands."""
+    host = dovecot()
+    user = host.new_user()
+    proxy = fault_proxy(host.port)
+    account = replace(host.account(user), port=proxy.port)
+    fault = getattr(proxy, cut)(f"^{verb}")
+    with pytest.raises(ConnectionLost):
+        open_watch(account, PASSWORD, INBOX)
+    assert fault.happened.wait(60)
+    proxy.peace()
+    watch = open_watch(account, PASSWORD, INBOX)
+    assert watch.notified
     watch.close()
 
 

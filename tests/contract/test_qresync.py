@@ -4,12 +4,12 @@ answer is what an independent client sees."""
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
 from spamd.domain import FolderName, Uid, UidValidity
-from spamd.errors import FolderChanged
+from spamd.errors import ConnectionLost, FolderChanged
 from spamd.mailbox.session import JUNK_KEYWORDS, open_session
 from tests.servers.dovecot import ICLOUD
 from tests.servers.mailhost import PASSWORD, mail, nothing_lost
@@ -328,6 +328,33 @@ def test_enabled_only_if_the_server_says_so(scripted_server, dovecot):
     assert icloud.connection.has("QRESYNC")
     assert icloud.connection.enabled == frozenset()  # the row of the table says: not there
     icloud.close()
+
+
+@pytest.mark.parametrize("cut", ["cut_before", "cut_after", "cut_inside"])
+@pytest.mark.parametrize("verb", [r"EXAMINE .*QRESYNC", r"UID SEARCH RETURN \(COUNT\)"])
+def test_cut_off(dovecot, fault_proxy, verb, cut):
+    """An error of ours, nothing half said, and the next connection finds the same."""
+    host = dovecot()
+    user = host.new_user()
+    host.append(user, mail(), mail(), mail(), folder="Junk")
+    proxy = fault_proxy(host.port)
+    account = replace(host.account(user), port=proxy.port)
+    first = open_session(account, PASSWORD)
+    first.departed(JUNK, first.status(JUNK).uid_validity, first.uids(JUNK), 1)
+    status = first.status(JUNK)
+    host.move(user, [2], "Junk", "Trash")
+    known = [Uid(1), Uid(2), Uid(3)]
+    fault = getattr(proxy, cut)(verb)
+    with pytest.raises(ConnectionLost):
+        first.departed(JUNK, status.uid_validity, known, status.highest_modseq)
+    assert fault.happened.wait(60)
+    assert first.connection.broken
+    proxy.peace()
+    again = open_session(account, PASSWORD)
+    assert again.departed(JUNK, status.uid_validity, known, status.highest_modseq) == [2]
+    assert again._resynced is not None
+    for session in (first, again):
+        session.close()
 
 
 def test_looking_leaves_no_trace(dovecot, observers):
