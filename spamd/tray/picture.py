@@ -45,7 +45,10 @@ def draw(face: Face) -> Image.Image:
     shield: list[_Point] = [(0.5, 0.03), (0.9, 0.17), (0.9, 0.5)]
     shield += [(0.86, 0.66), (0.77, 0.8), (0.65, 0.9), (0.5, 0.97)]
     shield += [(1 - x, y) for x, y in reversed(shield[1:-1])]
-    pen.polygon(at(shield), fill=_COLOURS[face.state])
+    if face.progress is None:
+        pen.polygon(at(shield), fill=_COLOURS[face.state])
+    else:  # a disc: the shield's corners would stick out of the ring
+        pen.ellipse((0.06 * side, 0.06 * side, 0.94 * side, 0.94 * side), fill=_COLOURS[face.state])
 
     if face.state is IconState.FILTERING:  # an envelope
         line([(0.27, 0.34), (0.73, 0.34), (0.73, 0.64), (0.27, 0.64), (0.27, 0.34)])

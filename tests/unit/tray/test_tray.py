@@ -272,6 +272,36 @@ def test_it_says_so_in_one_line_and_ends(tmp_path: Path, environ: dict[str, str]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="about Linux desktops")
+@pytest.mark.parametrize(
+    ("gone", "words"),
+    [("gi", "GTK 3 for Python is not installed."), ("PIL", "The icon's parts are not installed.")],
+)
+def test_what_is_not_installed_is_named_with_its_mending(tmp_path: Path, gone: str, words: str) -> None:
+    """As in a plain environment of pip's, where pystray alone would show an icon that gets no clicks."""
+    pytest.importorskip("PIL", reason="Pillow is not installed (the extra tray)")
+    code = f"import sys; sys.modules[{gone!r}] = None; from spamd.tray import main; main(['--wait', '0'])"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={
+            "PATH": os.environ["PATH"],
+            "HOME": str(tmp_path),
+            "SPAMD_HOME": str(tmp_path / "spamd"),
+            "DISPLAY": ":971",
+            "DBUS_SESSION_BUS_ADDRESS": "unix:path=/nowhere",
+            "PYTHONPATH": str(Path(__file__).parents[3]),
+        },
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 3
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"spamd-tray: {words} ")
+    assert "pipx inject spamd-desktop" in line
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="about Linux desktops")
 def test_a_bus_that_never_answers_does_not_hold_it(tmp_path: Path) -> None:
     """Not even the import of GTK, which asks the bus by itself."""
     pytest.importorskip("gi", reason="PyGObject is not installed (the extra tray)")
