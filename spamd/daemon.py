@@ -119,6 +119,7 @@ class Daemon:
         self._poll = poll
         self._program = program
         self._told_broken = False
+        self._looking: threading.Thread | None = None
         self.upgraded = False
         self._stopping = threading.Event()
         self._changing = threading.RLock()  # workers and settings
@@ -276,7 +277,7 @@ class Daemon:
                     for worker in list(self._workers.values()):
                         (worker.awake_again if news is News.MOVED else worker.kick)()
                 self._due(wall_now)
-                if self._program is not None:
+                if self._program is not None and self._program.differs():
                     self._look_at(self._program)
             except Exception:
                 log.exception("the hourly work failed")
@@ -301,6 +302,14 @@ class Daemon:
                 self._start_night(from_scratch=False)
 
     def _look_at(self, program: Program) -> None:
+        """In a thread: the new program is tried, and may take its time, while we are asked to stop."""
+        if self._looking is None or not self._looking.is_alive():
+            self._looking = threading.Thread(
+                target=lambda: self._judge_program(program), name="upgrade", daemon=True
+            )
+            self._looking.start()
+
+    def _judge_program(self, program: Program) -> None:
         from spamd.upgrade import Change
 
         change = program.look()
@@ -315,10 +324,8 @@ class Daemon:
         elif change is Change.BROKEN and not self._told_broken:
             self._told_broken = True
             log.error("the program on the disk has changed and does not start; this one goes on from memory")
-            text = "The installed spamd is damaged and does not start. What runs goes on as long as it can: install spamd again."
-            self._store.add_event("error", text, needs_person=True)
-        elif change is Change.SAME:
-            self._told_broken = False
+            text = "The installed spamd is damaged and does not start. What runs goes on as long as it can."
+            self._store.add_event("error", f"{text} Install spamd again.", needs_person=True)
 
     # -- accounts
 

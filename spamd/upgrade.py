@@ -35,7 +35,7 @@ class Change(enum.Enum):
 
 
 class Program:
-    """The program as it was when this process began. Not for several threads."""
+    """The program as it was when this process began. `look` is for one thread at a time."""
 
     def __init__(
         self,
@@ -65,6 +65,10 @@ class Program:
             return self._file.read_bytes()
         except OSError:
             return None
+
+    def differs(self) -> bool:
+        """Cheap, and starts nothing: whether it is worth a `look`."""
+        return self._read() != self._mine or self._since is not None
 
     def look(self) -> Change:
         """What is there now. Starts the new program to see whether it can (up to a minute), seldom."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import queue
 import random
@@ -20,6 +21,7 @@ from spamd.daemon import Daemon, lock, notify
 from spamd.domain import Account, AccountName, Label, Mode
 from spamd.errors import AlreadyRunning, ConfigError, NotFound, SpamdError
 from spamd.mailbox.network import Network, News
+from spamd.upgrade import Program
 from tests.fakes.memory_mailbox import MemoryServer
 from tests.unit.test_account_worker import Opener, wait_for
 from tests.unit.test_filtering import mail
@@ -57,7 +59,7 @@ def test_systemd_is_told(tmp_path, monkeypatch):
 class Running:
     """A daemon in a thread of this process."""
 
-    def __init__(self, root):
+    def __init__(self, root, program=None):
         self.now = time.time()
         self.paths = paths.find({"SPAMD_HOME": str(root)})
         self.paths.make()
@@ -74,6 +76,7 @@ class Running:
             opener=self.opener,
             rng=random.Random(1),
             serve=False,
+            program=program,
         )
         self.now = 0.0
 
@@ -194,6 +197,42 @@ def test_sleep_is_noticed(beats, running):
     before = running.opener.opened
     running.now += 3600.0  # the wall clock ran on, ours stood still
     wait_for(lambda: running.opener.opened > before, "a new connection")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="its program is a shell script")
+@pytest.mark.parametrize("fate", ["new", "gone", "broken"])
+def test_the_program_on_the_disk_changes(beats, tmp_path, fate):
+    """A new one is to be started; a removed one ends; a broken one is told once, and mail is judged all the same."""
+    file, script = tmp_path / "__init__.py", tmp_path / "spamdctl"
+    file.write_text('__version__ = "1"\n')
+    script.write_text("#!/bin/sh\nexit 0\n")
+    script.chmod(0o755)
+    clock = itertools.count(step=10.0)  # seconds between two looks
+    program = Program(["run"], file=file, words=[str(script)], clock=lambda: next(clock))
+    running = Running(tmp_path / "home", program).start()
+    try:
+        if fate != "new":
+            script.write_text("#!/bin/sh\nexit 1\n")
+        if fate == "gone":
+            script.unlink()
+            file.unlink()
+        else:
+            file.write_text('__version__ = "2"\n')
+        if fate != "broken":
+            running.thread.join(60)
+            assert not running.thread.is_alive()
+            assert running.daemon.upgraded is (fate == "new")
+            return
+        control = running.daemon.control
+        (told,) = wait_for(lambda: control.events(needs_person=True), "the person to be told")
+        assert "damaged" in told.text
+        running.server.deliver(mail(1))
+        wait_for(control.recent, "the verdict")
+        assert len(control.events(needs_person=True)) == 1
+        file.write_text('__version__ = "1"\n')  # repaired
+        wait_for(lambda: not program.differs(), "the program to be as it was")
+    finally:
+        running.stop()
 
 
 def test_another_network_is_noticed(beats, running, monkeypatch):
