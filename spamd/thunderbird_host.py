@@ -30,6 +30,9 @@ MAX_QUESTION = 64 * 1024  # bytes; ours have 20
 MAX_RUN_FILE = 64 * 1024
 _DESCRIPTION = "Tells the spamd add-on where the spamd daemon is. Written by spamd-desktop"
 _NOT_PACKED = frozenset({"tests", "package.json", "node_modules", "__pycache__"})
+_PACKED = frozenset(
+    {".js", ".html", ".css", ".json", ".svg"}
+)  # an editor's or a file manager's leavings are not
 _REGISTRY_KEY = rf"Software\Mozilla\NativeMessagingHosts\{HOST_NAME}"
 
 
@@ -297,7 +300,9 @@ def package(target: Path) -> None:
     files = sorted(
         path
         for path in source.rglob("*")
-        if path.is_file() and not any(part in _NOT_PACKED for part in path.relative_to(source).parts)
+        if path.is_file()
+        and path.suffix in _PACKED
+        and not any(part in _NOT_PACKED or part[0] == "." for part in path.relative_to(source).parts)
     )
     if source / "manifest.json" not in files:
         raise AutostartError("The add-on's source is missing.", "Install spamd again.")

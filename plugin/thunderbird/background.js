@@ -72,7 +72,7 @@ async function show(tabId, messages, tries = 0) {
       const lost = error instanceof NotConnected;
       button = { ...buttonOf(null), badge: lost ? "×" : "", title };
       settled = !lost;
-      if (lost) await browser.storage.session.set({ lost: true });
+      if (lost && !tries) void count(); // its number is of before
     }
   }
   if (looks.get(tabId) !== look) return;

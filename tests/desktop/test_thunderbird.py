@@ -457,6 +457,7 @@ def test_review_in_a_tab_and_its_count_on_the_button(world: World) -> None:
         judged = world.daemon.judged(message_id)
         assert not judged.moved
         world.daemon.until(lambda: client.status().review_waiting, "nothing waits for review")
+        world.thunderbird.open_mail(message_id)  # Thunderbird has seen it, too
         world.thunderbird.until(
             """
             const button = win.document.querySelector("#spacesToolbarAddonsContainer button");

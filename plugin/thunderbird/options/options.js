@@ -24,7 +24,8 @@ async function look() {
     const { way } = await find();
     byId("state").textContent = say("connected", String(status.version), say(way === "host" ? "wayHost" : "wayPasted"));
     byId("state").className = "";
-    byId("state-hint").textContent = "";
+    const { version } = browser.runtime.getManifest();
+    byId("state-hint").textContent = String(status.version).startsWith(version) ? "" : say("otherVersion", version);
     byId("pages").classList.remove("hidden");
     byId("accounts").replaceChildren(...status.accounts.map(accountRow));
     if (!status.accounts.length) byId("accounts").append(make("li", say("noAccounts"), "quiet"));

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from spamd import thunderbird_host
+from spamd import __version__, thunderbird_host
 
 ROOT = Path(__file__).parents[3]
 ADDON = ROOT / "plugin" / "thunderbird"
@@ -52,6 +52,14 @@ def test_every_file_that_the_manifest_and_the_pages_name_is_there() -> None:
             named.add((script.parent / source).resolve().relative_to(ADDON.resolve()).as_posix())
     assert len(named) > 10
     assert [name for name in sorted(named) if not (ADDON / name).is_file()] == []
+
+
+def test_the_addon_is_of_the_program_s_version() -> None:
+    """Its settings tell the person when the two have grown apart."""
+    manifest = json.loads((ADDON / "manifest.json").read_bytes())
+    assert re.fullmatch(r"\d+(\.\d+){1,3}", manifest["version"]) and __version__.startswith(
+        manifest["version"]
+    )
 
 
 def test_no_page_puts_mail_into_html() -> None:

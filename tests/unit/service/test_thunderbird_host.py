@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -188,3 +189,20 @@ def test_the_package_holds_the_addon_and_is_the_same_each_time(tmp_path: Path) -
         names = archive.namelist()
     assert "manifest.json" in names and "background.js" in names
     assert not [name for name in names if name.startswith(("tests", "package.json", "."))]
+
+
+def test_another_checkout_gives_the_same_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other times, other rights, and what editors and file managers leave behind."""
+    host.package(tmp_path / "here.xpi")
+    copy = tmp_path / "checkout"
+    shutil.copytree(host.shipped_addon(), copy)
+    for path in copy.rglob("*"):
+        os.utime(path, (1e9, 1e9))
+        if path.is_file():
+            path.chmod(0o600)
+    for stray in (".DS_Store", "background.js~", "lib/.api.js.swp", ".idea/workspace.json", "notes.txt"):
+        (copy / stray).parent.mkdir(exist_ok=True)
+        (copy / stray).write_text("x")
+    monkeypatch.setattr(host, "shipped_addon", lambda: copy)
+    host.package(tmp_path / "there.xpi")
+    assert (tmp_path / "here.xpi").read_bytes() == (tmp_path / "there.xpi").read_bytes()
