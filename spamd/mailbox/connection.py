@@ -44,8 +44,10 @@ from spamd.mailbox.protocol import (
     Reply,
     Response,
     Source,
+    below,
     claimed_uid,
     copyuid,
+    done_down_to,
     fetch_attributes,
     is_atom,
     literal_size,
@@ -498,6 +500,8 @@ class Connection:
         if not self.has("ESEARCH"):
             return None
         reply = self.command("UID SEARCH", b"RETURN (COUNT)", b"UID", uids, tolerate=(b"OK", b"NO", b"BAD"))
+        if done_down_to(reply) is not None:
+            return None
         for response in reply.named(b"ESEARCH"):
             match = re.search(rb"\bCOUNT (\d+)", response.text)
             if match:
@@ -514,11 +518,31 @@ class Connection:
 
     def fetch(self, uids: bytes, items: Sequence[bytes], modifier: bytes = b"") -> Fetched:
         """UID FETCH. uids: a number set as IMAP writes it. Only answers that name their UID count."""
-        arguments = [uids, b"(UID " + b" ".join(items) + b")"]
-        if modifier:
-            arguments.append(b"(" + modifier + b")")
-        reply = self.command("UID FETCH", *arguments)
         result = Fetched()
+        limit: int | None = None
+        while uids:
+            arguments = [uids, b"(UID " + b" ".join(items) + b")"]
+            if modifier:
+                arguments.append(b"(" + modifier + b")")
+            reply = self.command("UID FETCH", *arguments)
+            self._take_rows(reply, result)
+            limit = self._lower(done_down_to(reply), limit)
+            uids = below(uids, limit) if limit is not None else b""
+        result.damaged -= result.rows.keys()
+        return result
+
+    def _lower(self, done: int | None, before: int | None) -> int | None:
+        """Where to go on after an answer in part; None: it was whole. Whoever took a part for all would take the rest for
+        gone.
+        """
+        if done is None or done == 1:
+            return None
+        if done == 0 or (before is not None and done >= before):
+            raise MailboxError(f"{self.host} answers only in part.", "The mail it speaks of is left alone.")
+        return done
+
+    @staticmethod
+    def _take_rows(reply: Reply, result: Fetched) -> None:
         for response in reply.responses:
             if response.name != b"FETCH":
                 continue
@@ -531,17 +555,20 @@ class Connection:
                 continue
             if attributes is not None:
                 result.rows.setdefault(int(attributes[b"UID"]), {}).update(attributes)
-        result.damaged -= result.rows.keys()
-        return result
 
     def search(self, *criteria: bytes) -> list[int]:
         """UID SEARCH, ascending; by ESEARCH where offered, as 100,000 UIDs then are some bytes."""
-        if self.has("ESEARCH"):
-            reply = self.command("UID SEARCH", b"RETURN (ALL)", *criteria)
-        else:
-            reply = self.command("UID SEARCH", *criteria)
-        with border(self.host, self.port):
-            return search_result(reply)
+        found: set[int] = set()
+        limit: int | None = None
+        while True:
+            only = () if limit is None else (b"UID 1:%d" % (limit - 1),)
+            returned = (b"RETURN (ALL)",) if self.has("ESEARCH") else ()
+            reply = self.command("UID SEARCH", *returned, *only, *criteria)
+            with border(self.host, self.port):
+                found.update(search_result(reply))
+            limit = self._lower(done_down_to(reply), limit)
+            if limit is None:
+                return sorted(found)
 
     def store(self, uids: Sequence[int], change: bytes, flags: Sequence[str]) -> Reply:
         """UID STORE without an echo. change: b"+FLAGS" or b"-FLAGS"."""

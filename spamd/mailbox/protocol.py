@@ -185,6 +185,29 @@ def ranges(numbers: bytes) -> list[tuple[int, int]]:
     return out
 
 
+def done_down_to(reply: Reply) -> int | None:
+    """Where a server answered only in part (RFC 9738: from the newest mail downwards): the lowest UID it looked at; 0 if it
+    does not say which. None: the answer is whole.
+    """
+    code = reply.code(b"MESSAGELIMIT")
+    if code is None or reply.status != b"OK":
+        return None
+    words = code.arguments.split()
+    return int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
+
+
+def below(numbers: bytes, limit: int) -> bytes:
+    """What of a set ("3:*", "1:5,9") lies below a number; b"" if nothing does. ValueError on what is no set."""
+    out: list[bytes] = []
+    for piece in numbers.split(b","):
+        first, _, last = piece.partition(b":")
+        start, end = int(first), limit if last == b"*" else int(last or first)
+        start, end = min(start, end), min(max(start, end), limit - 1)
+        if start <= end:
+            out.append(_run(start, end))
+    return b",".join(out)
+
+
 def vanished(reply: Reply) -> list[tuple[int, int]]:
     """What VANISHED responses name (RFC 7162), as ranges; EARLIER or not. ValueError on a malformed one."""
     out: list[tuple[int, int]] = []

@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from spamd.domain import FolderName, Uid, UidValidity
+from spamd.errors import MailboxError
 from spamd.mailbox.idle import open_watch
 from spamd.mailbox.quirks import QUIRKS, Quirk, named, remarks
 from spamd.mailbox.session import open_session
 from tests.servers.dovecot import OUTLOOK, YAHOO
 from tests.servers.mailhost import PASSWORD, mail, nothing_lost
+from tests.servers.scripted import answer, opened, sign_in
 
 INBOX, JUNK = FolderName("INBOX"), FolderName("Junk")
 GREETINGS = {
@@ -174,6 +176,64 @@ def test_yahoo_fails_at_fetching_some(dovecot, opened_on, fault_proxy):
     session = opened_on(host, user, port=proxy.port)
     assert [arrival.ref.uid for arrival in session.arrivals(INBOX, Uid(1), Uid(8))] == [1, 2, 3, 4, 6, 7, 8]
     assert {ref.uid for ref in session.quarantined} == {5}
+
+
+# -- answers in part (RFC 9738: Yahoo's MESSAGELIMIT)
+
+
+def limited(verb, *lines, down_to=""):
+    code = f"[MESSAGELIMIT 3{down_to and ' ' + down_to}] " if down_to is not None else ""
+    return answer(verb, *lines, status=f"OK {code}completed")
+
+
+def test_a_search_in_parts_is_asked_to_the_end(scripted_server):
+    """The newest three at a time: the rest is not gone."""
+    server = scripted_server(
+        [
+            *sign_in("IMAP4rev1 MESSAGELIMIT=3 ESEARCH"),
+            *opened(8),
+            *limited(r"UID SEARCH RETURN \(ALL\) ALL$", "* ESEARCH (TAG) UID ALL 6:8", down_to="6"),
+            *limited(r"UID SEARCH RETURN \(ALL\) UID 1:5 ALL$", "* ESEARCH (TAG) UID ALL 3:5", down_to="3"),
+            *limited(r"UID SEARCH RETURN \(ALL\) UID 1:2 ALL$", "* ESEARCH (TAG) UID ALL 1:2", down_to=None),
+        ]
+    )
+    session = open_session(server.account(), PASSWORD)
+    assert session.uids(INBOX) == [1, 2, 3, 4, 5, 6, 7, 8]
+    session.close()
+
+
+def test_a_fetch_in_parts_is_asked_to_the_end(scripted_server):
+    server = scripted_server(
+        [
+            *sign_in("IMAP4rev1 MESSAGELIMIT=3"),
+            *opened(8),
+            *limited("UID FETCH 2:8", *(f"* {n} FETCH (UID {n} FLAGS ())" for n in (6, 7, 8)), down_to="6"),
+            *limited("UID FETCH 2:5", *(f"* {n} FETCH (UID {n} FLAGS ())" for n in (3, 4, 5)), down_to="3"),
+            *limited("UID FETCH 2 ", "* 2 FETCH (UID 2 FLAGS ())", down_to=None),
+        ]
+    )
+    session = open_session(server.account(), PASSWORD)
+    session.select(INBOX)
+    assert sorted(session.connection.fetch(b"2:8", [b"FLAGS"]).rows) == [2, 3, 4, 5, 6, 7, 8]
+    session.close()
+
+
+@pytest.mark.parametrize("second", ["", "6", "9"], ids=["does not say", "no progress", "goes up"])
+def test_a_part_is_never_taken_for_all(scripted_server, second):
+    """What the server does not look at is not gone: better no answer than that one."""
+    server = scripted_server(
+        [
+            *sign_in("IMAP4rev1 MESSAGELIMIT=3"),
+            *opened(8),
+            *limited("UID SEARCH", "* SEARCH 6 7 8", down_to="6"),
+            *limited("UID SEARCH UID 1:5", "* SEARCH 4 5", down_to=second),
+            *limited("UID FETCH", "* 1 FETCH (UID 8 FLAGS ())", down_to=""),
+        ]
+    )
+    session = open_session(server.account(), PASSWORD)
+    with pytest.raises(MailboxError, match="only in part"):
+        session.departed(INBOX, UidValidity(7), [Uid(1), Uid(5), Uid(8)], None)
+    session.close()
 
 
 # -- the table as a whole

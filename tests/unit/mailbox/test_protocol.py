@@ -14,6 +14,7 @@ from spamd.mailbox.protocol import (
     Literal,
     Reply,
     Response,
+    below,
     claimed_uid,
     copyuid,
     expand,
@@ -21,6 +22,7 @@ from spamd.mailbox.protocol import (
     literal_size,
     number_set,
     quote,
+    ranges,
     response_code,
     search_result,
     split_response,
@@ -180,3 +182,36 @@ def test_any_header_has_a_message_id_and_a_fingerprint(header):
 )
 def test_message_ids(header, found):
     assert message_id(header) == found
+
+
+@pytest.mark.parametrize(
+    ("numbers", "limit", "left"),
+    [
+        (b"1:*", 500, b"1:499"),
+        (b"490:*", 500, b"490:499"),
+        (b"*:1", 500, b""),  # never asked like that
+        (b"500:*", 500, b""),
+        (b"1:5,9,400:600,700", 500, b"1:5,9,400:499"),
+        (b"600:400", 500, b"400:499"),
+        (b"7", 7, b""),
+        (b"7", 8, b"7"),
+    ],
+)
+def test_what_is_left_below(numbers, limit, left):
+    if numbers == b"*:1":
+        with pytest.raises(ValueError, match="invalid literal"):
+            below(numbers, limit)
+        return
+    assert below(numbers, limit) == left
+
+
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=20), st.integers(2, 70))
+def test_below_keeps_what_is_below(numbers, limit):
+    kept = below(number_set(numbers), limit)
+    assert (expand(kept) if kept else []) == sorted({number for number in numbers if number < limit})
+
+
+@given(st.lists(st.tuples(st.integers(1, 40), st.integers(1, 40)), min_size=1, max_size=8))
+def test_ranges_say_what_expand_says(pairs):
+    text = b",".join(b"%d:%d" % pair for pair in pairs)
+    assert {n for start, end in ranges(text) for n in range(start, end + 1)} == set(expand(text))
