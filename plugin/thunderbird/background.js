@@ -4,13 +4,16 @@
 
 import * as api from "./lib/api.js";
 import { NotConnected } from "./lib/connection.js";
-import { known, listOf } from "./lib/mail.js";
+import { known, listOf, openIn } from "./lib/mail.js";
 import { buttonOf, say, troubleSentences } from "./lib/words.js";
 
 const SPACE = "spamd_review";
 const TICK = "look";
 
-browser.messageDisplay.onMessagesDisplayed.addListener((tab, displayed) => show(tab.id ?? -1, listOf(displayed)));
+browser.messageDisplay.onMessagesDisplayed.addListener((tab, displayed) => show(tab.id ?? -1, async () => listOf(displayed)));
+// Thunderbird does not always tell that a mail was displayed (its loading was overtaken by another): the button would
+// keep the verdict on the mail before. A choice in the list is always told.
+browser.mailTabs.onSelectedMessagesChanged.addListener((tab, chosen) => show(tab.id ?? -1, async () => listOf(chosen)));
 browser.alarms.onAlarm.addListener(({ name }) => (name === TICK ? count() : undefined));
 browser.action.onClicked.addListener(openReview);
 browser.runtime.onMessage.addListener(heard);
@@ -46,40 +49,48 @@ async function openReview() {
 /** Which look is the newest in a tab: an answer about the mail before must not be painted over the next one's. */
 const looks = new Map();
 
+/** Milliseconds until the verdict on the mail before is taken off, when the next one's is not there. */
+const SLOW = 300;
+
 /** Seconds. A mail may be opened before the daemon has judged it, or while that is being started anew. */
 const AGAIN = [2, 5, 15];
 
 /**
  * The verdict on the button of an opened mail.
  * @param {number} tabId
- * @param {any[]} messages
+ * @param {() => Promise<any[]>} opened which mails are
  * @param {number} [tries] before this one
  */
-async function show(tabId, messages, tries = 0) {
+async function show(tabId, opened, tries = 0) {
   const look = (looks.get(tabId) ?? 0) + 1;
   looks.set(tabId, look);
+  const slow = setTimeout(() => {
+    if (looks.get(tabId) === look) void paint(tabId, { ...buttonOf(null), title: say("looking") });
+  }, SLOW);
   let button;
   let settled = true;
-  if (messages.length !== 1) {
-    button = { ...buttonOf(null), title: say("buttonTitle") };
-  } else {
-    try {
+  try {
+    const messages = await opened();
+    if (messages.length !== 1) {
+      button = { ...buttonOf(null), title: say("buttonTitle") };
+    } else {
       const judgement = await known(messages[0]);
       button = buttonOf(judgement);
       settled = judgement !== null;
-    } catch (error) {
-      const { title } = troubleSentences(/** @type {Error} */ (error));
-      const lost = error instanceof NotConnected;
-      button = { ...buttonOf(null), badge: lost ? "×" : "", title };
-      settled = !lost;
-      if (lost && !tries) void count(); // its number is of before
     }
+  } catch (error) {
+    const { title } = troubleSentences(/** @type {Error} */ (error));
+    const lost = error instanceof NotConnected;
+    button = { ...buttonOf(null), badge: lost ? "×" : "", title };
+    settled = !lost;
+    if (lost && !tries) void count(); // its number is of before
   }
+  clearTimeout(slow);
   if (looks.get(tabId) !== look) return;
   await paint(tabId, button);
   if (settled || tries >= AGAIN.length) return;
   setTimeout(() => {
-    if (looks.get(tabId) === look) void show(tabId, messages, tries + 1);
+    if (looks.get(tabId) === look) void show(tabId, opened, tries + 1);
   }, AGAIN[tries] * 1000);
 }
 
@@ -87,7 +98,7 @@ async function show(tabId, messages, tries = 0) {
 async function showAll() {
   for (const tab of await browser.tabs.query({})) {
     if (tab.id === undefined || !["mail", "messageDisplay"].includes(tab.type ?? "")) continue;
-    await show(tab.id, listOf(await browser.messageDisplay.getDisplayedMessages(tab.id).catch(() => [])));
+    await show(tab.id, () => openIn(tab));
   }
 }
 
@@ -134,7 +145,8 @@ async function count() {
 async function heard(message) {
   if (message?.changed !== true) return;
   if (Number.isInteger(message.tabId)) {
-    await show(message.tabId, listOf(await browser.messageDisplay.getDisplayedMessages(message.tabId)));
+    const tab = await browser.tabs.get(message.tabId).catch(() => null);
+    if (tab) await show(message.tabId, () => openIn(tab));
   }
   await count();
 }

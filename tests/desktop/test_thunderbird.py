@@ -449,6 +449,38 @@ def test_an_encrypted_mail_has_its_verdict(world: World) -> None:
     world.thunderbird.close_popup()
 
 
+def test_no_verdict_stays_on_the_button_when_thunderbird_does_not_tell_of_the_next_mail(world: World) -> None:
+    """It tells when the text of a mail was loaded; where another loading came between, it may not."""
+    first, second = world.arrive("told"), world.arrive("untold", bad=True)
+    assert world.daemon.judged(second).decision.verdict is Verdict.JUNK
+    world.until_in(second, "Junk")
+    world.thunderbird.open_mail(second, "Junk")
+    world.thunderbird.wait_for_button(title="Junk", badge="!")
+    world.daemon.judged(first)
+    world.thunderbird.run(
+        """
+        win.spamdSilence = (event) => event.stopImmediatePropagation();
+        for (const name of ["MsgLoaded", "MsgsLoaded"]) pane().addEventListener(name, win.spamdSilence, true);
+        """
+    )
+    try:
+        world.thunderbird.open_mail(first)
+        world.thunderbird.wait_for_button(title="Good mail")
+        text = world.thunderbird.popup(
+            "return document.querySelector('#reasons li') && document.body.innerText;"
+        )
+        assert "Good mail" in text
+        world.thunderbird.close_popup()
+    finally:
+        world.thunderbird.run(
+            """
+            for (const name of ["MsgLoaded", "MsgsLoaded"]) {
+              pane().removeEventListener(name, win.spamdSilence, true);
+            }
+            """
+        )
+
+
 def test_review_in_a_tab_and_its_count_on_the_button(world: World) -> None:
     client = world.daemon.client
     client.set_mode(world.daemon.account.name, Mode.SUGGESTING)

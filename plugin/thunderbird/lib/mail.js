@@ -129,3 +129,14 @@ export async function moveByHand(header, label) {
 export function listOf(displayed) {
   return Array.isArray(displayed) ? displayed : (displayed?.messages ?? []);
 }
+
+/**
+ * The mails open in a tab. In a mail tab these are the chosen ones: getDisplayedMessages would wait there for the end
+ * of a loading, which Thunderbird does not always tell.
+ * @param {any} tab
+ * @returns {Promise<any[]>}
+ */
+export async function openIn(tab) {
+  if (tab.type === "mail") return listOf(await browser.mailTabs.getSelectedMessages(tab.id));
+  return listOf(await browser.messageDisplay.getDisplayedMessages(tab.id));
+}

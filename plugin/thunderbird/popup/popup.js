@@ -3,7 +3,7 @@
 
 import * as api from "../lib/api.js";
 import { NotConnected } from "../lib/connection.js";
-import { accountOf, beginning, known, listOf, moveByHand } from "../lib/mail.js";
+import { accountOf, beginning, known, moveByHand, openIn } from "../lib/mail.js";
 import { byId, make, translatePage } from "../lib/page.js";
 import { decisionSentence, percent, reasonView, say, translated, troubleSentences, verdictOf } from "../lib/words.js";
 
@@ -25,7 +25,7 @@ void open();
 async function open() {
   const [tab] = await browser.tabs.query({ active: true, currentWindow: true });
   tabId = tab?.id;
-  const messages = tabId === undefined ? [] : listOf(await browser.messageDisplay.getDisplayedMessages(tabId));
+  const messages = tabId === undefined ? [] : await openIn(tab);
   if (messages.length !== 1) {
     write("", say("oneMailPlease"));
     return;

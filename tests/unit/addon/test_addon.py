@@ -145,7 +145,8 @@ def test_mozillas_linter_finds_nothing(linter: Path, tmp_path: Path) -> None:
             (
                 warning["code"] == "UNSUPPORTED_API"
                 and re.match(
-                    r"(accounts|messages|messageDisplay|folders|spaces|windows)\.", warning["message"]
+                    r"(accounts|mailTabs|messages|messageDisplay|folders|spaces|windows)\.",
+                    warning["message"],
                 )
             )
             or (
