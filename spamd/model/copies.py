@@ -109,7 +109,10 @@ class CopyMemory:
         self._bands.clear()
 
     def match(self, vector: MailVector) -> Match | None:
-        """The newest remembered mail this one is a copy of."""
+        """The newest remembered mail this one is a copy of; among equally old ones the most alike.
+
+        Never by the order of a set: that differs from process to process, and so would what a night learns.
+        """
         ids = vector.base_ids
         if not self._mails or len(ids) < FEWEST:
             return None
@@ -120,7 +123,9 @@ class CopyMemory:
             if best is not None and mail.at < best.at:
                 continue
             similarity = jaccard(ids, mail.ids)
-            if similarity >= needed(min(len(ids), len(mail.ids))):
+            if similarity < needed(min(len(ids), len(mail.ids))):
+                continue
+            if best is None or (mail.at, similarity, key) > (best.at, best.similarity, best.key):
                 best = Match(key, mail.label, mail.at, similarity)
         return best
 
