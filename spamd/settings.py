@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import difflib
 import enum
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -343,7 +342,7 @@ def _checked(option: Option, value: object, where: str) -> Any:
     if issubclass(option.kind, enum.Enum):
         words = [str(one.value) for one in option.kind]
         if value not in words:
-            near = difflib.get_close_matches(str(value), words, 1)
+            near = _near(str(value), words)
             raise ConfigError(
                 f"At {where!r}: expected one of {', '.join(words)}; got {_shown(value)}.",
                 f"Did you mean {near[0]!r}?" if near else "",
@@ -357,7 +356,7 @@ def _checked(option: Option, value: object, where: str) -> Any:
         names = {bool: "true or false", int: "a whole number", float: "a number", str: "text in quotes"}
         raise ConfigError(f"At {where!r}: expected {names[option.kind]}, got {_shown(value)}.")
     if option.choices and value not in option.choices:
-        near = difflib.get_close_matches(str(value), option.choices, 1)
+        near = _near(str(value), option.choices)
         raise ConfigError(
             f"At {where!r}: expected one of {', '.join(option.choices)}; got {_shown(value)}.",
             f"Did you mean {near[0]!r}?" if near else "",
@@ -368,6 +367,13 @@ def _checked(option: Option, value: object, where: str) -> Any:
     return value
 
 
+def _near(word: str, known: Sequence[str]) -> list[str]:
+    """The known word most like this one, if any is."""
+    import difflib  # rarely needed
+
+    return difflib.get_close_matches(word, known, 1)
+
+
 def _shown(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
@@ -376,7 +382,7 @@ def _shown(value: object) -> str:
 def _unknown(key: str, known: list[str], where: str) -> str:
     if not where and key in _GONE:
         return f"{key!r} {_GONE[key]}. Take it out: spamdctl settings unset {key}"
-    near = difflib.get_close_matches(key, known, 1)
+    near = _near(key, known)
     place = f"{where}.{key}" if where else key
     return f"At {place!r}: there is no such setting." + (f" Did you mean {near[0]!r}?" if near else "")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 @click.option("--quiet", is_flag=True, help="Log to the file only.")
 def run(quiet: bool) -> int:
     """Run the filter in the foreground until Ctrl-C."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's threads would only wait
     from spamd import daemon
 
     return daemon.main(paths.find(), foreground=not quiet)

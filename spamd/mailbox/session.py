@@ -9,7 +9,6 @@ from __future__ import annotations
 import bisect
 import datetime
 import email
-import email.policy
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -785,7 +784,7 @@ def _server_identity(item: IdItem, row: dict[bytes, Any], at: float) -> Identity
 def _header_identity(header: bytes, size: int, at: float, *, loose: bool) -> Identity:
     if not loose:
         return Identity(f"hash:{size}.{int(at)}.{fingerprint(header)[:40]}")
-    parsed = email.message_from_bytes(header, policy=email.policy.compat32)
+    parsed = email.message_from_bytes(header)
     kept = [" ".join(str(parsed.get(name, "")).split()) for name in ("Message-ID", "Date", "From", "Subject")]
     digest = hashlib.sha256("\n".join(kept).encode("utf-8", "surrogateescape")).hexdigest()
     return Identity(f"hash:0.0.{digest[:40]}")

@@ -6,7 +6,6 @@ The keys are from the documentation; tests prove the file, not launchd's behavio
 from __future__ import annotations
 
 import os
-import plistlib
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -36,6 +35,8 @@ def render(name: str, command: Sequence[str], environment: Mapping[str, str]) ->
         content["EnvironmentVariables"] = dict(environment)
     if name == "daemon":
         content |= {"LowPriorityBackgroundIO": True, "Nice": 5}
+    import plistlib  # not in the memory of a daemon that never installs anything
+
     return plistlib.dumps(content)
 
 
