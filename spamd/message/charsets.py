@@ -105,6 +105,7 @@ def _nearly(data: bytes, name: str) -> str | None:
 
 
 _HIGH: Final = bytes(range(128, 256))
+_NO_LETTERS: Final = bytes(range(65))
 _KANA: Final = re.compile("[\u3040-\u30ff]")
 _HANGUL: Final = re.compile("[\uac00-\ud7a3]")
 _HAN: Final = re.compile("[\u4e00-\u9fff]")
@@ -127,7 +128,7 @@ def guess(data: bytes) -> str:
             return text
     sample = data[:4096]
     high = len(sample) - len(sample.translate(None, _HIGH))
-    letters = sum(1 for byte in sample if byte > 64)
+    letters = len(sample.translate(None, _NO_LETTERS))
     if high * 4 >= letters and high > 6:
         best, best_score = "cp1252", 0.0
         for name in ("gb18030", "cp932", "euc_jp", "cp949", "big5hkscs", "koi8-r", "cp1251"):

@@ -241,7 +241,7 @@ def _line_shape(mail: Mail) -> list[float]:
     greeting = bool(first_words) and first_words[0].strip(".:") in GREETINGS
     last = full[-1].strip() if full else ""
     wrote = "riginal" in text
-    if not wrote and ":" in text:
+    if not wrote and (":\n" in text or ": \n" in text or text.endswith((":", ": "))):
         tails = [line for line in full if line[-1] == ":" or line.endswith(": ")]
         wrote = any(_WROTE.search(line) for line in tails[:20])
     return [

@@ -54,7 +54,7 @@ class Link(NamedTuple):
     kind: str = "a"  # "a", "form", "img", "text"
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=4096)
 def registered(host: str) -> str:
     """Registered domain of a host ("a.b.co.uk" -> "b.co.uk"); the host itself where the suffix is unknown."""
     if not host or len(host) > 253:
@@ -129,9 +129,14 @@ def _address_number(host: str) -> bool:
     return len(labels) <= 4 and all(_NUMBER_PART.match(label) for label in labels)
 
 
-@lru_cache(maxsize=8192)
-def _host(raw: str) -> tuple[str, str, tuple[str, ...]]:
+@lru_cache(maxsize=2048)
+def _host(raw: str) -> tuple[str, str, frozenset[str]]:
     """Host as people read it, its registered domain, and its flags."""
+    host, domain, flags = _read_host(raw)
+    return host, domain, frozenset(flags)
+
+
+def _read_host(raw: str) -> tuple[str, str, tuple[str, ...]]:
     flags: list[str] = []
     host = raw
     if "%" in host:
@@ -182,14 +187,33 @@ def _unpuny(label: str) -> str:
 def _leads_on(text: str) -> bool:
     """Whether another web address is written in a link's path or query."""
     lowered = text.lower()
-    return ("http" in lowered or "ahr0c" in lowered) and _INNER_URL.search(text) is not None
+    at = lowered.find("http")
+    if at < 0 and "ahr0c" not in lowered:
+        return False
+    if at < 0 or not text.isascii():
+        return _INNER_URL.search(text) is not None
+    # From where it stands: the pattern itself would try each letter.
+    while at >= 0:
+        if _INNER_URL.match(text, max(at - 1, 0)):
+            return True
+        at = lowered.find("http", at + 4)
+    return "ahr0c" in lowered and _INNER_URL.search(text) is not None
+
+
+# What most links are: no user, no port, nothing odd in the host.
+_PLAIN_URL: Final = re.compile(r"(https?)://([a-zA-Z0-9.-]{1,200})(?![^/?#])([^?#]*)(?:\?([^#]*))?")
 
 
 def link(url: str, shown: str = "", kind: str = "a") -> Link | None:
     """A link from what is written in an href or a text; None if it leads nowhere."""
     url = url.strip()
-    if "\n" in url or "\t" in url or "\r" in url:
+    if not url.isprintable() and ("\n" in url or "\t" in url or "\r" in url):
         url = url.replace("\n", "").replace("\t", "").replace("\r", "")
+    if plain := _PLAIN_URL.match(url):
+        scheme, raw_host, path, query = plain.groups("")
+        host, domain, flags = _host(raw_host)
+        if host and ("." in host or "ip" in flags):
+            return _made(url, host, domain, shown, flags, scheme, path, query, kind)
     if not url or url[0] == "#":
         return None
     if url.startswith("//"):
@@ -202,7 +226,6 @@ def link(url: str, shown: str = "", kind: str = "a") -> Link | None:
         if not match:
             return None
     scheme = match[1].lower()
-    flags: list[str] = []
     if scheme in _OTHER:
         domain = ""
         if scheme == "mailto":
@@ -210,24 +233,45 @@ def link(url: str, shown: str = "", kind: str = "a") -> Link | None:
             if "@" in address:
                 domain = registered(address.rpartition("@")[2].strip(" >").lower())
         return Link(url[:500], "", domain, shown, frozenset((scheme,)), kind=kind)
-    if scheme == "hxxp" or scheme == "hxxps":
-        flags.append("spelled-out")
     raw_host = match[3]
     if "\\" in raw_host:
         raw_host = raw_host.partition("\\")[0]
-    host, domain, host_flags = _host(raw_host)
-    if not host or ("." not in host and "ip" not in host_flags):
+    host, domain, flags = _host(raw_host)
+    if not host or ("." not in host and "ip" not in flags):
         return Link(url[:500], host, domain, shown, frozenset(("relative",)), kind=kind)
-    flags.extend(host_flags)
+    if scheme == "hxxp" or scheme == "hxxps":
+        flags |= _SPELLED_OUT
     if match[2] is not None:
-        flags.append("user-in-url")
+        flags |= _USER
     if match[4] and match[4] not in ("80", "443"):
-        flags.append("port")
-    path, query = match[5], match[6] or ""
+        flags |= _PORT
+    return _made(url, host, domain, shown, flags, scheme, match[5], match[6] or "", kind)
+
+
+_SPELLED_OUT: Final = frozenset(("spelled-out",))
+_USER: Final = frozenset(("user-in-url",))
+_PORT: Final = frozenset(("port",))
+_NOT_HTTPS: Final = frozenset(("not-https",))
+_REDIRECT: Final = frozenset(("redirect",))
+_DIFFERS: Final = frozenset(("text-differs",))
+
+
+def _made(
+    url: str,
+    host: str,
+    domain: str,
+    shown: str,
+    flags: frozenset[str],
+    scheme: str,
+    path: str,
+    query: str,
+    kind: str,
+) -> Link:
+    """A link to a host, with the flags that scheme, path, query and shown text add."""
     if scheme == "http":
-        flags.append("not-https")
+        flags |= _NOT_HTTPS
     if (len(query) > 8 and _leads_on(query)) or (len(path) > 12 and _leads_on(path)):
-        flags.append("redirect")
+        flags |= _REDIRECT
     if (
         shown
         and kind == "a"
@@ -238,12 +282,12 @@ def link(url: str, shown: str = "", kind: str = "a") -> Link | None:
         told_host = told[1].lower()
         told_domain = registered(told_host)
         if told_domain != domain and told_domain != told_host.rpartition(".")[2] and _known_suffix(told_host):
-            flags.append("text-differs")
-    fields = (url[:500], host, domain, shown, frozenset(flags), path[:500], query[:500], kind)
+            flags |= _DIFFERS
+    fields = (url[:500], host, domain, shown, flags, path[:500], query[:500], kind)
     return tuple.__new__(Link, fields)  # Link() itself takes three times as long
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def _known_suffix(host: str) -> bool:
     return all(suffixes.split(host))
 
@@ -252,12 +296,12 @@ def find(message: ParsedMessage, text: MessageText) -> tuple[Link, ...]:
     """Every link of a mail, once each, in order: of the HTML, then those written in the text."""
     out: list[Link] = []
     seen: set[tuple[str, str]] = set()
-    for anchor in text.anchors:
-        key = (anchor.target, anchor.kind)
+    for kind, target, shown in text.anchors:
+        key = (target, kind)
         if key in seen:
             continue
         seen.add(key)
-        found = link(anchor.target, anchor.shown, anchor.kind)
+        found = link(target, shown, kind)
         if found is not None:
             out.append(found)
             if len(out) >= MAX_LINKS:
@@ -267,6 +311,8 @@ def find(message: ParsedMessage, text: MessageText) -> tuple[Link, ...]:
     for source in sources:
         written += _written(source)
     written.extend(f"http://{address}/" for address in text.addresses)
+    if not written:
+        return tuple(out)
     targets = {anchor.target for anchor in text.anchors}
     told = "\n".join([anchor.shown for anchor in text.anchors if anchor.shown])
     for url in written:

@@ -116,7 +116,7 @@ _RGB: Final = re.compile(
 _HEX: Final = re.compile(r"#([0-9a-f]{6}|[0-9a-f]{3})(?![0-9a-f])")
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def colour(value: str) -> int | None:
     """0xRRGGBB of a CSS or HTML colour; _TRANSPARENT, _UNKNOWN, or None for no colour."""
     value = value.strip().lower()
@@ -169,7 +169,7 @@ def _from(pattern: re.Pattern[str], begin: str, css: str) -> re.Match[str] | Non
     return None
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=2048)
 def _style(css: str) -> _Style:
     css = css.lower()
     flags = _hides(css)
@@ -205,6 +205,7 @@ def _style(css: str) -> _Style:
     return _Style(flags, fore, back)
 
 
+@lru_cache(maxsize=1024)
 def _alike(one: int, other: int) -> bool:
     """Whether text of one colour cannot be read on the other."""
     return (
@@ -316,40 +317,45 @@ class _Page:
         sheet = _sheets(html, self._count_of("style"), capitals) if "style" in self.tags else ""
         tree.strip_tags(["head", *[tag for tag in _UNSEEN if tag in self.tags]])
         self._links(tree)
-        looked: list[tuple[LexborNode, _Style]] = []
-        seen: dict[int, int] = {}
+        # Each different style is looked at once, and of the elements only those whose style hides or may hide.
         nodes = tree.css("[style]")[:_MAX_STYLED]
-        for node, style in zip(
-            nodes, [_style(node.attrs.sget("style")[:600]) for node in nodes], strict=True
-        ):
+        declared = [node.attrs.sget("style") for node in nodes]
+        seen: dict[int, int] = {}
+        hiding: dict[str, str] = {}
+        looks: dict[str, _Style] = {}
+        for css, times in Counter(declared).items():
+            style = _style(css[:600])
             flags = style.flags
             if not flags:
                 continue
-            seen[flags] = seen.get(flags, 0) + 1
-            if flags == BACKGROUND | SIZE or flags == SIZE:
-                pass
-            elif flags & HIDDEN:
-                self._hide(node, "hidden-text")
-            elif flags & OFFSCREEN:
-                self._hide(node, "off-screen")
+            seen[flags] = seen.get(flags, 0) + times
+            if flags & (HIDDEN | OFFSCREEN):
+                hiding[css] = "hidden-text" if flags & HIDDEN else "off-screen"
             elif flags & (TINY | COLOUR):
-                looked.append((node, style))
+                looks[css] = style
             if flags & BACKGROUND and style.background is not None and style.background >= 0:
                 self.backgrounds.add(style.background)
+        if hiding:
+            for node, css in zip(nodes, declared, strict=True):
+                if css in hiding:
+                    self._hide(node, hiding[css])
+        looked: list[tuple[LexborNode, _Style]] = []
+        if looks:
+            looked = [(node, looks[css]) for node, css in zip(nodes, declared, strict=True) if css in looks]
         if "font" in self.tags:
             for node in tree.css("font[color], font[size]")[:_MAX_STYLED]:
                 style = _font(_NONE, node.attrs.sget("color", ""), node.attrs.sget("size", ""))
                 seen[style.flags] = seen.get(style.flags, 0) + 1
                 if style.flags & (TINY | COLOUR):
                     looked.append((node, style))
-        if _find(html, "bgcolor", 0) >= 0 or _find(html, "BGCOLOR", 0) >= 0:
-            for node in tree.css("[bgcolor]")[:_MAX_STYLED]:
+        if (nodes := tree.css("[bgcolor]")) and ("bgcolor" in html or "BGCOLOR" in html):
+            for node in nodes[:_MAX_STYLED]:
                 back = colour(node.attrs.sget("bgcolor", ""))
                 if back is not None and back >= 0:
                     self.backgrounds.add(back)
                     self.styles["background"] += 1
-        if _find(html, " hidden", 0) >= 0:
-            for node in tree.css("[hidden]")[:200]:
+        if (nodes := tree.css("[hidden]")) and " hidden" in html:
+            for node in nodes[:200]:
                 self._hide(node, "hidden-text")
         self._count(seen)
         if sheet:
@@ -595,7 +601,7 @@ _COUNTED: Final = (
 )
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=512)
 def _font(style: _Style, color: str, size: str) -> _Style:
     flags = style.flags
     fore = style.colour
@@ -807,7 +813,8 @@ _SPELLED: Final = re.compile(
     re.I,
 )
 _BRACKET: Final = frozenset("[({<（")
-_SPELLED_HINTS: Final = (" dot ", "dot)", "dot]", "(.)", "[.]", "(@)", "[@]", "（")
+_DOTS: Final = (" dot ", "dot)", "dot]")
+_BRACKETED: Final = ("(.)", "[.]", "(@)", "[@]")
 _DISGUISE: Final = re.compile(r"[@$|!](?=[a-zA-Z])")
 _DISGUISED_RUN: Final = re.compile(r"[a-z0134578@$!|]{1,20}")
 _PLAIN_LETTER: Final = str.maketrans("013457@$!|8", "oieastasiib")
@@ -885,7 +892,11 @@ def _put_together(text: str, lowered: str, words: list[str], tricks: set[str]) -
         mended.append(joined.replace(".", " "))
         if "." in joined:
             addresses.append(joined)
-    if any(map(lowered.__contains__, _SPELLED_HINTS)):
+    if (
+        (("(" in lowered or "[" in lowered) and any(map(lowered.__contains__, _BRACKETED)))
+        or ("dot" in lowered and any(map(lowered.__contains__, _DOTS)))
+        or "（" in lowered
+    ):
         for spelled in _SPELLED.finditer(text):
             if _BRACKET.isdisjoint(spelled[0]) and " dot " not in spelled[0].lower():
                 continue  # "the end . com": a sentence's end
@@ -917,7 +928,7 @@ _TO_SPACE: Final = bytes(
     code if chr(code).isalnum() or code == 95 or code > 127 else 32 for code in range(256)
 )
 _TO_SPACE_TEXT: Final = {code: 32 for code in range(128) if _TO_SPACE[code] == 32}
-_PUNCTUATION: Final = "\xa0’‘“”–—…•·«»®©™€£¡¿°§„‚→│|"
+_PUNCTUATION: Final = {mark: mark.encode() for mark in "\xa0’‘“”–—…•·«»®©™€£¡¿°§„‚→│|"}
 _UNSPACED: Final = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]"
 )
@@ -932,13 +943,13 @@ def split_words(lowered: str) -> list[str]:
     become pairs of neighbouring characters."""
     if lowered.isascii():
         return lowered.translate(_TO_SPACE_TEXT).split()
-    for mark in _PUNCTUATION:
-        if mark in lowered:
-            lowered = lowered.replace(mark, " ")
     encoded = lowered.encode("utf-8", "replace")
+    letters = set(encoded.translate(None, _ASCII).decode("utf-8"))
+    for mark in letters & _PUNCTUATION.keys():
+        encoded = encoded.replace(_PUNCTUATION[mark], b" ")
     pieces = encoded.translate(_TO_SPACE).decode("utf-8").split()
-    beyond = "".join(set(encoded.translate(None, _ASCII).decode("utf-8")))
-    if "_" not in lowered and (not beyond or beyond.isalnum()) and not _UNSPACED.search(beyond):
+    beyond = "".join(letters - _PUNCTUATION.keys())
+    if b"_" not in encoded and (not beyond or beyond.isalnum()) and not _UNSPACED.search(beyond):
         return pieces
     odd = list(filterfalse(str.isascii, pieces))
     if all(map(str.isalnum, odd)) and not _UNSPACED.search("".join(odd)):

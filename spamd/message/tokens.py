@@ -129,7 +129,7 @@ def link_words(mail: Mail) -> Texts:
         f"{host}{path}?{query[:100]}" for _, host, _, _, _, path, query, _ in mail.links[:_MAX_LINKS] if host
     ]
     letters = "\n".join(links).lower().encode("ascii", "replace").translate(_TO_LETTERS)
-    found = dict.fromkeys(letters.decode("ascii").split()[:_MAX_LINK_WORDS])
+    found = dict.fromkeys(letters.decode("ascii").split(None, _MAX_LINK_WORDS)[:_MAX_LINK_WORDS])
     return [f"url {word}" for word in found if 1 < len(word) < 21]
 
 
@@ -151,17 +151,22 @@ def _gram_hashes(hashed: Hashed) -> Hashes:
 def link_tokens(mail: Mail) -> Texts:
     """Hosts, domains, first path steps and oddities of links."""
     out: Texts = []
+    hosts: set[str] = set()
+    flagged: frozenset[str] = frozenset()
     for _, host, domain, _, flags, path, _, _ in mail.links[:100]:
         if host:
-            out.append(f"link to {host}")
-            if domain != host:
-                out.append(f"link to {domain}")
+            if host not in hosts:  # most links lead to the same few
+                hosts.add(host)
+                out.append(f"link to {host}")
+                if domain != host:
+                    out.append(f"link to {domain}")
             step = path.strip("/").partition("/")[0]
             if step and len(step) < 25:
                 out.append(f"link path {step.lower()}")
         elif domain:
             out.append(f"mail link to {domain}")
-        if flags:
+        if not flags <= flagged:
+            flagged |= flags
             out.extend([f"link: {flag}" for flag in flags])
     return list(dict.fromkeys(out))
 
