@@ -26,14 +26,16 @@ import pytest
 from spamd import paths
 from spamd.client import Client
 from spamd.errors import NotRunning, SpamdError
-from tests.cli.program import wait_for
+from tests.desktop.session import wait_for
 from tests.servers.mailhost import PASSWORD, MailHost
 
 ROOT = Path(__file__).parents[2]
 OLD, NEW = "0.0.1", "0.0.2"
+PATIENCE = 240.0  # seconds
 
 pytestmark = [
     pytest.mark.desktop,
+    pytest.mark.timeout(900),
     pytest.mark.skipif(
         importlib.util.find_spec("pipx") is None or importlib.util.find_spec("hatchling") is None,
         reason="pipx and hatchling are not installed (pip install pipx hatchling)",
@@ -206,7 +208,7 @@ def test_upgraded_while_it_runs(person: Person, pymap: MailHost) -> None:
     person.spamdctl("service", "install")
     person.spamdctl("thunderbird", "install")
     person.sign_in()
-    wait_for(lambda: person.version() == OLD, "the old version")
+    wait_for(lambda: person.version() == OLD, PATIENCE, "the old version does not answer")
     assert person.process
     delivered = 0
 
@@ -225,10 +227,10 @@ def test_upgraded_while_it_runs(person: Person, pymap: MailHost) -> None:
             time.sleep(0.5)  # mail comes now and then
             return person.version() == version
 
-        wait_for(there, f"version {version} to take over")
+        wait_for(there, PATIENCE, f"version {version} does not take over")
         delivered += 1
         pymap.append(user, one(delivered))
-        wait_for(lambda: judged(person) == delivered, "every mail to be judged")
+        wait_for(lambda: judged(person) == delivered, PATIENCE, "not every mail is judged")
         assert len(pymap.contents(user)) == delivered, "nothing lost, nothing doubled"
         everything_starts(person, version)
 

@@ -58,7 +58,7 @@ say step installed text "$installed" state "$(show ActiveState)" enabled "$(show
 again=$(spamdctl service install --no-tray)
 say step again text "$again" pid "$([ "$pid" = "$(show MainPID)" ] && echo same)"
 sed -i 's/__version__ = ".*"/__version__ = "9.9.9"/' "$HOME/source/spamd/__init__.py"
-for _ in $(seq 900); do
+for _ in $(seq 2400); do
   "$PYTHON" -c 'import json, sys; sys.exit(json.load(open(sys.argv[1]))["version"] != "9.9.9")' \
     "$HOME/.local/state/spamd-desktop/run/run.json" 2>/dev/null && break
   sleep 0.1
@@ -110,7 +110,7 @@ def steps(tmp_path_factory) -> dict[str, dict[str, str]]:
         env=env,
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=580,
         cwd=ROOT,
         check=False,
     )
@@ -123,7 +123,7 @@ def steps(tmp_path_factory) -> dict[str, dict[str, str]]:
     return {one["step"]: one for one in said}
 
 
-pytestmark = pytest.mark.desktop
+pytestmark = [pytest.mark.desktop, pytest.mark.timeout(600)]
 
 
 def test_the_service_starts_in_its_sandbox(steps: dict[str, dict[str, str]]) -> None:
