@@ -22,7 +22,8 @@ from spamd.errors import ModelError
 
 Numbers = NDArray[np.float64]
 
-HELD_FACTOR, HELD_SLACK = 1.25, 0.01  # where there is hardly any loss, a fresh calibration alone makes .003 to .010
+# Where there is hardly any loss, a fresh calibration alone makes .003 to .010.
+HELD_FACTOR, HELD_SLACK = 1.25, 0.01
 # Made from scratch, a candidate never saw what is held out now, while the serving model once learned it when it was new.
 SCRATCH_FACTOR, SCRATCH_SLACK = 1.5, 0.05
 RESCUED_SLACK = 0.02  # probability: quantisation alone moves it a little
