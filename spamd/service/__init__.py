@@ -12,12 +12,8 @@ from typing import Protocol
 from spamd import settings
 from spamd.errors import ConfigError
 from spamd.paths import Paths
-from spamd.service.launchd import Launchd
 from spamd.service.plan import DAEMON, TRAY, AutostartStatus, Part, Plan, command, environment
 from spamd.service.running import ask
-from spamd.service.systemd import Systemd
-from spamd.service.task_scheduler import TaskScheduler
-from spamd.service.xdg_autostart import XdgAutostart
 
 __all__ = [
     "AutostartStatus",
@@ -52,11 +48,19 @@ def entries(
     home: Path | None = None,
 ) -> tuple[Entry, Entry]:
     """Where daemon and tray are entered on this computer. The only place that looks at the platform."""
+    # Each only where it is used: the daemon, which looks for upgrades, keeps none of them in memory.
     home = home or Path.home()
     if platform == "darwin":
+        from spamd.service.launchd import Launchd
+
         return Launchd("daemon", home), Launchd("tray", home)
     if platform == "win32":
+        from spamd.service.task_scheduler import TaskScheduler
+
         return TaskScheduler("daemon", paths.data), TaskScheduler("tray", paths.data)
+    from spamd.service.systemd import Systemd
+    from spamd.service.xdg_autostart import XdgAutostart
+
     tray = XdgAutostart("tray", environ, home)
     systemd = Systemd(environ, home)
     # Once installed it stays the place to look, also from a shell that does not reach the user manager.
@@ -117,6 +121,8 @@ def status(paths: Paths, *, mail: Sequence[Path] = ()) -> AutostartStatus:
 
 def start_daemon(paths: Paths) -> None:
     """Now: by the session's manager where it is entered there, else as a process of its own. OSError."""
+    from spamd.service.systemd import Systemd
+
     daemon_entry, _ = entries(paths)
     if isinstance(daemon_entry, Systemd) and daemon_entry.start():
         return
