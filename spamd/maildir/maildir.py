@@ -16,8 +16,8 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from spamd.domain import FolderName, Uid, UidValidity
@@ -91,6 +91,10 @@ class MaildirFolder:
             settled = time.time_ns() - newest > _RECENT_NS
             self._scanned = stamp if settled else None
             return self._known
+
+    def adopt(self, arrived: Iterable[Known]) -> tuple[UidValidity, dict[str, Uid]]:
+        """UIDVALIDITY, and the numbers of mails that were moved here."""
+        return self._list.adopt(arrived)
 
     def read(self, known: Known, limit: int) -> bytes | None:
         for _ in range(3):  # it may be renamed between the look and the reading
@@ -255,7 +259,7 @@ class MaildirCommands:
     def move(self, source: OpenFolder, uids: Sequence[Uid], target: FolderName) -> Copied:
         here, mails = self._open(source)
         there = self._mailbox.folder(target)
-        names: dict[Uid, str] = {}
+        moved: dict[Uid, Known] = {}
         for uid in uids:
             if uid not in mails:
                 continue
@@ -269,14 +273,14 @@ class MaildirCommands:
                 continue  # taken away this moment
             except OSError as error:
                 raise _refusal(error, target) from error
-            names[uid] = _INFO.sub("", name)
+            moved[uid] = replace(mails[uid], key=_INFO.sub("", name))
+        # The rename is the proof, also where the person takes a mail back before we look.
+        validity, numbers = there.adopt(moved.values())
         for folder in (here.path, there.path):
             _make_durable(folder)
         here.forget()
         there.forget()
-        validity, _, now, _ = there.mails()
-        by_key = {known.key: known.uid for known in now.values()}
-        return Copied(validity, {uid: by_key[key] for uid, key in names.items() if key in by_key})
+        return Copied(validity, {uid: numbers[known.key] for uid, known in moved.items()})
 
     def copy(self, source: OpenFolder, uids: Sequence[Uid], target: FolderName) -> Copied:
         raise FolderRefused("Mail is never copied here.")  # the mover sees abilities.move and does not ask

@@ -81,6 +81,22 @@ class UidList:
                 self._append(changes)
             return self._validity, self._next, dict(self._by_key)
 
+    def adopt(self, arrived: Iterable[Known]) -> tuple[UidValidity, dict[str, Uid]]:
+        """Numbers for mails that we put there ourselves (their own uid is ignored), whether or not they still are."""
+        with self._lock, locked(self._path.with_suffix(".lock")):
+            self._read()
+            found: dict[str, Uid] = {}
+            changes: list[str] = []
+            for one in arrived:
+                if one.key not in self._by_key:
+                    self._by_key[one.key] = known = replace(one, uid=self._next)
+                    self._next = Uid(self._next + 1)
+                    changes.append(_line(known))
+                found[one.key] = self._by_key[one.key].uid
+            if changes:
+                self._append(changes)
+            return self._validity, found
+
     def _read(self) -> None:
         try:
             stat = self._path.stat()

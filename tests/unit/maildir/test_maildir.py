@@ -11,6 +11,7 @@ import pytest
 
 from spamd.domain import Account, AccountName, FolderName, MoveState, SourceKind, Uid
 from spamd.errors import FolderMissing
+from spamd.maildir import maildir
 from spamd.maildir.maildir import MaildirCommands
 from spamd.opening import Opening
 from spamd.paths import find
@@ -179,6 +180,29 @@ def test_crash_around_the_rename(mail, opening, account, session, when, monkeypa
     assert everything(mail) == before
     assert len(session.uids(JUNK)) == 1
     assert not journal.open_moves("local")
+
+
+def test_taken_back_before_we_looked(mail, opening, account, session, monkeypatch):
+    """The person drags it back at once, while the folder is still being written to disk: it was moved all the same."""
+    put(mail, "1700000000.M1P1.host", "one")
+    before = everything(mail)
+    journal = opening._journal
+    (row,) = [journal.intent(intent(one, account="local")) for one in session.arrivals(INBOX, Uid(1))]
+    real, back = maildir._make_durable, mail / "cur" / "1700000009.R1.host:2,S"
+
+    def slowly(folder):
+        for file in (mail / ".Junk" / "new").iterdir():
+            file.rename(back)
+        real(folder)
+
+    monkeypatch.setattr(maildir, "_make_durable", slowly)
+    (ended,) = opening.mover(session, account).move([(row, row.source)])
+    assert (ended.state, ended.target_uid) == (MoveState.DONE, 1)
+    assert back.exists()
+    assert session.uids(JUNK) == []
+    assert session.status(JUNK).uid_next == 2, "the number is used up"
+    assert session.uids(INBOX) == [2]
+    assert everything(mail) == before
 
 
 def test_a_move_by_another_program_keeps_the_identity(mail, session):
