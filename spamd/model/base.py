@@ -84,7 +84,7 @@ class DensePart:
     mass: float  # of the public mail
 
 
-PENALTY = 1 / 0.003  # L2 of the regressions, for a loss summed over the public mail
+PENALTY = 1 / 0.001  # L2 of the regressions, for a loss summed over the public mail
 OWN_MASS, OWN_HALF = 0.3, 20.0
 """Own mail against public mail in a refit: at most, and the number of own mails that count half of it."""
 PUBLIC_WEIGHT = 50  # mails of the person that count as much as the public ones

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -174,7 +174,9 @@ class Lessons:
 def counterweighted(mixture: Mixture, reference: Reference, architecture: Architecture) -> Lessons:
     """The mails to train on, and the base's multiplier.
 
-    Own good mail alone is a first lesson: public spam stands on the other side. Own spam alone is none: it would teach
+    Own good mail alone is a first lesson: public spam stands on the other side, and public good mail keeps it from
+    standing for more than this mailbox (without it, log-loss on the other public half: .23 instead of .07 after 100 ham
+    of CSDMC, .39 instead of .10 after 100 of Enron, and the gate refused both). Own spam alone is none: it would teach
     the model that everything this mailbox's mail has in common is spam.
     """
     training = list(mixture.training)
@@ -188,17 +190,11 @@ def counterweighted(mixture: Mixture, reference: Reference, architecture: Archit
         )
     if spam >= FEWEST_SPAM:
         return Lessons(training + rehearsed(training, reference), architecture.alpha)
-    # Only what is rehearsed: the other half is examined on, and may not be learned.
-    public = [
-        vector for vector, is_spam in zip(reference.vectors[::2], reference.spam[::2], strict=True) if is_spam
-    ]
-    wanted = min(len(public), max(100, 2 * ham))
-    chosen = np.random.default_rng(11).permutation(len(public))[:wanted]
-    weight = sum(e.weight for e in training if not e.spam) / wanted
-    training += [
-        Example(f"public\0{i}", public[i], spam=True, weight=weight, at=0.0, implicit=True)
-        for i in chosen.tolist()
-    ]
+    own = sum(e.weight for e in training if not e.spam)
+    public = rehearsed(training, reference)
+    count = {side: max(1, sum(e.spam is side for e in public)) for side in (False, True)}
+    mass = {True: own, False: REHEARSED * own}
+    training += [replace(e, weight=min(1.0, mass[e.spam] / count[e.spam])) for e in public]
     heard = (1 / (1 + OWN_HABIT * _share(mixture.training))).astype(np.float32)
     return Lessons(training, architecture.alpha * HAM_ONLY_ALPHA_FACTOR, heard)
 

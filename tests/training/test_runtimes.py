@@ -29,7 +29,8 @@ from spamd.training.export import Combined, to_tflite
 base = load(paths.shipped_model()).base
 weights = np.random.default_rng(3).normal(0, 0.3, BUCKETS).astype(np.float32)
 weights[7] = 9.0
-Path(sys.argv[1]).write_bytes(to_tflite(Combined(base, weights, 0.7)))
+dense = np.random.default_rng(4).normal(0, 0.1, len(base.mean)).astype(np.float32)
+Path(sys.argv[1]).write_bytes(to_tflite(Combined(base, weights, 0.7, (dense, -0.3))))
 """
 RUN = """
 import sys, numpy as np
@@ -92,6 +93,9 @@ def test_the_file_says_what_its_numbers_say(model: Path, expected: tuple[Path, n
     weights[7] = 9.0
     vectors = [vectorise(path.read_bytes()) for path in MODERN_HAM]
     own = np.array([weights[v.personal_ids] @ shares(v.personal_ids) for v in vectors])
+    dense = np.random.default_rng(4).normal(0, 0.1, len(base.mean)).astype(np.float32)
+    own += base.standardise(np.stack([v.dense for v in vectors])) @ dense - 0.3
+    np.testing.assert_allclose(expected[1][:, 0], base.logits(vectors), atol=0.05)
     np.testing.assert_allclose(expected[1][:, 1], 0.7 * base.logits(vectors) + own, atol=0.05)
     assert model.stat().st_size <= 1_500_000
 
