@@ -23,14 +23,18 @@ export function translated(prefix, word) {
   return browser.i18n.getMessage(key) || "";
 }
 
-/** "links: shortener": a group and what was found in it. @param {string} text */
-function factSentence(text) {
+/**
+ * "links: shortener", "words: not: talk": where it was found, and what.
+ * @param {string} text
+ * @returns {[string, string]}
+ */
+function factWords(text) {
   const [group, ...rest] = text.split(": ");
   const how = rest.length > 1 && (rest[0] === "not" || rest[0] === "little") ? rest.shift() : "";
   const detail = rest.join(": ");
   const fact = translated("fact", detail) || detail;
   const told = how ? say(how === "not" ? "factAbsent" : "factBelowUsual", fact) : fact;
-  return `${translated("group", group) || group}: ${told}`;
+  return [translated("group", group) || group, told];
 }
 
 /** @param {number} probability 0..1. Never 0 % or 100 %: nothing is that certain. */
@@ -82,9 +86,12 @@ export function decisionSentence({ verdict, reason, explanation }) {
  * @returns {{kind: string, text: string, towards: "spam" | "ham", strength: number}} strength 0..1
  */
 export function reasonView(reason, strongest = 0) {
-  const text = reason.kind === "fact" && reason.text.includes(": ") ? factSentence(reason.text) : reason.text;
+  const [kind, text] =
+    reason.kind === "fact" && reason.text.includes(": ")
+      ? factWords(reason.text)
+      : [translated("kind", reason.kind) || reason.kind, reason.text];
   return {
-    kind: translated("kind", reason.kind) || reason.kind,
+    kind,
     text,
     towards: reason.contribution >= 0 ? "spam" : "ham",
     // Next to strong ones a weak one is short; alone it stays short, too.

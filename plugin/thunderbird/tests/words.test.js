@@ -39,11 +39,16 @@ test("machine words are translated, other words shown as they came", () => {
   const word = reasonView({ kind: "word", text: "<b>gratis</b>", contribution: 8 });
   assert.equal(reasonView({ kind: "word", text: "x", contribution: -1 }, 4).strength, 0.25);
   assert.deepEqual(word, { kind: "Wort", text: "<b>gratis</b>", towards: "spam", strength: 1 });
-  const fact = (text) => reasonView({ kind: "fact", text, contribution: 1 }).text;
+  const fact = (text) => {
+    const { kind, text: told } = reasonView({ kind: "fact", text, contribution: 1 });
+    return `${kind}: ${told}`;
+  };
   assert.equal(fact("links: text differs"), "Links: Text zeigt anderes");
-  assert.equal(fact("text: $ rate"), "Text: Anteil $");
+  assert.equal(fact("text: $ rate"), "Wortwahl: Anteil $");
+  assert.equal(fact("subject words: not: money"), "Betreff: ohne Wörter zu Geld");
+  assert.equal(fact("words: little: many talk"), "Wörter: weniger als sonst: viele Wörter zu Gespräch");
   assert.equal(fact("new: thing"), "new: thing");
-  assert.equal(fact("plain"), "plain");
+  assert.equal(fact("plain"), "Merkmal: plain");
   assert.equal(reasonView({ kind: "new", text: "x", contribution: -1 }).kind, "new");
   assert.equal(troubleSentences(new NotConnected("not-running")).title, "spamd läuft nicht.");
   assert.equal(troubleSentences(new Error("boom")).hint, "boom");
