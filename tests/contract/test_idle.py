@@ -328,6 +328,19 @@ def test_notify_refused_leaves_idle(scripted_server, said):
     watch.close()
 
 
+def test_notify_not_offered(dovecot):
+    """Dovecot without its index of folders: the inbox is watched by IDLE as ever."""
+    host = dovecot(list_index=False)
+    user = host.new_user()
+    watch = open_watch(host.account(user), PASSWORD, INBOX)
+    assert not watch.notified
+    assert watch.idling
+    settle(watch)
+    host.append(user, mail("one"))
+    assert watch.wait(LONG)
+    watch.close()
+
+
 def test_notify_given_up_by_the_server(scripted_server):
     """What was lost is news; from then on it is a watch of one folder."""
     more = threading.Event()

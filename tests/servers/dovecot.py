@@ -53,6 +53,7 @@ class Options:
     quota_kb: int = 0
     acl: bool = False
     compress: bool = False
+    list_index: bool = True  # without it Dovecot has no NOTIFY
     greeting: str = ""  # what servers of other kinds are known by
     alias: bool = False  # every folder is listed a second time, below mail/
     connection_limit: int = 0  # per user and address
@@ -252,7 +253,7 @@ ssl_key = <{folder}/key.pem
 ssl_dh =
 mail_home = {folder}/home/%u
 mail_location = {location}
-mailbox_list_index = yes
+mailbox_list_index = {"yes" if o.list_index else "no"}
 mail_fsync = never
 first_valid_uid = 1
 mail_plugins = {" ".join(plugins)}
