@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
+import numpy as np
+
 from spamd.message import charsets
 from spamd.message.wordlists import listed
 
@@ -411,6 +413,16 @@ _FIELDS: Final = re.compile(rb"(?:[!-9;-~]+[ \t]*:[^\n]*(?:\n|$)(?:[ \t][^\n]*(?
 _MAX_BAD_LINES: Final = 20
 
 
+def _with_newlines(data: bytes) -> bytes:
+    """Every line end as one newline. To take all carriage returns out is twice as fast as to replace pairs, and
+    the same where each stands before a newline."""
+    raw = np.frombuffer(data, np.uint8)
+    alone = (raw[:-1] == 13) > (raw[1:] == 10)
+    if alone.any() or data[-1] == 13:
+        return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    return data.translate(None, b"\r")
+
+
 def _split(data: bytes) -> tuple[bytes, bytes]:
     """Header block and body, parted at the first empty line, or where the fields end without one.
 
@@ -639,7 +651,7 @@ def parse(raw: bytes, *, limits: Limits = DEFAULT) -> ParsedMessage:
     if len(raw) > limits.bytes:
         reader.defect("cut")
     if b"\r" in data:
-        data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        data = _with_newlines(data)
     if data.startswith((b"From ", b">From ")):
         data = data.partition(b"\n")[2]
     if data.startswith((b"\n", codecs.BOM_UTF8)):
