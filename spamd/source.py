@@ -218,6 +218,11 @@ class MoveCommands(Protocol):
 
     def unlock(self, folder: OpenFolder, uids: Sequence[Uid], keywords: Sequence[str]) -> None: ...
 
+    def left_copy(self, source: OpenFolder, uid: Uid, target: FolderName) -> Uid | None:
+        """The copy that a move of this very mail left in the target when it was interrupted, if that can be known.
+        (MOVE of a server leaves none.)"""
+        ...
+
     def locked(self, folder: FolderName, keyword: str) -> tuple[OpenFolder, Sequence[Uid]]:
         """The folder as it is now, and the mails in it that carry the keyword."""
         ...

@@ -88,6 +88,9 @@ class ImapCommands:
         self._open(folder)
         self._connection.store(uids, b"-FLAGS", keywords)
 
+    def left_copy(self, source: OpenFolder, uid: Uid, target: FolderName) -> Uid | None:
+        return None
+
     def locked(self, folder: FolderName, keyword: str) -> tuple[OpenFolder, Sequence[Uid]]:
         selected = self._session.select(folder, writable=True)
         now = OpenFolder(folder, UidValidity(selected.uid_validity))

@@ -565,6 +565,10 @@ class JournaledMover:
                 copy = self._find_copy(record)
                 if mail is not None and copy is not None and not self._surely_ours(record, mail, copy):
                     copy = None
+            elif same_target and mail is not None:
+                left = self._commands.left_copy(source, record.source.uid, record.target)
+                if left is not None:
+                    copy = self._find_copy(replace(record, target_uid=left))
             if mail is not None and copy is None and record.state is MoveState.INTENT:
                 self._release(source, [record], {record.source.uid: mail})
             if copy is not None:

@@ -3,12 +3,18 @@
 A mail is moved as the Maildir rules say: one rename within the file system, from new/ to new/ and from cur/ to
 cur/, so that unread mail stays new and flags stay. The name is a new one: a synchroniser's number in it (",U=12")
 belongs to the old folder and must not come along.
+
+Between two file systems (a folder that is a link, or mounted) no rename is possible: a copy is written and synced in
+tmp/, shown by a rename, and only then the original is removed. The copy's name says of which file it is, so that
+after a crash in between `left_copy` knows it and the mover ends the move instead of making a second copy.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import filecmp
+import hashlib
 import itertools
 import os
 import re
@@ -268,7 +274,14 @@ class MaildirCommands:
                 continue
             name = _new_name(path.name)
             try:
-                _rename(path, there.path / path.parent.name / name, there.path / "tmp")
+                if (there.path / path.parent.name / name).exists():
+                    raise FileExistsError(name)
+                try:
+                    path.rename(there.path / path.parent.name / name)
+                except OSError as error:
+                    if error.errno != errno.EXDEV:
+                        raise
+                    name = _carry(here, mails[uid].key, path, there)
             except FileNotFoundError:
                 continue  # taken away this moment
             except OSError as error:
@@ -315,6 +328,19 @@ class MaildirCommands:
     def unlock(self, folder: OpenFolder, uids: Sequence[Uid], keywords: Sequence[str]) -> None:
         return
 
+    def left_copy(self, source: OpenFolder, uid: Uid, target: FolderName) -> Uid | None:
+        here, mails = self._open(source)
+        there = self._mailbox.folder(target)
+        path = here.path_of(mails[uid].key) if uid in mails else None
+        if path is None:
+            return None
+        copy = _copy_of(here, mails[uid].key, there)
+        if copy is None or not filecmp.cmp(path, copy, shallow=False):
+            return None
+        there.forget()
+        by_key = {known.key: known.uid for known in there.mails()[2].values()}
+        return by_key.get(_INFO.sub("", copy.name))
+
     def locked(self, folder: FolderName, keyword: str) -> tuple[OpenFolder, Sequence[Uid]]:
         return OpenFolder(folder, self._mailbox.folder(folder).mails()[0]), ()
 
@@ -342,37 +368,68 @@ class MaildirCommands:
         here.forget()
 
 
-def _new_name(old: str) -> str:
+def _new_name(old: str, tag: str = "") -> str:
     """Unique on this host, with the sizes and flags of the old name."""
     info = _INFO.search(old)
     sizes = "".join(_SIZES.findall(_INFO.sub("", old)))
     now = time.time()
     host = socket.gethostname().replace("/", "\\057").replace(":", "\\072").replace(",", "-") or "localhost"
-    unique = f"{int(now)}.M{int(now % 1 * 1e6):06d}P{os.getpid()}Q{next(_count)}.{host}"
+    unique = f"{int(now)}.M{int(now % 1 * 1e6):06d}P{os.getpid()}Q{next(_count)}{tag}.{host}"
     return unique + sizes + (old[info.start() :] if info else "")
 
 
-def _rename(path: Path, new: Path, tmp: Path) -> None:
-    """Within a file system one step; across two by a copy that is whole before it is seen."""
-    if new.exists():
-        raise FileExistsError(str(new))
-    try:
-        path.rename(new)
-        return
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
+def _tag(here: MaildirFolder, key: str) -> str:
+    """Says in a copy's name of which file it is."""
+    return "R" + hashlib.sha256(os.fsencode(f"{here.path}/{key}")).hexdigest()[:20]
+
+
+def _copy_of(here: MaildirFolder, key: str, there: MaildirFolder) -> Path | None:
+    """The copy that _carry made of this file, if it is shown already."""
+    tag = _tag(here, key) + "."
+    for place in ("new", "cur"):
+        with os.scandir(there.path / place) as entries:
+            for entry in entries:
+                if tag in entry.name:
+                    return Path(entry.path)
+    return None
+
+
+def _carry(here: MaildirFolder, key: str, path: Path, there: MaildirFolder) -> str:
+    """Move between two file systems. The new name. Either both steps are done or none, but for a crash.
+
+    Raises FileNotFoundError if another program took the mail away meanwhile: theirs stays, and our copy goes.
+    """
+    tag = _tag(here, key)
+    tmp = there.path / "tmp"
     tmp.mkdir(exist_ok=True)
-    copy = tmp / _INFO.sub("", new.name)
+    for unfinished in tmp.glob(f"*{tag}.*"):
+        unfinished.unlink(missing_ok=True)
+    name = _new_name(path.name, tag)
+    copy = tmp / _INFO.sub("", name)
     try:
         shutil.copy2(path, copy)
         with copy.open("rb") as file:
             os.fsync(file.fileno())
-        copy.rename(new)
+        copy.rename(there.path / path.parent.name / name)
     except BaseException:
         copy.unlink(missing_ok=True)
         raise
-    path.unlink(missing_ok=True)
+    _make_durable(there.path)
+    try:
+        for _ in range(3):
+            with contextlib.suppress(FileNotFoundError):
+                path.unlink()
+                return name
+            now = here.path_of(key)  # with other flags?
+            if now is None:
+                raise FileNotFoundError(path)
+            path = now
+        raise FileNotFoundError(path)
+    except OSError:
+        ours = _copy_of(here, key, there)
+        if ours is not None:
+            ours.unlink(missing_ok=True)
+        raise
 
 
 def _make_durable(folder: Path) -> None:

@@ -621,6 +621,9 @@ class MemoryCommands:
     def unlock(self, folder: OpenFolder, uids: Sequence[Uid], keywords: Sequence[str]) -> None:
         self._store("UNLOCK", folder, uids, remove=keywords)
 
+    def left_copy(self, source: OpenFolder, uid: Uid, target: FolderName) -> Uid | None:
+        return None
+
     def locked(self, folder: FolderName, keyword: str) -> tuple[OpenFolder, Sequence[Uid]]:
         with _Command(self.session, f"SEARCH {folder} KEYWORD {keyword}"):
             here = self.server._folder(folder)
