@@ -153,6 +153,7 @@ class Learner:
         self._consumed: dict[MessageRef, float] = {}
         self._first_seen: dict[MessageRef, float] = {}
         self._pending = self._load_pending()
+        self._left: list[MessageRef] = []  # in this look: known in Junk and not there any more
         self._emptied: set[FolderName] = set()  # in this look: all that we knew there is gone
 
     # -- folders
@@ -212,7 +213,9 @@ class Learner:
         cursor = self._store.cursor(self.account.name, status.folder)
         change = _Change(status, cursor, self.places().get(status.folder, Place.KEPT))
         change.first_time = cursor is None
-        change.reset = cursor is not None and cursor.uid_validity != status.uid_validity
+        if cursor is not None and cursor.uid_validity != status.uid_validity:
+            # Courier gives a folder its UIDVALIDITY when the first mail comes: until then it says the time of day.
+            change.reset = cursor.messages > 0 or cursor.uid_next > 1
         return change
 
     def _read(self, change: _Change, now: float) -> None:
@@ -402,6 +405,7 @@ class Learner:
         """Mail that left Junk (or the unsure folder) for a folder that is not watched: found alive there?"""
         arrived = {sighting.identity for sighting in fresh}
         left: set[Identity] = set()
+        self._left.clear()
         self._emptied.clear()
         for change in changes:
             cursor = change.cursor
@@ -418,13 +422,8 @@ class Learner:
             gone = [known[uid] for uid in departed]
             if gone and len(gone) == len(known):
                 self._emptied.add(change.status.folder)
-            self._store.mark_gone(
-                self.account.name,
-                change.status.folder,
-                change.status.uid_validity,
-                [sighting.ref.uid for sighting in gone],
-                now,
-            )
+            # Written down with what follows from it: if the connection breaks first, the next look asks again.
+            self._left += [sighting.ref for sighting in gone]
             left |= {sighting.identity for sighting in gone}
         cursors = {cursor.folder: cursor for cursor in self._store.cursors(self.account.name)}
         kept = [name for name, place in self.places().items() if place is Place.KEPT]
@@ -602,6 +601,8 @@ class Learner:
         for hint in keywords:
             self._store.set_keywords(name, hint.sighting.ref, words_of(hint.now))
         gone: defaultdict[tuple[FolderName, UidValidity], list[Uid]] = defaultdict(list)
+        for ref in self._left:
+            gone[ref.folder, ref.uid_validity].append(ref.uid)
         for ref in findings.departed:
             gone[ref.folder, ref.uid_validity].append(ref.uid)
             self._consumed[ref] = now

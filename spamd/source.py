@@ -245,6 +245,18 @@ class MoveJournal(Protocol):
         """Target UIDs that belong to other journal rows."""
         ...
 
+    def done_since(self, account: str, at: float) -> Sequence[MoveRecord]:
+        """Moves that were ended well since then."""
+        ...
+
+    def neighbours(self, account: str) -> str:
+        """What was kept by keep_neighbours; "" if nothing was."""
+        ...
+
+    def keep_neighbours(self, account: str, text: str) -> None:
+        """Where the other folders stood when the last moves began, as the mover writes it."""
+        ...
+
     def owner(self) -> str:
         """A short random name of this journal, made once: no other daemon has the same."""
         ...

@@ -170,7 +170,7 @@ def compare(
     which all that was known is gone (new mail may be there already).
     """
     pairing = _Pairing(
-        places, known, set(alive), set(reset), set(consumed), statuses or {}, now, set(emptied)
+        places, known, set(alive), set(reset), set(consumed), statuses or {}, now, set(emptied), own
     )
     ours, rest = _split_own(arrivals, own)
     still: list[Pending] = []
@@ -228,7 +228,9 @@ class _Pairing:
         statuses: Mapping[FolderName, FolderStatus],
         now: float,
         emptied: set[FolderName],
+        own: Sequence[MoveRecord],
     ) -> None:
+        self._ours = {(one.target, one.target_uid_validity, one.target_uid) for one in own}
         self._emptied_folders = emptied
         self._places = places
         self._known = known
@@ -343,6 +345,8 @@ class _Pairing:
         new = next((s for s in self._known.get(wait.identity, ()) if s.ref == wait.new), None)
         if new is not None and signed(new.keywords):
             return False
+        if (old.ref.folder, old.ref.uid_validity, old.ref.uid) in self._ours:
+            return False  # it came to the inbox, and we moved it: the person takes it back, however soon
         return signed(old.keywords) or abs(wait.since - old.seen_at) < TWIN_SECONDS
 
     def _emptied(self, folder: FolderName) -> bool:

@@ -3,15 +3,19 @@ keywords."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from spamd.domain import FolderName, Uid, UidValidity
+from spamd.domain import OWNER_KEYWORD, FolderName, Uid, UidValidity
 from spamd.errors import FolderChanged, FolderRefused
 from spamd.mailbox.connection import Selected
 from spamd.mailbox.protocol import CopyUid, expand, number_set
 from spamd.mailbox.session import ImapSession
 from spamd.source import Copied, OpenFolder
+
+PAUSES = (0.0, 0.2, 0.5, 1.0)
+"""Seconds between the looks of a daemon that waits for another one to withdraw."""
 
 
 class ImapCommands:
@@ -78,11 +82,44 @@ class ImapCommands:
         if modified is not None:
             return frozenset(free) - frozenset(Uid(uid) for uid in expand(modified.arguments))
         if reply.status == b"OK":
-            return frozenset(free)
+            return frozenset(free) if counted else self._alone(folder, free, also)
         # Refused, as a whole or because one of them is gone: which carry all our words now?
         words = {word.lower() for word in (keyword, *also)}
         rows = self._connection.fetch(number_set(free), [b"FLAGS"]).rows
         return frozenset(uid for uid in free if uid in rows and words <= _flags(rows[uid])) or None
+
+    def _alone(self, folder: OpenFolder, uids: Sequence[Uid], words: Sequence[str]) -> frozenset[Uid]:
+        """Without CONDSTORE two may have set the lock at once. Each sets its name and then reads: of two, the later one
+        sees both names. Whoever has not the lowest withdraws; the lowest waits until it is alone, or gives up.
+        """
+        mine = next((word.lower() for word in words if word.startswith(OWNER_KEYWORD)), "")
+        if not mine:
+            return frozenset(uids)
+        held: set[Uid] = set()
+        open_ones = list(uids)
+        for pause in PAUSES:
+            time.sleep(pause)
+            # Opened anew: Courier shows other people's keywords at no other time.
+            self._connection.select(
+                self._session.raw(folder.name), writable=True, again=True, what=folder.name
+            )
+            rows = self._connection.fetch(number_set(open_ones), [b"FLAGS"]).rows
+            contested: list[Uid] = []
+            lost: list[Uid] = []
+            for uid in open_ones:
+                names = {flag for flag in _flags(rows.get(uid, {})) if flag.startswith(OWNER_KEYWORD.lower())}
+                if names == {mine}:
+                    held.add(uid)
+                elif mine in names:
+                    (contested if mine == min(names) else lost).append(uid)
+            if pause == PAUSES[-1]:
+                lost, contested = lost + contested, []
+            if lost:
+                self._connection.store(lost, b"-FLAGS", [mine])
+            if not contested:
+                break
+            open_ones = contested
+        return frozenset(held)
 
     def unlock(self, folder: OpenFolder, uids: Sequence[Uid], keywords: Sequence[str]) -> None:
         self._open(folder)

@@ -39,6 +39,7 @@ the person made of our mail in Junk, and another daemon's move from a drag (judg
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -190,6 +191,11 @@ class JournaledMover:
         """
         finished: list[MoveRecord] = []
         again: list[MoveRecord] = []
+        # Rivals of moves that ended before the connection did, and of those that are ended now.
+        before = self._kept_neighbours()
+        lately = self._journal.done_since(self._account, self._clock() - RECONCILE_SECONDS)
+        self._signed |= {row.id for row in lately if self._locks}
+        self._remember(lately, before)
         left_over = sorted(self._journal.open_moves(self._account), key=_place)
         self._asked = set()
         if left_over and self._locks:
@@ -207,7 +213,7 @@ class JournaledMover:
                 continue
             finished += ended
             again += unsent
-        self._remember(finished, {})
+        self._remember(finished, before)
         if wanted is not None:
             finished += [
                 self._end(row, MoveState.ABANDONED, "It is not wanted any more.")
@@ -311,6 +317,7 @@ class JournaledMover:
         if ready:
             self._release(source, ready, alive)  # a lock of ours that an earlier attempt could not take off
             before = self._neighbours(source.name, target)
+            self._keep_neighbours(before)
             moved = self._send(source, target, ready)
             ended += moved
             self._remember(moved, before)
@@ -664,13 +671,37 @@ class JournaledMover:
         return [one.name for one in real][:WATCHED_FOLDERS]
 
     def _remember(self, ended: Sequence[MoveRecord], before: dict[FolderName, FolderStatus]) -> None:
-        now = self._clock()
+        known = {fresh.record.id for fresh in self._fresh}
         for record in ended:
-            if before or self._proves(record):
+            if (before or self._proves(record)) and record.id not in known:
                 signed = record.id in self._signed
                 lasts = RECONCILE_SECONDS if signed else UNSIGNED_SECONDS
-                self._fresh.append(_Fresh(record, before, now + lasts, signed))
+                self._fresh.append(_Fresh(record, before, record.changed_at + lasts, signed))
         self._signed.difference_update(record.id for record in ended)
+
+    def _keep_neighbours(self, before: Mapping[FolderName, FolderStatus]) -> None:
+        """A broken connection takes our memory along: where the folders stood is written down, the first of what
+        belongs together.
+        """
+        if not before or not self._abilities.server_ids or self._kept_neighbours():
+            return
+        folders = {name: [one.uid_validity, one.uid_next, one.messages] for name, one in before.items()}
+        self._journal.keep_neighbours(
+            self._account, json.dumps({"at": self._clock(), "folders": folders}, ensure_ascii=True)
+        )
+
+    def _kept_neighbours(self) -> dict[FolderName, FolderStatus]:
+        """As they were when moves began that may still meet a rival; {} if that is long ago."""
+        try:
+            kept = json.loads(self._journal.neighbours(self._account) or "{}")
+            if not 0 <= self._clock() - float(kept.get("at", 0.0)) < RECONCILE_SECONDS:
+                return {}
+            return {
+                FolderName(name): FolderStatus(FolderName(name), UidValidity(row[0]), Uid(row[1]), row[2])
+                for name, row in kept["folders"].items()
+            }
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+            return {}
 
     def _proves(self, record: MoveRecord) -> bool:
         return record.state is MoveState.DONE and record.identity.startswith(PROVING_IDS)

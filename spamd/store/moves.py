@@ -76,6 +76,23 @@ class Moves(Connections):
         )
         return frozenset(int(row[0]) for row in rows)
 
+    def done_since(self, account: str, at: float) -> Sequence[MoveRecord]:
+        rows = self._all(
+            "SELECT * FROM move WHERE account = ? AND state = 'done' AND changed_at >= ? ORDER BY id LIMIT 1000",
+            (account, at),
+        )
+        return [_move(row) for row in rows]
+
+    def neighbours(self, account: str) -> str:
+        row = self._one("SELECT value FROM state WHERE key = ?", (f"neighbours:{account}",))
+        return str(row[0]) if row else ""
+
+    def keep_neighbours(self, account: str, text: str) -> None:
+        with self._write() as db:
+            db.execute(
+                "INSERT OR REPLACE INTO state (key, value) VALUES (?, ?)", (f"neighbours:{account}", text)
+            )
+
     def owner(self) -> str:
         """A short random name of this journal, made once: it tells our locks from those of other daemons."""
         row = self._one("SELECT value FROM state WHERE key = 'owner'")

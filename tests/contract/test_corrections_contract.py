@@ -140,6 +140,7 @@ SPAM, HAM = ("spam", "drag"), ("ham", "drag")
 
 
 @pytest.mark.parametrize("away", [False, True], ids=["looking", "away"])
+@pytest.mark.scenario(39, 43)
 def test_drags(at_home, away):
     """To Junk, out of it, both at once, to another folder; each once, also when nobody looked."""
     home, junk = at_home, at_home.host.junk
@@ -172,6 +173,7 @@ def test_drags(at_home, away):
     assert home.labels() == [HAM, HAM, SPAM]
 
 
+@pytest.mark.scenario(39)
 def test_no_labels(at_home):
     """A server filter, our own move, Trash, emptied Junk, another folder, a ping-pong, a copy."""
     home, junk, trash = at_home, at_home.host.junk, at_home.host.trash
@@ -202,6 +204,7 @@ def test_no_labels(at_home):
     assert home.labels() == []
 
 
+@pytest.mark.scenario(39)
 def test_our_move_rescued(at_home):
     home, junk = at_home, at_home.host.junk
     home.arrive(0.99)
@@ -216,6 +219,7 @@ def test_our_move_rescued(at_home):
     assert [row.state for row in home.store.moves(AccountName(home.user))] == [MoveState.DONE]
 
 
+@pytest.mark.scenario(39)
 def test_copy_mark_expunge_over_three_looks(at_home):
     home, junk = at_home, at_home.host.junk
     uid, other = home.arrive(), home.arrive()
@@ -233,6 +237,7 @@ def test_copy_mark_expunge_over_three_looks(at_home):
     assert home.uids("INBOX") == [other]
 
 
+@pytest.mark.scenario(41)
 def test_identical_mails_count_one_by_one(at_home):
     home, junk = at_home, at_home.host.junk
     raw = mail(next(SUBJECT))
@@ -248,6 +253,7 @@ def test_identical_mails_count_one_by_one(at_home):
     assert {row.label for row in home.store.labels(AccountName(home.user))} == {Label.SPAM}
 
 
+@pytest.mark.scenario(41)
 def test_a_twin_in_the_inbox_when_junk_is_emptied(at_home):
     """Content ids (Cyrus): the same bytes delivered again are new mail, and stay when Junk is emptied."""
     home, junk = at_home, at_home.host.junk
@@ -265,6 +271,7 @@ def test_a_twin_in_the_inbox_when_junk_is_emptied(at_home):
     assert home.labels() == []
 
 
+@pytest.mark.scenario(39, 41)
 def test_mail_without_message_id(at_home):
     home = at_home
     uid = home.arrive(raw=b"From: a@b.example\r\nSubject: none\r\n\r\nText %d\r\n" % next(SUBJECT))
@@ -274,6 +281,7 @@ def test_mail_without_message_id(at_home):
     assert home.labels() == [SPAM]
 
 
+@pytest.mark.scenario(39)
 def test_fifty_at_once(at_home):
     home = at_home
     uids = home.host.append(home.user, *(mail(next(SUBJECT)) for _ in range(50)))
@@ -285,6 +293,7 @@ def test_fifty_at_once(at_home):
     assert home.uids("INBOX") == [kept]
 
 
+@pytest.mark.scenario(35, 39)
 def test_junk_recreated_and_all_copied_back(at_home):
     home, junk = at_home, at_home.host.junk
     for _ in range(3):
@@ -302,6 +311,7 @@ def test_junk_recreated_and_all_copied_back(at_home):
     assert home.labels() == []
 
 
+@pytest.mark.scenario(40)
 def test_keywords(at_home):
     home = at_home
     if not home.session.abilities.keywords:
@@ -346,6 +356,7 @@ def test_stamps_are_written_where_the_server_keeps_them_and_are_not_the_person(a
     assert (label.label, label.source, label.weight) == (Label.SPAM, LabelSource.KEYWORD, 0.7)
 
 
+@pytest.mark.scenario(25)
 def test_the_first_reading_leaves_no_trace(at_home):
     home, junk = at_home, at_home.host.junk
     home.host.append(home.user, *(mail(next(SUBJECT), 0.9) for _ in range(20)), folder=junk)

@@ -116,10 +116,12 @@ def where(host: MailHost, user: str, text: bytes) -> list[str]:
     )
 
 
-def four(host: MailHost, user: str) -> list[int]:
-    """Four mails: two of them the same, one without Message-ID."""
+def four(host: MailHost, user: str, *, apart: float = 0.0) -> list[int]:
+    """Four mails: two of them the same (apart: seconds between them), one without Message-ID."""
     twin = mail("twin", message_id="twin@example.org")
-    return host.append(user, twin, twin, mail("nameless", message_id=""), mail("plain"), at=1_700_000_000.0)
+    first = host.append(user, twin, at=1_700_000_000.0)
+    rest = (twin, mail("nameless", message_id=""), mail("plain"))
+    return first + host.append(user, *rest, at=1_700_000_000.0 + apart)
 
 
 def assert_settled(host: MailHost, user: str, daemon: Daemon) -> None:
@@ -142,6 +144,7 @@ def four_moved(host: MailHost, user: str, daemon: Daemon) -> None:
         assert not one.flags & {LOCK_KEYWORD, "\\Deleted", "\\Seen"}
 
 
+@pytest.mark.scenario(29)
 def test_move_and_put_back(host, user, daemon):
     uids = four(host, user)
     with nothing_lost(host, user):
@@ -158,6 +161,7 @@ def test_move_and_put_back(host, user, daemon):
         assert_settled(host, user, daemon)
 
 
+@pytest.mark.scenario(25)
 def test_flags_go_along_and_unread_stays_unread(host, user, daemon):
     uids = host.append(user, mail("read"), flags=["\\Seen", "\\Flagged", "$Label1"])
     uids += host.append(user, mail("unread"))
@@ -218,12 +222,18 @@ def cut_after(session: ImapSession, verb: str) -> None:
 CUTS = [
     *[("dovecot-maildir", mode) for mode in ("before", "sent", "after")],
     *[(kind, mode) for kind in ("uidplus-only", "neither") for mode in ("sent", "after")],
+    ("dovecot-mdbox", "after"),
+    ("neither", "before"),
     ("cyrus", "sent"),
+    ("cyrus", "after"),
+    ("courier", "sent"),
     ("courier", "after"),
+    ("pymap", "after"),
 ]
 
 
 @pytest.mark.parametrize(("host", "mode"), CUTS, indirect=["host"])
+@pytest.mark.scenario(26, 27, 29)
 def test_cut_at_every_command(host, mode):
     """Until a run gets through without meeting the cut."""
     for at in range(40):
@@ -250,6 +260,7 @@ def test_cut_at_every_command(host, mode):
 
 
 @only(*WAYS)
+@pytest.mark.scenario(26, 27)
 def test_recovery_is_cut_too(host, user, daemon):
     """A crash in the recovery from a crash in the recovery ..."""
     uids = four(host, user)
@@ -274,6 +285,7 @@ def test_recovery_is_cut_too(host, user, daemon):
 
 @only(*WAYS)
 @pytest.mark.parametrize("kind", ["before", "after", "inside", "fragments"])
+@pytest.mark.scenario(20, 26, 27)
 def test_through_a_network_that_fails(host, user, fault_proxy, kind):
     """The same with a real proxy in between, that cuts also in the middle of an answer."""
     proxy = fault_proxy(host.port)
@@ -320,6 +332,7 @@ def test_through_a_network_that_fails(host, user, fault_proxy, kind):
         ("neither", "EXPUNGE"),
     ],
 )
+@pytest.mark.scenario(33, 34)
 def test_a_command_is_refused(dovecot, fault_proxy, kind, verb, answer):
     host = dovecot(**DOVECOTS[kind])
     user = host.new_user()
@@ -366,14 +379,16 @@ def kill_child():
     process.stdout.close()
 
 
-@only(*WAYS)
+@only(*WAYS, "cyrus", "courier")
+@pytest.mark.scenario(28)
 def test_killed_at_every_step(host, kill_child, tmp_path):
     empty = tmp_path / "empty.db"
     with Store(empty):
         pass
     for step in range(80):
         user = host.new_user()
-        four(host, user)
+        # Where ids are of the content, the journal takes twins of the same second for one mail, and moves one of them.
+        four(host, user, apart=60.0)
         database = tmp_path / f"{step}.db"
         order = {"port": host.port, "user": user, "junk": host.junk, "database": str(database), "step": step}
         shutil.copy(empty, database)
@@ -397,9 +412,13 @@ def test_killed_at_every_step(host, kill_child, tmp_path):
 @only("uidplus-only", "neither", "courier")
 @pytest.mark.parametrize("verb", ["UID COPY", "UID STORE"])
 @pytest.mark.parametrize("deed", ["copy deleted", "copy moved", "original moved", "original deleted"])
+@pytest.mark.scenario(31, 38)
 def test_interference(host, user, daemon, verb, deed):
     host.append(user, mail("bait"))
     host.append(user, mail("bystander"))
+    host.kept(
+        user
+    ).doubled = True  # the person acts on one of two copies: which one they mean cannot be known
     host.create(user, archive := f"INBOX{host.separator}Archive" if host.separator == "." else "Archive")
     rows = daemon.intents([1])
     cut_after(daemon.session, verb)
@@ -431,6 +450,7 @@ def remove(host: MailHost, user: str, folder: str, uids=(1,)) -> None:
 
 
 @only("neither")
+@pytest.mark.scenario(30)
 def test_the_persons_deleted_mail_survives(host, user, daemon):
     host.append(user, mail("bait"))
     host.append(user, mail("theirs"), flags=["\\Deleted"])
@@ -461,6 +481,7 @@ def test_gone_before_we_move(host, user, daemon):
 
 
 @only("dovecot-maildir", "uidplus-only", "cyrus")
+@pytest.mark.scenario(31)
 def test_taken_away_while_we_move(host, user, daemon):
     """Our view is old: the mail leaves after we looked and before our command."""
     host.append(user, mail("one"), mail("two"), mail("three"))
@@ -486,6 +507,7 @@ def test_taken_away_while_we_move(host, user, daemon):
 
 
 @only("dovecot-maildir", "dovecot-mdbox", "cyrus")
+@pytest.mark.scenario(31)
 def test_the_person_moves_the_same_mail_at_the_same_moment(host, user, daemon):
     """Lock-step. Servers may double a mail; where they name mails, our copy goes and theirs stays."""
     count = 24
@@ -524,10 +546,13 @@ def test_the_person_moves_the_same_mail_at_the_same_moment(host, user, daemon):
     assert not before - after, "lost"
     if daemon.session.abilities.server_ids:
         assert after == before, "doubled"
+    else:
+        host.kept(user).doubled = True
     assert_settled(host, user, daemon)
 
 
-@only("dovecot-maildir", "dovecot-mdbox", "cyrus")
+@only("dovecot-maildir", "dovecot-mdbox", "neither", "cyrus")
+@pytest.mark.scenario(32)
 def test_two_daemons_on_two_hosts(host, user):
     """Each with a journal of its own: the keyword lock lets one of them through."""
     count = 12
@@ -560,6 +585,7 @@ def test_two_daemons_on_two_hosts(host, user):
 # -- refusals
 
 
+@pytest.mark.scenario(35)
 def test_target_missing(host, user, daemon):
     uids = host.append(user, mail("one"))
     with nothing_lost(host, user):
@@ -570,6 +596,7 @@ def test_target_missing(host, user, daemon):
     assert_settled(host, user, daemon)
 
 
+@pytest.mark.scenario(33)
 def test_over_quota(dovecot):
     host = dovecot(quota_kb=10, capabilities=UIDPLUS)
     user = host.new_user()
@@ -586,6 +613,7 @@ def test_over_quota(dovecot):
 
 @pytest.mark.parametrize("options", [{}, {"capabilities": UIDPLUS}, {"capabilities": NEITHER}])
 @pytest.mark.parametrize(("folder", "rights"), [("Junk", "lr"), ("INBOX", "lrwts")])
+@pytest.mark.scenario(34)
 def test_no_right_to_do_it(dovecot, options, folder, rights):
     host = dovecot(acl=True, **options)
     user = host.new_user()
@@ -613,9 +641,11 @@ def test_no_right_to_do_it(dovecot, options, folder, rights):
 @only(*WAYS)
 @pytest.mark.parametrize("folder", ["INBOX", "Junk"])
 @pytest.mark.parametrize("verb", ["UID COPY", "UID STORE"])
+@pytest.mark.scenario(36)
 def test_validity_changes_in_between(host, user, daemon, folder, verb):
     host.append(user, mail("bait"))
     host.append(user, mail("bystander"))
+    host.kept(user).doubled = True  # nothing is touched by UID in a folder that is another one now
     rows = daemon.intents([1])
     cut_after(daemon.session, "UID MOVE" if daemon.session.abilities.move else verb)
     with pytest.raises(ConnectionLost):
@@ -635,6 +665,7 @@ def test_validity_changes_in_between(host, user, daemon, folder, verb):
 
 
 @only(*WAYS, "cyrus")
+@pytest.mark.scenario(26, 27)
 def test_random_faults(host):
     """Moves, cuts, persons and put-backs as the dice fall; the seed is printed where it fails."""
     seed = int(os.environ.get("SPAMD_SEED", time.time_ns() % 1_000_000))

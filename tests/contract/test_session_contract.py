@@ -50,6 +50,7 @@ def test_finds_junk(host, session):
     assert list(roles.values()).count("junk") == 1
 
 
+@pytest.mark.scenario(25)
 def test_reads_without_a_trace(host, user, session):
     uids = host.append(user, mail("one"), mail("two", message_id=""), mail("three"))
     with nothing_lost(host, user):

@@ -20,6 +20,7 @@ from spamd.credentials import Secrets
 from spamd.domain import Account, Mode
 from spamd.errors import NotRunning
 from spamd.store.database import Store
+from tests.servers.invariant import nothing_lost_doubled_or_read
 from tests.servers.mailhost import PASSWORD
 
 PATIENCE = 60.0
@@ -127,8 +128,15 @@ class Running:
         return Store(self.paths.database, read_only=True)
 
 
+@pytest.fixture(autouse=True)
+def invariant(dovecot):
+    """Every test ends with a look at the mailboxes it used, before their servers are closed."""
+    with nothing_lost_doubled_or_read():
+        yield
+
+
 @pytest.fixture
-def running(tmp_path):
+def running(tmp_path, invariant):
     made = Running(tmp_path / "spamd")
     yield made
     made.end()

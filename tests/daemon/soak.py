@@ -171,6 +171,26 @@ class Soak:
         with contextlib.suppress(AssertionError):  # the daemon was faster
             self.host.move(self.user, [one.uid], one.folder, target)
 
+    def race(self) -> None:
+        """Junk arrives, and the person moves it in the moment in which the daemons do."""
+        letter = self.deliver(spam=True)
+        letter.exact, letter.touched = False, True
+        target = self.dice.choice(["Keep", "Trash", "Junk"])
+        letter.meant |= {"spam"} if target == "Junk" else {"ham"} if target == "Keep" else set()
+        with self.host.oracle(self.user) as imap:
+            imap.select("INBOX")
+            uids = imap.uid("SEARCH", "HEADER", "Message-ID", self.message_id(letter))[1][0].split()
+            time.sleep(self.dice.random() * 0.7)  # a daemon hears of it after half a second
+            if uids:
+                imap.uid("MOVE" if "MOVE" in imap.capabilities else "COPY", uids[0].decode(), target)
+                if "MOVE" not in imap.capabilities:
+                    imap.uid("STORE", uids[0].decode(), "+FLAGS.SILENT", "(\\Deleted)")
+                    imap.uid("EXPUNGE", uids[0].decode())
+        self.say(f"race for {letter.subject} to {target}")
+
+    def message_id(self, letter: Letter) -> str:
+        return letter.raw.split(b"Message-ID: ")[1].split(b"\r\n")[0].decode()
+
     def copy(self) -> None:
         letter, one = self.chosen(calm=False, folders=("INBOX", "Junk"))
         if letter is None:
@@ -265,10 +285,8 @@ class Soak:
         elif kind in ("kill", "restart"):
             one = self.dice.choice(self.daemons)
             if one.process is not None and one.process.poll() is None:
-                if kind == "kill":
-                    one.kill()
-                else:
-                    one.stop()
+                one.process.send_signal(signal.SIGKILL if kind == "kill" else signal.SIGTERM)
+                one.process.wait(120)
             one.start(wait=False)
         else:
             (self.host.stop if kind == "server" else self.host.kill)()
@@ -292,7 +310,7 @@ class Soak:
             + [self.deliver_twin] * bool(self.letters)
             + [lambda: self.drag(calm=True)] * 4
             + [lambda: self.drag(calm=False)] * 3
-            + [self.copy, self.delete, self.mark]
+            + [self.copy, self.delete, self.mark, self.race, self.race]
             + [self.trouble] * 6
         )
         for _ in range(deeds):

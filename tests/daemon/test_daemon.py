@@ -103,6 +103,7 @@ def test_a_drag_is_learned_and_a_rescue_holds(running, host):
 
 
 @pytest.mark.parametrize("host", ["dovecot-maildir", "pymap"], indirect=True)
+@pytest.mark.scenario(28)
 def test_killed_at_random_moments(running, host):
     """kill -9 while mail arrives and moves: nothing lost, doubled or read, and no move left open."""
     rng = random.Random(20261129)
@@ -205,6 +206,7 @@ def test_the_settings_change_while_it_runs(running, dovecot):
 
 
 @pytest.mark.parametrize("how", ["stop", "kill"])
+@pytest.mark.scenario(1, 8)
 def test_the_server_goes_away_and_comes_back(running, dovecot, how):
     host = dovecot(fresh=True)
     user = host.new_user()
@@ -223,6 +225,7 @@ def test_the_server_goes_away_and_comes_back(running, dovecot, how):
     assert running.stop() < 10
 
 
+@pytest.mark.scenario(10)
 def test_kicked_again_and_again(running, dovecot):
     host = dovecot(fresh=True)
     user = host.new_user()
@@ -255,6 +258,7 @@ def test_a_second_start_says_so(running, dovecot):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.scenario(7)
 def test_it_stops_while_the_server_hangs(running, dovecot, number):
     host = dovecot(fresh=True)
     user = host.new_user()

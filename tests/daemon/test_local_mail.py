@@ -60,6 +60,8 @@ def test_maildir_junk_moves_and_a_rescue_holds(running, maildir):
     assert b"offer 1" in junk.read_bytes()
     assert junk.parent.name == "new", "still unread"
     assert everything(maildir) == before
+    with running.client() as client:  # a person is not faster than the journal
+        wait_for(lambda: any(one.moved for one in client.judgements(limit=5)), "the journal")
     # The person takes it back, with any program, and opens it: it stays.
     junk.rename(maildir / "cur" / "1700000009.R1.host:2,S")
     with running.client() as client:

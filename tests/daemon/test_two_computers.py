@@ -28,7 +28,7 @@ def host(request):
 
 
 @pytest.fixture
-def computers(tmp_path):
+def computers(tmp_path, invariant):
     made = []
     for name in ("desk", "laptop"):
         (tmp_path / name / "tmp").mkdir(parents=True)
@@ -78,6 +78,7 @@ class Mailbox:
         return found
 
 
+@pytest.mark.scenario(32)
 def test_each_moves_and_each_learns_from_the_person_only(computers, host):
     user = host.new_user()
     box = Mailbox(host, user, computers)

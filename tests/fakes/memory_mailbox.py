@@ -523,6 +523,21 @@ class MemoryJournal:
         self.before: Callable[[str, MoveRecord], None] | None = None
         self._lock = threading.Lock()
         self._owner = secrets.token_hex(3)
+        self._neighbours: dict[str, str] = {}
+
+    def done_since(self, account: str, at: float) -> Sequence[MoveRecord]:
+        with self._lock:
+            return [
+                row
+                for row in self.rows.values()
+                if row.account == account and row.state is MoveState.DONE and row.changed_at >= at
+            ]
+
+    def neighbours(self, account: str) -> str:
+        return self._neighbours.get(account, "")
+
+    def keep_neighbours(self, account: str, text: str) -> None:
+        self._neighbours[account] = text
 
     def owner(self) -> str:
         return self._owner

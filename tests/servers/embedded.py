@@ -29,6 +29,7 @@ class Embedded(MailHost):
         at: float | None = None,
     ) -> list[int]:
         self.server.deliver(user, *mails, folder=folder, flags=flags, at=at)
+        self.arrived(user, mails, flags)
         with self.oracle(user) as imap:
             imap.select(f'"{folder}"', readonly=True)
             uids = [int(uid) for uid in imap.uid("SEARCH", "ALL")[1][0].split()]

@@ -14,7 +14,8 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 from spamd.domain import Account, AccountName, FolderName, TlsMode
 
@@ -34,8 +35,44 @@ class Lying:
     flags: frozenset[str]
 
 
+@dataclass
+class Kept:
+    """What a user must have at the end of a test, as the test's own deeds left it."""
+
+    bodies: Counter[bytes] = field(default_factory=Counter)
+    read: Counter[bytes] = field(default_factory=Counter)
+    doubled: bool = False  # a server that doubles mail in a race, and no id to tell by
+
+
+class Person(imaplib.IMAP4):
+    """imaplib that keeps account of mail that a test copies or removes by its own hand."""
+
+    kept: Kept | None = None
+
+    def uid(self, command: str, *arguments: str) -> tuple[str, list[object]]:  # type: ignore[override]
+        if self.kept is None or command.upper() not in ("COPY", "EXPUNGE"):
+            return super().uid(command, *arguments)  # type: ignore[return-value]
+        found = self._bodies(arguments[0], marked=command.upper() == "EXPUNGE")
+        answer = super().uid(command, *arguments)
+        if answer[0] == "OK":
+            (self.kept.bodies.update if command.upper() == "COPY" else self.kept.bodies.subtract)(found)
+        return answer  # type: ignore[return-value]
+
+    def expunge(self) -> tuple[str, list[object]]:  # type: ignore[override]
+        if self.kept is not None:
+            self.kept.bodies.subtract(self._bodies("1:*", marked=True))
+        return super().expunge()  # type: ignore[return-value]
+
+    def _bodies(self, uids: str, *, marked: bool) -> list[bytes]:
+        lying = read_selected(self, "", uids)
+        return [normal(one.raw) for one in lying if not marked or "\\Deleted" in one.flags]
+
+
 class MailHost:
     """A running server. Subclasses set port (and tls_port, ca_file) and start and stop it."""
+
+    touched: ClassVar[dict[tuple[MailHost, str], Kept]] = {}
+    """Users of this test, and what they must have at its end (tests/servers/invariant.py)."""
 
     host = "127.0.0.1"
     port = 0
@@ -60,10 +97,20 @@ class MailHost:
             junk=FolderName(junk) if junk else None,
         )
 
+    def kept(self, user: str) -> Kept:
+        return MailHost.touched.setdefault((self, user), Kept())
+
+    def arrived(self, user: str, mails: Iterable[bytes], flags: Iterable[str]) -> None:
+        kept = self.kept(user)
+        for raw in mails:
+            kept.bodies[normal(raw)] += 1
+            kept.read[normal(raw)] += "\\Seen" in flags
+
     @contextlib.contextmanager
-    def oracle(self, user: str) -> Iterator[imaplib.IMAP4]:
+    def oracle(self, user: str) -> Iterator[Person]:
         """An imaplib connection, signed in."""
-        imap = imaplib.IMAP4(self.host, self.port, timeout=60)
+        imap = Person(self.host, self.port, timeout=60)
+        imap.kept = self.kept(user)
         try:
             imap.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if imap.state == "NONAUTH":
@@ -88,6 +135,7 @@ class MailHost:
                 date = imaplib.Time2Internaldate(at if at is not None else time.time())
                 status, answer = imap.append(f'"{folder}"', " ".join(flags), date, raw)
                 assert status == "OK", answer
+                self.arrived(user, [raw], flags)
             return list(range(before, before + len(mails)))
 
     def contents(self, user: str) -> list[Lying]:
@@ -123,6 +171,7 @@ class MailHost:
                 status, answer = imap.uid("MOVE", chosen, f'"{target}"')
                 assert status == "OK", answer
                 return
+            imap.kept = None  # in the end it is a move
             status, answer = imap.uid("COPY", chosen, f'"{target}"')
             assert status == "OK", answer
             imap.uid("STORE", chosen, "+FLAGS.SILENT", "(\\Deleted)")
@@ -132,6 +181,8 @@ class MailHost:
         with self.oracle(user) as imap:
             assert imap.select(f'"{folder}"')[0] == "OK"
             chosen = ",".join(str(uid) for uid in uids)
+            if "\\Seen" in flags:
+                self.kept(user).read.update(normal(one.raw) for one in read_selected(imap, folder, chosen))
             status, answer = imap.uid("STORE", chosen, change, f"({flags})")
             assert status == "OK", answer
 
@@ -158,10 +209,10 @@ def _flat(answer: Iterable[object]) -> Iterator[bytes]:
             yield part
 
 
-def read_selected(imap: imaplib.IMAP4, folder: str) -> list[Lying]:
-    """All mails of the open folder."""
+def read_selected(imap: imaplib.IMAP4, folder: str, uids: str = "1:*") -> list[Lying]:
+    """All mails of the open folder, or these."""
     out = []
-    status, answer = imap.uid("FETCH", "1:*", "(FLAGS BODY.PEEK[])")
+    status, answer = imap.uid("FETCH", uids, "(FLAGS BODY.PEEK[])")
     assert status == "OK", answer
     pending: tuple[bytes, bytes] | None = None
     for part in answer:

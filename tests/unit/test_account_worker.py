@@ -134,6 +134,7 @@ def test_trouble_is_waited_out(world):
 @pytest.mark.parametrize(
     "error", [SignInError("refused"), SignInExpired("the grant has ended"), CredentialError("no secret")]
 )
+@pytest.mark.scenario(4)
 def test_a_refused_sign_in_waits_for_the_person(world, error):
     world.opener.trouble = [error] * 3
     worker = world.worker()

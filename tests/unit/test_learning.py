@@ -241,6 +241,7 @@ def test_a_drag_is_stronger_than_a_later_hint(place):
     assert [(one.label, one.source) for one in place.labels()] == [(Label.SPAM, LabelSource.DRAG)]
 
 
+@pytest.mark.scenario(42)
 def test_a_flood_is_held_and_asked_about(place):
     refs = [place.server.deliver(mail(number)) for number in range(51)]
     place.look()
@@ -529,4 +530,45 @@ def test_all_mail_is_never_touched(tmp_path):
     place.look()
     assert place.labels()
     assert [command for command in server.commands if "All Mail" in command] == []
+
+
+@pytest.mark.parametrize("verb", ["STATUS Archive", "FETCH Archive", "LOCATE"])
+def test_a_rescue_to_another_folder_is_seen_again_when_the_connection_broke(place, verb):
+    place.server.deliver(mail(1), "Junk")
+    place.server.deliver(mail(2), "Junk")
+    place.look()
+    place.server.drag(place.server.refs("Junk")[0], "Archive")
+
+    def cut(command):
+        if command.startswith(verb):
+            raise ConnectionLost("cut")
+
+    place.server.after = cut
+    with pytest.raises(ConnectionLost):
+        place.look()
+    place.server.after = None
+    place.connect()
+    place.look()
+    place.look()
+    assert [one.label for one in place.labels()] == [Label.HAM]
+
+
+def test_a_folder_that_gets_its_uidvalidity_with_its_first_mail(tmp_path):
+    """Courier: what leaves it in the next moment is a rescue all the same."""
+    place = Place(tmp_path)
+    place.look()
+    renumbered = []
+
+    def renumber(command):
+        if command.startswith("MOVE") and not renumbered:
+            renumbered.append(command)
+            place.server.renumber("Junk")
+
+    place.server.deliver(mail(1, 0.99))
+    place.server.before = renumber
+    assert [one.moved for one in place.look()] == [True]
+    place.server.before = None
+    place.server.drag(place.server.refs("Junk")[0], "INBOX")
+    place.look()
+    assert [one.label for one in place.labels()] == [Label.HAM]
     place.store.close()

@@ -262,6 +262,7 @@ def test_go_on_after_a_long_weekend_moves_what_was_held_back(tmp_path):
     place.store.close()
 
 
+@pytest.mark.scenario(44)
 def test_the_brake_works_after_the_clock_was_ahead(tmp_path):
     place = held_by_the_brake(tmp_path)
     place.now += 10 * 365 * 86400
@@ -390,6 +391,7 @@ def test_emptying_junk_says_nothing_about_a_twin_that_came_later(tmp_path):
 # -- clocks
 
 
+@pytest.mark.scenario(44)
 def test_a_word_said_while_the_clock_was_ahead_does_not_silence_the_person(place):
     place.server.deliver(mail(1, 0.2))
     place.look()
@@ -482,6 +484,7 @@ def test_old_mail_put_into_the_inbox_is_not_judged(place):
     assert [one.label for one in place.labels()] == [Label.SPAM], "and can be corrected like any other"
 
 
+@pytest.mark.scenario(44)
 def test_a_mail_from_the_future_does_not_stop_the_filter(place):
     place.server.deliver(mail(1), at=place.now + 9 * 365 * 86400)
     place.look()

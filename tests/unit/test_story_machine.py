@@ -182,7 +182,69 @@ class WithoutServerIds(Story):
     )
 
 
-@pytest.mark.parametrize("machine", [Story, WithoutServerIds])
+class TwoComputers(Story):
+    """A second daemon with a home of its own on the same mailbox."""
+
+    def __init__(self):
+        super().__init__()
+        (Path(self.folder.name) / "other").mkdir()
+        self.other = Place(Path(self.folder.name) / "other", server=self.server)
+        self.other.look()
+
+    def teardown(self):
+        self.other.store.close()
+        super().teardown()
+
+    @rule()
+    def the_other_looks(self):
+        self.other.now = max(self.other.now, self.place.now)
+        self.other.look()
+
+    @rule(point=st.integers(1, 25))
+    def the_other_looks_in_the_middle(self, point):
+        """Between two commands of the first one, of which one may be the move."""
+        count = 0
+
+        def look(command):
+            nonlocal count
+            count += 1
+            if count == point:
+                self.server.before = None
+                self.the_other_looks()
+
+        self.server.before = look
+        try:
+            self.place.look()
+        finally:
+            self.server.before = None
+
+    @rule()
+    def undo_the_last_move(self):
+        rows = self.place.store.moves(self.place.account.name, kind=MoveKind.JUNK, limit=1)
+        if rows and self.place.filter.put_back(rows[0]) is not None:
+            judged = self.place.store.judgement_of(rows[0].account, rows[0].identity)
+            self.from_junk |= {raw for raw in self.there if f"Subject: {judged.subject}\r".encode() in raw}
+
+    @invariant()
+    def every_label_of_the_other_was_meant(self):
+        mine, self.place = self.place, self.other
+        try:
+            self.every_label_was_meant()
+        finally:
+            self.place = mine
+
+    @invariant()
+    def one_of_the_two_moved_it(self):
+        done = Counter(
+            row.identity
+            for place in (self.place, self.other)
+            for row in place.store.moves(place.account.name, kind=MoveKind.JUNK, limit=10_000)
+            if row.state.value == "done"
+        )
+        assert not done or max(done.values()) == 1
+
+
+@pytest.mark.parametrize("machine", [Story, WithoutServerIds, TwoComputers])
 def test_any_order_of_things(machine):
     from hypothesis.stateful import run_state_machine_as_test
 

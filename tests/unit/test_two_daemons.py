@@ -70,6 +70,7 @@ def moved_by_desk(two, score=0.99):
     two.look()
 
 
+@pytest.mark.scenario(32)
 def test_a_move_of_the_other_is_no_drag(two):
     moved_by_desk(two)
     assert two.labels() == [[], []]
@@ -210,6 +211,7 @@ def test_the_unsure_folder_of_the_other_is_no_filing(tmp_path):
         place.store.close()
 
 
+@pytest.mark.scenario(40)
 def test_stamps_of_the_other_are_no_hints(tmp_path):
     two = Two(tmp_path, account=Account(ME, stamp=True))
     two.server.deliver(mail(1))

@@ -84,6 +84,34 @@ def test_a_race_seen_later():
     assert place.mover.reconcile() == []
 
 
+@pytest.mark.parametrize("cut", ["MOVE", "UNLOCK", "STATUS Archive"])
+def test_a_race_that_both_win_and_then_the_connection_breaks(cut):
+    """The next connection still knows where the other folders stood."""
+    place = Place()
+    ref = place.server.deliver(ONE)
+    rows = place.intents()
+    place.when("MOVE", lambda: place.server.copy(ref, "Archive"))
+    moved = []
+
+    def after(command: str) -> None:
+        moved.extend([command] * command.startswith("MOVE"))
+        if moved and command.startswith(cut):
+            raise ConnectionLost("cut")
+
+    place.server.after = after
+    with contextlib.suppress(ConnectionLost):
+        place.move(rows)
+    assert place.server.bodies() == {ONE: 2}
+    place.server.after = place.server.before = None
+    place.now += 20.0
+    session = MemorySession(place.server)
+    MemoryMover(session, place.journal, use_lock=True, clock=lambda: place.now).recover()
+    assert place.server.raws("Archive") == [ONE]
+    assert place.server.bodies() == {ONE: 1}
+    assert not place.server.flagged(LOCK_KEYWORD)
+    assert not place.journal.open_moves("test")
+
+
 def test_a_copy_that_the_person_makes_of_our_mail_in_junk_takes_nothing_away():
     """At once, and a minute later: it bears our sign, and the lock is off."""
     place = Place()
@@ -273,6 +301,7 @@ def test_a_busy_server_leaves_the_row_open():
     assert not place.server.flagged(LOCK_KEYWORD)
 
 
+@pytest.mark.scenario(37)
 def test_the_journal_fails_before_anything_is_sent():
     """A full disk: no intent, no move."""
     place = Place()
@@ -290,6 +319,7 @@ def test_the_journal_fails_before_anything_is_sent():
 
 
 @pytest.mark.parametrize("after", range(1, 5))
+@pytest.mark.scenario(37)
 def test_the_journal_fails_in_the_middle(after):
     place = Place(move=False)
     place.server.deliver(ONE)
@@ -361,6 +391,7 @@ def test_same_folder_and_missing_source():
     assert place.server.raws("INBOX") == [ONE]
 
 
+@pytest.mark.scenario(35)
 def test_renamed_target_is_not_followed():
     """Junk is renamed after our copy: the original stays, unmarked."""
     place = Place(move=False)

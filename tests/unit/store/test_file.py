@@ -130,6 +130,7 @@ class TestReadOnly:
 
 
 class TestTrouble:
+    @pytest.mark.scenario(37)
     def test_locked_by_another_program(self, store, path, rows, monkeypatch):
         monkeypatch.setattr(connection, "BUSY_SECONDS", 0.05)
         other = sqlite3.connect(path, isolation_level=None)
@@ -143,6 +144,7 @@ class TestTrouble:
             other.close()
         store.record_judgement(rows.judgement(1), vector=None)
 
+    @pytest.mark.scenario(37)
     def test_full_disk_loses_nothing_and_heals(self, store, rows):
         store.record_judgement(rows.judgement(1), vector=None)
         with store._write() as db:
@@ -165,6 +167,7 @@ class TestTrouble:
         assert "no mail is lost" in damaged.value.hint
         assert path.read_bytes().startswith(b"this is a letter")
 
+    @pytest.mark.scenario(37)
     def test_damaged_in_the_middle(self, path, rows):
         with Store(path) as store:
             for n in range(500):
