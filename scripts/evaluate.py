@@ -164,7 +164,7 @@ class Run:
     def assess(self) -> Evidence:
         threshold = self.scorer.card.junk_threshold
         return evidence.assess(
-            self.points[-5000:],
+            self.points,
             self.given.promise,
             self.now,
             shipped_threshold=threshold,

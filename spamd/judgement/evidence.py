@@ -1,34 +1,44 @@
 """How far the model may be trusted on one account, from the account's own mail scored before it was learned.
 
 The question is always: above which score lies at most the promised share of good mail? Three answers, by how
-much is known. All of them look only at good mail; spam tells how much is caught, never where the threshold
-may be.
+much is known. All of them look at good mail only; the junk that the person named tells how much is caught, and how
+much else was left lying without a word.
 
-1. *Order statistics* (enough mail: about 3 / promise good mails, 2,995 for 1 in 1,000). Of n good mails take
-   the (k+1)-th highest score as threshold. The share of all good mail above it follows Beta(k+1, n-k),
-   whatever the distribution; its 95 % quantile is the Clopper-Pearson upper bound for k of n. The largest k
-   that keeps the promise gives the lowest threshold.
-2. *Tail* (from `needed()` good mails, 300 for 1 in 1,000). Nobody wants to wait half a year. In log odds the
-   upper tail of good mail is taken to be exponential beyond its 90 % quantile u. This is no guess out of the
-   blue: for a calibrated score the density of good mail at log odds t is e^-t times that of spam, and spam's
-   density near its own lower tail does not grow as fast. Both unknowns are replaced by their upper 95 %
-   bounds (share beyond u by Clopper-Pearson, mean excess by the chi-square bound), never below the highest
-   good mail seen, and the tail must not be visibly heavier than exponential; else the account waits for (1).
-   At least 300 good mails also mean that even without the tail the bound is 1 in 100.
+1. *Counts* (about 2.3 / promise good mails, 2,302 for 1 in 1,000). Of n good mails take the (k+1)-th highest score
+   as threshold. The share of all good mail above it follows Beta(k+1, n-k), whatever the distribution; its
+   `CHANCE` quantile is the Clopper-Pearson upper bound for k of n. The largest k that keeps the promise gives
+   the lowest threshold.
+2. *Tail* (from `needed()` good mails, 300 for 1 in 1,000). Nobody wants to wait that long. In log odds the upper
+   tail of good mail, its highest 2 % and 20 mails at least, is taken to be exponential, the mean excess at its
+   upper bound. Of the mail seen, no more than the promised share may lie above, and up to 999 good mails that is
+   none. Where good mail lies far above what such a tail explains, one waits for the counts. Both known: the lower.
 3. *The person's word* before that: max(the model's shipped threshold, mean + 3 standard deviations of own
    good mail in log odds). Measured on four corpora: 0-0.7 % of good mail above it.
 
-Points are what the model said at that time. As far as the newer half of them is enough, only that half
-speaks: the older half was scored by a model that knew less of this person.
+So one odd good mail does not put the threshold above all junk for ever: it counts as the error it is. Each bound
+holds in nine of ten cases and is drawn anew every night. What the person bears is the mean over the nights: in 30
+simulated days the promise was broken in 7 % of mailboxes (none to 15 %, by the kind of tail), by half in 1 %.
 
-Kept mail that was only left in the inbox counts half: it is a person's silence, not a word. Where a lazy
-person leaves spam in the inbox it raises the threshold, so its error is on the safe side.
+Points are what the model said at that time. The newest `6 / promise` speak: the first week's
+model knew less of this person.
+
+**Silence.** Mail that was only left in the inbox counts half towards `needed()`: it is a person's silence, not a word.
+And a person who corrects half of what was missed leaves as much junk without a word as they drag away, at about the same
+scores: taken for good mail it would put the threshold above all junk, and the filter would never begin. How much is
+left is seen where hardly anything is good, above the median of the junk that the person named. Silence up there says
+nothing, and below, from step to step of the score, as much of it is left out as the junk named there stands for.
+A person who corrects everything loses nothing by that. What really is good up there is moved, and taken back, and a
+word is never discounted; from a person who leaves much without a word it counts for those they did not name, too.
 """
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
 
 from spamd.domain import Evidence, Label, Mode
 
@@ -36,8 +46,16 @@ Point = tuple[float, Label, float, float]
 """(probability before it was learned, label, time of the label, weight)"""
 
 CONFIDENCE = 0.95
+CHANCE = 0.9
+"""Confidence of one night's threshold. At .8 the promise is broken in a quarter of simulated mailboxes with exponential
+tails instead of a seventh, for .64 instead of .73 % of the junk left in the inbox (a mailbox that is easy to part)."""
+CHANCE_Z = 1.2816
+"""Normal quantile of CHANCE."""
 WINDOW = 365 * 86400.0
 """Points older than this say little about today's mail (seconds)."""
+NEWEST = 6.0
+"""Good mails that speak, over the promise: enough that counts decide, few enough that the first weeks are forgotten."""
+NEWEST_LEAST = 3000
 SURE_WEIGHT = 0.5
 """From this weight on a label is a person's word and counts whole; below it counts half."""
 LEAST_HAM = 300
@@ -47,13 +65,29 @@ SUGGEST_HAM = 50
 LEAST_SPAM = 5
 """Spam the person confirmed, before moving; without any there is nothing to gain."""
 EARLY_LEAST = 10
-TAIL_SHARE = 0.10
+TAIL_SHARE = 0.02
 TAIL_LEAST = 20
+SILENT_SPREAD = 2.0
+"""Standard deviations by which more silence is discounted than is expected: what chance left over would be a tail."""
+SILENT_STEP = 1.0
+"""Width in log odds of the steps in which silent and named mail are compared."""
+UNNAMED_MOST = 5.0
+"""A good mail the person took back counts at most for this many."""
 LOGIT_LIMIT = 18.0
 """A threshold above 1 - 1.5e-8 means: nothing can be moved."""
 RESCUES_BURST = 3
 RESCUES_WINDOW = 7 * 86400.0
+RESCUES_CHANCE = 0.02
+"""So many or more taken back must be this unlikely under the promise: 2,300 good mails a week allow for six."""
 UNSURE_LOWEST, UNSURE_HIGHEST = 0.30, 0.90
+
+
+@dataclass(frozen=True, slots=True)
+class _Good:
+    """One good mail of the sample."""
+
+    logit: float
+    mass: float = 1.0  # for how many it counts
 
 
 def needed(promise: float) -> int:
@@ -94,14 +128,14 @@ def assess(
     back a move.
     """
     recent = sorted((point for point in points if point[2] > now - WINDOW), key=lambda point: point[2])
-    told = [(_logit(p), weight) for p, label, _, weight in recent if label is Label.HAM]
-    ham = sorted(told, reverse=True)
+    told = [point for point in recent if point[1] is Label.HAM]
     spam = [_logit(p) for p, label, _, weight in recent if label is Label.SPAM and weight >= SURE_WEIGHT]
-    counted = _count(ham)
+    good, left_out = _sample(recent, told, promise)
+    counted = _count(told) - left_out // 2
     missing = max(0, needed(promise) - counted)
-    burst = sum(1 for at in rescues if at > now - RESCUES_WINDOW) >= RESCUES_BURST
-    proven = None if missing else _proven(told, promise)
-    threshold, bound = proven if proven is not None else (_early(told, shipped_threshold), None)
+    proven = None if missing else _proven(good, promise)
+    burst = _burst(rescues, told, promise, now)
+    threshold, bound = proven or (_early([_logit(point[0]) for point in told], shipped_threshold), None)
     if counted < SUGGEST_HAM:
         mode = Mode.LEARNING
     elif proven is None or burst or len(spam) < LEAST_SPAM:
@@ -113,82 +147,157 @@ def assess(
     return Evidence(
         mode=mode,
         junk_threshold=_probability(min(threshold, LOGIT_LIMIT)) if usable else None,
-        unsure_threshold=_unsure(ham, threshold),
+        unsure_threshold=_unsure(good, threshold),
         ham_count=counted,
         spam_count=len(spam),
         ham_missing=missing,
         expected_ham_error=bound,
         expected_spam_caught=caught,
-        explanation=_explain(mode, said, counted, len(spam), missing, burst, proven is None, promise, caught),
+        explanation=_explain(
+            mode,
+            said,
+            counted,
+            len(spam),
+            missing,
+            burst,
+            proven is None,
+            round(sum(one.mass for one in good)),
+            promise,
+            caught,
+        ),
         computed_at=now,
     )
 
 
-def _count(ham: Sequence[tuple[float, float]]) -> int:
-    sure = sum(1 for _, weight in ham if weight >= SURE_WEIGHT)
+def _count(ham: Sequence[Point]) -> int:
+    sure = sum(1 for point in ham if point[3] >= SURE_WEIGHT)
     return sure + (len(ham) - sure) // 2
 
 
-def _proven(told: Sequence[tuple[float, float]], promise: float) -> tuple[float, float] | None:
+# which good mail speaks
+
+
+def _sample(recent: Sequence[Point], told: Sequence[Point], promise: float) -> tuple[list[_Good], int]:
+    """The newest good mail, highest score first, and how much silence was left out of it: that is probably junk."""
+    size = max(NEWEST_LEAST, math.ceil(NEWEST / promise)) if promise > 0 else NEWEST_LEAST
+    newest = told[-size:]
+    if not newest:
+        return [], 0
+    since = newest[0][2] if len(told) > size else -math.inf
+    named = sorted(
+        _logit(p)
+        for p, label, at, weight in recent
+        if label is Label.SPAM and weight >= SURE_WEIGHT and at >= since
+    )
+    silent = sorted(_logit(point[0]) for point in newest if point[3] < SURE_WEIGHT)
+    words = [_logit(point[0]) for point in newest if point[3] >= SURE_WEIGHT]
+    heard, unnamed = _heard(silent, named)
+    mass = min(UNNAMED_MOST, 1 + unnamed)
+    good = [_Good(logit) for logit in heard] + [_Good(logit, mass if logit > 0 else 1.0) for logit in words]
+    return sorted(good, key=lambda one: one.logit, reverse=True), len(silent) - len(heard)
+
+
+def _heard(silent: Sequence[float], named: Sequence[float]) -> tuple[Sequence[float], float]:
+    """The silent mail that may be taken for good, and how much junk is left without a word for each that is named.
+
+    Both ascending.
+    """
+    if not silent or not named:
+        return silent, 0.0
+    middle = len(named) // 2
+    kept = bisect_left(silent, named[middle])
+    unnamed = (len(silent) - kept) / (len(named) - middle)
+    steps = Counter(math.floor(logit / SILENT_STEP) for logit in named)
+    heard: list[float] = []
+    for step, group in groupby(silent[:kept], key=lambda one: math.floor(one / SILENT_STEP)):
+        around = max(steps[step - 1], steps[step], steps[step + 1])
+        spread = math.sqrt(unnamed * (1 + unnamed) * around * (1 + around / (len(named) - middle)))
+        junk = unnamed * steps[step] + SILENT_SPREAD * spread
+        some = list(group)
+        heard += some[: max(0, len(some) - math.floor(junk))]
+    return heard, unnamed
+
+
+# where the threshold may be
+
+
+def _proven(good: Sequence[_Good], promise: float) -> tuple[float, float] | None:
     """(threshold in log odds, upper bound on the share of good mail above it); None where nothing is proven.
 
-    told: good mail in the order in which it was labelled.
+    good: highest first.
     """
-    newer = _newer(told, promise)
-    found = (
-        _by_order([logit for logit, _ in newer], _count(newer), promise)
-        or _tail(sorted((logit for logit, _ in newer), reverse=True), _count(newer), promise)
-        or _by_order([logit for logit, _ in told], _count(told), promise)
-    )
-    if found is None or found[0] >= LOGIT_LIMIT:
+    found = [one for one in (_by_counts(good, promise), _by_tail(good, promise)) if one is not None]
+    if not found or min(found)[0] >= LOGIT_LIMIT:
         return None
-    return max(found[0], 0.0), min(found[1], promise)  # what is more likely good than junk is never moved
+    threshold, bound = min(found)
+    return max(threshold, 0.0), min(bound, promise)  # what is more likely good than junk is never moved
 
 
-def _newer(told: Sequence[tuple[float, float]], promise: float) -> Sequence[tuple[float, float]]:
-    """The newer half, but enough of them to prove anything: all, where there are not twice as many."""
-    first = len(told) // 2
-    while first > 0 and _count(told[first:]) < needed(promise):
-        first = max(0, first - 50)
-    return told[first:]
-
-
-def _by_order(logits: Sequence[float], counted: int, promise: float) -> tuple[float, float] | None:
-    """The lowest order statistic that keeps the promise whatever the distribution.
-
-    None while mail is too little.
-    """
-    highest = sorted(logits, reverse=True)
-    best = None
-    for errors in range(min(counted, 1000)):
-        bound = upper_bound(errors, counted)
-        if bound > promise:
-            break
-        best = (highest[errors] + 1e-6, bound)
-    return best
-
-
-def _tail(logits: Sequence[float], counted: int, promise: float) -> tuple[float, float] | None:
-    """The exponential tail of good mail, both parameters at their upper bounds. logits: highest first."""
-    beyond = max(TAIL_LEAST, int(len(logits) * TAIL_SHARE))
-    if len(logits) < 2 * beyond:
+def _by_counts(good: Sequence[_Good], promise: float) -> tuple[float, float] | None:
+    """The lowest order statistic that keeps the promise whatever the distribution. None while mail is too little."""
+    total = int(sum(one.mass for one in good))
+    errors = _errors_allowed(total, promise)
+    if errors is None:
         return None
-    start = logits[beyond]
-    mean = sum(logit - start for logit in logits[:beyond]) / beyond
-    mean = max(mean, 1e-3)
-    scale = mean * 2 * beyond / _chi_square_low(2 * beyond)
-    share = upper_bound(round(beyond * counted / len(logits)), counted)
+    return _above_all_but(good, errors), upper_bound(errors, total, CHANCE)
+
+
+def _countable(promise: float) -> int:
+    """Good mails, none of them above a threshold, that prove the promise by counting alone."""
+    return math.ceil(math.log(1 - CHANCE) / math.log1p(-promise)) if 0 < promise < 1 else 0
+
+
+def _errors_allowed(total: int, promise: float) -> int | None:
+    """The most errors of so many that bound the share of errors by the promise; None if even no error does not."""
+    if not 0 < promise < 1:
+        return None
+    log_p, log_q, whole = math.log(promise), math.log1p(-promise), math.lgamma(total + 1)
+    below = 0.0
+    for k in range(total):
+        below += math.exp(
+            whole - math.lgamma(k + 1) - math.lgamma(total - k + 1) + k * log_p + (total - k) * log_q
+        )
+        if below > 1 - CHANCE:
+            return k - 1 if k else None
+    return None
+
+
+def _by_tail(good: Sequence[_Good], promise: float) -> tuple[float, float] | None:
+    """The exponential tail of good mail, its mean excess at the upper bound. None where the tail is heavier."""
+    total = sum(one.mass for one in good)
+    beyond, length = 0.0, 0
+    wanted = max(TAIL_LEAST, TAIL_SHARE * total)
+    while length < len(good) and (length == 0 or beyond + good[length].mass <= wanted):
+        beyond += good[length].mass
+        length += 1
+    if total < 2 * beyond or promise <= 0:
+        return None
+    start = good[length].logit
+    mean = max(1e-3, sum((one.logit - start) * one.mass for one in good[:length]) / beyond)
+    scale = mean * (1 + CHANCE_Z / math.sqrt(beyond))
+    highest = _above_all_but(good, int(promise * total))
     # The maximum of `beyond` exponential excesses lies below mean*(ln(beyond)+4.6) in 99 of 100 cases.
-    if logits[0] - start > scale * (math.log(beyond) + 4.6):
+    if highest - start > scale * (math.log(beyond) + 4.6):
         return None
-    threshold = max(start + scale * math.log(max(share / promise, 1.0)), logits[0] + 1e-6)
+    share = beyond / total
+    threshold = max(start + scale * math.log(max(share / promise, 1.0)), highest)
     return threshold, share * math.exp(-(threshold - start) / scale)
 
 
-def _early(told: Sequence[tuple[float, float]], shipped: float) -> float:
+def _above_all_but(good: Sequence[_Good], errors: int) -> float:
+    """Just above all good mail but this many of the highest."""
+    passed = 0.0
+    for one in good:
+        passed += one.mass
+        if passed >= errors + 1:
+            return one.logit + 1e-6
+    return good[-1].logit
+
+
+def _early(told: Sequence[float], shipped: float) -> float:
     """Before anything is proven: the shipped threshold, or higher where own good mail asks for it."""
     floor = _logit(shipped)
-    newer = [logit for logit, _ in told[len(told) // 2 :]]
+    newer = told[len(told) // 2 :]
     if len(newer) < EARLY_LEAST:
         return floor
     mean = sum(newer) / len(newer)
@@ -196,10 +305,21 @@ def _early(told: Sequence[tuple[float, float]], shipped: float) -> float:
     return max(floor, mean + 3 * deviation)
 
 
-def _unsure(ham: Sequence[tuple[float, float]], junk: float) -> float:
+def _unsure(good: Sequence[_Good], junk: float) -> float:
     """Where doubt begins: about 2 % of good mail lies above, within sensible limits and below junk."""
-    at = 0.5 if len(ham) < SUGGEST_HAM else _probability(ham[len(ham) // 50][0])
+    at = 0.5 if len(good) < SUGGEST_HAM else _probability(good[len(good) // 50].logit)
     return min(max(at, UNSURE_LOWEST), UNSURE_HIGHEST, _probability(junk))
+
+
+def _burst(rescues: Sequence[float], told: Sequence[Point], promise: float, now: float) -> bool:
+    """Did the person take back more moves this week than the promise allows for?"""
+    begin = now - RESCUES_WINDOW
+    count = sum(1 for at in rescues if at > begin)
+    if count < RESCUES_BURST:
+        return False
+    expected = promise * sum(1 for point in told if point[2] > begin)
+    fewer = math.fsum(math.exp(-expected) * expected**k / math.factorial(k) for k in range(count))
+    return 1 - fewer < RESCUES_CHANCE
 
 
 def _explain(
@@ -210,6 +330,7 @@ def _explain(
     missing: int,
     burst: bool,
     unproven: bool,
+    heard: int,
     promise: float,
     caught: float | None,
 ) -> str:
@@ -222,7 +343,9 @@ def _explain(
     elif burst:
         text = f"You took back {RESCUES_BURST} or more moves within a week, so I only suggest for now."
     elif unproven:
-        text = f"Some good mail looks too much like junk to promise {one_in}; more mail will settle it."
+        more = max(0, _countable(promise) - heard)
+        when = f"about {more:,} more good mails" if more else "more mail"
+        text = f"Some good mail looks too much like junk to promise {one_in}; {when} will settle it."
     else:
         lacking = LEAST_SPAM - spam
         text = f"{lacking} more confirmed junk mail{'' if lacking == 1 else 's'} until I may move anything."
@@ -241,12 +364,6 @@ def _binomial_cdf(k: int, n: int, p: float) -> float:
         math.exp(whole - math.lgamma(i + 1) - math.lgamma(n - i + 1) + i * log_p + (n - i) * log_q)
         for i in range(k + 1)
     )
-
-
-def _chi_square_low(freedom: int, z: float = -1.6449) -> float:
-    """5 % quantile of chi-square (Wilson-Hilferty; within 0.5 % from 40 degrees of freedom on)."""
-    part = 2 / (9 * freedom)
-    return freedom * float((1 - part + z * math.sqrt(part)) ** 3)
 
 
 def _logit(probability: float) -> float:
