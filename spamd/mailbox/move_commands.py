@@ -14,6 +14,9 @@ from spamd.mailbox.protocol import CopyUid, expand, number_set
 from spamd.mailbox.session import ImapSession
 from spamd.source import Copied, OpenFolder
 
+LOCK_TRIES = 3
+"""Other programs mark new mail at the moment in which we lock it: Thunderbird writes NonJunk on it."""
+
 PAUSES = (0.0, 0.2, 0.5, 1.0)
 """Seconds between the looks of a daemon that waits for another one to withdraw."""
 
@@ -60,37 +63,49 @@ class ImapCommands:
         selected = self._open(folder)
         if not selected.keeps_keywords:
             return None
-        counted = bool(
-            selected.highest_modseq
-        )  # [NOMODSEQ], or no CONDSTORE: a lock that two could take at once
-        rows = self._connection.fetch(number_set(uids), [b"FLAGS", b"MODSEQ"] if counted else [b"FLAGS"]).rows
-        free = [uid for uid in uids if uid in rows and keyword.lower() not in _flags(rows[uid])]
-        if not free:
-            return frozenset()
-        # One number for all: whatever changes after our FETCH gets a higher one.
-        newest = max(int(number) for uid in free for number in rows[uid].get(b"MODSEQ", (0,)))
-        reply = self._connection.command(
-            "UID STORE",
-            number_set(free),
-            *([b"(UNCHANGEDSINCE %d)" % newest] if counted else []),
-            b"+FLAGS.SILENT",
-            b"(" + " ".join([keyword, *also]).encode("ascii") + b")",
-            what=folder.name,
-            tolerate=(b"OK", b"NO", b"BAD"),
-        )
-        modified = reply.code(b"MODIFIED")
-        if modified is not None:
-            return frozenset(free) - frozenset(Uid(uid) for uid in expand(modified.arguments))
-        if reply.status == b"OK":
-            return frozenset(free) if counted else self._alone(folder, free, also)
-        # Refused, as a whole or because one of them is gone: which carry all our words now?
-        words = {word.lower() for word in (keyword, *also)}
-        rows = self._connection.fetch(number_set(free), [b"FLAGS"]).rows
-        return frozenset(uid for uid in free if uid in rows and words <= _flags(rows[uid])) or None
+        # [NOMODSEQ], or no CONDSTORE: a lock that two could take at once
+        counted = bool(selected.highest_modseq)
+        held: set[Uid] = set()
+        open_ones = list(uids)
+        for _ in range(LOCK_TRIES):
+            rows = self._connection.fetch(
+                number_set(open_ones), [b"FLAGS", b"MODSEQ"] if counted else [b"FLAGS"]
+            ).rows
+            free = [uid for uid in open_ones if uid in rows and keyword.lower() not in _flags(rows[uid])]
+            if not free:
+                break
+            # One number for all: whatever changes after our FETCH gets a higher one.
+            newest = max(int(number) for uid in free for number in rows[uid].get(b"MODSEQ", (0,)))
+            reply = self._connection.command(
+                "UID STORE",
+                number_set(free),
+                *([b"(UNCHANGEDSINCE %d)" % newest] if counted else []),
+                b"+FLAGS.SILENT",
+                b"(" + " ".join([keyword, *also]).encode("ascii") + b")",
+                what=folder.name,
+                tolerate=(b"OK", b"NO", b"BAD"),
+            )
+            modified = reply.code(b"MODIFIED")
+            if modified is None and reply.status != b"OK":
+                # Refused, as a whole or because one of them is gone: which carry all our words now?
+                words = {word.lower() for word in (keyword, *also)}
+                rows = self._connection.fetch(number_set(free), [b"FLAGS"]).rows
+                held |= {uid for uid in free if uid in rows and words <= _flags(rows[uid])}
+                return frozenset(held) or None
+            if not counted:
+                return self._alone(folder, free, also)
+            changed = {Uid(uid) for uid in expand(modified.arguments)} if modified is not None else set()
+            held |= set(free) - changed
+            # Changed is not locked: the person may have read it, or a mail program have marked it, this very moment.
+            open_ones = [uid for uid in free if uid in changed]
+            if not open_ones:
+                break
+        return frozenset(held)
 
-    def _alone(self, folder: OpenFolder, uids: Sequence[Uid], words: Sequence[str]) -> frozenset[Uid]:
+    def _alone(self, folder: OpenFolder, uids: Sequence[Uid], words: Sequence[str]) -> frozenset[Uid] | None:
         """Without CONDSTORE two may have set the lock at once. Each sets its name and then reads: of two, the later one
         sees both names. Whoever has not the lowest withdraws; the lowest waits until it is alone, or gives up.
+        None: the server said OK and kept none of our names.
         """
         mine = next((word.lower() for word in words if word.startswith(OWNER_KEYWORD)), "")
         if not mine:
@@ -104,6 +119,8 @@ class ImapCommands:
                 self._session.raw(folder.name), writable=True, again=True, what=folder.name
             )
             rows = self._connection.fetch(number_set(open_ones), [b"FLAGS"]).rows
+            if rows and not any(mine in _flags(row) for row in rows.values()) and not held:
+                return None
             contested: list[Uid] = []
             lost: list[Uid] = []
             for uid in open_ones:

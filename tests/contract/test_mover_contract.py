@@ -582,6 +582,44 @@ def test_two_daemons_on_two_hosts(host, user):
         daemon.close()
 
 
+@only("dovecot-maildir", "like-outlook", "neither", "cyrus")
+def test_read_at_the_moment_of_the_lock(host, user, daemon):
+    """A mail program marks new mail when we lock it: that is nobody's lock, and the mail is moved."""
+    host.append(user, mail("bait"), mail("second"))
+    real = daemon.session.connection.fetch
+    done = []
+
+    def fetch(uids, items, modifier=b""):
+        found = real(uids, items, modifier)
+        if items[0] == b"FLAGS" and len(items) <= 2 and not done:
+            done.append(items)
+            host.store(user, [1], "+FLAGS", "NonJunk", "INBOX")
+        return found
+
+    daemon.session.connection.fetch = fetch
+    with nothing_lost(host, user):
+        ended = daemon.move([1, 2])
+    assert done
+    assert [row.state for row in ended] == [MoveState.DONE] * 2
+    assert where(host, user, b"Subject") == [host.junk] * 2
+    assert_settled(host, user, daemon)
+
+
+@pytest.mark.parametrize("kind", ["like-outlook", "neither"])
+def test_a_server_that_says_ok_and_keeps_no_keyword(dovecot, fault_proxy, kind):
+    host = dovecot(**DOVECOTS[kind])
+    user = host.new_user()
+    proxy = fault_proxy(host.port)
+    own = Daemon(host, user, port=proxy.port).new()
+    rows = own.intents(four(host, user))
+    proxy.refuse("UID STORE .*Spamd", answer="OK done", every=True)
+    ended = own.mover.move([(row, row.source) for row in rows])
+    assert [row.state for row in ended] == [MoveState.DONE] * 4
+    assert where(host, user, b"Subject") == [host.junk] * 4
+    own.close()
+    proxy.close()
+
+
 # -- refusals
 
 

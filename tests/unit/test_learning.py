@@ -502,6 +502,28 @@ def test_a_copy_noticed_before_junk_was_left(place):
     assert [one.label for one in place.labels()] == [Label.HAM]
 
 
+@pytest.mark.parametrize(("target", "cut"), [("Archive", "STATUS Archive"), ("INBOX", "LOCATE")])
+def test_a_look_that_is_cut_off_forgets_no_rescue(place, target, cut):
+    """The departure is known and the connection is lost; the computer sleeps for hours."""
+    place.server.deliver(mail(1), "Junk")
+    place.look()
+    place.server.drag(place.server.refs("Junk")[0], target)
+
+    def lost(command):
+        if command.startswith(cut):
+            raise ConnectionLost("The connection is lost.")
+
+    place.server.before = lost
+    with pytest.raises(ConnectionLost):
+        place.learner.look()
+    place.server.before = None
+    place.now += 8 * 3600
+    place.connect()
+    place.look()
+    assert [one.label for one in place.labels()] == [Label.HAM]
+    assert not place.store.sightings(place.account.name, "Junk")
+
+
 def test_all_mail_is_never_touched(tmp_path):
     """Gmail shows every mail there once more: nothing is read, looked for, moved or learned in it."""
     server = MemoryServer(folders=("Junk", "Trash", "Archive", "Sent"))
