@@ -1023,6 +1023,11 @@ class Control:
         """Try an account that is not added yet."""
         settings.check_account_name(account.name)
         settings.check_account(account)
+        if (twin := self._settings().same_mailbox(account)) is not None:
+            raise RequestError(
+                f"This mailbox is looked after already, as {twin.name}.",
+                "A new password is set on its page.",
+            )
         return self._engine.check_account(account, secret)
 
     def test_account(self, name: str) -> AccountCheck:

@@ -120,7 +120,8 @@ class Daemon:
         self._program = program
         self._told_broken = False
         self._looking: threading.Thread | None = None
-        self.upgraded = False
+        self._new_program = False
+        self._told_to_stop = False
         self._stopping = threading.Event()
         self._changing = threading.RLock()  # workers and settings
         self._workers: dict[AccountName, AccountWorker] = {}
@@ -166,7 +167,13 @@ class Daemon:
             log.info("stopping")
 
     def stop(self) -> None:
+        self._told_to_stop = True
         self._stopping.set()
+
+    @property
+    def upgraded(self) -> bool:
+        """It has ended for the new program. Who told it to stop is obeyed, also while the new one was tried."""
+        return self._new_program and not self._told_to_stop
 
     def wait_until_ready(self, timeout: float) -> bool:
         return self._ready.wait(timeout)
@@ -315,8 +322,8 @@ class Daemon:
         change = program.look()
         if change is Change.NEW:
             log.info("spamd was upgraded: going on as the new version")
-            self.upgraded = True
-            self.stop()
+            self._new_program = True
+            self._stopping.set()
         elif change is Change.GONE:
             log.warning("spamd was removed from this computer: the filter ends")
             self._store.add_event("error", "spamd was removed while it ran, so it has ended.")
@@ -912,6 +919,8 @@ def main(paths: Paths, *, foreground: bool = True) -> int:
         signal.signal(number, end)
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, lambda *_: daemon._spawn("reload", daemon.reload_settings))
+        # Whoever started us may have blocked them, as the icon has, and a child takes that over.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
     try:
         daemon.run()
     except AlreadyRunning as error:

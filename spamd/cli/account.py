@@ -302,11 +302,17 @@ def sign_in(name: str, provider: str) -> None:
     settings.check_account(one)
     secret = sign_in_with_provider(one)
     click.echo(describe_check(one, secret))
-    store_secret(one.name, secret)
+    file = paths.find().config_file
     if one != before:
-        settings.update_account(
-            paths.find().config_file, name, auth=one.auth, oauth_provider=one.oauth_provider
-        )
+        settings.update_account(file, name, auth=one.auth, oauth_provider=one.oauth_provider)
+    try:
+        store_secret(one.name, secret)
+    except BaseException:  # else what is stored would be the password of an account that signs in otherwise
+        if one != before:
+            settings.update_account(
+                file, name, auth=before.auth, oauth_provider=before.oauth_provider or None
+            )
+        raise
     _try_now(one.name)
     click.echo("Stored.")
 

@@ -352,12 +352,16 @@ def _start_with_session(here: Paths) -> None:
         return
     for note in found.notes:
         click.echo(plain(note))
-    if not daemon_runs():
-        service.start_daemon(here)
-        until = time.monotonic() + START_SECONDS
-        while not daemon_runs() and time.monotonic() < until:
-            time.sleep(0.1)
-    trouble = service.start_tray(here)
+    try:
+        if not daemon_runs():
+            service.start_daemon(here)
+            until = time.monotonic() + START_SECONDS
+            while not daemon_runs() and time.monotonic() < until:
+                time.sleep(0.1)
+        trouble = service.start_tray(here)
+    except OSError as exc:
+        click.echo(f"It could not be started now: {exc.strerror or exc}. It starts with your next session.")
+        return
     click.echo(f"No icon now: {plain(trouble)}" if trouble else "The icon is in the tray.")
 
 

@@ -130,7 +130,7 @@ def start_daemon(paths: Paths) -> None:
 
 
 def start_tray(paths: Paths) -> str:
-    """Show the icon now; "" or why there is none, in one line."""
+    """Show the icon now; "" or why there is none, in one line. OSError."""
     words = plan_for(paths).tray
     assert words is not None
     answer = ask([*words, "--check"], seconds=60.0)

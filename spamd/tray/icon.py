@@ -27,7 +27,8 @@ class TrayIcon:
     def __init__(self, pystray: Any, paths: Paths, program: Program) -> None:
         """program: looked at now and then; where `upgraded`, the icon has ended for the new one."""
         self._program = program
-        self.upgraded = False
+        self._new_program = False
+        self._told_to_stop = False
         self._pystray = pystray
         self._paths = paths
         self._watching = Watching(paths, self._seen)
@@ -47,7 +48,16 @@ class TrayIcon:
     def was_shown(self) -> bool:
         return self._ready.is_set()
 
+    @property
+    def upgraded(self) -> bool:
+        """It has ended for the new program. Who quits is obeyed, also while the new one was tried."""
+        return self._new_program and not self._told_to_stop
+
     def stop(self) -> None:
+        self._told_to_stop = True
+        self._end()
+
+    def _end(self) -> None:
         self._watching.stop()
         self._icon.stop()
 
@@ -59,8 +69,8 @@ class TrayIcon:
     def _seen(self, snapshot: Snapshot) -> None:
         """On the watching thread; pystray hands changes to the display's own."""
         if self._program.look() is Change.NEW:
-            self.upgraded = True
-            self.stop()
+            self._new_program = True
+            self._end()
             return
         now = time.time()
         wanted = view(snapshot, now)

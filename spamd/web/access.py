@@ -65,7 +65,7 @@ class Limits:
     streams: int = 32
 
 
-BIG_BODIES = {
+BODIES = {
     "/pair": "pair_body",
     "/api/v1/try": "mail_body",
     "/api/v1/teach": "mail_body",
@@ -261,7 +261,7 @@ class Gate:
             raise Refused(403, "Another page may not ask spamd.")
 
     def _limit(self, path: str) -> int:
-        return int(getattr(self.access.limits, BIG_BODIES.get(path, "body")))
+        return int(getattr(self.access.limits, BODIES.get(path, "body")))
 
     def _bounded(self, scope: Scope, receive: Receive) -> Receive:
         """The body, counted and with a time limit for all of it."""

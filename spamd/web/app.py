@@ -20,6 +20,7 @@ from spamd.control import Control
 from spamd.errors import SpamdError
 from spamd.web import api, pages
 from spamd.web.access import Access, Gate, Refused, refused_response, too_many_codes
+from spamd.web.pairing import is_own
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +63,8 @@ def build(control: Control, access: Access, port: int) -> tuple[ASGIApp, api.Str
 
     async def pair(request: Request) -> Response:
         """The add-on proves that it holds the pasted key; see `pairing`."""
+        if request.client is None or not is_own(request.client, port):
+            raise Refused(403, "Another user's program may not ask spamd.")
         too_many_codes(access)
         body = await request.body()
         try:

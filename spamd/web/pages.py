@@ -504,7 +504,6 @@ class Pages:
                 )
                 return self._setup_page(request, values, guesses=guesses)
             account = _new_account(form)
-            self._check_new(account)
             secret = form.get("secret") or self._tried.get(session) or None
             check = self._control.check_account(account, secret)
             # A password that was not refused need not be typed again when something else is wrong.
@@ -530,14 +529,6 @@ class Pages:
             f"/accounts/{account.name}",
             Said("good", f"{account.name} is set up. {check.text}", " ".join((*check.remarks, *notes))),
         )
-
-    def _check_new(self, account: Account) -> None:
-        for view in self._control.accounts():
-            if (view.account.host.lower(), view.account.user) == (account.host.lower(), account.user):
-                raise RequestError(
-                    f"This mailbox is looked after already, as {view.account.name}.",
-                    "A new password is set on its page.",
-                )
 
     def _sign_in_new(self, name: AccountName) -> SignIn:
         """The provider's page for an account that was just added; without one the account goes again."""

@@ -9,6 +9,9 @@ run, which dies with it:
     daemon   nonce b, HMAC-SHA256(key, "daemon P a b")  -> add-on
     add-on   a, b, HMAC-SHA256(key, "addon P a b")      -> daemon
     daemon   token                                      -> add-on
+
+Who held the port before the daemon may still hold a connection of the add-on's, and could pass this talk on. So on
+Linux, where Snap and Flatpak are, the daemon talks only with programs of its own user (`is_own`).
 """
 
 from __future__ import annotations
@@ -17,15 +20,19 @@ import contextlib
 import hashlib
 import hmac
 import json
+import os
 import re
 import secrets
+import socket
+import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 MAX_FILE = 4096
+_CONNECTIONS = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
 _NONCE = re.compile(r"[\w-]{16,64}")
 _OPEN = 100  # talks begun and not ended
 _SECONDS = 60.0
@@ -92,6 +99,30 @@ class Pairing:
     def _proof(self, key: Key, side: str, theirs: str, ours: str) -> str:
         told = f"{side} {self._port} {theirs} {ours}".encode()
         return hmac.new(key.secret.encode(), told, hashlib.sha256).hexdigest()
+
+
+def is_own(peer: tuple[str, int], port: int, tables: Sequence[Path] = _CONNECTIONS) -> bool:
+    """Is the other end of a connection to our `port` a program of this user? True where the system does not tell."""
+    wanted = (_as_listed(*peer), _as_listed("127.0.0.1", port))
+    told = False
+    for _ in range(3):  # the list is no snapshot: a row may be missed while others come and go
+        for table in tables:
+            try:
+                rows = table.read_text().splitlines()[1:]
+            except OSError:
+                continue
+            told = True
+            for row in rows:
+                parts = row.split()
+                # An IPv4 address within IPv6 ends with it.
+                if len(parts) > 7 and (parts[1][-13:], parts[2][-13:]) == wanted:
+                    return int(parts[7]) == os.getuid()
+    return not told
+
+
+def _as_listed(host: str, port: int) -> str:
+    """As the kernel writes it: the address as a number of the machine's own byte order."""
+    return f"{struct.unpack('=I', socket.inet_aton(host))[0]:08X}:{port:04X}"
 
 
 def wanted_port(file: Path) -> int:

@@ -48,14 +48,7 @@ class WebServer:
         """Returns when the first request can be answered. OSError where loopback cannot be used."""
         from spamd.web.app import build
 
-        # The protocol is named: only then asyncio switches Nagle off, which costs 40 ms an answer.
-        listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        try:
-            self._bind(listening)
-            listening.listen(64)
-        except OSError:
-            listening.close()
-            raise
+        listening = self._listen()
         self.port = listening.getsockname()[1]
         self.access.pairing = pairing.Pairing(self._paths.addon_key, self.port)
         app, streams = build(self._control, self.access, self.port)
@@ -92,20 +85,15 @@ class WebServer:
         self._write_run_file()
         log.info("pages at %s", self.url)
 
-    def _bind(self, listening: socket.socket) -> None:
-        """The port that a pasted key names, if there is one and it is free; else any."""
-        if os.name == "posix":
-            # Connections of this run may still be fading away when the next one wants its port. Windows needs no
-            # such leave, and would share the port with whoever asks.
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    def _listen(self) -> socket.socket:
+        """On the port that a pasted key names, if there is one and it is free; else on any."""
         paired = pairing.wanted_port(self._paths.addon_key)
         if paired:
             try:
-                listening.bind(("127.0.0.1", paired))
-                return
+                return _listening(paired)
             except OSError as error:
                 log.warning("port %d, which the add-on was told, is not free: %s", paired, error)
-        listening.bind(("127.0.0.1", 0))
+        return _listening(0)
 
     def stop(self) -> None:
         """Ends streams and requests, and removes the run file. Safe to call twice."""
@@ -216,3 +204,20 @@ class _PatientProtocol(H11Protocol):
         self._deadline = None
         if self._between_requests() and not self.transport.is_closing():
             self.transport.close()
+
+
+def _listening(port: int) -> socket.socket:
+    """0: any port. OSError where it is not free."""
+    # The protocol is named: only then asyncio switches Nagle off, which costs 40 ms an answer.
+    made = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        if os.name == "posix":
+            # Connections of this run may still be fading away when the next one wants its port. Windows needs no
+            # such leave, and would share the port with whoever asks.
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind(("127.0.0.1", port))
+        made.listen(64)
+    except OSError:
+        made.close()
+        raise
+    return made

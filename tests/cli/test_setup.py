@@ -451,12 +451,19 @@ def test_an_account_that_had_a_password_signs_in_with_the_browser(
     assert wrong.code != 0
     (account,) = config(root).accounts
     assert account.auth is AuthMethod.PASSWORD, "what does not work is not kept"
+    here = paths.find({"SPAMD_HOME": str(root)})
+    kept = here.secrets_file.rename(tmp_path / "kept")
+    here.secrets_file.mkdir()  # what signs in cannot be stored
+    assert spamdctl(root, "account", "sign-in", "home", "--with", "local").code != 0
+    here.secrets_file.rmdir()
+    kept.rename(here.secrets_file)
+    (account,) = config(root).accounts
+    assert (account.auth, account.oauth_provider) == (AuthMethod.PASSWORD, ""), "it goes on with its password"
     for more in (("--with", "local"), ()):  # and once more, as after the end of a grant
         done = spamdctl(root, "account", "sign-in", "home", *more)
         assert done.code == 0, done.err
         assert "Stored." in done.out
     (account,) = config(root).accounts
     assert (account.auth, account.oauth_provider) == (AuthMethod.OAUTH, "local")
-    here = paths.find({"SPAMD_HOME": str(root)})
     assert authorisation.grants[-1].refresh_token in Secrets.choose(config(root), here).get(account.name)
     assert json.loads(spamdctl(root, "account", "test", "home", "--json").out)["ok"] is True

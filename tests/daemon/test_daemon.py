@@ -273,6 +273,17 @@ def test_it_stops_while_the_server_hangs(running, dovecot, number):
     host.thaw()
 
 
+def test_it_stops_though_who_started_it_had_the_signals_blocked(running):
+    """As the icon has, whose menu starts it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+    try:
+        running.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    with running.client():
+        running.stop()
+
+
 def test_it_stops_in_the_middle_of_a_first_reading_and_goes_on_later(running, dovecot):
     host = dovecot()
     user = host.new_user()

@@ -235,6 +235,28 @@ def test_the_program_on_the_disk_changes(beats, tmp_path, fate):
         running.stop()
 
 
+@pytest.mark.skipif(os.name == "nt", reason="its program is a shell script")
+def test_a_stop_while_the_new_program_is_tried_is_obeyed(beats, tmp_path):
+    """Else a service that is told to stop comes back as the new version."""
+    file, script, tried, go = (tmp_path / name for name in ("__init__.py", "spamdctl", "tried", "go"))
+    file.write_text('__version__ = "1"\n')
+    script.write_text(f"#!/bin/sh\n: > '{tried}'\nwhile [ ! -e '{go}' ]; do sleep .05; done\n")
+    script.chmod(0o755)
+    clock = itertools.count(step=10.0)
+    program = Program(["run"], file=file, words=[str(script)], clock=lambda: next(clock))
+    running = Running(tmp_path / "home", program).start()
+    try:
+        file.write_text('__version__ = "2"\n')
+        wait_for(tried.exists, "the new program to be tried")
+        looking = running.daemon._looking
+    finally:
+        running.stop()
+        go.touch()
+    looking.join(60)
+    assert not looking.is_alive()
+    assert not running.daemon.upgraded
+
+
 def test_another_network_is_noticed(beats, running, monkeypatch):
     """The address is gone: all is connected anew. The network is back: nobody waits any longer."""
     wait_for(lambda: running.phase() is AccountPhase.WATCHING, "watching")

@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import os
 import secrets
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import httpx
 import pytest
 
 from spamd import thunderbird_host
-from spamd.web.pairing import Pairing, read
+from spamd.web.pairing import Pairing, is_own, read
 from spamd.web.server import WebServer
 
 EXTENSION = {"Origin": "moz-extension://01234567-89ab-cdef-0123-456789abcdef"}
@@ -119,6 +122,50 @@ def test_who_does_not_hold_it_gets_nothing(paired):
     for _ in range(12):
         last = ask(world, {"nonce": nonce, "answer": "a", "proof": "p"})
     assert last.status_code == 429
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells whose a connection is")
+def test_whose_a_connection_is(tmp_path: Path):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)):
+            held, peer = server.accept()
+            with held:
+                assert is_own(peer, port)
+                assert not is_own(("127.0.0.2", peer[1]), port), "another address is another connection"
+                assert is_own(peer, port, [tmp_path / "none"]), (
+                    "where the system does not tell, the key decides"
+                )
+                assert not is_own(peer, port, [Path("/dev/null")]), "not listed"
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="only root may become another user")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells whose a connection is")
+def test_another_user_cannot_pass_a_talk_on(paired):
+    world, _key = paired
+    asking = """
+import socket, sys
+with socket.create_connection(("127.0.0.1", int(sys.argv[1]))) as one:
+    body = b'{"nonce": "nnnnnnnnnnnnnnnnnnnnnnnn"}'
+    one.sendall(b"POST /pair HTTP/1.1\\r\\nHost: 127.0.0.1:%s\\r\\nContent-Length: %d\\r\\nConnection: close\\r\\n\\r\\n%s"
+                % (sys.argv[1].encode(), len(body), body))
+    while got := one.recv(4096):
+        sys.stdout.write(got.decode())
+"""
+    told = {}
+    for user in (0, 65534):
+        done = subprocess.run(
+            ["/usr/bin/env", "python3", "-I", "-c", asking, str(world.server.port)],
+            user=user,
+            cwd="/",
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        told[user] = done.stdout
+    assert " 200 " in told[0].splitlines()[0], told
+    assert " 403 " in told[65534].splitlines()[0], told
 
 
 def test_nothing_is_paired_at_first(fresh):
