@@ -84,6 +84,9 @@ OWNER_KEYWORD = "$SpamdBy-"
 MOVED_KEYWORD = "$SpamdMoved"
 """Set together with the lock and never taken off a mail that was moved by itself: other daemons on the mailbox see
 that this was no drag, and a mail that carries it outside of Junk is one that the person took out again."""
+RETURNED_KEYWORD = "$SpamdReturned"
+"""Set on mail that is put back among many ("all moves of this model"): of which the person has said nothing, for no
+daemon. It stays on it like the other one; a later drag is then seen by what the mail had before."""
 STAMPED_KEYWORD = "$SpamdStamped"
 """Comes with the Junk or NonJunk that a daemon writes: other daemons see that it was not the person."""
 

@@ -591,7 +591,8 @@ class Filter:
             error="",
         )
         intent = self._store.intent(undo)
-        (outcome,) = self._mover.move([(intent, found)])
+        # Among many, of which nothing was said, other daemons shall learn nothing from it either.
+        (outcome,) = self._mover.move([(intent, found)], asked=self._good(record))
         self.finish([outcome])
         if judgement is not None:
             self._publish("verdict", {"id": judgement.id, "account": self.account.name, "moved": False})

@@ -34,6 +34,7 @@ from dataclasses import dataclass
 from spamd.domain import (
     MOVED_KEYWORD,
     MOVING_KEYWORD,
+    RETURNED_KEYWORD,
     STAMPED_KEYWORD,
     FolderName,
     FolderStatus,
@@ -138,6 +139,11 @@ def signed(keywords: Collection[str]) -> bool:
     """Was the mail moved by a daemon, at some time? Together with the lock it is only being moved."""
     lower = {keyword.lower() for keyword in keywords}
     return MOVED_KEYWORD.lower() in lower and MOVING_KEYWORD.lower() not in lower
+
+
+def returned(keywords: Collection[str]) -> bool:
+    """Was the mail put back by a daemon, at some time, without a word of the person's about it?"""
+    return RETURNED_KEYWORD.lower() in {keyword.lower() for keyword in keywords}
 
 
 def names_one_delivery(identity: Identity) -> bool:
@@ -304,8 +310,12 @@ class _Pairing:
         return Correction(old.identity, label, LabelSource.DRAG, DRAG_WEIGHT, new, old.ref, note)
 
     def _by_a_daemon(self, old: Sighting, new: Sighting) -> bool:
-        """Did another daemon move it? They take mail from the inbox only, and sign it on the way."""
+        """Did another daemon move it? They take mail from the inbox only, and sign it on the way; what they put back
+        without a word of the person's about it, they sign as well.
+        """
         origin, target = (self._places.get(s.ref.folder, Place.KEPT) for s in (old, new))
+        if origin in (Place.JUNK, Place.UNSURE) and target is Place.INBOX:
+            return returned(new.keywords) and not returned(old.keywords)
         carried = MOVED_KEYWORD.lower() in {keyword.lower() for keyword in new.keywords}
         return (
             carried
@@ -320,6 +330,7 @@ class _Pairing:
             self._places.get(arrival.ref.folder) is Place.INBOX
             and arrival.ref.folder not in self._reset
             and signed(arrival.keywords)
+            and not returned(arrival.keywords)
             and all(s.ref.folder == arrival.ref.folder and not signed(s.keywords) for s in earlier)
         )
 

@@ -31,8 +31,8 @@ Two clients that move one mail at the same moment can both succeed on real serve
 pairs by server id and removes our copy, never the person's.
 
 Where the server keeps keywords a mail is signed before it is moved, in one STORE: the lock (MOVING_KEYWORD), whose
-it is (OWNER_KEYWORD and the journal's name) and, unless the person asked for the move, MOVED_KEYWORD. Lock and name
-are taken off when the move has ended; MOVED_KEYWORD stays on mail that was moved. The sign travels with the mail, and
+it is (OWNER_KEYWORD and the journal's name) and, unless the person asked for the move, MOVED_KEYWORD (RETURNED_KEYWORD
+where it is put back). Lock and name are taken off when the move has ended; the others stay on mail that was moved. The sign travels with the mail, and
 so it tells our copy from a twin that the person put there, a rival's copy (made before we had moved) from one that
 the person made of our mail in Junk, and another daemon's move from a drag (judgement/corrections.py).
 """
@@ -50,6 +50,7 @@ from spamd.domain import (
     MOVED_KEYWORD,
     MOVING_KEYWORD,
     OWNER_KEYWORD,
+    RETURNED_KEYWORD,
     Arrival,
     FolderName,
     FolderStatus,
@@ -170,7 +171,7 @@ class JournaledMover:
         """Carry out intents; their final states, in the order given. (A row that can neither be finished nor
         taken back, because the server refuses both, stays open and is returned so.)
 
-        asked: by the person; the mail is not signed as moved by itself.
+        asked: by the person, for these very mails; they are not signed as moved (or put back) by themselves.
 
         Raises ConnectionLost or ServerBusy: rows that were not finished stay open, for `recover`.
         """
@@ -547,6 +548,12 @@ class JournaledMover:
         source = OpenFolder(batch[0].source.folder, batch[0].source.uid_validity)
         alive = self._alive(source, batch)
         if alive is None:
+            for record in batch:
+                # Our lock went along with the mail, also where its row can only be given up.
+                copy = self._find_copy(record) if self._locks else None
+                if copy is not None:
+                    place = OpenFolder(copy.ref.folder, copy.ref.uid_validity)
+                    self._unlock(place, [copy], moved=True)
             return [self._end(r, MoveState.ABANDONED, "The folder it was in has changed.") for r in batch], []
         try:
             there = self._session.status(batch[0].target)
@@ -840,9 +847,11 @@ class JournaledMover:
         kept: list[MoveRecord] = []
         ended: list[MoveRecord] = []
         by_itself = [r for r in ready if r.kind is not MoveKind.UNDO and r.id not in self._asked]
+        returned = [r for r in ready if r.kind is MoveKind.UNDO and r.id not in self._asked]
         for part, words in (
             (by_itself, (self._owner, MOVED_KEYWORD)),
-            ([r for r in ready if r not in by_itself], (self._owner,)),
+            (returned, (self._owner, RETURNED_KEYWORD)),
+            ([r for r in ready if r.id in self._asked], (self._owner,)),
         ):
             if not part:
                 continue
@@ -872,6 +881,9 @@ class JournaledMover:
                 if r.source.uid in alive and (r.kind is MoveKind.UNDO) is undo
             ]
             self._unlock(source, mails, moved=undo)
+            uids = sorted(mail.ref.uid for mail in mails if undo and self._ours(mail))
+            if uids:
+                self._quietly(lambda uids=uids: self._commands.unlock(source, uids, [RETURNED_KEYWORD]))  # type: ignore[misc]
 
     def _unlock(self, folder: OpenFolder, mails: Sequence[Arrival], *, moved: bool) -> None:
         """Take our lock off; moved: it has been moved, and goes on saying so."""

@@ -116,15 +116,39 @@ def test_what_was_taken_out_of_junk_is_left_alone_by_who_never_saw_it(two):
 
 def test_put_back_by_one_is_the_persons_word_for_both(two):
     moved_by_desk(two)
-    two.desk.filter.put_back(two.desk.store.moves(ME)[0])
+    (row,) = two.desk.store.moves(ME)
+    two.desk.store.add_label(LabelRecord(ME, row.identity, Label.HAM, LabelSource.UNDO, 1.0, two.desk.now))
+    two.desk.filter.put_back(row)
     two.look()
     two.look()
     assert two.server.raws("INBOX")
-    assert two.labels() == [[], [HAM]], "the desk's own ledger is written by whoever was asked"
+    assert two.labels() == [[(Label.HAM, LabelSource.UNDO)], [HAM]]
     two.server.drag(two.only("INBOX"), "Junk")
     two.look()
     two.look()
     assert two.labels() == [[SPAM], [SPAM]]
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_put_back_among_many_says_nothing_of_the_mail(two, seen):
+    """All moves of a model are undone, real junk among them: the other computer learns nothing either."""
+    two.lap.evidence = replace(two.lap.evidence, mode=Mode.LEARNING)
+    two.server.deliver(mail(1, 0.99))
+    two.look(two.lap)
+    two.look(two.desk)
+    if seen:
+        two.look(two.lap)
+    two.desk.filter.put_back(two.desk.store.moves(ME)[0])
+    two.look()
+    two.look()
+    assert two.server.raws("INBOX")
+    assert two.labels() == [[], []]
+    two.server.drag(two.only("INBOX"), "Junk")
+    two.look()
+    assert two.labels() == [[SPAM], [SPAM]]
+    two.server.drag(two.only("Junk"), "INBOX")
+    two.look()
+    assert two.labels() == [[HAM], [HAM]]
 
 
 def test_the_persons_answer_on_one_page_is_a_label_for_both(two):

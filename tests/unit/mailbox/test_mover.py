@@ -149,6 +149,29 @@ def test_the_lock_of_another_daemon_is_left_alone():
     assert place.server.flags(theirs) == {LOCK_KEYWORD, OWNER_KEYWORD + "other", MOVED_KEYWORD}
 
 
+@pytest.mark.parametrize(("way", "cut"), [(True, "MOVE"), (False, "COPY")])
+def test_no_lock_stays_where_the_inbox_was_made_anew(way, cut):
+    """The answer is lost, and then the UIDs: the row is given up, the lock on our copy is not forgotten."""
+    place = Place(move=way)
+    place.server.deliver(ONE)
+    rows = place.intents()
+
+    def after(command: str) -> None:
+        if command.startswith(cut):
+            raise ConnectionLost("cut")
+
+    place.server.after = after
+    with contextlib.suppress(ConnectionLost):
+        place.move(rows)
+    place.server.after = None
+    place.server.renumber("INBOX")
+    session = MemorySession(place.server)
+    (ended,) = MemoryMover(session, place.journal, use_lock=True, clock=lambda: place.now).recover()
+    assert ended.state is MoveState.ABANDONED
+    assert not place.server.flagged(LOCK_KEYWORD)
+    assert place.server.flags(place.server.refs("Junk")[0]) == {MOVED_KEYWORD}
+
+
 def test_a_mail_that_is_not_moved_is_not_signed():
     place = Place(move=False)
     place.server.deliver(ONE)
