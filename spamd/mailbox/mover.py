@@ -550,10 +550,10 @@ class JournaledMover:
         if alive is None:
             for record in batch:
                 # Our lock went along with the mail, also where its row can only be given up.
-                copy = self._find_copy(record) if self._locks else None
-                if copy is not None:
-                    place = OpenFolder(copy.ref.folder, copy.ref.uid_validity)
-                    self._unlock(place, [copy], moved=True)
+                moved = self._find_copy(record) if self._locks else None
+                if moved is not None:
+                    place = OpenFolder(moved.ref.folder, moved.ref.uid_validity)
+                    self._unlock(place, [moved], moved=True)
             return [self._end(r, MoveState.ABANDONED, "The folder it was in has changed.") for r in batch], []
         try:
             there = self._session.status(batch[0].target)
