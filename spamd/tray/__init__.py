@@ -99,13 +99,12 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 def _open_page(paths: Paths) -> bool:
     """Who starts us a second time wants to see something."""
-    import webbrowser
-
     from spamd.client import Client
     from spamd.errors import SpamdError
+    from spamd.tray.signals import open_page
 
     try:
         with Client.connect(paths) as client:
-            return webbrowser.open(client.open_url(""))
+            return open_page(client.open_url(""))
     except SpamdError:
         return False

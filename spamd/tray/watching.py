@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-import webbrowser
 from collections.abc import Callable
 
 from spamd import service
@@ -13,6 +12,7 @@ from spamd.client import Client
 from spamd.domain import Label, LabelSource, Verdict
 from spamd.errors import NotRunning, SpamdError
 from spamd.paths import Paths
+from spamd.tray.signals import open_page
 from spamd.tray.view import SHOWN_MOVES, Action, Deed, Snapshot
 
 log = logging.getLogger(__name__)
@@ -26,16 +26,9 @@ SETTLE = 0.4  # seconds to gather news that come together
 class Watching:
     """One thread looks, one listens to the daemon's stream, one acts. All end with `stop`."""
 
-    def __init__(
-        self,
-        paths: Paths,
-        on_change: Callable[[Snapshot], None],
-        *,
-        open_page: Callable[[str], object] = webbrowser.open,
-    ) -> None:
+    def __init__(self, paths: Paths, on_change: Callable[[Snapshot], None]) -> None:
         self._paths = paths
         self._on_change = on_change
-        self._open_page = open_page
         self._news = threading.Event()
         self._stopping = threading.Event()
         self._wishes: queue.SimpleQueue[Action | None] = queue.SimpleQueue()
@@ -138,7 +131,7 @@ class Watching:
         client = self._connected()
         match action.deed:
             case Deed.OPEN:
-                self._open_page(client.open_url(action.value))
+                open_page(client.open_url(action.value))
             case Deed.NOT_JUNK:
                 client.answer(int(action.value), Label.HAM, source=LabelSource.UNDO)
             case Deed.PAUSE:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -319,3 +320,25 @@ def test_a_panel_that_comes_late_is_waited_for() -> None:
     surroundings.wait_for_host(60.0, lambda: next(answers))
     with pytest.raises(surroundings.NoTray, match="shows tray icons"):
         surroundings.wait_for_host(0.0, lambda: False)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc tells which signals are blocked")
+def test_a_browser_that_the_icon_starts_can_be_ended(tmp_path: Path) -> None:
+    browser, told = tmp_path / "browser", tmp_path / "told"
+    browser.write_text(f"#!/bin/sh\ngrep SigBlk /proc/self/status > '{told}'\n")
+    browser.chmod(0o755)
+    code = """
+from spamd.tray.signals import Signals, open_page
+Signals()
+assert open_page("http://127.0.0.1/")
+blocked = open("/proc/thread-self/status").read().partition("SigBlk:")[2].split()[0]
+assert int(blocked, 16) & 1 << signal.SIGTERM - 1, "the icon itself ends in order"
+"""
+    subprocess.run(
+        [sys.executable, "-c", f"import signal{code}"],
+        env={**os.environ, "BROWSER": f"{browser} %s"},
+        timeout=60,
+        check=True,
+    )
+    blocked = int(told.read_text().split()[1], 16)
+    assert not blocked & (1 << signal.SIGTERM - 1 | 1 << signal.SIGINT - 1 | 1 << signal.SIGHUP - 1)
