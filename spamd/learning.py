@@ -152,6 +152,7 @@ class Learner:
         self._places_at = float("-inf")
         self._consumed: dict[MessageRef, float] = {}
         self._first_seen: dict[MessageRef, float] = {}
+        self._waiting: list[Sighting] = []  # in the inbox, not yet written down
         self._pending = self._load_pending()
         self._left: list[MessageRef] = []  # in this look: known in Junk and not there any more
         self._emptied: set[FolderName] = set()  # in this look: all that we knew there is gone
@@ -286,6 +287,12 @@ class Learner:
             [sighting.identity for sighting in arrivals] + [wait.identity for wait in self._pending]
         )
         known = {identity: self._store.sighting_of(name, identity) for identity in identities}
+        # Mail that still waits to be judged can be dragged, too.
+        outside = {one.identity for one in arrivals if self.places().get(one.ref.folder) is not Place.INBOX}
+        outside |= {wait.identity for wait in self._pending}
+        for sighting in self._waiting:
+            if sighting.identity in outside:
+                known[sighting.identity] = [*known[sighting.identity], sighting]
         here = {sighting.ref for sighting in arrivals}
         asked = {
             sighting.ref
@@ -625,12 +632,14 @@ class Learner:
         if wait <= 0:
             return list(findings.new), None
         ripe: list[Sighting] = []
+        self._waiting = []
         missing: list[float] = []
         seen = {sighting.ref: self._first_seen.get(sighting.ref, now) for sighting in findings.new}
         for sighting in findings.new:
             left = seen[sighting.ref] + wait - now
             if left > 0:
                 missing.append(left)
+                self._waiting.append(sighting)
             else:
                 ripe.append(sighting)
         self._first_seen = seen

@@ -524,6 +524,26 @@ def test_a_look_that_is_cut_off_forgets_no_rescue(place, target, cut):
     assert not place.store.sightings(place.account.name, "Junk")
 
 
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_drag_while_mail_still_waits_to_be_judged(tmp_path, restart):
+    """The person is faster than the minute that they gave themselves."""
+    place = Place(tmp_path, Account(ME, wait_seconds=60.0))
+    place.evidence = Evidence(Mode.LEARNING, None, 0.5, 0, 0, 300, None, None, "")
+    place.look()
+    ref = place.server.deliver(mail(1, 0.2))
+    other = place.server.deliver(mail(2, 0.2))
+    assert not place.look()
+    if restart:
+        place.connect()
+    place.server.drag(ref, "Junk")
+    place.server.drag(other, "Archive")
+    place.look()
+    place.look()
+    assert [one.label for one in place.labels()] == ([] if restart else [Label.SPAM])
+    assert not place.look(120.0)
+    place.store.close()
+
+
 def test_all_mail_is_never_touched(tmp_path):
     """Gmail shows every mail there once more: nothing is read, looked for, moved or learned in it."""
     server = MemoryServer(folders=("Junk", "Trash", "Archive", "Sent"))
