@@ -49,7 +49,7 @@ from spamd.errors import (
     StoreError,
 )
 from spamd.judgement import brake as brakes
-from spamd.judgement.corrections import signed
+from spamd.judgement.corrections import held_or_signed, signed
 from spamd.judgement.policy import History, decide, effective_mode, match
 from spamd.message import vector
 from spamd.message.dense import authentication
@@ -242,12 +242,15 @@ class Filter:
                 reason="dealt-with",
                 explanation=f"{decision.explanation} But you have answered or starred it: it stays.",
             )
-        if decision.move and signed(mail.arrival.flags):
+        if decision.move and held_or_signed(mail.arrival.flags):
+            # Also with the lock still on: it may just have been put back.
+            why = (
+                "it was in Junk before and you took it out: it stays."
+                if signed(mail.arrival.flags)
+                else "another program is moving it this moment."
+            )
             decision = replace(
-                decision,
-                move=False,
-                reason="dealt-with",
-                explanation=f"{decision.explanation} But it was in Junk before and you took it out: it stays.",
+                decision, move=False, reason="dealt-with", explanation=f"{decision.explanation} But {why}"
             )
         label = self._label_instead(decision)
         if label is not None:
@@ -399,7 +402,7 @@ class Filter:
         keyword = STAMPS.get(decision.verdict)
         if not self.account.stamp or keyword is None or not self._session.abilities.keywords:
             return
-        if STAMPED_KEYWORD in sighting.keywords:
+        if STAMPED_KEYWORD.lower() in {word.lower() for word in sighting.keywords}:
             return  # by another daemon; two that disagree would look like a person who changes their mind
         try:
             stamped = self._session.add_keyword(
@@ -679,7 +682,9 @@ class Filter:
             if sighting.gone_at is not None or sighting.ref.folder != judgement.folder:
                 continue
             for mail in self._session.fetch([sighting.ref], FETCH_LIMIT):
-                if {flag.lower() for flag in mail.arrival.flags} & DEALT_WITH or signed(mail.arrival.flags):
+                if {flag.lower() for flag in mail.arrival.flags} & DEALT_WITH or held_or_signed(
+                    mail.arrival.flags
+                ):
                     return []  # the person has dealt with it meanwhile: it is not ours to take away any more
                 decided = self._judge_one(mail, sighting, self._store.list_entries(), self.brake())
                 return self._carry_out(self._write_down([decided])) if decided is not None else []

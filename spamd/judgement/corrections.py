@@ -141,6 +141,11 @@ def signed(keywords: Collection[str]) -> bool:
     return MOVED_KEYWORD.lower() in lower and MOVING_KEYWORD.lower() not in lower
 
 
+def held_or_signed(keywords: Collection[str]) -> bool:
+    """Moved by a daemon at some time, or this moment: in the inbox it is not ours to move, whichever it is."""
+    return MOVED_KEYWORD.lower() in {keyword.lower() for keyword in keywords}
+
+
 def returned(keywords: Collection[str]) -> bool:
     """Was the mail put back by a daemon, at some time, without a word of the person's about it?"""
     return RETURNED_KEYWORD.lower() in {keyword.lower() for keyword in keywords}
@@ -316,9 +321,8 @@ class _Pairing:
         origin, target = (self._places.get(s.ref.folder, Place.KEPT) for s in (old, new))
         if origin in (Place.JUNK, Place.UNSURE) and target is Place.INBOX:
             return returned(new.keywords) and not returned(old.keywords)
-        carried = MOVED_KEYWORD.lower() in {keyword.lower() for keyword in new.keywords}
         return (
-            carried
+            held_or_signed(new.keywords)
             and origin is Place.INBOX
             and target in (Place.JUNK, Place.UNSURE)
             and not signed(old.keywords)
@@ -402,7 +406,7 @@ def _by_keyword(change: KeywordChange, spoken: Collection[Identity]) -> Correcti
     before, now = keyword_label(change.sighting.keywords), keyword_label(change.now)
     if now is None or now is before or change.sighting.identity in spoken:
         return None
-    if STAMPED_KEYWORD in change.now and STAMPED_KEYWORD not in change.sighting.keywords:
+    if _stamped(change.now) and not _stamped(change.sighting.keywords):
         return None  # another daemon's verdict
     stamped = before is not None
     return Correction(
@@ -413,6 +417,11 @@ def _by_keyword(change: KeywordChange, spoken: Collection[Identity]) -> Correcti
         change.sighting.ref,
         note="keyword",
     )
+
+
+def _stamped(keywords: Collection[str]) -> bool:
+    """Keywords are case-insensitive, and a server may give them back in the case in which it first met them."""
+    return STAMPED_KEYWORD.lower() in {keyword.lower() for keyword in keywords}
 
 
 def _too_much(

@@ -9,6 +9,7 @@ import pytest
 from spamd.domain import (
     MOVED_KEYWORD,
     MOVING_KEYWORD,
+    OWNER_KEYWORD,
     Account,
     Label,
     LabelRecord,
@@ -195,6 +196,26 @@ def test_seen_in_the_middle_of_the_move(two):
     two.server.drag(two.only("Junk"), "INBOX")
     two.look()
     assert two.labels() == [[HAM], [HAM]]
+
+
+def test_put_back_and_seen_before_the_lock_is_off(two):
+    """The laptop reads the mail in the moment between the desk's move out of Junk and the end of it."""
+    held = [MOVING_KEYWORD, OWNER_KEYWORD + "desk"]
+    ref = two.server.deliver(mail(1, 0.99), flags=[*held, MOVED_KEYWORD])
+
+    def let_go(command):
+        if command.startswith("LOCK"):
+            two.server.before = None
+            two.server.set_flags(ref, remove=held)
+
+    two.server.before = let_go
+    two.look(two.lap)
+    two.server.before = None
+    assert two.server.raws("INBOX") == [mail(1, 0.99)]
+    assert two.lap.judgement().decision.reason == "dealt-with"
+    two.server.set_flags(ref, remove=held)
+    two.look()
+    assert two.server.raws("INBOX") == [mail(1, 0.99)]
 
 
 @pytest.mark.parametrize("back", ["INBOX", "Junk"])
