@@ -843,25 +843,28 @@ class JournaledMover:
         if asked_for:
             # The person wants it back. A keyword that some daemon left there long ago must not be in the way:
             # nobody else moves mail out of where we put it.
-            self._quietly(lambda: self._commands.unlock(source, asked_for, self._lock_words))
+            there = self._by_uid(source, asked_for).values()
+            names = {flag for mail in there for flag in mail.flags if _names_an_owner(flag)}
+            words = (LOCK_KEYWORD, *sorted(names | {self._owner}))
+            self._quietly(lambda: self._commands.unlock(source, asked_for, words))
         kept: list[MoveRecord] = []
         ended: list[MoveRecord] = []
         by_itself = [r for r in ready if r.kind is not MoveKind.UNDO and r.id not in self._asked]
         returned = [r for r in ready if r.kind is MoveKind.UNDO and r.id not in self._asked]
-        for part, words in (
+        for part, signs in (
             (by_itself, (self._owner, MOVED_KEYWORD)),
             (returned, (self._owner, RETURNED_KEYWORD)),
             ([r for r in ready if r.id in self._asked], (self._owner,)),
         ):
             if not part:
                 continue
-            held = self._commands.lock(source, [r.source.uid for r in part], LOCK_KEYWORD, words)
+            held = self._commands.lock(source, [r.source.uid for r in part], LOCK_KEYWORD, signs)
             if held is None:
                 copies = not self._abilities.move
                 kept += [self._write(replace(r, error=_UNSIGNED)) if copies else r for r in part]
                 continue
             kept += [r for r in part if r.source.uid in held]
-            if MOVED_KEYWORD in words:
+            if MOVED_KEYWORD in signs:
                 self._signed |= {r.id for r in part if r.source.uid in held}
             ended += [
                 self._end(r, MoveState.ABANDONED, "Another program is moving it.")
@@ -950,6 +953,10 @@ def _grown(
         for name, then in before.items()
         if name in now and now[name].uid_validity == then.uid_validity and now[name].uid_next > then.uid_next
     ]
+
+
+def _names_an_owner(flag: str) -> bool:
+    return flag.isascii() and flag.lower().startswith(OWNER_KEYWORD.lower())
 
 
 def _has(mail: Arrival, flag: str) -> bool:

@@ -17,7 +17,7 @@ from dataclasses import replace
 
 import pytest
 
-from spamd.domain import FolderName, MoveKind, MoveState, Uid
+from spamd.domain import OWNER_KEYWORD, FolderName, MoveKind, MoveState, Uid
 from spamd.errors import ConnectionLost, ServerBusy
 from spamd.mailbox.move_commands import ImapCommands
 from spamd.mailbox.mover import LOCK_KEYWORD, JournaledMover
@@ -603,6 +603,20 @@ def test_read_at_the_moment_of_the_lock(host, user, daemon):
     assert [row.state for row in ended] == [MoveState.DONE] * 2
     assert where(host, user, b"Subject") == [host.junk] * 2
     assert_settled(host, user, daemon)
+
+
+@only("dovecot-maildir", "like-outlook", "neither")
+def test_put_back_whoever_left_a_lock_there(host, user, daemon):
+    """A daemon that never came back: neither its lock nor its name may be in the person's way."""
+    host.append(user, mail("bait"))
+    (done,) = daemon.move([1])
+    host.store(user, [1], "+FLAGS", f"{LOCK_KEYWORD} {OWNER_KEYWORD}zzzz {OWNER_KEYWORD}0000", host.junk)
+    (ended,) = daemon.move([done.target_uid], folder=daemon.junk, target=INBOX, kind=MoveKind.UNDO)
+    assert ended.state is MoveState.DONE
+    assert where(host, user, b"bait") == ["INBOX"]
+    assert not any(
+        "spamdby-" in flag.lower() or "moving" in flag.lower() for flag in host.contents(user)[0].flags
+    )
 
 
 @pytest.mark.parametrize("kind", ["like-outlook", "neither"])
