@@ -67,6 +67,7 @@ class Limits:
 
 BODIES = {
     "/pair": "pair_body",
+    "/prove": "pair_body",
     "/api/v1/try": "mail_body",
     "/api/v1/teach": "mail_body",
     "/api/v1/labels/import": "mail_body",
@@ -203,7 +204,7 @@ class Gate:
                 405, "This method is not used here.", headers=((b"allow", b"GET, HEAD, POST, DELETE"),)
             )
         token = self._bearer(headers)
-        pairs = path == "/pair"
+        pairs = path in ("/pair", "/prove")
         self._origin(headers, host, extension=token is not None or pairs)
         if token is not None:
             if not self.access.token_ok(token):

@@ -20,7 +20,7 @@ from spamd.control import Control
 from spamd.errors import SpamdError
 from spamd.web import api, pages
 from spamd.web.access import Access, Gate, Refused, refused_response, too_many_codes
-from spamd.web.pairing import is_own
+from spamd.web.pairing import is_own, run_proof
 
 log = logging.getLogger(__name__)
 
@@ -61,17 +61,21 @@ def build(control: Control, access: Access, port: int) -> tuple[ASGIApp, api.Str
     async def favicon(request: Request) -> Response:
         return RedirectResponse("/static/icon.svg", 307)
 
-    async def pair(request: Request) -> Response:
-        """The add-on proves that it holds the pasted key; see `pairing`."""
+    async def told(request: Request) -> tuple[str, str, str]:
+        """Nonce, answer and proof, of who holds no token; see `pairing`."""
         if request.client is None or not is_own(request.client, port):
             raise Refused(403, "Another user's program may not ask spamd.")
         too_many_codes(access)
         body = await request.body()
         try:
             asked = json.loads(body)
-            nonce, answer, proof = (str(asked.get(name, "")) for name in ("nonce", "answer", "proof"))
+            return str(asked.get("nonce", "")), str(asked.get("answer", "")), str(asked.get("proof", ""))
         except (ValueError, AttributeError, RecursionError):
             raise Refused(400, "This is no question.") from None
+
+    async def pair(request: Request) -> Response:
+        """The add-on proves that it holds the pasted key."""
+        nonce, answer, proof = await told(request)
         if not proof:
             begun = access.pairing.begin(nonce) if access.pairing is not None else None
             if begun is None:
@@ -81,6 +85,14 @@ def build(control: Control, access: Access, port: int) -> tuple[ASGIApp, api.Str
             access.bad_try()
             raise Refused(401, "The key is wrong.", "Run `spamdctl thunderbird token`.")
         return JSONResponse({"token": access.token, "version": __version__})
+
+    async def prove(request: Request) -> Response:
+        """We prove that we are the daemon whose token the add-on has, before it shows us a mail."""
+        nonce, _, _ = await told(request)
+        proof = run_proof(access.token, port, nonce)
+        if proof is None:
+            raise Refused(400, "This is no question.")
+        return JSONResponse({"proof": proof})
 
     app = Starlette(
         routes=[
@@ -97,4 +109,5 @@ def build(control: Control, access: Access, port: int) -> tuple[ASGIApp, api.Str
     )
     app.add_route("/favicon.ico", favicon)
     app.add_route("/pair", pair, methods=["POST"])
+    app.add_route("/prove", prove, methods=["POST"])
     return Gate(app, access, port), streams

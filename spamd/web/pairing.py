@@ -12,6 +12,9 @@ run, which dies with it:
 
 Who held the port before the daemon may still hold a connection of the add-on's, and could pass this talk on. So on
 Linux, where Snap and Flatpak are, the daemon talks only with programs of its own user (`is_own`).
+
+However the add-on came by port and token: the daemon may have ended since, and another user may listen there now. So
+before it shows a mail, the daemon proves that it is the one whose token that is (`run_proof`).
 """
 
 from __future__ import annotations
@@ -97,12 +100,20 @@ class Pairing:
         return key if key is not None and key.port == self._port else None
 
     def _proof(self, key: Key, side: str, theirs: str, ours: str) -> str:
-        told = f"{side} {self._port} {theirs} {ours}".encode()
-        return hmac.new(key.secret.encode(), told, hashlib.sha256).hexdigest()
+        return _hmac(key.secret, f"{side} {self._port} {theirs} {ours}")
+
+
+def _hmac(key: str, told: str) -> str:
+    return hmac.new(key.encode(), told.encode(), hashlib.sha256).hexdigest()
+
+
+def run_proof(token: str, port: int, nonce: str) -> str | None:
+    """Of the daemon whose token this is, for the add-on. None: that is no nonce."""
+    return _hmac(token, f"run {port} {nonce}") if _NONCE.fullmatch(nonce) else None
 
 
 def is_own(peer: tuple[str, int], port: int, tables: Sequence[Path] = _CONNECTIONS) -> bool:
-    """Is the other end of a connection to our `port` a program of this user? True where the system does not tell."""
+    """Is the other end of a connection to our `port` a program of this user, or root's? True where the system does not tell."""
     wanted = (_as_listed(*peer), _as_listed("127.0.0.1", port))
     told = False
     for _ in range(3):  # the list is no snapshot: a row may be missed while others come and go
@@ -116,7 +127,7 @@ def is_own(peer: tuple[str, int], port: int, tables: Sequence[Path] = _CONNECTIO
                 parts = row.split()
                 # An IPv4 address within IPv6 ends with it.
                 if len(parts) > 7 and (parts[1][-13:], parts[2][-13:]) == wanted:
-                    return int(parts[7]) == os.getuid()
+                    return int(parts[7]) in (0, os.getuid())  # from root nothing is hidden anyway
     return not told
 
 

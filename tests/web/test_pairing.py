@@ -168,6 +168,23 @@ with socket.create_connection(("127.0.0.1", int(sys.argv[1]))) as one:
     assert " 403 " in told[65534].splitlines()[0], told
 
 
+def test_the_daemon_proves_that_it_is_the_one_whose_token_it_is(fresh):
+    world = fresh(accounts=False, mails=False)
+    nonce, port, token = "n" * 24, world.server.port, world.server.access.token
+    asked = httpx.post(f"{world.server.url}/prove", json={"nonce": nonce}, headers=EXTENSION, trust_env=False)
+    wanted = hmac.new(token.encode(), f"run {port} {nonce}".encode(), hashlib.sha256).hexdigest()
+    assert asked.json() == {"proof": wanted}
+    for body, headers, status in (
+        ({"nonce": "short"}, EXTENSION, 400),
+        ({"nonce": "n" * 5000}, EXTENSION, 413),
+        ({"nonce": nonce}, {"Origin": "https://evil.example"}, 403),
+        ({"nonce": nonce}, {"Host": "evil.example"}, 403),
+    ):
+        refused = httpx.post(f"{world.server.url}/prove", json=body, headers=headers, trust_env=False)
+        assert refused.status_code == status
+    assert httpx.get(f"{world.server.url}/prove", trust_env=False).status_code == 405
+
+
 def test_nothing_is_paired_at_first(fresh):
     world = fresh(accounts=False, mails=False)
     assert ask(world, {"nonce": "n" * 24}).status_code == 404

@@ -1,7 +1,7 @@
 // @ts-check
 // The daemon's JSON API (/api/v1), as far as this add-on asks it.
 
-import { NotConnected, find, forget } from "./connection.js";
+import { NotConnected, find, forget, proved } from "./connection.js";
 
 /** The daemon said no. */
 export class Refused extends Error {
@@ -52,6 +52,8 @@ export async function request(method, path, body) {
   for (let last = false; ; last = true) {
     let response;
     try {
+      // A mail is shown to nobody else.
+      if (body && "raw" in body && !(await proved(connection))) throw new Error("Another program listens there.");
       response = await fetch(`http://127.0.0.1:${connection.port}/api/v1/${path}`, {
         method,
         headers: {

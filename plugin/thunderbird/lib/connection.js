@@ -95,19 +95,34 @@ async function ask() {
  * @returns {Promise<Connection>}
  */
 async function pair({ port, token: key }) {
-  const nonce = btoa(String.fromCharCode(...crypto.getRandomValues(new Uint8Array(24)))).replace(/[+]/g, "-").replace(/[/]/g, "_");
-  const begun = await talk(port, { nonce });
+  const nonce = newNonce();
+  const begun = await talk(port, "pair", { nonce });
   const said = `${port} ${nonce} ${begun.nonce}`;
   if (begun.proof !== (await hmac(key, `daemon ${said}`))) throw new NotConnected("pasted-wrong");
-  const { token, version } = await talk(port, { nonce, answer: begun.nonce, proof: await hmac(key, `addon ${said}`) });
+  const { token, version } = await talk(port, "pair", { nonce, answer: begun.nonce, proof: await hmac(key, `addon ${said}`) });
   return { port, token: String(token), version: String(version ?? ""), way: "pasted" };
 }
 
-/** @param {number} port @param {object} body @returns {Promise<any>} */
-async function talk(port, body) {
+/**
+ * Is it still the daemon whose token this is? It may have ended since, and another user may listen on its port.
+ * @param {Connection} connection
+ * @returns {Promise<boolean>}
+ */
+export async function proved({ port, token }) {
+  const nonce = newNonce();
+  const { proof } = await talk(port, "prove", { nonce });
+  return proof === (await hmac(token, `run ${port} ${nonce}`));
+}
+
+function newNonce() {
+  return btoa(String.fromCharCode(...crypto.getRandomValues(new Uint8Array(24)))).replace(/[+]/g, "-").replace(/[/]/g, "_");
+}
+
+/** @param {number} port @param {"pair" | "prove"} what @param {object} body @returns {Promise<any>} */
+async function talk(port, what, body) {
   let response;
   try {
-    response = await fetch(`http://127.0.0.1:${port}/pair`, {
+    response = await fetch(`http://127.0.0.1:${port}/${what}`, {
       method: "POST",
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify(body),

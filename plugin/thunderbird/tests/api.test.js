@@ -63,6 +63,18 @@ test("a program on the daemon's port that does not know the key learns nothing",
   assert.deepEqual(requests.map(({ url }) => url), ["/pair"]);
 });
 
+test("a mail is shown to the daemon whose token it is, and to nobody else", async () => {
+  const stranger = await started("another", { "POST try": [200, { verdict: "keep" }] });
+  thunderbird("en", async () => ({ port: stranger.port, token: "of-the-daemon", version: "1" }));
+  for (const show of [() => api.tryMail("bWFpbA=="), () => api.teachMail("bWFpbA==", "spam", null)]) {
+    await assert.rejects(show(), (error) => error.trouble === "unreachable");
+  }
+  assert.ok(stranger.requests.length && stranger.requests.every(({ url }) => url === "/prove"));
+  const own = await started("run", { "POST try": [200, { verdict: "keep" }] });
+  thunderbird("en", async () => ({ port: own.port, token: "run", version: "1" }));
+  assert.deepEqual(await api.tryMail("bWFpbA=="), { verdict: "keep" });
+});
+
 test("account names cannot leave their place in the path", async () => {
   const { port } = await started("t", { "POST accounts/a%2F..%2Fb/go-on": [200, { text: "ok" }] });
   thunderbird("en", async () => ({ port, token: "t", version: "1" }));

@@ -55,8 +55,10 @@ export async function daemon(token, answers, key = "") {
     const { method, url, headers } = request;
     requests.push({ method, url, body: body && JSON.parse(body), headers });
     const allowed = headers.authorization === `Bearer ${token}`;
-    if (url === "/pair") {
-      const [status, told] = pair(server.address().port, JSON.parse(body));
+    if (url === "/pair" || url === "/prove") {
+      const { port } = server.address();
+      const prove = () => createHmac("sha256", token).update(`run ${port} ${JSON.parse(body).nonce}`).digest("hex");
+      const [status, told] = url === "/pair" ? pair(port, JSON.parse(body)) : [200, { proof: prove() }];
       response.writeHead(status, { "Content-Type": "application/json" }).end(JSON.stringify(told));
       return;
     }
