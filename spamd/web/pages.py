@@ -505,6 +505,8 @@ class Pages:
                 return self._setup_page(request, values, guesses=guesses)
             account = _new_account(form)
             secret = form.get("secret") or self._tried.get(session) or None
+            if account.auth is AuthMethod.OAUTH:
+                secret = None  # a password typed before another way was chosen is kept nowhere
             check = self._control.check_account(account, secret)
             # A password that was not refused need not be typed again when something else is wrong.
             self._keep_tried(session, None if check.wrong == "sign-in" else secret)

@@ -60,6 +60,12 @@ class World:
         self.server.append(self.user, text.rstrip() if open_end else text, folder=folder)
         return message_id
 
+    def old_folder(self) -> None:
+        """One that the daemon does not watch."""
+        with self.server.oracle(self.user) as imap:
+            imap.create("Old")  # it may be there already
+            imap.subscribe("Old")
+
     def folders(self, message_id: str) -> list[str]:
         wanted = f"<{message_id}>".encode()
         return [lying.folder for lying in self.server.contents(self.user) if wanted in lying.raw]
@@ -266,9 +272,7 @@ def test_dragged_to_junk_and_back_with_the_mouse(
 
 
 def test_a_mail_the_daemon_never_judged_is_tried_and_moved_by_thunderbird(world: World) -> None:
-    with world.server.oracle(world.user) as imap:
-        imap.create("Old")
-        imap.subscribe("Old")
+    world.old_folder()
     message_id = world.arrive("old", bad=True, folder="Old")
     world.thunderbird.open_mail(message_id, "Old")
     text = world.thunderbird.popup("return document.querySelector('#reasons li') && document.body.innerText;")
@@ -319,6 +323,7 @@ def test_a_copied_message_id_does_not_borrow_a_verdict(world: World) -> None:
 
 def test_an_old_mail_does_not_borrow_the_verdict_of_junk_that_copied_its_message_id(world: World) -> None:
     """Only the forged one was judged; a word about the old mail is not a word about the junk."""
+    world.old_folder()
     message_id = world.arrive("aged", folder="Old")
     world.arrive("aged", bad=True)
     assert world.daemon.judged(message_id).decision.verdict is Verdict.JUNK

@@ -545,6 +545,25 @@ def test_an_answer_that_did_not_arrive_is_asked_again(fresh, visit):
     expect(page.locator(".question.now")).to_have_attribute("data-id", first)
 
 
+def test_what_could_not_be_taken_back_can_be_tried_again(fresh, visit):
+    world = fresh(hostile=False)
+    page = visit(world, "/review")
+    first = page.locator(".question.now").get_attribute("data-id")
+    page.keyboard.press("j")
+    expect(page.locator(".toast")).to_be_visible()
+    assert word(world, int(first)) is Label.SPAM
+    page.route(
+        "**/unanswer",
+        lambda route: route.fulfill(status=400, json={"error": {"title": "Not now.", "hint": ""}}),
+    )
+    page.keyboard.press("u")
+    expect(page.locator(".toast")).to_contain_text("Not now.")
+    page.unroute("**/unanswer")
+    page.keyboard.press("u")
+    expect(page.locator(f".question.now[data-id='{first}']")).to_have_count(1)
+    assert word(world, int(first)) is None
+
+
 def test_only_the_keyboard(world, visit):
     page = visit(world)
     page.keyboard.press("Tab")

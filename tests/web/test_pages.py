@@ -9,7 +9,7 @@ import pytest
 from spamd import settings
 from spamd.answers import AccountCheck, ServerGuess
 from spamd.domain import Account, AccountName, AuthMethod
-from spamd.errors import ConfigError, StoreBusy
+from spamd.errors import ConfigError, CredentialError, StoreBusy
 from spamd.opening import remarks
 from tests.web.conftest import signed_in
 from tests.web.world import HOME, WORK, World
@@ -166,7 +166,9 @@ def test_signing_in_with_a_provider(fresh):
             "auth": "oauth",
             "oauth_provider": "google",
         }
-        answer = post(client, world, "/setup", step="add", **fields)
+        answer = post(client, world, "/setup", step="add", secret="typed before", **fields)
+    with pytest.raises(CredentialError):  # a password is not kept as what the provider grants
+        world.secrets.get(AccountName("gmail"))
     assert answer.status_code == 200 and "ABCD-EFGH" in answer.text
     assert 'href="https://login.provider.example/device"' in answer.text
     assert world.control.account("gmail").account.oauth_provider == "google"

@@ -90,15 +90,21 @@ if (list) {
     }
     try {
       await last.sent;
-      given.drop(last.card.dataset.id);
-      await ask("POST", `/judgements/${last.card.dataset.id}/unanswer`);
-      place = last.place;
-      count(1);
-      show();
-      toast("Taken back.");
-    } catch (error) {
-      toast(error.message);
+    } catch {
+      return; // it did not arrive: that was told, and it is asked again
     }
+    try {
+      await ask("POST", `/judgements/${last.card.dataset.id}/unanswer`);
+    } catch (error) {
+      answered.push(last); // so that it can be tried again
+      toast(error.message);
+      return;
+    }
+    given.drop(last.card.dataset.id);
+    place = last.place;
+    count(1);
+    show();
+    toast("Taken back.");
   }
 
   for (const card of cards) {
