@@ -182,7 +182,8 @@ class Learner:
         statuses = {status.folder: status for status in self._session.statuses(watched)}
         changes = [self._change(statuses[name]) for name in watched if name in statuses]
         moved = [change for change in changes if _changed(change)]
-        if not moved and not self._pending:
+        # A copy whose original lies in a folder that did not change is still one: not asked about every minute for a week.
+        if not moved and all(wait.old.folder in statuses for wait in self._pending):
             return Look(quiet=True)
         fresh: list[Sighting] = []
         for change in list(moved):

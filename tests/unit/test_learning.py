@@ -287,6 +287,20 @@ def test_quiet_looks_cost_one_status_each(place):
     assert all(command.startswith("STATUS") for command in place.server.commands)
 
 
+def test_looks_are_quiet_also_while_a_copy_may_become_a_move(place):
+    ref = place.server.deliver(mail(1))
+    place.look()
+    place.server.copy(ref, "Junk")
+    place.look()
+    place.look()
+    place.server.commands.clear()
+    place.look()
+    assert all(command.startswith("STATUS") for command in place.server.commands)
+    place.server.delete(ref)
+    place.look()
+    assert [one.label for one in place.labels()] == [Label.SPAM]
+
+
 def test_kept_mail_is_weak_evidence(place):
     opened = place.server.deliver(mail(1))
     place.server.deliver(mail(2))
