@@ -1088,8 +1088,9 @@ def places(folders: Sequence[Folder], junk: FolderName | None, account: Account)
             place = Place.JUNK
         elif folder.name == account.unsure_folder:
             place = Place.UNSURE
-        elif folder.name == account.doubt_label:
-            place = Place.OTHER  # what we marked there says nothing
+        elif folder.name in (account.doubt_label, account.gmail_label.strip()):
+            # What we marked there says nothing, also before a folder for doubtful mail took the label's place.
+            place = Place.OTHER
         found[folder.name] = place
     return found
 

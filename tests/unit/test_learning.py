@@ -489,6 +489,17 @@ def test_places_and_recipients():
     assert recipients(b"\xff\xfe To: <<<>>>,,,;\r\n") == set()
 
 
+def test_the_label_for_suspected_mail_is_no_folder_of_good_mail():
+    """Read again after a folder for doubtful mail was chosen instead, it would teach that junk is good."""
+    from tests.fakes.memory_mailbox import MemorySession
+
+    session = MemorySession(MemoryServer(folders=("Junk", "Junk?", "Doubt")))
+    for account in (Account(ME), Account(ME, unsure_folder="Doubt")):
+        found = places(session.folders(), session.junk_folder(), account)
+        assert found["Junk?"] is Folder.OTHER
+    assert found["Doubt"] is Folder.UNSURE
+
+
 def test_mail_put_into_another_folder_is_weak_evidence(place):
     ref = place.server.deliver(mail(1, 0.8))
     place.look()
