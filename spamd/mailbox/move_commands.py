@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from spamd.domain import OWNER_KEYWORD, FolderName, Uid, UidValidity
+from spamd.domain import MOVING_KEYWORD, OWNER_KEYWORD, FolderName, Uid, UidValidity
 from spamd.errors import FolderChanged, FolderRefused
 from spamd.mailbox.connection import Selected
 from spamd.mailbox.protocol import CopyUid, expand, number_set
@@ -119,7 +119,8 @@ class ImapCommands:
                 self._session.raw(folder.name), writable=True, again=True, what=folder.name
             )
             rows = self._connection.fetch(number_set(open_ones), [b"FLAGS"]).rows
-            if rows and not any(mine in _flags(row) for row in rows.values()) and not held:
+            ours = {mine, MOVING_KEYWORD.lower()}
+            if rows and not held and not any(ours & _flags(row) for row in rows.values()):
                 return None
             contested: list[Uid] = []
             lost: list[Uid] = []
