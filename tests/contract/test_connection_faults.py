@@ -576,7 +576,8 @@ def test_22_odd_mails(request, server):
     odd = [
         raw
         for name, raw in ODD_MAILS.items()
-        if server != "cyrus" or name not in ("8 bit", "no header", "digits")
+        if name
+        not in {"cyrus": ("8 bit", "no header", "digits"), "pymap": ("no empty line",)}.get(server, ())
     ]
     host.append(user, *odd)
     session = open_session(host.account(user), PASSWORD)

@@ -12,7 +12,7 @@ from spamd.domain import FolderName, Uid, UidValidity
 from spamd.errors import ConnectionLost, FolderChanged
 from spamd.mailbox.session import JUNK_KEYWORDS, open_session
 from tests.servers.dovecot import ICLOUD
-from tests.servers.mailhost import PASSWORD, mail, nothing_lost
+from tests.servers.mailhost import PASSWORD, mail, normal, nothing_lost, read_selected
 from tests.servers.scripted import answer, opened, sign_in
 
 JUNK = FolderName("Junk")
@@ -100,7 +100,9 @@ def disturb(host, user, dice: random.Random) -> None:
             if deed == "arrive":
                 flags = " ".join(dice.sample(KEYWORDS, dice.randrange(0, 3)))
                 for _ in range(dice.randrange(1, 4)):
-                    imap.append("Junk", flags, None, mail())
+                    raw = mail()
+                    imap.append("Junk", flags, None, raw)
+                    host.arrived(user, [raw], flags.split())
             elif not there:
                 continue
             elif deed == "move":
@@ -109,8 +111,12 @@ def disturb(host, user, dice: random.Random) -> None:
                 imap.uid("STORE", chosen, "+FLAGS.SILENT", "(\\Deleted)")
                 imap.uid("EXPUNGE", chosen)
             else:
-                sign = "+" if deed == "keyword" else "-"
-                imap.uid("STORE", chosen, f"{sign}FLAGS.SILENT", f"({dice.choice(KEYWORDS)})")
+                sign, word = "+" if deed == "keyword" else "-", dice.choice(KEYWORDS)
+                if word == "\\Seen":
+                    host.kept(user).read.update(
+                        normal(one.raw) for one in read_selected(imap, "Junk", chosen)
+                    )
+                imap.uid("STORE", chosen, f"{sign}FLAGS.SILENT", f"({word})")
 
 
 def truth(host, user) -> dict[int, frozenset[str]]:
