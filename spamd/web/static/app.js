@@ -49,7 +49,7 @@ function showProgress(data) {
   const key = data.account ? `${data.kind}-${data.account}` : data.kind;
   const box = [...document.querySelectorAll("[data-progress]")].find((one) => one.dataset.progress === key);
   if (!box) {
-    if (document.querySelector("[data-live-part=notices]")) news(false); // it has begun since
+    if (document.querySelector("[data-live-part=notices]")) news(); // it has begun since
     return;
   }
   box.querySelector("[data-part=text]").textContent = data.error || data.text;
@@ -118,16 +118,23 @@ async function lookAgain() {
 }
 
 let soon = null;
+let heardMore = false;
 
-function news(again = true) {
-  // A flood of mail must not become a flood of requests: one a second, and one after the last, as the daemon keeps
-  // slow answers for two seconds.
-  if (soon !== null) return;
+function news() {
+  heardMore = true;
+  if (soon === null) lookIn(1000);
+}
+
+// A flood of mail must not become a flood of requests: one in two seconds, and one after the last, as the daemon keeps
+// slow answers for two seconds.
+function lookIn(milliseconds) {
   soon = setTimeout(async () => {
     soon = null;
+    const once = heardMore;
+    heardMore = false;
     await lookAgain();
-    if (again && soon === null) setTimeout(() => news(false), 1500);
-  }, 1000);
+    if (once && soon === null) lookIn(2500);
+  }, milliseconds);
 }
 
 let stream = null;
@@ -143,6 +150,8 @@ function listen() {
     stream.addEventListener("progress", (event) => showProgress(heard(event)));
     stream.addEventListener("verdict", () => news());
     stream.addEventListener("state", () => news());
+    // What happened between the drawing of the page and the stream's beginning, or while it was broken off.
+    stream.addEventListener("open", () => news());
   }
 }
 
