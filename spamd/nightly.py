@@ -19,7 +19,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from typing import Any
 from spamd import paths as places
 from spamd.domain import AccountName, GateReport, Identity, Label, LabelSource, ModelId, MoveKind
 from spamd.errors import ModelError, StoreError, TrainingError
-from spamd.judgement import schedule
+from spamd.judgement import evidence, schedule
 from spamd.model import bundle, gate
 from spamd.model.bundle import Bundles
 from spamd.paths import Paths
@@ -50,9 +50,13 @@ PATIENCE = 2
 """Nights in a row in which labels that contradict the model are refused. Who let them stand so long means them."""
 CLOCK_SLACK = 3600.0
 """A model whose knowledge ends further ahead than this was made with a wrong clock (seconds)."""
-RESCUES = 3
-RESCUES_WINDOW = 86400.0
-RESCUED_MOVES_WINDOW = 7 * 86400.0
+RESCUES_LEAST = 2
+"""Mails taken back from which one may speak of a burst: anybody can change their mind about one."""
+RESCUES_WINDOWS = (86400.0, 7 * 86400.0)
+"""A bad night is seen within a day where there is much mail, within a week where there is little (seconds)."""
+RESCUES_CHANCE = 0.002
+"""So many or more taken back must be this unlikely under the promise: asked of 365 days, less than one model a year that
+keeps it is given up. At 1 in 1,000: 2 of up to 60 good mails, 3 of 240, 6 of 1,000, 14 of 5,000."""
 BY_HAND = frozenset(
     {LabelSource.DRAG, LabelSource.UNDO, LabelSource.REVIEW, LabelSource.ADDON, LabelSource.KEYWORD}
 )
@@ -326,36 +330,48 @@ class Nightly:
     def roll_back_on_rescues(self) -> ModelId | None:
         """Go back to the model before when the person takes back many moves of a young one; its id, or None.
 
-        A burst is `RESCUES` mails that this very model moved, taken back within a day. Cheap: to be asked often.
+        Many: more than the promise explains, of the good mail that this very model judged in a day or a week. Cheap: to
+        be asked often.
         """
         now = self._clock()
         card = self._bundles.current().card
         if card.parent is None:
             return None
-        rescued = [
-            one
-            for one in self._store.labels(since=now - RESCUES_WINDOW, held=False)
+        rescued = {
+            (one.account, one.identity): one.at
+            for one in self._store.labels(since=now - max(RESCUES_WINDOWS), held=False)
             if one.label is Label.HAM and one.source in BY_HAND
-        ]
-        if len(rescued) < RESCUES:
-            return None
-        moved = {
-            (move.account, move.identity)
-            for move in self._store.moves(
-                since=now - RESCUED_MOVES_WINDOW, model_id=card.id, kind=MoveKind.JUNK, limit=100_000
-            )
         }
-        count = sum((one.account, one.identity) in moved for one in rescued)
-        if count < RESCUES:
+        if max(rescued.values(), default=-math.inf) < now - min(RESCUES_WINDOWS):
+            return None  # an old burst was dealt with in its day
+        count = next(
+            (n for window in RESCUES_WINDOWS if (n := self._burst(card.id, rescued, now - window))), 0
+        )
+        if not count:
             return None
         before = self._bundles.roll_back()
         self._store.add_event(
             "model",
-            f"You took {count} mails back that {card.id} had moved. I went back to {before.card.id}.",
+            f"You took {count} mails back that {card.id} had moved, more than you were promised. "
+            f"I went back to {before.card.id}.",
             needs_person=True,
         )
         log.warning("rolled back from %s to %s after %d rescues", card.id, before.card.id, count)
         return before.card.id
+
+    def _burst(self, model: ModelId, rescued: Collection[tuple[AccountName, Identity]], since: float) -> int:
+        """How many of this model's moves since then were taken back; 0 if the promise explains them."""
+        moves = self._store.moves(since=since, model_id=model, kind=MoveKind.JUNK, limit=100_000)
+        count = len({(one.account, one.identity) for one in moves} & set(rescued))
+        if count < RESCUES_LEAST:
+            return 0
+        settings = self._settings()
+        promises = {account.name: account.promise for account in settings.accounts}
+        expected = sum(
+            good * promises.get(account, settings.promise)
+            for account, good in self._store.good_judged(model, since).items()
+        )
+        return count if evidence.chance_of(count, expected) < RESCUES_CHANCE else 0
 
     # ---- the child
 

@@ -311,15 +311,22 @@ def _unsure(good: Sequence[_Good], junk: float) -> float:
     return min(max(at, UNSURE_LOWEST), UNSURE_HIGHEST, _probability(junk))
 
 
-def _burst(rescues: Sequence[float], told: Sequence[Point], promise: float, now: float) -> bool:
-    """Did the person take back more moves this week than the promise allows for?"""
+def chance_of(errors: int, expected: float) -> float:
+    """The probability of so many errors or more where so many are expected (Poisson)."""
+    if expected <= 0:
+        return 0.0 if errors > 0 else 1.0
+    fewer = math.fsum(math.exp(k * math.log(expected) - expected - math.lgamma(k + 1)) for k in range(errors))
+    return max(0.0, 1 - fewer)
+
+
+def _burst(rescues: Sequence[float], told: Sequence[Point], promise: float, now: float) -> int:
+    """How many moves the person took back this week; 0 if the promise allows for so many."""
     begin = now - RESCUES_WINDOW
     count = sum(1 for at in rescues if at > begin)
     if count < RESCUES_BURST:
-        return False
+        return 0
     expected = promise * sum(1 for point in told if point[2] > begin)
-    fewer = math.fsum(math.exp(-expected) * expected**k / math.factorial(k) for k in range(count))
-    return 1 - fewer < RESCUES_CHANCE
+    return count if chance_of(count, expected) < RESCUES_CHANCE else 0
 
 
 def _explain(
@@ -328,7 +335,7 @@ def _explain(
     counted: int,
     spam: int,
     missing: int,
-    burst: bool,
+    burst: int,
     unproven: bool,
     heard: int,
     promise: float,
@@ -341,7 +348,7 @@ def _explain(
     if missing:
         text = f"{missing} more good {'mail' if missing == 1 else 'mails'} until I may move anything."
     elif burst:
-        text = f"You took back {RESCUES_BURST} or more moves within a week, so I only suggest for now."
+        text = f"You took back {burst} moves within a week, more than {one_in} allows for, so I only suggest for now."
     elif unproven:
         more = max(0, _countable(promise) - heard)
         when = f"about {more:,} more good mails" if more else "more mail"

@@ -224,6 +224,15 @@ class Judgements(Connections):
         sums["corrected"] = sums["false_positives"] + sums["missed"]
         return sums
 
+    def good_judged(self, model_id: ModelId, since: float) -> dict[AccountName, int]:
+        """By account, the mails that this model has judged since then and that are good, as far as is known."""
+        rows = self._all(
+            "SELECT account, count(*) FROM judgement WHERE at >= ? AND model_id = ? AND reason != 'before'"
+            " AND (label IS 'ham' OR (label IS NULL AND verdict != 'junk')) GROUP BY account",
+            (since, model_id),
+        )
+        return {AccountName(row[0]): int(row[1]) for row in rows}
+
     def daily_counts(
         self, since: float, *, account: AccountName | None = None, until: float | None = None
     ) -> list[DayCount]:

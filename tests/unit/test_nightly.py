@@ -23,9 +23,12 @@ import pytest
 from spamd import nightly as nightly_module
 from spamd import paths as places
 from spamd.domain import (
+    Account,
     AccountName,
+    Decision,
     FolderName,
     Identity,
+    Judgement,
     Label,
     LabelRecord,
     LabelSource,
@@ -34,8 +37,10 @@ from spamd.domain import (
     MoveKind,
     MoveRecord,
     MoveState,
+    Score,
     Uid,
     UidValidity,
+    Verdict,
 )
 from spamd.errors import TrainingError
 from spamd.message.vector import SCHEMA
@@ -108,6 +113,7 @@ class Home:
         self.plan = root / "plan.json"
         self.night = self.new_night()
         self.told: list[tuple[int, int, str]] = []
+        self.judged = 0
 
     def new_night(self, trainer: tuple[str, ...] | None = None) -> Nightly:
         return Nightly(
@@ -770,6 +776,22 @@ def two_models(home):
     return home
 
 
+def judge(home: Home, count: int, model: str = "personal-0000000002", at: float | None = None) -> None:
+    """So many good mails of a day, judged by that model."""
+    with home.store.together():
+        for _ in range(count):
+            home.judged += 1
+            judgement = Judgement(
+                id=0,
+                account=HOME,
+                identity=Identity(f"hash:judged-{home.judged}"),
+                at=home.now if at is None else at,
+                score=Score(0.01, -4.0, -4.0, ModelId(model)),
+                decision=Decision(Verdict.KEEP, False, "score", "It looks like good mail."),
+            )
+            home.store.record_judgement(judgement, vector=None)
+
+
 def rescue(home: Home, *numbers: int, model: str = "personal-0000000002", **more: Any) -> None:
     for number in numbers:
         move(home, f"hash:good-{number}", model)
@@ -778,16 +800,54 @@ def rescue(home: Home, *numbers: int, model: str = "personal-0000000002", **more
 
 def test_a_burst_of_rescues_goes_back_by_itself(two_models):
     home = two_models
-    rescue(home, 1, 2)
-    assert home.night.roll_back_on_rescues() is None
-    rescue(home, 3)
-    assert home.night.roll_back_on_rescues() == "personal-0000000001"
+    judge(home, 10)
+    rescue(home, 1)
+    assert home.night.roll_back_on_rescues() is None, "one is none"
+    rescue(home, 2)
+    assert home.night.roll_back_on_rescues() == "personal-0000000001", "2 of 10 good mails"
     assert home.bundles.current().card.id == "personal-0000000001"
     (event, *_) = home.store.events(limit=1)
     assert event.needs_person
-    assert "3 mails back" in event.text
+    assert "2 mails back" in event.text
     assert home.night.roll_back_on_rescues() is None, "the model before did not move them"
     assert home.bundles.current().card.id == "personal-0000000001"
+
+
+@pytest.mark.parametrize(
+    ("good", "rescues", "burst"),
+    [(150, 2, False), (150, 3, True), (3000, 9, False), (3000, 10, True)],
+)
+def test_what_the_promise_explains_is_no_burst(two_models, good, rescues, burst):
+    """Where there is much mail, a kept promise brings some rescues, too."""
+    judge(two_models, good)
+    rescue(two_models, *range(rescues))
+    assert (two_models.night.roll_back_on_rescues() is not None) is burst
+
+
+def test_the_promise_of_the_account_counts(two_models):
+    judge(two_models, 100)
+    two_models.settings = Settings(accounts=(Account(HOME, promise=0.01),))
+    rescue(two_models, 1, 2, 3, 4)
+    assert two_models.night.roll_back_on_rescues() is None
+    two_models.settings = Settings(accounts=(Account(HOME, promise=0.001),))
+    assert two_models.night.roll_back_on_rescues() is not None
+
+
+def test_a_week_of_little_mail_counts_as_one(two_models):
+    """Four good mails a day, and twice one of them in Junk: no day is a burst, the week is."""
+    home = two_models
+    for number in range(2):
+        home.now += 3 * DAY
+        judge(home, 4)
+        rescue(home, number)
+        assert (home.night.roll_back_on_rescues() is not None) is (number == 1)
+
+
+def test_mail_of_another_model_does_not_thin_a_burst_out(two_models):
+    judge(two_models, 5000, model="personal-0000000001")
+    judge(two_models, 20)
+    rescue(two_models, 1, 2)
+    assert two_models.night.roll_back_on_rescues() == "personal-0000000001"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from spamd.domain import AccountName, Label, MoveState, Uid, Verdict
+from spamd.domain import AccountName, Label, ModelId, MoveState, Uid, Verdict
 from spamd.errors import RequestError
 from spamd.store.judgements import search_words
 
@@ -267,3 +267,14 @@ def test_an_unknown_wish_to_wipe_is_refused(store):
     for what in ("", "everything", "account:", "text"):
         with pytest.raises(RequestError):
             store.wipe(what)
+
+
+def test_good_mail_that_a_model_judged(store, rows):
+    for n, verdict in enumerate(("keep", "keep", "unsure", "junk", "junk")):
+        store.record_judgement(rows.judgement(n, verdict), vector=None)
+    store.record_judgement(rows.judgement(10, "keep", at=rows.noon - 9), vector=None)
+    store.add_label(rows.label(1, "spam"))
+    store.add_label(rows.label(3, "ham"))
+    model = rows.judgement(0).score.model_id
+    assert store.good_judged(model, rows.noon) == {rows.account: 3}, "kept, doubtful, taken back"
+    assert store.good_judged(ModelId("another"), rows.noon) == {}
