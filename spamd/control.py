@@ -599,7 +599,7 @@ class Control:
             if len(items) >= limit:
                 break
             for mail in self._store.judgements(verdict=verdict, since=since, labelled=False, limit=MAX_PAGE):
-                if mail.id in items or mail.moved:
+                if mail.id in items or (mail.moved and verdict is Verdict.JUNK):
                     continue
                 if verdict is Verdict.UNSURE:
                     item = ReviewItem(mail, "unsure", "Junk or not? The model cannot tell.")
@@ -651,6 +651,8 @@ class Control:
         }[moved]
         if stays:
             text += " It was put back once, so it stays where it is: drag it, if it should go."
+        elif label is Label.SPAM and mail.moved and mail.decision.verdict is Verdict.UNSURE:
+            text += " It lies in your folder for doubtful mail: drag it, if it should go to Junk."
         self.feed.publish("verdict", {"id": mail.id, "label": label.value, "move": moved})
         following = next((item.judgement.id for item in self.review(2) if item.judgement.id != mail.id), None)
         return Answered(self.judgement(mail.id), record, moved, text, following)

@@ -224,7 +224,7 @@ class Filter:
         decision = decide(
             score,
             evidence=self._evidence(),
-            account=self.account,
+            account=self._deciding(),
             history=history,
             lists=lists,
             brake=held,
@@ -319,8 +319,18 @@ class Filter:
             return None
         mode = effective_mode(self.account, self._evidence())
         if mode is Mode.SUGGESTING or (mode is Mode.LEARNING and decision.move):
-            return self.account.doubt_label
+            return self._deciding().doubt_label
         return None
+
+    def _deciding(self) -> Account:
+        """The account, as decisions take it. Where the folder for doubtful mail is Junk, or the inbox itself, there is
+        none: what is not sure enough must not come to lie in Junk (and on Gmail be reported) under another name.
+        """
+        doubt = self.account.unsure_folder
+        if doubt is None or doubt.lower() not in (INBOX.lower(), (self.junk_folder() or "").lower()):
+            return self.account
+        self._tell_once("doubt", f"Doubtful mail stays in the inbox: “{doubt}” is no folder of its own.")
+        return replace(self.account, unsure_folder=None)
 
     def _put_label(self, sighting: Sighting, label: FolderName) -> None:
         """A mark that the person sees and can take off; where it is refused, the mail is only listed."""
@@ -336,7 +346,7 @@ class Filter:
 
     def take_labels_off(self) -> int:
         """Off the mail in the inbox that the person has called good since; how many. One SEARCH where there is none."""
-        label = self.account.doubt_label
+        label = self._deciding().doubt_label
         if label is None or not self._session.abilities.labels or not isinstance(self._session, LabelSession):
             return 0
         count = 0
@@ -553,7 +563,8 @@ class Filter:
         by_list = judgement is not None and judgement.decision.reason == "blocked"
         if by_list and self.account.mode is None:
             return True
-        return effective_mode(self.account, self._evidence()) is Mode.FILTERING
+        mode = effective_mode(self.account, self._evidence())
+        return mode is Mode.FILTERING or (mode is Mode.SUGGESTING and record.kind is MoveKind.UNSURE)
 
     def _good(self, record: MoveRecord) -> bool:
         """Has the person said that this mail is good, and not the contrary since?"""

@@ -670,13 +670,14 @@ class Learner:
 
         It never follows from our own verdict alone: the person must have opened (or flagged, answered, filed)
         it. A sender counts a few times a day at most. What we suspected and the person left counts for the
-        proof, and hardly for the lesson. Returns the number of labels.
+        proof, and hardly for the lesson; so does what we moved to the folder for doubtful mail and nobody spoke of: the
+        good mail among it is the very tail that thresholds are drawn from. Returns the number of labels.
         """
         now = self._clock()
         name = self.account.name
         here = self._still_here(now)
         filed = self._filed(now)
-        wanted: list[tuple[Judgement, Sighting | None]] = []
+        wanted: list[tuple[Judgement, Sighting | None, str]] = []  # and why, if its flags are not asked
         per_sender: Counter[tuple[str, int]] = Counter()
         per_day: Counter[int] = Counter()
         before: int | None = None
@@ -696,17 +697,18 @@ class Learner:
                         per_sender[_sender_day(judgement)] += 1
                         per_day[_sender_day(judgement)[1]] += 1
                 elif judgement.moved:
-                    continue
+                    if judgement.decision.verdict is Verdict.UNSURE and judgement.at < now - KEPT_AFTER:
+                        wanted.append((judgement, None, "left among doubtful mail"))
                 elif judgement.identity in filed:
-                    wanted.append((judgement, None))
+                    wanted.append((judgement, None, "filed in a folder"))
                 elif sighting is not None and judgement.at < now - KEPT_AFTER:
-                    wanted.append((judgement, sighting))
+                    wanted.append((judgement, sighting, ""))
             if len(page) < 200:
                 break
             before = page[-1].id
         written = 0
-        flags = self._flags([sighting.ref for _, sighting in wanted if sighting is not None])
-        for judgement, sighting in wanted:
+        flags = self._flags([sighting.ref for _, sighting, _ in wanted if sighting is not None])
+        for judgement, sighting, why in wanted:
             words = flags.get(sighting.ref, frozenset()) if sighting is not None else frozenset()
             lower = {word.lower() for word in words}
             if sighting is not None and not lower & {"\\seen", "\\answered", "\\flagged"}:
@@ -718,14 +720,9 @@ class Learner:
                 continue
             if "\\deleted" in lower:
                 continue
-            note = (
-                "filed in a folder"
-                if sighting is None
-                else "answered"
-                if lower & {"\\answered", "\\flagged"}
-                else "opened and left"
-            )
-            doubtful = judgement.decision.verdict is not Verdict.KEEP and note == "opened and left"
+            note = why or ("answered" if lower & {"\\answered", "\\flagged"} else "opened and left")
+            silent = note in ("opened and left", "left among doubtful mail")
+            doubtful = judgement.decision.verdict is not Verdict.KEEP and silent
             self._store.add_label(
                 LabelRecord(
                     account=name,

@@ -215,7 +215,11 @@ ACCOUNT_OPTIONS: tuple[Option, ...] = (
     _account_option("path", str, "The folder (maildir) or file (mbox) of a local mailbox.", _no_line_break),
     _account_option("junk", str, 'The Junk folder; "": found by itself.', _no_line_break),
     _account_option(
-        "unsure_folder", str, 'A folder for doubtful mail; "": it stays where it is.', _no_line_break
+        "unsure_folder",
+        str,
+        'A folder for doubtful mail, and while the account only suggests also for what looks like junk; "": it stays '
+        "where it is.",
+        _no_line_break,
     ),
     _account_option(
         "gmail_label",

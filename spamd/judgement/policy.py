@@ -135,7 +135,11 @@ def _held_back(
     if mode is Mode.LEARNING and not by_person:
         return _stay(wanted, "learning", "Nothing is moved while I am learning.")
     if mode is Mode.SUGGESTING and not by_person:
-        return _stay(wanted, "suggesting", "For now I only suggest.")
+        if account.unsure_folder is None:
+            return _stay(wanted, "suggesting", "For now I only suggest.")
+        if wanted.verdict is Verdict.JUNK:  # not proven, so it goes where doubtful mail does
+            instead = f"For now I only suggest: it goes to “{account.unsure_folder}”."
+            wanted = Decision(Verdict.UNSURE, True, "suggesting", f"{wanted.explanation} {instead}")
     if paused or account.paused:
         return _stay(wanted, "paused", "Filtering is paused.")
     if brake.held:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from spamd.domain import Judgement, Label
+from spamd.domain import Judgement, Label, Verdict
 
 OF_THE_PERSON = frozenset({"rescued", "allowed", "contact", "own", "dealt-with"})
 """Reasons of a decision by which a mail stays, whatever the model says."""
@@ -14,7 +14,8 @@ BEFORE = "before"
 
 def would_move(judgement: Judgement, first_probability: float, threshold: float) -> bool:
     """first_probability: before anything was learned from this mail."""
-    if judgement.moved or judgement.decision.reason in BY_WORD:
+    moved_to_junk = judgement.moved and judgement.decision.verdict is Verdict.JUNK
+    if moved_to_junk or judgement.decision.reason in BY_WORD:
         return True
     if judgement.decision.reason in OF_THE_PERSON or judgement.score.copy_of is Label.HAM:
         return False

@@ -107,6 +107,15 @@ def test_an_answer_without_a_move(world):
     assert not [call for call in world.engine.calls if call[0] == "file_junk"]
 
 
+def test_doubtful_mail_that_was_moved_to_its_folder_is_asked_about_too(world):
+    unsure = next(item.judgement for item in world.control.review(50) if item.cause == "unsure")
+    world.store.set_mark(unsure.id, True)
+    assert unsure.id in {item.judgement.id for item in world.control.review(50)}
+    answered = world.control.answer(unsure.id, Label.SPAM)
+    assert answered.move == "none" and "folder for doubtful mail" in answered.text
+    assert unsure.id not in {item.judgement.id for item in world.control.review(50)}
+
+
 def test_a_held_label_is_asked_about_first_and_settled_by_the_answer(world):
     first = world.control.review(1)[0]
     assert first.cause == "held" and first.suggestion is Label.SPAM and "found in a folder" in first.question

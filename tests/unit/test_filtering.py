@@ -406,8 +406,74 @@ def test_doubtful_mail_to_a_folder_of_the_persons_naming(tmp_path):
     place.store.close()
 
 
-GMAIL = replace(FULL, labels=True, keywords=False, quirk="gmail")
 SUGGESTS = Evidence(Mode.SUGGESTING, 0.97, 0.5, 80, 9, 220, None, None, "")
+DOUBT = Account(ME, unsure_folder=FolderName("Doubt"))
+
+
+def test_while_suggesting_the_folder_for_doubtful_mail_is_used(tmp_path):
+    place = Place(tmp_path, DOUBT)
+    place.evidence = SUGGESTS
+    place.look()
+    for number, score in ((1, 0.99), (2, 0.7), (3, 0.01)):
+        place.server.deliver(mail(number, score))
+    judged = place.look()
+    assert [one.decision.verdict for one in judged] == [Verdict.UNSURE, Verdict.UNSURE, Verdict.KEEP]
+    assert [one.moved for one in judged] == [True, True, False]
+    assert place.server.raws("Doubt") == [mail(1, 0.99), mail(2, 0.7)] and place.server.refs("Junk") == []
+    assert {(row.kind, row.state) for row in place.store.moves(ME)} == {(MoveKind.UNSURE, MoveState.DONE)}
+    assert not place.server.flagged("\\Seen")
+    undone = place.filter.put_back(place.store.move_of(ME, judged[0].identity))
+    assert undone is not None and undone.state is MoveState.DONE
+    assert mail(1, 0.99) in place.server.raws("INBOX")
+    place.server.drag(place.server.refs("Doubt")[0], "Junk")
+    place.look()
+    assert [(one.identity, one.label) for one in place.labels()] == [(judged[1].identity, Label.SPAM)]
+    place.store.close()
+
+
+def test_a_move_to_the_folder_for_doubt_that_was_cut_off_is_ended_while_suggesting(tmp_path):
+    place = Place(tmp_path, DOUBT)
+    place.evidence = SUGGESTS
+    place.look()
+    place.server.deliver(mail(1, 0.99))
+
+    def cut(command):
+        if command.startswith("MOVE"):
+            raise ConnectionLost("cut")
+
+    place.server.before = cut
+    with pytest.raises(ConnectionLost):
+        place.look()
+    place.server.before = None
+    place.connect()
+    place.filter.recover()
+    assert place.server.raws("Doubt") == [mail(1, 0.99)] and place.server.refs("INBOX") == []
+    assert not place.store.open_moves(ME)
+    place.store.close()
+
+
+@pytest.mark.parametrize("name", ["Junk", "junk", "INBOX", "Inbox"])
+@pytest.mark.parametrize("evidence", [SUGGESTS, PROVEN])
+def test_junk_is_no_folder_for_doubtful_mail(tmp_path, name, evidence):
+    place = Place(tmp_path, Account(ME, unsure_folder=FolderName(name)))
+    place.evidence = evidence
+    place.look()
+    place.server.deliver(mail(1, 0.7))
+    (judged,) = place.look()
+    assert not judged.moved and place.server.refs("Junk") == [] and not place.store.moves(ME)
+    assert any("no folder of its own" in event.text for event in place.store.events())
+    place.store.close()
+
+
+def test_nor_is_it_a_label_on_gmail(tmp_path):
+    place = on_gmail(tmp_path, Account(ME, unsure_folder=FolderName("Junk")))
+    ref = place.server.deliver(mail(1, 0.99))
+    place.look()
+    assert place.server.refs("Junk") == [] and labelled(place) == [ref.uid]
+    place.store.close()
+
+
+GMAIL = replace(FULL, labels=True, keywords=False, quirk="gmail")
 
 
 def on_gmail(path, account=None, evidence=SUGGESTS):

@@ -322,6 +322,28 @@ def test_kept_mail_is_weak_evidence(place):
     assert place.learner.keep_quiet_mail() == 0
 
 
+def test_silence_about_mail_in_the_folder_for_doubt_counts_for_the_proof(tmp_path):
+    """What was moved there is the tail that thresholds are drawn from: unseen, it would seem to be empty."""
+    place = Place(tmp_path, account=Account(ME, unsure_folder="Doubt"))
+    place.look()
+    for number in (1, 2, 3):
+        place.server.deliver(mail(number, 0.7))
+    place.look()
+    one, two, _ = place.server.refs("Doubt")
+    place.server.drag(one, "INBOX")
+    place.server.delete(two)
+    place.look()
+    place.now += 4 * DAY
+    assert place.learner.keep_quiet_mail() == 2
+    said = {label.identity: (label.label, label.source, label.weight) for label in place.labels()}
+    silence = (Label.HAM, LabelSource.IMPLICIT, 0.1)
+    assert said["emailid:M2"] == said["emailid:M3"] == silence
+    assert said["emailid:M1"][:2] == (Label.HAM, LabelSource.DRAG)
+    assert [label for _, label, _, _ in place.store.evidence_points(ME)] == [Label.HAM] * 3
+    assert [label for _, label, _ in place.scorer.taught] == [Label.HAM], "the drag alone"
+    place.store.close()
+
+
 def test_one_sender_counts_three_times_a_day(place):
     refs = [place.server.deliver(mail(number)) for number in range(6)]
     other = place.server.deliver(mail(9, sender="b@other.example"))

@@ -68,6 +68,18 @@ def test_doubtful_mail_moves_only_to_a_folder_the_person_named():
     assert not ask(0.8).move
 
 
+def test_while_suggesting_what_is_suspected_goes_to_the_folder_for_doubt_and_never_to_junk():
+    account = Account(AccountName("home"), unsure_folder=FolderName("Doubt"))
+    for probability, reason in ((0.8, "score"), (0.99999, "suggesting")):
+        decision = ask(probability, account=account, evidence=SUGGESTS)
+        assert (decision.verdict, decision.move, decision.reason) == (Verdict.UNSURE, True, reason)
+    assert "“Doubt”" in decision.explanation
+    assert not ask(0.99999, account=account, evidence=WATCHING).move, "learning is watching"
+    assert not ask(0.1, account=account, evidence=SUGGESTS).move
+    for held in ({"paused": True}, {"brake": Brake(True, 1.0, "Too many.")}, {"moved_before": True}):
+        assert not ask(0.99999, account=account, evidence=SUGGESTS, **held).move
+
+
 @pytest.mark.parametrize("evidence", [WATCHING, SUGGESTS])
 def test_nothing_moves_before_there_is_evidence(evidence):
     decision = ask(0.99999, evidence=evidence)

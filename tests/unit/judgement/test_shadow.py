@@ -57,3 +57,9 @@ def test_copies_follow_the_mail_that_was_corrected() -> None:
 )
 def test_outcomes(first: float, label: Label | None, found: str | None) -> None:
     assert outcome(replace(MAIL, label=label), first, 0.99) == found
+
+
+def test_moved_to_the_folder_for_doubt_is_not_moved_to_junk() -> None:
+    doubtful = replace(MAIL, moved=True, decision=replace(MAIL.decision, verdict=Verdict.UNSURE, move=True))
+    assert not would_move(doubtful, 0.98, 0.99)
+    assert would_move(doubtful, 0.995, 0.99), "while it only suggests all that looks like junk goes there"
