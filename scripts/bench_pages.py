@@ -1,26 +1,20 @@
-"""How long each page takes with a full store: CPU and wall time per page.
-
-    python scripts/bench_pages.py [MAILS]         default: 100000
-
-`bench_pages(mails)` is for scripts/bench.py. Uses the tests' small world, filled up.
-"""
+"""How long each page takes with a full store, the tests' small world filled up: see bench.py."""
 
 from __future__ import annotations
 
 import random
-import sys
+import statistics
 import tempfile
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import httpx
 
 from spamd.domain import Identity, Label, LabelRecord, LabelSource, Verdict
 from tests.web.world import DAY, World, move
 
+MAILS = 100_000
 PAGES = (
     "/",
     "/?show=junk",
@@ -44,15 +38,6 @@ PAGES = (
     "/api/v1/status",
     "/api/v1/review?limit=20",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    page: str
-    first_ms: float  # CPU of the first answer, when nothing is remembered
-    cpu_ms: float  # CPU of one answer of the next ten, mean, server and caller
-    wall_ms: float  # median of the next ten
-    kilobytes: float
 
 
 def fill(world: World, mails: int) -> None:
@@ -87,35 +72,22 @@ def fill(world: World, mails: int) -> None:
             )
 
 
-def pages(mails: int = 100_000, only: str = "") -> list[Row]:
-    """One row per page."""
+def bench_pages(share: float) -> dict[str, object]:
+    """CPU and wall milliseconds of each page, and its size."""
     with tempfile.TemporaryDirectory() as home:
         world = World(Path(home), hostile=False)
         try:
-            started = time.perf_counter()
-            fill(world, mails)
-            print(f"filled with {mails} mails in {time.perf_counter() - started:.0f} s", file=sys.stderr)
+            fill(world, round(MAILS * share))
             world.server.start()
             with httpx.Client(base_url=world.server.url, timeout=120, trust_env=False) as client:
                 client.get(f"/open?code={world.server.access.new_code()}").raise_for_status()
-                return [_measure(client, world, page) for page in PAGES if only in page]
+                return {page: _measure(client, world, page) for page in PAGES}
         finally:
             world.close()
 
 
-def bench_pages(mails: int = 100_000) -> dict[str, dict[str, float]]:
-    """For scripts/bench.py."""
-    return {
-        row.page: {
-            "first cpu ms": round(row.first_ms, 1),
-            "cpu ms": round(row.cpu_ms, 1),
-            "wall ms": round(row.wall_ms, 1),
-        }
-        for row in pages(mails)
-    }
-
-
-def _measure(client: httpx.Client, world: World, page: str) -> Row:
+def _measure(client: httpx.Client, world: World, page: str) -> dict[str, float]:
+    """The first answer, when nothing is remembered, and ten after it. CPU is that of server and caller."""
     path = page.format(why=world.why_id)
     headers = {}
     if path.startswith("/api/"):
@@ -131,13 +103,9 @@ def _measure(client: httpx.Client, world: World, page: str) -> Row:
         client.get(path, headers=headers)
         walls.append(time.perf_counter() - started)
     cpu = (time.process_time() - cpu) / 10
-    return Row(page, first * 1000, cpu * 1000, sorted(walls)[5] * 1000, len(answer.content) / 1024)
-
-
-if __name__ == "__main__":
-    for row in pages(
-        int(sys.argv[1]) if len(sys.argv) > 1 else 100_000, sys.argv[2] if len(sys.argv) > 2 else ""
-    ):
-        print(
-            f"{row.page:36} first cpu {row.first_ms:7.1f} ms  cpu {row.cpu_ms:6.1f} ms  wall {row.wall_ms:6.1f} ms {row.kilobytes:7.1f} kB"
-        )
+    return {
+        "first_cpu_ms": round(first * 1e3, 1),
+        "cpu_ms": round(cpu * 1e3, 1),
+        "wall_ms": round(statistics.median(walls) * 1e3, 1),
+        "kilobytes": round(len(answer.content) / 1024, 1),
+    }
