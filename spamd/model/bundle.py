@@ -70,11 +70,11 @@ def read_card(folder: Path) -> ModelCard:
         data = json.loads(path.read_text("utf-8"))
     except OSError as error:
         raise ModelError(f"The model {folder.name} has no readable card.", _HINT) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"The card of the model {folder.name} is damaged.", _HINT) from error
     try:
         return _card(data)
-    except (TypeError, ValueError, KeyError) as error:
+    except (TypeError, ValueError, KeyError, OverflowError) as error:
         raise ModelError(f"The card of the model {folder.name} is not a model card.", _HINT) from error
 
 
@@ -83,8 +83,8 @@ def _card(data: Any) -> ModelCard:
         raise TypeError("no object")
     known = {field.name for field in fields(ModelCard)}
     values = {name: value for name, value in data.items() if name in known}
-    for name in ("id", "schema", "sha256", "architecture"):
-        if not isinstance(values[name], str):
+    for name in ("id", "schema", "sha256", "architecture", "taught"):
+        if not isinstance(values.get(name, ""), str):
             raise TypeError(name)
     if not _safe_name(values["id"]):
         raise ValueError("id")
@@ -119,9 +119,16 @@ def _safe_name(name: str) -> bool:
 def verify(folder: Path, schema: str = SCHEMA) -> Bundle:
     """The model in a folder, if it is whole and made for these features.
 
-    ModelError: missing, damaged or foreign. SchemaMismatch: made for other features.
+    ModelError: missing, damaged, unreadable or foreign. SchemaMismatch: made for other features.
     """
     card = read_card(folder)
+    try:
+        return _verified(folder, card, schema)
+    except OSError as error:  # rights, or a disk that fails: another model serves
+        raise ModelError(f"The model {card.id} cannot be read: {error.strerror}.", _HINT) from error
+
+
+def _verified(folder: Path, card: ModelCard, schema: str) -> Bundle:
     path = next((folder / name for name in (MODEL, SHIPPED_MODEL) if (folder / name).is_file()), None)
     if path is None:
         raise ModelError(f"The model {card.id} has no model file.", _HINT)
@@ -215,7 +222,8 @@ class Bundles:
             name = str(candidate.card.id)
             if name == str(self.shipped().card.id):
                 raise ModelError("The candidate has the name of the shipped model.", "")
-            incoming = self._personal / f".incoming-{os.getpid()}"
+            incoming, final = self._personal / f".incoming-{os.getpid()}", self._personal / name
+            current, before = self._pointer()
             try:
                 self._personal.mkdir(parents=True, exist_ok=True)
                 shutil.rmtree(incoming, ignore_errors=True)
@@ -227,21 +235,26 @@ class Bundles:
                 ):
                     _write_whole(incoming / file.name, file.read_bytes())
                 verify(incoming, self._schema)
-                final = self._personal / name
                 if final.exists():
                     shutil.rmtree(final)
                 incoming.replace(final)
                 _flush_folder(self._personal)
-                current, before = self._pointer()
-                self._point(
-                    name,
-                    [*(n for n in before if n != name), *([current] if current and current != name else [])],
-                )
             except OSError as error:
                 shutil.rmtree(incoming, ignore_errors=True)
                 raise ModelError(
                     f"The new model could not be saved: {error.strerror}.", "Is the disk full?"
                 ) from error
+            try:
+                self._point(
+                    name,
+                    [*(n for n in before if n != name), *([current] if current and current != name else [])],
+                )
+            except ModelError:
+                if name not in (current, *before):
+                    shutil.rmtree(
+                        final, ignore_errors=True
+                    )  # a model that never served is none to go back to
+                raise
             self._prune(max(3, keep))
             return verify(final, self._schema)
 
@@ -277,11 +290,22 @@ class Bundles:
     def wipe(self) -> None:
         """Forget every personal model for good."""
         with self._lock:
-            self._point(None, [])
-            for folder in self._folders():
-                shutil.rmtree(folder, ignore_errors=True)
+            try:
+                (self._personal / POINTER).unlink(
+                    missing_ok=True
+                )  # no pointer is the shipped model, and needs no room
+                for path in [*self._folders(), *self._left_behind()]:
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+            except OSError as error:
+                raise ModelError(
+                    f"A model could not be removed: {error.strerror}.", f"Remove {self._personal} by hand."
+                ) from error
 
     # inside
+
+    def _left_behind(self) -> Iterable[Path]:
+        """By a process that was killed while it wrote."""
+        return [*self._personal.glob(".incoming-*"), *self._personal.glob(f".{POINTER}.*")]
 
     def _folders(self) -> Iterable[Path]:
         try:
@@ -297,7 +321,7 @@ class Bundles:
             return (current if isinstance(current, str) and _safe_name(current) else None), before
         except FileNotFoundError:
             return None, []
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             # A damaged pointer: the newest whole model is the best guess of what served.
             cards = [card for card in self.list() if (self._personal / card.id).is_dir()]
             names = [str(card.id) for card in reversed(cards)]
@@ -320,8 +344,8 @@ class Bundles:
         rest = [str(card.id) for card in self.list() if (self._personal / card.id).is_dir()]
         for name in [name for name in rest if name not in wanted][max(0, keep - len(wanted)) :]:
             shutil.rmtree(self._personal / name, ignore_errors=True)
-        for stale in self._personal.glob(".incoming-*"):
-            shutil.rmtree(stale, ignore_errors=True)
+        for stale in self._left_behind():
+            shutil.rmtree(stale, ignore_errors=True) if stale.is_dir() else stale.unlink(missing_ok=True)
 
 
 def _write_whole(path: Path, data: bytes) -> None:

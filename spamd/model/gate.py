@@ -11,6 +11,7 @@ and `kept`: logits of mail kept lately, which must not be lifted as a whole.
 from __future__ import annotations
 
 import zipfile
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -164,7 +165,8 @@ def judge(night: Night, *, stood: bool = False) -> GateReport:
         figures |= {"kept": float(len(night.kept_after)), "kept_lift": lift}
         if lift > KEPT_LIFT:
             against.append(f"It lifts the mail you kept lately as a whole (by {lift:.1f} logits).")
-    if any(not np.isfinite(side).all() for side in (night.held.after, night.pinned.after, night.kept_after)):
+    sides = (night.held.after, night.rescued.after, night.pinned.after, night.kept_after, night.difference)
+    if any(not np.isfinite(side).all() for side in sides):
         against.append("It does not give numbers for some mail.")
     return GateReport(
         promoted=not against,
@@ -281,5 +283,5 @@ def load(folder: Path) -> Night:
                 shipped=data["shipped"],
                 names=tuple(str(name) for name in data["names"]),
             )
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise ModelError("The trainer left no readable examination.", "The night is tried again.") from error

@@ -36,6 +36,9 @@ class Scorer:
     def __init__(self, bundles: Bundles, head: InstantHead | None = None) -> None:
         """ModelError when not even the shipped model can be used."""
         self._lock = threading.RLock()
+        self._reloading = (
+            threading.Lock()
+        )  # who reads an older pointer must not swap after who read a newer one
         self._bundles = bundles
         if head is None:
             head = InstantHead(usual=_usual(bundles))
@@ -205,16 +208,19 @@ class Scorer:
 
         The head starts anew on it with the lessons the new model does not know. ModelError leaves the old one serving.
         """
-        bundle = self._bundles.current()
-        with self._lock:
-            if bundle.card.id == self._card.id and bundle.card.sha256 == self._card.sha256:
-                return False
-        runtime = Runtime(bundle.path)  # outside the lock: mail goes on being scored meanwhile
-        with self._lock:
-            self._take(bundle, runtime)
-            until = bundle.card.known_until
-            self.head.rebuild((lesson for lesson in self.head.lessons() if lesson.at > until), self._prior)
-            return True
+        with self._reloading:
+            bundle = self._bundles.current()
+            with self._lock:
+                if bundle.card.id == self._card.id and bundle.card.sha256 == self._card.sha256:
+                    return False
+            runtime = Runtime(bundle.path)  # outside the lock: mail goes on being scored meanwhile
+            with self._lock:
+                self._take(bundle, runtime)
+                until = bundle.card.known_until
+                self.head.rebuild(
+                    (lesson for lesson in self.head.lessons() if lesson.at > until), self._prior
+                )
+                return True
 
     def _prior(self, vector: MailVector) -> float:
         return float(self._runtime.score_logits([vector])[1][0])

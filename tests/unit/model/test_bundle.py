@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,8 @@ def test_a_model_of_other_features_is_refused(bundles: Bundles, tmp_path: Path) 
         {"calibration": [float("nan"), 0.0]},
         {"sha256": 5},
         {"alpha": "much"},
+        {"labels": {"ham": float("inf")}},
+        {"taught": 5},
         {"files": {"../../secret": "0"}},
         {"files": {"weights.npz": "0"}},
     ],
@@ -139,11 +142,45 @@ def test_a_half_written_model_is_never_seen(bundles: Bundles, tmp_path: Path) ->
     assert not half.exists()
 
 
+@pytest.mark.parametrize("name", ["card.json", "current"])
+def test_endless_brackets_are_damage(bundles: Bundles, tmp_path: Path, name: str) -> None:
+    install(bundles, tmp_path, 1)
+    path = tmp_path / "models" / name if name == "current" else bundles.current().folder / name
+    path.write_text("[" * 100_000)
+    assert bundles.current().card.id in (named(1), bundles.shipped().card.id)
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/mem").exists(), reason="needs a file that is there and cannot be read"
+)
+def test_a_model_that_cannot_be_read_gives_way(bundles: Bundles, tmp_path: Path) -> None:
+    install(bundles, tmp_path, 1)
+    install(bundles, tmp_path, 2)
+    path = bundles.current().path
+    path.unlink()
+    path.symlink_to("/proc/self/mem")
+    assert bundles.current().card.id == named(1)
+    assert "cannot be read" in bundles.refused[named(2)]
+
+
+def test_a_model_that_could_not_be_pointed_to_is_not_kept(bundles: Bundles, tmp_path: Path) -> None:
+    """Nobody has taken it: it is none to go back to."""
+    install(bundles, tmp_path, 1)
+    (tmp_path / "models" / f".current.{os.getpid()}").mkdir()  # in the place of the pointer being written
+    with pytest.raises(ModelError, match="could not be saved"):
+        install(bundles, tmp_path, 2)
+    assert bundles.current().card.id == named(1)
+    assert [card.id for card in bundles.list()][:-1] == [named(1)]
+
+
 def test_wiping_leaves_the_shipped_model(bundles: Bundles, tmp_path: Path) -> None:
     install(bundles, tmp_path, 1)
+    (tmp_path / "models" / ".incoming-999").mkdir()
+    (tmp_path / "models" / ".current.999").write_text("half")
     bundles.wipe()
     assert bundles.current().card.id.startswith("base-")
     assert len(bundles.list()) == 1
+    assert not list((tmp_path / "models").iterdir())
 
 
 def test_a_damaged_installation_says_so(tmp_path: Path) -> None:

@@ -57,6 +57,8 @@ def test_an_empty_night_is_promoted() -> None:
     [
         ({"held": scored(0.95, 0.80, True)}, "older labels"),
         ({"rescued": scored(0.1, 0.995, False, 1)}, "took out of Junk"),
+        ({"rescued": scored(0.1, float("nan"), False, 1)}, "numbers"),
+        ({"difference": float("nan")}, "numbers"),
         ({"pinned": scored(0.02, 0.2, False)}, "reference"),
         ({"kept_after": np.full(40, 2.0)}, "as a whole"),
         ({"new": against(5), "fresh": 100, "held": SURE}, "contradict"),

@@ -14,7 +14,7 @@ from spamd.domain import Identity, Label
 from spamd.errors import ModelError, SchemaMismatch
 from spamd.message.vector import StoredVector, pack, unpack, vectorise
 from spamd.model.base import load
-from spamd.model.bundle import Bundles
+from spamd.model.bundle import Bundle, Bundles
 from spamd.model.explanation import explain
 from spamd.model.runtime import Runtime, _without_news, interpreter_class
 from spamd.model.scoring import Scorer
@@ -112,6 +112,35 @@ def test_another_model_is_swapped_in_while_mail_arrives(
     assert not wrong
     assert seen <= expected
     assert scorer.card.id == names[-1]
+
+
+def test_of_two_swaps_at_once_the_later_choice_serves(bundles: Bundles, tmp_path: Path) -> None:
+    """One reads the pointer, and is overtaken by the person who goes back: it must not put the old choice in force."""
+    read, going_on = threading.Event(), threading.Event()
+
+    class Slow(Bundles):
+        def current(self) -> Bundle:
+            found = super().current()
+            if threading.current_thread().name == "night":
+                read.set()
+                assert going_on.wait(60)
+            return found
+
+    slow = Slow(tmp_path / "models", paths.shipped_model())
+    scorer = Scorer(slow)
+    shipped = scorer.card.id
+    slow.install(candidate(tmp_path / "new"))
+    night = threading.Thread(target=scorer.reload, name="night")
+    night.start()
+    assert read.wait(60)
+    slow.reset()
+    person = threading.Thread(target=scorer.reload)
+    person.start()
+    person.join(0.5)  # without the order it ends here
+    going_on.set()
+    night.join(60)
+    person.join(60)
+    assert scorer.card.id == shipped
 
 
 def test_a_vector_of_other_features_is_refused(scorer: Scorer) -> None:
