@@ -1084,8 +1084,7 @@ class Control:
                 self._vault().delete(account.name)
         self._engine.reload_settings()
         if wipe:
-            self._store.wipe(f"account:{account.name}")
-            self._engine.rebuild_scores()
+            self._wipe(f"account:{account.name}")
         self._forget_kept()
         self._store.add_event("account", f"Account {account.name} was removed.")
         self.feed.publish("state", {"account": account.name})
@@ -1220,11 +1219,17 @@ class Control:
         kind, _, account = what.partition(":")
         if what not in ("display", "all") and not (kind == "account" and account):
             raise RequestError('What to wipe is "display", "account:NAME" or "all".')
-        self._store.wipe(what)
-        if what != "display":
-            self._engine.rebuild_scores()
+        self._wipe(what)
         self._kept = {}
         return Wiped(what, "Wiped, and the file was cleaned so that nothing can be read back.")
+
+    def _wipe(self, what: str) -> None:
+        try:
+            nightly.wipe(self._store, self._bundles, what)
+        finally:  # removed it is in any case, though another program may still read the old pages
+            if what != "display":
+                self._scorer.reload()
+                self._engine.rebuild_scores()
 
     def stop(self) -> Done:
         self._engine.stop()

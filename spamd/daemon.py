@@ -609,8 +609,7 @@ class Daemon:
             )
             text = "A new model serves. " if report.promoted else "The model stays. "
             text += " ".join(report.reasons)
-            if report.promoted:
-                self.model_changed()
+            self.model_changed()  # also where it is the shipped one again
             self._note_progress("train", None, 1, 1, text, began, finished=True)
         except SpamdError as error:
             if not self._stopping.is_set():

@@ -352,6 +352,7 @@ class ModelCard:
     known_until: float = 0.0  # labels up to this time are in the weights
     notes: str = ""
     files: dict[str, str] = field(default_factory=dict)  # other files of the bundle -> sha256
+    taught: str = ""  # digest of the labels up to known_until that it was made from; "": not known
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,13 +19,22 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from spamd import paths as places
-from spamd.domain import AccountName, GateReport, Identity, Label, LabelSource, ModelId, MoveKind
+from spamd.domain import (
+    AccountName,
+    GateReport,
+    Identity,
+    Label,
+    LabelSource,
+    ModelCard,
+    ModelId,
+    MoveKind,
+)
 from spamd.errors import ModelError, StoreError, TrainingError
 from spamd.judgement import evidence, schedule
 from spamd.model import bundle, gate
@@ -44,10 +53,13 @@ FREE_BYTES = 100 * 2**20
 NICENESS = 15
 LAST_NIGHT = "last_night"
 REFUSALS = "refused_nights"
-LEARNED = "learned_labels"
 CONTRADICTING = "contradicting_labels"
 PATIENCE = 2
 """Nights in a row in which labels that contradict the model are refused. Who let them stand so long means them."""
+NEXT_NIGHT = schedule.CATCH_UP / 2
+"""Seconds from which a refusal is one of another night: three clicks on "train now" are no patience."""
+ATTEMPTS = 2
+"""Trainings in one night: one more where labels were taken back, or came in late, while the first one learned."""
 CLOCK_SLACK = 3600.0
 """A model whose knowledge ends further ahead than this was made with a wrong clock (seconds)."""
 RESCUES_LEAST = 2
@@ -71,6 +83,9 @@ NO_TRAINER = TrainingError(
     "pipx inject spamd-desktop tensorflow-cpu   (or pip install 'spamd-desktop[train]'). "
     "Until then what you teach counts at once, but is not built into the model.",
 )
+
+TEMPORARY = ("TMPDIR", "TEMP", "TMP")
+"""TensorFlow writes the model to a temporary folder on its way to TFLite: killed meanwhile, it must not stay there."""
 
 PLATFORM: str = sys.platform  # not narrowed by the type checker, which sees one platform at a time
 
@@ -106,8 +121,16 @@ def settle(store: Store, account: AccountName, identity: Identity) -> None:
     store.set_state(CONTRADICTING, json.dumps(left))
     if not left:
         with contextlib.suppress(ValueError, TypeError):
-            model, count = json.loads(store.state(REFUSALS) or "[]")
-            store.set_state(REFUSALS, json.dumps([model, max(int(count), PATIENCE)]))
+            model, count, at = json.loads(store.state(REFUSALS) or "[]")
+            store.set_state(REFUSALS, json.dumps([model, max(int(count), PATIENCE), at]))
+
+
+def wipe(store: Store, bundles: Bundles, what: str) -> None:
+    """`Store.wipe`, and with labels go the models that were made of them: the next night makes one of what is left."""
+    kind, _, account = what.partition(":")
+    if kind == "all" or (kind == "account" and store.labels(AccountName(account), limit=1)):
+        bundles.wipe()
+    store.wipe(what)
 
 
 class Nightly:
@@ -139,6 +162,7 @@ class Nightly:
         self._stopped = threading.Event()
         self._why_killed = ""
         self._tried: float | None = None
+        shutil.rmtree(self._paths.cache / "night", ignore_errors=True)  # of a daemon that was killed
 
     # ---- when
 
@@ -151,11 +175,13 @@ class Nightly:
             return schedule.Due(False, "the trainer is not installed")
         now = self._clock()
         settings = self._settings()
-        least = settings.night_min_labels
+        fresh, least = self.new_labels(), settings.night_min_labels
+        if fresh < least and self.forgotten():
+            fresh = least
         return schedule.night_is_due(
             now,
             last_night=self._last_night(now),
-            new_labels=max(self.new_labels(), least if self.forgotten() else 0),
+            new_labels=fresh,
             min_labels=least,
             start=settings.night_start,
             end=settings.night_end,
@@ -176,23 +202,11 @@ class Nightly:
     def forgotten(self) -> bool:
         """Has the model in force learned a label that no longer holds (taken back, changed, held, wiped)?
 
-        What one label did to the weights cannot be taken out of them again: the next night begins from scratch.
+        What one label did to the weights cannot be taken out of them again: the next night begins from scratch. So it
+        does where a label older than the model came in after it.
         """
         card = self._bundles.current().card
-        count = self._learned().get(card.id)
-        return count is not None and count != sum(at <= card.known_until for at in self._taught())
-
-    def _learned(self) -> dict[str, int]:
-        """Of the latest models, how many labels of the ledger each was made of."""
-        try:
-            return {str(model): int(count) for model, count in json.loads(self._store.state(LEARNED) or "[]")}
-        except (ValueError, TypeError):
-            return {}
-
-    def _taught(self) -> list[float]:
-        """When each label was said that a night learns from."""
-        rows = self._store.labels(held=False)
-        return [one.at for one in rows if one.source is not LabelSource.IMPLICIT]
+        return card.taught not in ("", self._store.taught(card.known_until))
 
     def _last_night(self, now: float) -> float | None:
         text = self._store.state(LAST_NIGHT)
@@ -229,7 +243,16 @@ class Nightly:
             raise TrainingError("Training runs already.", "Wait for its end.")
         folder = self._paths.cache / "night"
         try:
-            return self._night(folder, from_scratch=from_scratch, tell=tell)
+            for _ in range(ATTEMPTS):
+                report = self._night(folder, from_scratch=from_scratch, tell=tell)
+                if report is not None:
+                    return report
+            return self._refused(
+                GateReport(
+                    False,
+                    ("Labels were taken back while it was learned: the next night learns without them.",),
+                )
+            )
         except OSError as exc:
             raise TrainingError(f"The night failed: {exc.strerror}.", "Is the disk full?") from exc
         finally:
@@ -239,7 +262,8 @@ class Nightly:
                 self._remember_night(self._clock())
             self._lock.release()
 
-    def _night(self, folder: Path, *, from_scratch: bool, tell: Tell) -> GateReport:
+    def _night(self, folder: Path, *, from_scratch: bool, tell: Tell) -> GateReport | None:
+        """One training and what became of it. None: the ledger has changed meanwhile, so it was in vain."""
         now = self._clock()
         shutil.rmtree(folder, ignore_errors=True)
         try:
@@ -261,9 +285,7 @@ class Nightly:
         if self.forgotten():
             log.info("a label that the model knew was taken back: training from scratch")
             from_scratch = True
-        taught = (
-            self._taught()
-        )  # before the trainer reads: what is taken back from here on is in the candidate
+        taught = self._store.taught(now)
         tell(0, 0, "Starting the trainer")
         arguments = [
             "--database",
@@ -277,27 +299,41 @@ class Nightly:
         outcome = self._train([str(one) for one in arguments] + ["--from-scratch"] * from_scratch, tell)
         status = outcome.result.get("status")
         if status == "refused":
+            if self.forgotten():
+                self._unlearn(parent.card.id)
             return self._refused(GateReport(False, (str(outcome.result.get("reason", "")),)))
         if status != "candidate" or outcome.code != 0:
             title = str(outcome.result.get("reason") or f"The trainer ended with code {outcome.code}.")
             hint = str(outcome.result.get("hint") or outcome.last_words or "The model in force goes on.")
             raise TrainingError(title, hint)
-        return self._judge(folder / "candidate", parent.card.id, taught)
-
-    def _judge(self, candidate: Path, parent: ModelId, taught: Sequence[float]) -> GateReport:
         try:
-            refused = self._refusals(parent)
-            examined = gate.load(candidate)
-            report = gate.judge(examined, stood=refused >= PATIENCE)
-            card = bundle.read_card(candidate)
+            examined, card = gate.load(folder / "candidate"), bundle.read_card(folder / "candidate")
         except ModelError as exc:
             raise TrainingError(exc.title, exc.hint) from exc
+        card = dataclasses.replace(card, taught=self._store.taught(card.known_until))
+        if self._store.taught(now) != taught:
+            log.info("labels were taken back, or came in late, while the night learned: once more")
+            return None
+        return self._judge(folder / "candidate", card, examined, parent.card.id)
+
+    def _unlearn(self, model: ModelId) -> None:
+        """Too little is left to make another model of, and this one knows what was taken back: the shipped one serves."""
+        self._bundles.reset()
+        self._store.add_event(
+            "model", f"Model {model} knew labels that were taken back. The model that came with spamd serves."
+        )
+
+    def _judge(self, candidate: Path, card: ModelCard, examined: gate.Night, parent: ModelId) -> GateReport:
+        refused, at = self._refusals(parent)
+        report = gate.judge(examined, stood=refused >= PATIENCE)
         doubted = (
             [name.split("\0", 1) for name in gate.contradicting(examined)] if not report.promoted else []
         )
         self._store.set_state(CONTRADICTING, json.dumps(doubted))
         if not report.promoted:
-            self._store.set_state(REFUSALS, json.dumps([parent, refused + 1]))
+            now = self._clock()
+            if abs(now - at) >= NEXT_NIGHT:
+                self._store.set_state(REFUSALS, json.dumps([parent, refused + 1, now]))
             return self._refused(report)
         if self._bundles.current().card.id != parent:
             return self._refused(GateReport(False, ("Another model was chosen meanwhile.",), report.figures))
@@ -307,19 +343,18 @@ class Nightly:
             self._bundles.install(candidate, keep=self._settings().keep_models)
         except ModelError as exc:
             raise TrainingError(exc.title, exc.hint) from exc
-        learned = self._learned() | {str(card.id): sum(at <= card.known_until for at in taught)}
-        self._store.set_state(LEARNED, json.dumps(list(learned.items())[-20:]))
         text = f"A new model was taken ({card.labels.get('ham', 0)} good and {card.labels.get('spam', 0)} junk mails)."
         self._store.add_event("night", f"{text} {' '.join(report.reasons)}")
         return report
 
-    def _refusals(self, parent: ModelId) -> int:
-        """How many candidates in a row the gate has refused beside this model."""
+    def _refusals(self, parent: ModelId) -> tuple[int, float]:
+        """In how many nights in a row the gate has refused a candidate beside this model, and when last."""
         try:
-            model, count = json.loads(self._store.state(REFUSALS) or "[]")
+            model, count, at = json.loads(self._store.state(REFUSALS) or "[]")
         except (ValueError, TypeError):
-            return 0
-        return count if model == parent and isinstance(count, int) else 0
+            return 0, -math.inf
+        usable = model == parent and isinstance(count, int) and isinstance(at, float)
+        return (count, at) if usable else (0, -math.inf)
 
     def _refused(self, report: GateReport) -> GateReport:
         self._store.add_event("night", f"No new model tonight. {' '.join(report.reasons)}")
@@ -434,6 +469,7 @@ class Nightly:
             try:
                 child = subprocess.Popen(
                     [*self._trainer, *arguments, "--tied"],
+                    env=os.environ | dict.fromkeys(TEMPORARY, str(self._paths.cache / "night")),
                     stdin=subprocess.PIPE,  # never written to: it closes when we end, however we end
                     stdout=subprocess.PIPE,
                     stderr=stderr,

@@ -208,12 +208,10 @@ def wipe(what: str, yes: bool, as_json: bool) -> None:
     if not here.database.exists():
         tell(Wiped(what, "There is nothing to wipe."), as_json=as_json)
         return
+    from spamd import nightly
+    from spamd.model.bundle import Bundles
     from spamd.store.database import Store
 
     with Store(here.database) as store:
-        store.wipe(what)
-    if kind == "all":
-        from spamd.model.bundle import Bundles
-
-        Bundles(here.personal_models, paths.shipped_model()).wipe()
+        nightly.wipe(store, Bundles(here.personal_models, paths.shipped_model()), what)
     tell(Wiped(what, "Wiped."), as_json=as_json)

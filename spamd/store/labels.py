@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import sqlite3
 from collections.abc import Iterator
 
@@ -159,6 +160,24 @@ class Labels(Connections):
                 (until, account, account, limit),
             ):
                 yield _label(row), bytes(row["data"])
+
+    def taught(self, until: float) -> str:
+        """One name (hex) for all that a night may learn from that was said at or before `until`, silence aside.
+
+        Another one as soon as a label of these is taken back, changed, held, or comes in late (imported, or its mail
+        is only met now).
+        """
+        told = hashlib.sha256()
+        with self._read() as db:
+            for row in db.execute(
+                "SELECT account, identity, label, weight FROM label"
+                " WHERE current = 1 AND held = 0 AND source != 'implicit' AND at <= ? AND EXISTS (SELECT 1 FROM vector"
+                " WHERE vector.account = label.account AND vector.identity = label.identity)"
+                " ORDER BY account, identity",
+                (until,),
+            ):
+                told.update(repr(tuple(row)).encode("utf-8", "surrogatepass"))
+        return told.hexdigest()
 
 
 def _outranks(current: LabelRecord, record: LabelRecord, now: float) -> bool:

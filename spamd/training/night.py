@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -130,7 +131,8 @@ def run(rows: Iterable[tuple[LabelRecord, bytes]], settings: Settings, report: R
     gate.save(settings.out, night)
     sha = bundle.digest(path)
     card = ModelCard(
-        id=ModelId(f"personal-{sha[:10]}"),
+        # Of the parent, too: a night that ends with the very weights it began with is another model than its parent.
+        id=ModelId(f"personal-{hashlib.sha256(f'{sha} {parent.card.id}'.encode()).hexdigest()[:10]}"),
         parent=parent.card.id,
         created_at=time.time(),
         schema=SCHEMA,

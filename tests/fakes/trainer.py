@@ -47,6 +47,10 @@ def main() -> int:
                 given.out.mkdir(parents=True)
                 for path in Path(source).iterdir():
                     (given.out / path.name).write_bytes(path.read_bytes())
+            case {"temporary": True}:
+                import tempfile
+
+                (given.plan.parent / "temporary.txt").write_text(tempfile.gettempdir())
             case {"allocate": megabytes}:
                 keep.append(bytearray(os.urandom(2**20)) * megabytes)
             case {"child": True}:  # a process of its own, as a library might start one

@@ -151,6 +151,7 @@ class Home:
         source: LabelSource = LabelSource.DRAG,
         held: bool = False,
     ) -> None:
+        self.store.put_vector(HOME, Identity(identity), b"its vector")
         self.store.add_label(LabelRecord(HOME, Identity(identity), label, source, 1.0, at, held=held))
 
     def events(self) -> list[str]:
@@ -399,9 +400,7 @@ def test_a_label_taken_back_is_trained_away(home):
 
 @pytest.mark.parametrize("damage", ["nonsense", "[1]", '[["a"]]', '{"a": []}', "null"])
 def test_damaged_notes_are_no_notes(home, damage):
-    home.store.set_state(nightly_module.LEARNED, damage)
     home.store.set_state(nightly_module.REFUSALS, damage)
-    assert not home.night.forgotten()
     assert home.promote().promoted
 
 
@@ -420,6 +419,9 @@ def test_labels_that_contradict_are_believed_when_they_stand(home):
         gate.save(folder, night)
         steps = {"candidate": str(folder)}, {"say": json.dumps({"event": "result", "status": "candidate"})}
         told.append(home.run(*steps).promoted)
+        if number == 1:
+            assert not any(home.run(*steps).promoted for _ in range(3)), "clicks are no nights"
+        home.now += DAY
     assert told == [False, False, True, False], "the third night; another model begins to count anew"
 
 
@@ -887,21 +889,99 @@ def test_a_burst_after_the_first_night_goes_back_to_the_shipped_model(home):
 
 
 def test_a_label_taken_back_during_the_night(home, monkeypatch):
+    """What the trainer has read by then is in its candidate: it is thrown away, and the night begins once more."""
     home.label("hash:old", at=NIGHT - 300)
     home.label("hash:late", at=NIGHT - 100)
+    train, trained = home.night._train, []
+
+    def meanwhile(*given: Any) -> Any:
+        outcome = train(*given)
+        trained.append(home.store.forget_label(HOME, Identity("hash:late")))
+        return outcome
+
+    monkeypatch.setattr(home.night, "_train", meanwhile)
+    assert home.promote(known_until=NIGHT - 100).promoted
+    assert trained == [True, False]
+    assert not home.night.forgotten()
+
+
+def test_labels_that_never_stand_still(home, monkeypatch):
     train = home.night._train
 
     def meanwhile(*given: Any) -> Any:
         outcome = train(*given)
-        home.store.forget_label(HOME, Identity("hash:late"))
+        home.label(f"hash:{time.monotonic_ns()}")
         return outcome
 
     monkeypatch.setattr(home.night, "_train", meanwhile)
-    home.promote(known_until=NIGHT - 100)
-    monkeypatch.setattr(home.night, "_train", train)
+    report = home.promote()
+    assert not report.promoted and "taken back" in report.reasons[0]
+    assert home.bundles.current().card.parent is None
+
+
+def test_one_taken_back_and_another_come_in_late(home):
+    """As many labels as before, and not the same."""
+    enough(home)
+    home.promote()
+    home.store.forget_label(HOME, Identity("hash:3"))
     assert home.night.forgotten()
-    home.now += DAY
-    assert home.night.due().due
-    home.promote(2, known_until=NIGHT - 300)
-    assert "--from-scratch" in home.arguments()
+    home.label("hash:imported", at=NIGHT - 200)
+    assert home.night.forgotten()
+    home.store.forget_label(HOME, Identity("hash:imported"))
+    home.label("hash:3")
+    assert not home.night.forgotten(), "said again as it was"
+
+
+def test_a_label_that_came_before_its_mail_is_learned_when_the_mail_is_met(home):
+    enough(home)
+    record = LabelRecord(HOME, Identity("hash:elsewhere"), Label.HAM, LabelSource.IMPORT, 1.0, NIGHT - 300)
+    home.store.add_label(record)
+    home.promote()
     assert not home.night.forgotten()
+    home.store.put_vector(HOME, record.identity, b"its vector")
+    assert home.night.forgotten()
+
+
+def test_with_all_taken_back_the_shipped_model_serves(home):
+    """There is nothing to make another model of, and the one in force knows what was taken back."""
+    shipped = home.bundles.current().card.id
+    enough(home)
+    home.promote()
+    for number in range(8):
+        home.store.forget_label(HOME, Identity(f"hash:{number}"))
+    refusal = {"event": "result", "status": "refused", "reason": "There are no new labels."}
+    home.run({"say": json.dumps(refusal)}, {"exit": 3})
+    assert home.bundles.current().card.id == shipped
+    assert any("taken back" in text for text in home.events())
+    assert not home.night.forgotten()
+
+
+def test_nothing_to_learn_alone_keeps_the_model(home):
+    enough(home)
+    home.promote()
+    refusal = {"event": "result", "status": "refused", "reason": "There are no new labels."}
+    home.run({"say": json.dumps(refusal)}, {"exit": 3})
+    assert home.bundles.current().card.id == "personal-0000000001"
+
+
+def test_wiping_takes_the_models_along(home):
+    enough(home)
+    home.promote()
+    nightly_module.wipe(home.store, home.bundles, "account:somebody-else")
+    nightly_module.wipe(home.store, home.bundles, "display")
+    assert home.bundles.current().card.id == "personal-0000000001"
+    nightly_module.wipe(home.store, home.bundles, "account:home")
+    assert home.bundles.current().card.parent is None
+    assert not list(home.paths.personal_models.iterdir())
+
+
+def test_temporary_files_go_with_the_night(home):
+    """TensorFlow's own: of a trainer that is killed, none stays behind elsewhere."""
+    home.run(
+        {"temporary": True}, {"say": json.dumps({"event": "result", "status": "refused", "reason": "-"})}
+    )
+    folder = Path((home.root / "temporary.txt").read_text())
+    assert folder == home.paths.cache / "night" and not folder.exists()
+    (folder / "candidate").mkdir(parents=True)
+    home.new_night()
+    assert not folder.exists(), "nor of a daemon that was killed"
