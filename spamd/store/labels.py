@@ -151,15 +151,21 @@ class Labels(Connections):
     def training_set(
         self, *, until: float, limit: int, account: AccountName | None = None
     ) -> Iterator[tuple[LabelRecord, bytes]]:
-        """What holds and is not held, with the mail's vector, newest first, labelled at or before `until`."""
+        """What holds and is not held, with the mail's vector, labelled at or before `until`.
+
+        Newest first, and silence last: sixty mails left lying each day must not push what the person said out of `limit`.
+        """
         with self._read() as db:
-            for row in db.execute(
-                "SELECT label.*, vector.data FROM label JOIN vector USING (account, identity)"
-                " WHERE current = 1 AND held = 0 AND label.at <= ? AND (? IS NULL OR label.account = ?)"
-                " ORDER BY label.at DESC, label.id DESC LIMIT ?",
-                (until, account, account, limit),
-            ):
-                yield _label(row), bytes(row["data"])
+            for silent in ("!=", "="):
+                rows = db.execute(
+                    "SELECT label.*, vector.data FROM label JOIN vector USING (account, identity)"
+                    " WHERE current = 1 AND held = 0 AND label.at <= ? AND (? IS NULL OR label.account = ?)"
+                    f" AND source {silent} 'implicit' ORDER BY label.at DESC, label.id DESC LIMIT ?",
+                    (until, account, account, limit),
+                )
+                for row in rows:
+                    limit -= 1
+                    yield _label(row), bytes(row["data"])
 
     def taught(self, until: float) -> str:
         """One name (hex) for all that a night may learn from that was said at or before `until`, silence aside.

@@ -106,7 +106,7 @@ def test_stages_are_told_while_it_runs_and_stopping_ends_it(nights):
 
 
 def test_rescues_bring_the_model_before_back(nights):
-    """Three mails that a young model moved are dragged back: the heartbeat goes back to the model before."""
+    """Mails that a young model moved are dragged back, more than one: the heartbeat goes back to the model before."""
     shipped = nights.scorer.card.id
     nights.plans_a_model(1)
     nights.train()
@@ -118,11 +118,10 @@ def test_rescues_bring_the_model_before_back(nights):
         nights.server.deliver(mail(number))
     wait_for(lambda: len(store.moves(account=ME)) >= 3, "the moves")
     moves = store.moves(account=ME)
-    for move in moves[:2]:
-        store.add_label(LabelRecord(ME, move.identity, Label.HAM, LabelSource.DRAG, 1.0, time.time()))
+    store.add_label(LabelRecord(ME, moves[0].identity, Label.HAM, LabelSource.DRAG, 1.0, time.time()))
     nights.daemon._due(time.time() + 120)
     assert nights.scorer.card.id == "personal-0000000001"
-    store.add_label(LabelRecord(ME, moves[2].identity, Label.HAM, LabelSource.DRAG, 1.0, time.time()))
+    store.add_label(LabelRecord(ME, moves[1].identity, Label.HAM, LabelSource.DRAG, 1.0, time.time()))
     nights.daemon._due(time.time() + 240)
     assert nights.scorer.card.id == shipped
     assert any(event.needs_person and "went back" in event.text for event in store.events(limit=20))

@@ -100,6 +100,16 @@ def test_training_set_is_what_holds_until_then(store, rows):
     assert list(store.training_set(until=rows.noon + 99, limit=2, account=AccountName("other"))) == []
 
 
+def test_what_the_person_said_is_not_pushed_out_by_silence(store, rows):
+    for n in range(1, 9):
+        store.put_vector(rows.account, rows.identity(n), b"%d" % n)
+        silent = n in (3, 5, 6, 7, 8)
+        store.add_label(rows.label(n, at=rows.noon + n, source="implicit" if silent else "drag"))
+    for limit in range(9):
+        found = [data for _, data in store.training_set(until=rows.noon + 7, limit=limit)]
+        assert found == [b"4", b"2", b"1", b"7", b"6", b"5", b"3"][:limit]
+
+
 def test_held_labels_are_listed_and_released(store, rows):
     store.add_label(rows.label(1))
     store.add_label(rows.label(2, held=True, note="contradicts"))
