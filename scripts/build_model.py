@@ -33,8 +33,9 @@ from numpy.typing import NDArray
 from spamd.domain import ModelCard, ModelId
 from spamd.message import vector
 from spamd.model import base as base_file
-from spamd.model.base import PENALTY, Base, DensePart, Reference, ReferenceVector
+from spamd.model.base import Base, Reference, ReferenceVector
 from spamd.model.bundle import SHIPPED_MODEL, digest, read_card, write_card
+from spamd.model.plane import PENALTY, DensePart, standardised
 
 _FIELD = re.compile(rb"[A-Za-z][A-Za-z-]{1,40}:|\r?\n|[ \t]")
 HERE = Path(__file__).resolve().parent.parent
@@ -235,9 +236,7 @@ def train_parts(corpora: Sequence[Corpus], seed: int = 1) -> tuple[Base, tuple[D
     mean = np.nan_to_num(np.nanmean(dense, axis=0)).astype(np.float32)
     deviation = np.nan_to_num(np.nanstd(dense, axis=0)).astype(np.float32)
     deviation[deviation < 1e-6] = 1.0
-    z = np.clip(
-        (np.where(np.isnan(dense), mean, dense) - mean) / deviation, -base_file.CLIP, base_file.CLIP
-    ).astype(np.float32)
+    z = standardised(dense, mean, deviation)
     z[:, UNUSED] = 0
     table = train_words(corpora, seed)
     words = np.concatenate([word_scores(table, corpus) for corpus in corpora])

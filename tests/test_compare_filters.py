@@ -10,22 +10,14 @@ import numpy as np
 import pytest
 
 from scripts import compare_filters
-from tests.training.test_night import letter
+from tests.stream import written
 
 DAYS, PER_DAY = 3, 20
 
 
 @pytest.fixture(scope="module")
 def index(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("stream")
-    rng = np.random.default_rng(5)
-    lines = []
-    for number in range(DAYS * PER_DAY):
-        spam = number % 2 == 1
-        (folder / f"{number}.eml").write_bytes(letter(rng, spam))
-        lines.append(f"{'spam' if spam else 'ham'} {number}.eml {number // PER_DAY}")
-    (folder / "stream.idx").write_text("\n".join(lines) + "\n")
-    return folder / "stream.idx"
+    return written(tmp_path_factory.mktemp("stream"), days=DAYS, per_day=PER_DAY, seed=5)
 
 
 def run(index: Path, capsys: pytest.CaptureFixture[str], *options: str) -> list[tuple[str, float, int]]:

@@ -12,6 +12,7 @@ import pytest
 
 from scripts import evaluate
 from spamd import nightly
+from tests.stream import written
 from tests.training.test_night import letter
 
 DAYS, PER_DAY = 3, 12
@@ -19,16 +20,7 @@ DAYS, PER_DAY = 3, 12
 
 @pytest.fixture(scope="module")
 def index(tmp_path_factory) -> Path:
-    """Three days of twelve mails; every second is spam."""
-    folder = tmp_path_factory.mktemp("stream")
-    rng = np.random.default_rng(11)
-    lines = []
-    for number in range(DAYS * PER_DAY):
-        spam = number % 2 == 1
-        (folder / f"{number}.eml").write_bytes(letter(rng, spam))
-        lines.append(f"{'spam' if spam else 'ham'} {number}.eml {number // PER_DAY}")
-    (folder / "stream.idx").write_text("\n".join(lines) + "\n")
-    return folder / "stream.idx"
+    return written(tmp_path_factory.mktemp("stream"), days=DAYS, per_day=PER_DAY, seed=11)
 
 
 def run(

@@ -23,10 +23,10 @@ from spamd.errors import ModelError
 from spamd.message.vector import BUCKETS, DENSE
 from spamd.model.bundle import WEIGHTS
 from spamd.model.personal import UsualMail
+from spamd.model.plane import DensePart, Plane, standardised
 from spamd.model.runtime import Floats, Ints, MailVector
 
 REFERENCE = "reference.npz"
-CLIP = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +54,7 @@ class Base:
         return answer + np.float32(self.bias)
 
     def standardise(self, dense: Floats) -> Floats:
-        z = (np.where(np.isnan(dense), self.mean, dense) - self.mean) / self.deviation
-        clipped: Floats = np.clip(z, -CLIP, CLIP).astype(np.float32)
-        return clipped
+        return standardised(dense, self.mean, self.deviation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,27 +64,6 @@ class ReferenceVector:
     personal_ids: Ints
 
 
-@dataclass(frozen=True, slots=True)
-class DensePart:
-    """One of the regressions that the dense part sums up, and how firmly public mail holds it.
-
-    A person's mail may move it (Reference.refit). The public matrix it was learned from need not be at hand for that:
-    near its optimum the public loss is a quadratic form. Refitted so, 1-ROCA of left-out corpora came out as with all
-    of the matrix, within .03.
-    """
-
-    weights: Floats
-    bias: float
-    share: float  # what it counts in the base
-    curvature: (
-        Floats  # (features + 1, features + 1): second derivative of the mean public loss; the bias is last
-    )
-    mass: float  # of the public mail
-
-
-PENALTY = 1 / 0.001  # L2 of the regressions, for a loss summed over the public mail
-OWN_MASS, OWN_HALF = 0.3, 20.0
-"""Own mail against public mail in a refit: at most, and the number of own mails that count half of it."""
 PUBLIC_WEIGHT = 50  # mails of the person that count as much as the public ones
 
 
@@ -102,48 +79,15 @@ class Reference:
     usual_mean: Floats
     parts: tuple[DensePart, ...] = ()  # none: the dense part cannot be refitted
 
-    def refit(
-        self, dense: Floats, spam: NDArray[np.bool_], weights: Floats
-    ) -> tuple[NDArray[np.float64], float]:
-        """How a person's labels would move the base's dense weights and its bias. One row of dense and one weight per mail.
-
-        Follows from these labels alone: without a label nothing of it is left.
-        """
-        moved, offset = np.zeros(len(self.base.mean)), 0.0
-        if not len(dense) or not weights.sum():
-            return moved, offset
-        x = np.column_stack([self.base.standardise(dense), np.ones(len(dense))]).astype(np.float64)
-        share = OWN_MASS * len(dense) / (len(dense) + OWN_HALF) / float(weights.sum())
-        for part in self.parts:
-            known = np.diag(part.curvature) > 0  # public mail says nothing of the others
-            change = _moved(x * known, spam, part.mass * share * weights.astype(np.float64), part)
-            moved += part.share * change[:-1]
-            offset += part.share * float(change[-1])
-        return moved, offset
+    @property
+    def plane(self) -> Plane:
+        dense = np.array([v.dense for v in self.vectors], np.float32).reshape(-1, len(self.base.mean))
+        good = self.base.standardise(dense[~self.spam])
+        return Plane(self.base.mean, self.base.deviation, self.parts, _mean(good))
 
     def usual(self, weight: int = PUBLIC_WEIGHT) -> UsualMail:
         """A fresh UsualMail that starts from public mail; weight: mails of the person that count as much."""
         return UsualMail.from_shipped(self.usual_ids, self.usual_share, self.usual_mean, weight)
-
-
-def _moved(
-    x: NDArray[np.float64], spam: NDArray[np.bool_], mass: NDArray[np.float64], part: DensePart
-) -> NDArray[np.float64]:
-    """Newton's method on the own loss and the public one's quadratic form: the change of weights and bias."""
-    firmness = part.mass * part.curvature.astype(np.float64)
-    firmness[np.diag_indices(len(firmness))] += PENALTY
-    firmness[-1, -1] += 1e-3 * part.mass - PENALTY
-    start = np.append(part.weights, part.bias).astype(np.float64)
-    change = np.zeros_like(start)
-    for _ in range(30):
-        probability = 1 / (1 + np.exp(-np.clip(x @ (start + change), -40, 40)))
-        gradient = x.T @ (mass * (probability - spam)) + firmness @ change
-        curvature = (x * (mass * probability * (1 - probability))[:, None]).T @ x + firmness
-        step = np.clip(np.linalg.solve(curvature, gradient), -1, 1)
-        change -= step
-        if np.abs(step).max() < 1e-4:
-            break
-    return change
 
 
 def save(path: Path, reference: Reference) -> None:
@@ -185,6 +129,33 @@ def usual(folder: Path) -> UsualMail:
         raise _damaged() from error
 
 
+def plane(folder: Path) -> Plane:
+    """As load(folder).plane, without the vectors. ModelError if the file is missing or damaged."""
+    try:
+        with np.load(folder / REFERENCE, allow_pickle=False) as data:
+            if int(data["version"]) != 1:
+                raise ValueError("version")
+            mean, deviation = data["dense_mean"], data["dense_deviation"]
+            good = standardised(
+                _dense(data["dense"][~data["spam"].astype(bool)], mean, deviation), mean, deviation
+            )
+            return Plane(mean, deviation, _parts_unpacked(data, len(mean)), _mean(good))
+    except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile) as error:
+        raise _damaged() from error
+
+
+def _dense(steps: NDArray[np.int8], mean: Floats, deviation: Floats) -> Floats:
+    dense: Floats = np.where(steps == 127, np.nan, steps.astype(np.float32) / 32 * deviation + mean).astype(
+        np.float32
+    )
+    return dense
+
+
+def _mean(rows: Floats) -> Floats:
+    mean: Floats = rows.mean(axis=0) if len(rows) else np.zeros(rows.shape[1], np.float32)
+    return mean
+
+
 def _damaged() -> ModelError:
     return ModelError("The shipped reference set is missing or damaged.", "Install spamd again.")
 
@@ -203,8 +174,7 @@ def load(folder: Path) -> Reference:
                 data["dense_weights"],
                 float(data["base_bias"]),
             )
-            steps = data["dense"].astype(np.float32)
-            dense = np.where(steps == 127, np.nan, steps / 32 * base.deviation + base.mean).astype(np.float32)
+            dense = _dense(data["dense"], base.mean, base.deviation)
             rows = zip(_unpacked("base", data), dense, _unpacked("personal", data), strict=True)
             return Reference(
                 base,

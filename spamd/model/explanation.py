@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from spamd.domain import Label, Reason
 from spamd.message.vector import Features
 from spamd.model.copies import Match
-from spamd.model.personal import KeptVector
 from spamd.model.runtime import Floats, Ints, MailVector
 
 CHECKED = 60  # candidates that are taken away one by one
@@ -44,6 +43,15 @@ class _Cause:
     personal: set[int] = field(default_factory=set)
     dense: set[int] = field(default_factory=set)
     guess: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Remains:
+    """A vector from which something was taken away."""
+
+    base_ids: Ints
+    dense: Floats
+    personal_ids: Ints
 
 
 def explain(features: Features, scorer: CanExplain, limit: int = 12) -> tuple[Reason, ...]:
@@ -112,12 +120,12 @@ def _readable(tokens: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     return shown[:1]
 
 
-def _without(features: Features, cause: _Cause) -> KeptVector:
+def _without(features: Features, cause: _Cause) -> _Remains:
     dense = features.dense
     if cause.dense:
         dense = dense.copy()
         dense[list(cause.dense)] = np.nan
-    return KeptVector(
+    return _Remains(
         _dropped(features.base_ids, cause.base), dense, _dropped(features.personal_ids, cause.personal)
     )
 

@@ -12,22 +12,22 @@ With enough labels of both classes this fades out: then the labels themselves te
 nearly all mail that arrives is labelled, however rare one class is.
 
 Runs of letters and all other tokens are two models of one table, each half taught by the joint logit and its own.
+
+On the shipped model the lessons also turn its dense part (plane.py), anew with each quarter more of them; the table then
+learns what that leaves wrong. A personal model was turned at night.
 """
 
 from __future__ import annotations
 
-import io
 import math
-import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spamd.domain import Identity, Label
-from spamd.errors import ModelError
 from spamd.message.vector import BUCKETS, LETTERS, shares
+from spamd.model.plane import Plane, level
 from spamd.model.runtime import Floats, Ints, MailVector
 
 LEARNING_RATE = 0.2  # of runs of letters
@@ -45,6 +45,9 @@ OFFSET = 0.5  # share of what the usual mail gets that is taken off: with all of
 CAPACITY = 5000  # lessons kept; the oldest go first
 USUAL_SPAN = 500  # mails over which the usual mail is averaged
 WAITING = 16  # mails seen until they are added to it: 150 kB of ids
+TURNED_AGAIN = 1.25  # times the lessons at which the dense part was turned last
+TURNED_MOST = 400  # lessons it is turned by; then the table knows more, and turning takes 40 ms
+SCARCE = 10.0  # spam outweighs good mail of weight g by (1 + g / SCARCE) at most, as at night (training/dataset.py)
 ONE_SIDED_DAMPING = 20.0  # with labels of one class alone, what one usual mail in 20 has is not learned
 
 
@@ -114,16 +117,6 @@ class UsualMail:
         self._add_waiting()
         return float(self._mean @ weights) * self._scale
 
-    def arrays(self) -> dict[str, NDArray[np.generic]]:
-        self._add_waiting()
-        ids = np.flatnonzero(self._share * self._scale > 1e-4).astype(np.int32)
-        return {
-            "usual_ids": ids,
-            "usual_share": self.share(ids),
-            "usual_mean": self.mean(ids),
-            "usual_count": np.array(self.count),
-        }
-
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
@@ -137,15 +130,6 @@ class Lesson:
     prior: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class KeptVector:
-    """A vector read back from a state."""
-
-    base_ids: Ints
-    dense: Floats
-    personal_ids: Ints
-
-
 class InstantHead:
     """Not thread-safe: the scorer holds the lock."""
 
@@ -157,13 +141,23 @@ class InstantHead:
         self._capacity = capacity
         self._lessons: dict[Identity, Lesson] = {}
         self._seen = 0  # mails since the head was made
+        self._plane: Callable[[], Plane | None] = lambda: None
+        self._alpha = 1.0
         self._clear()
+
+    def stand_on(self, plane: Callable[[], Plane | None], alpha: float) -> None:
+        """The model below, from the next rebuild on: its dense part, if lessons may turn it, and how much that counts.
+
+        plane is asked at each turn, and not before: most starts need none.
+        """
+        self._plane, self._alpha = plane, alpha
 
     def _clear(self) -> None:
         self._weights = np.zeros(self._dimension, np.float32)
         # Without INITIAL_ACCUMULATOR, which is added where it is used: memory that is all zero costs nothing.
         self._accumulator = np.zeros(self._dimension, np.float32)
         self._asked: tuple[Ints, float] | None = None
+        self._turned: _Turned | None = None
         self._offset = 0.0  # what the mean usual mail gets
         self._mass = {Label.HAM: 0.0, Label.SPAM: 0.0}
 
@@ -175,8 +169,13 @@ class InstantHead:
 
     def logit(self, vector: MailVector) -> float:
         """What the lessons add to a mail's logit."""
-        ids = vector.personal_ids
-        if not self._lessons or not len(ids):
+        if not self._lessons:
+            return 0.0
+        turned = self._turned.logit(vector) + self._turned.level if self._turned else 0.0
+        return turned + self._of_table(vector.personal_ids)
+
+    def _of_table(self, ids: Ints) -> float:
+        if not len(ids):
             return 0.0
         guard = self._guard()
         heard = 1 - guard * (1 - min(1.0, ONE_SIDED / max(1.0, sum(self._mass.values()))))
@@ -192,6 +191,10 @@ class InstantHead:
         """What each personal id adds to logit(), before the offset."""
         ids = vector.personal_ids
         return self._weights[ids] * shares(ids)
+
+    def dense_weights(self) -> Floats | None:
+        """What is added to logit() per standardised dense feature; None: nothing."""
+        return self._turned.weights if self._turned else None
 
     def _guard(self) -> float:
         """1: the labels are one-sided and say nothing of what is usual. 0: they tell it themselves."""
@@ -220,7 +223,10 @@ class InstantHead:
         self._lessons[lesson.identity] = lesson
         while len(self._lessons) > self._capacity:  # its trace in the weights stays until the next rebuild
             del self._lessons[next(iter(self._lessons))]
-        self._step(lesson)
+        if len(self._lessons) == _turned_at(len(self._lessons)):
+            self.rebuild(self.lessons())
+        else:
+            self._step(lesson)
 
     def _step(self, lesson: Lesson) -> None:
         ids = lesson.vector.personal_ids
@@ -233,7 +239,8 @@ class InstantHead:
         split = int(np.searchsorted(ids, LETTERS))
         others = float(weights[:split] @ values[:split])
         letters = float(weights[split:] @ values[split:])
-        below = lesson.prior - OFFSET * self._guard() * self._offset - margin
+        prior = lesson.prior + (self._turned.logit(lesson.vector) if self._turned else 0.0)
+        below = prior - OFFSET * self._guard() * self._offset - margin
         joint = (1 - OWN) * (others + letters) + below
         gradient = values
         gradient[:split] *= np.float32(sigmoid(joint + 2 * OWN * others) - target)
@@ -265,80 +272,54 @@ class InstantHead:
             kept.pop(lesson.identity, None)
             kept[lesson.identity] = lesson
         self._clear()
-        self._lessons = {}
-        for lesson in list(kept.values())[-self._capacity :]:
-            if prior is not None:
-                lesson = replace(lesson, prior=prior(lesson.vector))
-            self._lessons[lesson.identity] = lesson
+        new = list(kept.values())[-self._capacity :]
+        if prior is not None:
+            new = [replace(lesson, prior=prior(lesson.vector)) for lesson in new]
+        self._lessons = {lesson.identity: lesson for lesson in new}
+        self._turn(new[: _turned_at(len(new))])
+        for lesson in new:
             self._step(lesson)
 
-    def state(self) -> bytes:
-        """Lessons and usual mail, to be read by from_state(). Numbers and identities, no text."""
-        lessons = list(self._lessons.values())
-        buffer = io.BytesIO()
-        np.savez_compressed(
-            buffer,
-            version=np.array(1),
-            dimension=np.array(self._dimension),
-            identities=np.array([lesson.identity for lesson in lessons], np.str_),
-            spam=np.array([lesson.label is Label.SPAM for lesson in lessons], bool),
-            numbers=np.array([(x.weight, x.at, x.prior) for x in lessons], np.float64).reshape(-1, 3),
-            base_ids=_joined([lesson.vector.base_ids for lesson in lessons], np.int32),
-            base_ends=np.cumsum([len(lesson.vector.base_ids) for lesson in lessons], dtype=np.int64),
-            personal_ids=_joined([lesson.vector.personal_ids for lesson in lessons], np.int32),
-            personal_ends=np.cumsum([len(lesson.vector.personal_ids) for lesson in lessons], dtype=np.int64),
-            dense=np.array([lesson.vector.dense for lesson in lessons], np.float32),
-            **self.usual.arrays(),  # type: ignore[arg-type]
+    def _turn(self, lessons: Sequence[Lesson]) -> None:
+        """Turn the dense part of the model below by these lessons."""
+        plane = self._plane() if lessons else None
+        if plane is None or not plane.parts:
+            return
+        spam = np.array([lesson.label is Label.SPAM for lesson in lessons], bool)
+        weights = np.array([lesson.weight for lesson in lessons], np.float32)
+        ham = float(weights[~spam].sum())
+        most = ham * (1 + ham / SCARCE)
+        if ham and weights[spam].sum() > most:
+            weights[spam] *= most / weights[spam].sum()
+        turned = plane.refit(np.stack([lesson.vector.dense for lesson in lessons]), spam, weights)
+        self._turned = _Turned(
+            plane,
+            (self._alpha * turned.weights).astype(np.float32),
+            self._alpha * turned.offset,
+            level(self._alpha * turned.unseen, self._alpha * turned.good, spam, weights, self._alpha),
         )
-        return buffer.getvalue()
-
-    @classmethod
-    def from_state(cls, state: bytes, *, capacity: int = CAPACITY) -> InstantHead:
-        """ModelError if it is not one of ours."""
-        try:
-            with np.load(io.BytesIO(state), allow_pickle=False) as data:
-                if int(data["version"]) != 1:
-                    raise ValueError("version")
-                dimension = int(data["dimension"])
-                ids = data["usual_ids"].astype(np.int32)
-                usual = UsualMail.from_shipped(
-                    ids, data["usual_share"], data["usual_mean"], int(data["usual_count"]), dimension
-                )
-                head = cls(dimension, usual, capacity=capacity)
-                base = np.split(data["base_ids"].astype(np.int32), data["base_ends"][:-1])
-                personal = np.split(data["personal_ids"].astype(np.int32), data["personal_ends"][:-1])
-                if any(
-                    len(part) and not 0 <= part.min() <= part.max() < dimension for part in [ids, *personal]
-                ):
-                    raise ValueError("bucket")
-                rows = zip(
-                    data["identities"],
-                    data["spam"],
-                    data["numbers"],
-                    base,
-                    data["dense"],
-                    personal,
-                    strict=False,
-                )
-                lessons = [
-                    Lesson(
-                        Identity(str(identity)),
-                        KeptVector(words, dense.astype(np.float32), own),
-                        Label.SPAM if spam else Label.HAM,
-                        *(float(number) for number in numbers),
-                    )
-                    for identity, spam, numbers, words, dense, own in rows
-                ]
-                head.rebuild(lessons)
-                return head
-        except (ValueError, KeyError, IndexError, OSError, EOFError, zipfile.BadZipFile, TypeError) as error:
-            raise ModelError(
-                "The instant head's saved state is damaged.", "It is built again from the labels."
-            ) from error
 
 
-def _joined(parts: list[Ints], kind: type[np.int32]) -> Ints:
-    return np.concatenate(parts).astype(kind) if parts else np.zeros(0, kind)
+@dataclass(frozen=True, slots=True)
+class _Turned:
+    """A turned plane, as it adds to the logit."""
+
+    plane: Plane
+    weights: Floats
+    offset: float
+    level: float
+
+    def logit(self, vector: MailVector) -> float:
+        """Without the level."""
+        return float(self.plane.standardise(vector.dense) @ self.weights) + self.offset
+
+
+def _turned_at(count: int) -> int:
+    """Of so many lessons, by how many of the oldest the dense part is turned."""
+    at, following = 0, 1
+    while following <= min(count, TURNED_MOST):
+        at, following = following, max(following + 1, math.ceil(following * TURNED_AGAIN))
+    return at
 
 
 def _ramp(value: float, between: tuple[float, float]) -> float:

@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import threading
 import time
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -21,6 +23,7 @@ from spamd.model import base
 from spamd.model.bundle import Bundle, Bundles
 from spamd.model.copies import CopyMemory, Match
 from spamd.model.personal import InstantHead, Lesson, UsualMail, sigmoid
+from spamd.model.plane import Plane
 from spamd.model.runtime import Floats, MailVector, Runtime
 
 REMEMBERED_FROM = 0.5
@@ -52,6 +55,10 @@ class Scorer:
 
     def _take(self, bundle: Bundle, runtime: Runtime) -> None:
         self._runtime, self._card = runtime, bundle.card
+        shipped = bundle.card.parent is None
+        self.head.stand_on(
+            functools.cache(lambda: _plane(bundle.folder) if shipped else None), bundle.card.alpha
+        )
 
     @property
     def card(self) -> ModelCard:
@@ -124,6 +131,9 @@ class Scorer:
                     np.zeros(len(vector.dense), np.float32),
                 )
             _, words, personal, own_dense, parameters = hints
+            turned = self.head.dense_weights()
+            if turned is not None:
+                own_dense = own_dense + turned
             alpha = np.float32(self._card.alpha)
             return (
                 alpha * words[vector.base_ids] / np.float32(np.sqrt(max(1, len(vector.base_ids)))),
@@ -234,6 +244,13 @@ class Scorer:
 
 class _HasShipped(Protocol):
     def shipped(self) -> Bundle: ...
+
+
+def _plane(folder: Path) -> Plane | None:
+    try:
+        return base.plane(folder)
+    except ModelError:
+        return None  # lessons then move the table alone
 
 
 def _usual(bundles: _HasShipped) -> UsualMail | None:

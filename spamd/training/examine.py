@@ -27,15 +27,23 @@ def examine(
     shipped: tuple[Path, ModelCard],
     before: tuple[Path, ModelCard],
     after: tuple[Path, tuple[float, float]],
+    level: float,
     difference: float,
     threshold: float,
 ) -> Night:
-    """Both models over the held-out, rescued, pinned and kept mail. Probabilities by each model's own calibration."""
+    """Both models over the held-out, rescued, pinned and kept mail. Probabilities by each model's own calibration.
+
+    level: what the candidate adds because of where this mailbox's mail lies (plane.level()). Of public mail it says
+    nothing, so there it is taken off.
+    """
     old, new = Runtime(before[0]), Runtime(after[0])
 
-    def scored(vectors: Sequence[MailVector], spam: Sequence[bool]) -> Scored:
+    def scored(vectors: Sequence[MailVector], spam: Sequence[bool], *, public: bool = False) -> Scored:
         was = old.score_logits(vectors)[1].astype(np.float64)
         now = new.score_logits(vectors)[1].astype(np.float64)
+        if public:
+            was -= before[1].figures.get("level", 0.0)
+            now -= level
         return Scored(
             probabilities(was, before[1].calibration), probabilities(now, after[1]), np.array(spam, bool)
         )
@@ -47,7 +55,7 @@ def examine(
     return Night(
         held=scored([e.vector for e in mixture.held], [e.spam for e in mixture.held]),
         rescued=scored([e.vector for e in mixture.rescued], [e.spam for e in mixture.rescued]),
-        pinned=scored(pinned, reference.spam[1::2].tolist()),
+        pinned=scored(pinned, reference.spam[1::2].tolist(), public=True),
         # The shipped model is sure of nothing.
         new=scored([e.vector for e in fresh], [e.spam for e in fresh])
         if before[1].parent is not None

@@ -9,7 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from spamd.message.vector import LETTERS, SPREAD
-from spamd.model.base import CLIP, Base
+from spamd.model.base import Base
+from spamd.model.plane import CLIP
 from spamd.model.runtime import Floats
 
 DIGIT = 254.0  # how much finer the second digit of a personal weight is

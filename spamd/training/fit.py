@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from spamd.message.vector import shares
 from spamd.model.base import Base, Reference
+from spamd.model.plane import Turned
 from spamd.model.runtime import MailVector
 from spamd.training.architectures import Architecture, Shape
 from spamd.training.dataset import SMOOTHING, Example
@@ -45,16 +46,13 @@ class Fitted:
     dense: Dense
 
 
-def refitted(reference: Reference, examples: Sequence[Example], alpha: float) -> Dense:
-    """The personal change of the base's dense part, from the person's own labels, as it adds to the logit."""
-    if not examples:
-        return np.zeros(len(reference.base.mean), np.float32), 0.0
-    weights, offset = reference.refit(
-        np.stack([e.vector.dense for e in examples]),
+def turned(reference: Reference, examples: Sequence[Example]) -> Turned:
+    """The personal change of the base's dense part, from the person's own labels."""
+    return reference.plane.refit(
+        np.array([e.vector.dense for e in examples], np.float32).reshape(-1, len(reference.base.mean)),
         np.array([e.spam for e in examples], bool),
         np.array([e.weight for e in examples], np.float32),
     )
-    return (alpha * weights).astype(np.float32), alpha * offset
 
 
 def prior_of(base: Base, vectors: Sequence[MailVector], alpha: float, dense: Dense) -> NDArray[np.float32]:

@@ -259,6 +259,23 @@ def test_the_persons_word_gets_a_careful_threshold():
     assert careful.junk_threshold > 0.999
 
 
+def test_good_mail_far_below_the_shipped_threshold_lowers_the_early_one():
+    """As far as its spread allows, never into the mail that was seen, and never to where good is likelier than junk."""
+
+    def early(logits: list[float]) -> float:
+        points = [(logistic(x), Label.HAM, NOW - 1, 1.0) for x in logits]
+        found = ev.assess(points, 0.001, NOW, said=Mode.FILTERING, shipped_threshold=logistic(4.0))
+        return logit(found.junk_threshold)
+
+    wide = [-5.0 + (i % 5) for i in range(80)]  # mean -3, standard deviation 1.4
+    assert 1.9 < early(wide) < 2.9
+    assert early(wide[:20]) == pytest.approx(4.0), "too few to say"
+    assert early(wide[:40]) > early(wide)
+    assert early([*wide, 3.2]) >= 3.2
+    assert early([*wide, 7.0]) > 4.0 or early([*wide, 7.0]) == pytest.approx(4.0)
+    assert early([-9.0 - (i % 2) for i in range(80)]) == 0.0
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(

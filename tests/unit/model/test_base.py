@@ -14,6 +14,7 @@ from spamd.message.vector import DENSE, vectorise
 from spamd.model import base as base_file
 from spamd.model.base import Reference
 from spamd.model.bundle import WEIGHTS
+from spamd.model.plane import LIFTED, Turned, level
 from tests.unit.model.made import MODERN_HAM
 
 
@@ -27,8 +28,8 @@ def own() -> np.ndarray:
     return np.stack([vectorise(path.read_bytes()).dense for path in MODERN_HAM])
 
 
-def shift(reference: Reference, dense: np.ndarray, change: tuple[np.ndarray, float]) -> np.ndarray:
-    return reference.base.standardise(dense) @ change[0] + change[1]
+def shift(reference: Reference, dense: np.ndarray, change: Turned) -> np.ndarray:
+    return reference.base.standardise(dense) @ change.weights + change.offset
 
 
 def labels(count: int, spam: bool = False) -> tuple[np.ndarray, np.ndarray]:
@@ -36,7 +37,7 @@ def labels(count: int, spam: bool = False) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_own_good_mail_moves_such_mail_and_public_spam_little(reference: Reference, own: np.ndarray) -> None:
-    change = reference.refit(own[::2], *labels(len(own[::2])))
+    change = reference.plane.refit(own[::2], *labels(len(own[::2])))
     unseen = shift(reference, own[1::2], change).mean()
     public_spam = np.stack(
         [v.dense for v, spam in zip(reference.vectors, reference.spam, strict=True) if spam]
@@ -46,26 +47,54 @@ def test_own_good_mail_moves_such_mail_and_public_spam_little(reference: Referen
 
 
 def test_own_spam_moves_the_other_way(reference: Reference, own: np.ndarray) -> None:
-    change = reference.refit(own[::2], *labels(len(own[::2]), spam=True))
+    change = reference.plane.refit(own[::2], *labels(len(own[::2]), spam=True))
     assert shift(reference, own[1::2], change).mean() > 0.1
+
+
+@pytest.mark.parametrize("spam", [False, True])
+def test_what_is_taught_of_unlearned_mail_is_known(reference: Reference, own: np.ndarray, spam: bool) -> None:
+    few = own[::8]
+    change = reference.plane.refit(few, *labels(len(few), spam=spam))
+    for number in (0, 5):
+        rest = np.delete(few, number, 0)
+        without = reference.plane.refit(rest, *labels(len(rest), spam=spam))
+        alone = shift(reference, few[number], without)
+        assert change.unseen[number] == pytest.approx(alone, rel=0.15)
+        learned = shift(reference, few[number], change)
+        assert learned > alone if spam else learned < alone
+    good = np.stack([v.dense for v, junk in zip(reference.vectors, reference.spam, strict=True) if not junk])
+    assert change.good == pytest.approx(shift(reference, good, change).mean(), abs=1e-4)
+
+
+def test_labels_of_one_class_do_not_tell_where_mail_lies() -> None:
+    def at(good: float, spam: int, unseen: float = -1.0) -> float:
+        junk = np.arange(20) < spam
+        return level(np.full(20, unseen), good, junk, np.ones(20, np.float32), 1.0)
+
+    assert at(-1.0, 0) == 1.0, "what the labels did to all such mail is taken back"
+    assert at(-0.2, 0) == pytest.approx(LIFTED + 0.2), "but no other good mail may be lifted far"
+    assert at(LIFTED + 0.1, 0) == 0.0
+    assert at(LIFTED + 0.1, 20, 1.0) == -1.0, "lowering is no danger"
+    assert 1.0 > at(-1.0, 2) > at(-1.0, 5) > at(-1.0, 8) == 0.0
 
 
 def test_a_refit_follows_from_its_labels_alone(reference: Reference, own: np.ndarray) -> None:
     """Taking a label away is exact: the order does not count, and without labels nothing has moved."""
     some = own[:30]
-    first, offset = reference.refit(some, *labels(30))
-    again, other = reference.refit(some[::-1], *labels(30))
-    np.testing.assert_allclose(first, again, atol=1e-6)
-    assert offset == pytest.approx(other, abs=1e-6)
-    nothing, zero = reference.refit(np.zeros((0, DENSE), np.float32), *labels(0))
-    assert not nothing.any() and zero == 0
-    silent, zero = reference.refit(some, np.zeros(30, bool), np.zeros(30, np.float32))
-    assert not silent.any() and zero == 0
+    first = reference.plane.refit(some, *labels(30))
+    again = reference.plane.refit(some[::-1], *labels(30))
+    np.testing.assert_allclose(first.weights, again.weights, atol=1e-6)
+    assert first.offset == pytest.approx(again.offset, abs=1e-6)
+    for nothing in (
+        reference.plane.refit(np.zeros((0, DENSE), np.float32), *labels(0)),
+        reference.plane.refit(some, np.zeros(30, bool), np.zeros(30, np.float32)),
+    ):
+        assert not nothing.weights.any() and nothing.offset == nothing.good == 0
 
 
 def test_few_mails_move_less_than_many(reference: Reference, own: np.ndarray) -> None:
-    few = np.linalg.norm(reference.refit(own[:5], *labels(5))[0])
-    many = np.linalg.norm(reference.refit(np.tile(own[:5], (20, 1)), *labels(100))[0])
+    few = np.linalg.norm(reference.plane.refit(own[:5], *labels(5)).weights)
+    many = np.linalg.norm(reference.plane.refit(np.tile(own[:5], (20, 1)), *labels(100)).weights)
     assert 0 < few < many
 
 
@@ -74,7 +103,7 @@ def test_what_public_mail_never_shows_is_not_moved(reference: Reference, own: np
     hollow = part.curvature.copy()
     hollow[3, :] = hollow[:, 3] = 0
     alone = dataclasses.replace(reference, parts=(dataclasses.replace(part, curvature=hollow),))
-    assert alone.refit(own, *labels(len(own)))[0][3] == 0
+    assert alone.plane.refit(own, *labels(len(own))).weights[3] == 0
 
 
 def test_the_file_keeps_what_a_refit_needs(reference: Reference, own: np.ndarray, tmp_path: Path) -> None:
@@ -82,17 +111,18 @@ def test_the_file_keeps_what_a_refit_needs(reference: Reference, own: np.ndarray
     base_file.save(path, reference)
     loaded = base_file.load(tmp_path)
     assert len(loaded.parts) == len(reference.parts) == 2
-    expected, offset = reference.refit(own, *labels(len(own)))
-    change, other = loaded.refit(own, *labels(len(own)))
-    np.testing.assert_allclose(change, expected, atol=1e-3)
-    assert other == pytest.approx(offset, abs=1e-3)
+    expected = reference.plane.refit(own, *labels(len(own)))
+    for plane in (loaded.plane, base_file.plane(tmp_path)):
+        change = plane.refit(own, *labels(len(own)))
+        np.testing.assert_allclose(change.weights, expected.weights, atol=1e-3)
+        assert (change.offset, change.good) == pytest.approx((expected.offset, expected.good), abs=1e-3)
 
 
 def test_a_file_without_it_still_loads(reference: Reference, own: np.ndarray, tmp_path: Path) -> None:
     base_file.save(tmp_path / base_file.REFERENCE, dataclasses.replace(reference, parts=()))
     loaded = base_file.load(tmp_path)
     assert loaded.parts == ()
-    assert not loaded.refit(own, *labels(len(own)))[0].any()
+    assert not loaded.plane.refit(own, *labels(len(own))).weights.any()
 
 
 def test_weights_of_an_older_night_have_no_dense_part(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from spamd.domain import Identity, Label
-from spamd.errors import ModelError
 from spamd.message.vector import StoredVector
 from spamd.model.personal import InstantHead, Lesson, UsualMail
 from tests.unit.model.made import stored
@@ -104,36 +103,6 @@ def test_after_forgetting_every_weight_is_that_of_a_start_without_the_label() ->
     assert (head._offset, head._mass) == (started._offset, started._mass)
     kept = {one.identity for one in head.lessons()}
     assert kept == {f"hash:{number}" for number in range(30)} - {"hash:9"}
-
-
-def test_the_state_comes_back() -> None:
-    rng = np.random.default_rng(5)
-    mails = [stored(rng) for _ in range(5)]
-    head = InstantHead()
-    for number, vector in enumerate(mails):
-        head.see(vector)
-        head.teach(lesson(number, vector, Label.SPAM if number % 2 else Label.HAM))
-    head.rebuild(list(head.lessons()))
-    again = InstantHead.from_state(head.state())
-    np.testing.assert_allclose(
-        [again.logit(vector) for vector in mails], [head.logit(vector) for vector in mails], atol=0.02
-    )
-    assert len(InstantHead.from_state(InstantHead().state())) == 0
-
-
-@pytest.mark.parametrize("state", [b"", b"no zip", b"PK\x03\x04" + b"\0" * 40])
-def test_a_damaged_state_is_refused(state: bytes) -> None:
-    with pytest.raises(ModelError):
-        InstantHead.from_state(state)
-
-
-def test_a_cut_state_is_refused() -> None:
-    head = InstantHead()
-    head.teach(lesson(1, stored(np.random.default_rng(6)), Label.SPAM))
-    state = head.state()
-    for length in range(0, len(state) - 1, max(1, len(state) // 23)):
-        with pytest.raises(ModelError):
-            InstantHead.from_state(state[:length])
 
 
 def test_an_empty_mail_teaches_nothing_and_breaks_nothing() -> None:

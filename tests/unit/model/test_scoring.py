@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from pathlib import Path
 
@@ -19,6 +20,10 @@ from spamd.model.explanation import explain
 from spamd.model.runtime import Runtime, _without_news, interpreter_class
 from spamd.model.scoring import Scorer
 from tests.unit.model.made import MODERN_HAM, candidate, flood, mail
+
+sys.path.insert(0, str(Path(__file__).parents[3] / "scripts"))
+
+import modern_junk
 
 
 @pytest.fixture
@@ -65,6 +70,40 @@ def test_twenty_spam_lessons_do_not_lift_good_mail(scorer: Scorer) -> None:
     lift = scorer.logits(ham) - before
     assert lift.mean() < 0.3
     assert lift.max() < 1.5
+
+
+def test_good_mail_alone_parts_it_from_junk_and_lowers_no_junk(scorer: Scorer) -> None:
+    """The shipped threshold goes on fitting."""
+    ham = [vectorise(path.read_bytes()) for path in MODERN_HAM]
+    junk = [vectorise(raw) for raw in modern_junk.mails(40)]
+    before = scorer.logits(ham[1::2]), scorer.logits(junk)
+    for number, features in enumerate(ham[::2]):
+        scorer.score(features)
+        scorer.teach(features, Identity(str(number)), Label.HAM)
+    after = scorer.logits(ham[1::2]), scorer.logits(junk)
+    assert after[0].mean() < before[0].mean() - 0.2
+    assert after[1].mean() > before[1].mean() + 0.2
+
+
+def test_forgetting_is_exact_on_the_shipped_model(scorer: Scorer, tmp_path: Path) -> None:
+    ham = [vectorise(path.read_bytes()) for path in MODERN_HAM]
+    other = Scorer(Bundles(tmp_path / "others", paths.shipped_model()))
+    for number, features in enumerate(ham[:31]):
+        scorer.teach(features, Identity(str(number)), Label.HAM if number % 5 else Label.SPAM, at=number)
+        if number != 7:
+            other.teach(features, Identity(str(number)), Label.HAM if number % 5 else Label.SPAM, at=number)
+    assert scorer.forget(Identity("7"))
+    np.testing.assert_array_equal(scorer.logits(ham), other.logits(ham))
+
+
+def test_what_the_night_turned_is_not_turned_again(scorer: Scorer, bundles: Bundles, tmp_path: Path) -> None:
+    for number, path in enumerate(MODERN_HAM[:20]):
+        scorer.teach(vectorise(path.read_bytes()), Identity(str(number)), Label.HAM, at=1.0 + number)
+    assert scorer.head.dense_weights() is not None
+    bundles.install(candidate(tmp_path / "night"))
+    assert scorer.reload()
+    assert len(scorer.head) == 20
+    assert scorer.head.dense_weights() is None
 
 
 def test_rebuild_teaches_only_what_the_model_does_not_know(scorer: Scorer) -> None:
