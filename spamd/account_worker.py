@@ -430,8 +430,7 @@ class AccountWorker:
         look = at_work.learner.look()
         if look.labels:
             self._evidence_stale = True
-        if look.new:
-            at_work.filter.judge(look.new)
+        at_work.filter.judge_all(look.new)
         at_work.learner.settle(look)
         self._contact()
         now = self._clock()

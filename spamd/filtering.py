@@ -12,7 +12,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -67,6 +67,8 @@ FETCH_LIMIT = 65536
 """Bytes of a mail that are read (reference measurements: more changes no verdict)."""
 BATCH = 20
 """Mails judged before the moves among them are carried out."""
+REMEMBERED = 200
+"""Mails whose judgements are kept in memory, 1.5 kB each, when many are waiting."""
 RETRY_AFTER = 600.0
 RETRY_FOR = 86400.0
 DEALT_WITH = frozenset({"\\answered", "\\flagged", "\\draft", "\\deleted"})
@@ -142,6 +144,11 @@ class Filter:
 
     # -- judging
 
+    def judge_all(self, arrivals: Sequence[Sighting]) -> None:
+        """As `judge`, for any number, in memory that does not grow with it."""
+        for start in range(0, len(arrivals), REMEMBERED):
+            self.judge(arrivals[start : start + REMEMBERED])
+
     def judge(self, arrivals: Sequence[Sighting]) -> list[Judgement]:
         """Judge these new mails and carry out what is decided. Mails that are gone meanwhile are skipped.
 
@@ -155,7 +162,7 @@ class Filter:
         lists: Sequence[ListEntry] = ()
         held = brakes.FREE
         try:
-            for mail in self._fetched(list(wanted)):
+            for mail in self._session.fetch(list(wanted), FETCH_LIMIT):
                 if (
                     not decided
                 ):  # whoever changes the lists in these milliseconds is heard with the next mails
@@ -199,11 +206,6 @@ class Filter:
                 )
                 judged.append(_Judged(stored, one.sighting.ref, recorded[0] if recorded else None))
         return judged
-
-    def _fetched(self, refs: Sequence[MessageRef]) -> Iterator[FetchedMail]:
-        """Newest last. A first mail alone, so that a single new mail is judged without waiting for others."""
-        for start in range(0, len(refs), 200):
-            yield from self._session.fetch(refs[start : start + 200], FETCH_LIMIT)
 
     def _judge_one(
         self, mail: FetchedMail, sighting: Sighting, lists: Sequence[ListEntry], held: brakes.Brake

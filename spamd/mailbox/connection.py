@@ -15,6 +15,7 @@ import re
 import socket
 import ssl
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,6 +67,8 @@ READ_SECONDS = 60.0
 LINE_LIMIT = 32 << 20  # bytes; a SEARCH of two million UIDs is 16 MB
 LITERAL_LIMIT = 64 << 20  # bytes; we never ask for more than this
 ANSWER_LIMIT = 256 << 20  # bytes of memory for one answer; the flags of a million mails fit
+_SHOWS_NEWS = frozenset({"SELECT", "EXAMINE", "NOOP"})
+_READS_ONLY = frozenset({"UID FETCH", "UID SEARCH"})  # of the open folder: they leave it as it was seen
 DEFAULT_PORTS = {TlsMode.IMPLICIT: 993, TlsMode.STARTTLS: 143, TlsMode.NONE: 143}
 
 
@@ -138,12 +141,19 @@ class Connection:
         self._scanned = 0  # no line ends before this place in the buffer
         self._tag = 0
         self._read_seconds = read_seconds
+        self._current_at = float("-inf")  # monotonic; when the open folder's news were last heard
         self.banner = plain(self._imap.welcome or b"")
 
     # -- state
 
     def has(self, capability: str) -> bool:
         return capability.upper() in self.capabilities
+
+    def current(self, seconds: float) -> bool:
+        """The open folder was opened, or its news were asked for, so short a time ago, and no change or STATUS since then
+        may have told of something newer.
+        """
+        return time.monotonic() - self._current_at < seconds
 
     @property
     def signed_in(self) -> bool:
@@ -198,12 +208,17 @@ class Connection:
         """
         if self.broken:
             raise ConnectionLost(f"The connection to {self.host} is closed.", "It is tried again by itself.")
+        began = time.monotonic()
         try:
             with border(self.host, self.port):
                 reply = self._converse(verb, arguments, answer)
         except (ConnectionLost, ProtocolFault, ServerBusy):
             self.drop()
             raise
+        if verb in _SHOWS_NEWS:
+            self._current_at = began
+        elif verb not in _READS_ONLY:
+            self._current_at = float("-inf")
         if reply.status not in tolerate:
             raise refused(reply, verb, host=self.host, what=what)
         return reply

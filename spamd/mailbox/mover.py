@@ -772,10 +772,11 @@ class JournaledMover:
         """Which originals are still there, by UID; None if the folder is not the one we knew."""
         wanted = {record.source.uid: record for record in batch}
         try:
-            status = self._session.status(source.name)
-            if status.uid_validity != source.uid_validity:
-                return None
             found = self._session.locate([record.source for record in batch])
+            if len(found) < len(wanted):  # else it is the folder that we know
+                status = self._session.status(source.name)
+                if status.uid_validity != source.uid_validity:
+                    return None
         except (FolderMissing, FolderChanged):
             return None
         return {mail.ref.uid: mail for mail in found if mail.identity == wanted[mail.ref.uid].identity}

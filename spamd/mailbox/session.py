@@ -9,9 +9,10 @@ from __future__ import annotations
 import bisect
 import datetime
 import email
+import functools
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -44,7 +45,8 @@ from spamd.mailbox.protocol import Reply, Response, fetch_attributes, number_set
 from spamd.source import Abilities, Folder
 
 BATCH = 200  # mails per FETCH
-BATCH_BYTES = 4 << 20  # asked for at once; keeps memory flat
+BATCH_BYTES = 4 << 20  # of bodies asked for at once; keeps memory flat
+RECENT_SECONDS = 1.0  # so long a folder that was opened needs no NOOP to be read
 HEADER_BYTES = 65536  # of a header, for identity
 ASKED_BYTES = 16384  # of UIDs named in one question; more than this, and the plain way is as cheap
 REFUSALS_IN_A_ROW = 8  # single mails the server refuses before we take it for the server's fault
@@ -307,6 +309,16 @@ class ImapSession:
             return current
         return self.select(folder)
 
+    def _recent(self, folder: FolderName) -> Selected:
+        """Open a folder and see its news up to the last STATUS. For what follows a look at it at once: a round trip less
+        than _refreshed(), which is for whoever needs proof.
+        """
+        connection = self.connection
+        current = connection.selected
+        if current and current.raw == self.raw(folder) and connection.current(RECENT_SECONDS):
+            return current
+        return self._refreshed(folder)
+
     # -- status
 
     def status(self, folder: FolderName) -> FolderStatus:
@@ -322,7 +334,7 @@ class ImapSession:
         raws = {self.raw(folder): folder for folder in folders}
         connection = self.connection
         plain = [raw for raw in raws if not set(raw) & set(b"%*")]
-        if len(plain) > 2 and connection.has("LIST-EXTENDED") and connection.has("LIST-STATUS"):
+        if len(plain) > 1 and connection.has("LIST-EXTENDED") and connection.has("LIST-STATUS"):
             for raw in plain:
                 self._leave(raw)
             patterns = b"(" + b" ".join(quote(raw) for raw in plain) + b")"
@@ -413,29 +425,21 @@ class ImapSession:
         by_folder: dict[FolderName, list[MessageRef]] = {}
         for ref in refs:
             by_folder.setdefault(ref.folder, []).append(ref)
+        at_once = max(1, min(BATCH, BATCH_BYTES // limit))
+        body = b"BODY.PEEK[]<0.%d>" % limit
         for folder, wanted in by_folder.items():
-            selected = self._refreshed(folder)
-            for batch in _batches(self._valid(wanted, folder, selected)):
+            selected = self._recent(folder)
+            asked = self._asked_of_each(body)
+            for batch in _batches(self._valid(wanted, folder, selected), at_once):
                 self.select(folder)  # the caller may have opened another one meanwhile
-                rows = self._describe(folder, selected.uid_validity, number_set(batch))
-                known = [rows[uid] for uid in batch if uid in rows]
-                for part in _bounded(known, limit):
-                    self.select(folder)
-                    yield from self._bodies(part, limit)
-
-    def _bodies(self, arrivals: Sequence[Arrival], limit: int) -> Iterator[FetchedMail]:
-        folder, validity = arrivals[0].ref.folder, arrivals[0].ref.uid_validity
-        item = b"BODY.PEEK[]<0.%d>" % limit
-        rows = self._fetch_rows(folder, validity, number_set(a.ref.uid for a in arrivals), [item])
-        for arrival in arrivals:
-            row = rows.get(arrival.ref.uid, {})
-            raw = next((value for key, value in row.items() if key.startswith(b"BODY[]")), None)
-            if isinstance(raw, int):  # a body of digits only
-                raw = b"%d" % raw
-            if not isinstance(raw, bytes):
-                continue  # NIL: taken away meanwhile, which is not the same as empty
-            raw = raw[:limit]
-            yield FetchedMail(arrival, raw, complete=len(raw) < limit or arrival.size <= limit)
+                rows = self._fetch_rows(folder, selected.uid_validity, number_set(batch), asked)
+                described = self._described(folder, selected.uid_validity, rows)
+                for uid in batch:
+                    # Of the body NIL: taken away meanwhile, which is not the same as empty.
+                    raw = _section(rows.get(uid, {}), b"BODY[]")
+                    if raw is not None and uid in described:
+                        arrival, raw = described[uid], raw[:limit]
+                        yield FetchedMail(arrival, raw, complete=len(raw) < limit or arrival.size <= limit)
 
     def _valid(self, refs: Sequence[MessageRef], folder: FolderName, selected: Selected) -> list[int]:
         return sorted(
@@ -447,15 +451,24 @@ class ImapSession:
         )
 
     def _describe(self, folder: FolderName, validity: int, numbers: bytes) -> dict[int, Arrival]:
+        rows = self._fetch_rows(folder, validity, numbers, self._asked_of_each())
+        return self._described(folder, validity, rows)
+
+    def _asked_of_each(self, *more: bytes) -> list[bytes]:
+        """What an Arrival is made of."""
+        item = self._id_item()
+        items = [b"FLAGS", b"RFC822.SIZE", b"INTERNALDATE", *more]
+        if item:
+            return [*items, item.item, b"BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)]"]
+        return [*items, b"BODY.PEEK[HEADER]<0.%d>" % HEADER_BYTES]
+
+    def _described(
+        self, folder: FolderName, validity: int, rows: Mapping[int, dict[bytes, Any]]
+    ) -> dict[int, Arrival]:
         item = self._id_item()
         quirk = self.connection.quirk
-        items = [b"FLAGS", b"RFC822.SIZE", b"INTERNALDATE"]
-        if item:
-            items += [item.item, b"BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)]"]
-        else:
-            items.append(b"BODY.PEEK[HEADER]<0.%d>" % HEADER_BYTES)
         out: dict[int, Arrival] = {}
-        for uid, row in self._fetch_rows(folder, validity, numbers, items).items():
+        for uid, row in rows.items():
             ref = MessageRef(folder, UidValidity(validity), Uid(uid))
             size, header = row.get(b"RFC822.SIZE"), _section(row, b"BODY[HEADER")
             if not isinstance(size, int):
@@ -613,7 +626,7 @@ class ImapSession:
         return gone
 
     def changed_flags(self, folder: FolderName, since: int | None) -> dict[Uid, frozenset[str]]:
-        selected = self._refreshed(folder)
+        selected = self._recent(folder)
         if since is not None and selected.highest_modseq and selected.highest_modseq < since:
             # Opened long ago, or counted anew from 1 (Dovecot without its index): then it would say that nothing changed.
             selected = self.connection.select(selected.raw, again=True, what=folder)
@@ -791,9 +804,12 @@ def _header_identity(header: bytes, size: int, at: float, *, loose: bool) -> Ide
 
 
 def _flags(value: Any) -> frozenset[str]:
-    if not isinstance(value, tuple):
-        return frozenset()
-    return frozenset(_as_bytes(flag).decode("utf-8", "replace") for flag in value)
+    return _flag_names(value) if isinstance(value, tuple) else frozenset()
+
+
+@functools.lru_cache(maxsize=256)  # the same few on all mail: one set instead of one for each
+def _flag_names(flags: tuple[Any, ...]) -> frozenset[str]:
+    return frozenset(_as_bytes(flag).decode("utf-8", "replace") for flag in flags)
 
 
 def _label_name(raw: bytes) -> FolderName:
@@ -849,24 +865,9 @@ def _within(uids: Sequence[Uid], ranges: Sequence[tuple[int, int]]) -> list[Uid]
     return sorted(found)
 
 
-def _batches(uids: Sequence[int]) -> Iterator[Sequence[int]]:
-    for start in range(0, len(uids), BATCH):
-        yield uids[start : start + BATCH]
-
-
-def _bounded(arrivals: Iterable[Arrival], limit: int) -> Iterator[list[Arrival]]:
-    """Batches whose bodies stay below BATCH_BYTES together."""
-    part: list[Arrival] = []
-    total = 0
-    for arrival in arrivals:
-        size = min(max(arrival.size, 1), limit)
-        if part and total + size > BATCH_BYTES:
-            yield part
-            part, total = [], 0
-        part.append(arrival)
-        total += size
-    if part:
-        yield part
+def _batches(uids: Sequence[int], size: int = BATCH) -> Iterator[Sequence[int]]:
+    for start in range(0, len(uids), size):
+        yield uids[start : start + size]
 
 
 def _listed(reply: Reply) -> Iterator[Listed]:

@@ -268,7 +268,6 @@ def test_vanished_and_flags_in_one_answer(scripted_server):
         *LISTED,
         *resynced("* VANISHED (EARLIER) 2,5,100:4000000000", "* 3 FETCH (UID 4 MODSEQ (77) FLAGS ($Junk))"),
         *answer(r"UID SEARCH RETURN \(COUNT\) UID 1:6", "* ESEARCH (TAG) UID COUNT 4"),
-        *answer("NOOP"),
         *answer(
             r"UID FETCH 1:\* \(UID FLAGS\) \(CHANGEDSINCE 99\)", "* 1 FETCH (UID 1 MODSEQ (101) FLAGS ())"
         ),

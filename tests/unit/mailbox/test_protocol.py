@@ -7,6 +7,7 @@ import contextlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from imapclient.response_parser import parse_fetch_response
 
 from spamd.errors import MailboxError
 from spamd.mailbox.border import border, refused
@@ -14,6 +15,8 @@ from spamd.mailbox.protocol import (
     Literal,
     Reply,
     Response,
+    Source,
+    _plain_attributes,
     below,
     claimed_uid,
     copyuid,
@@ -113,6 +116,97 @@ def test_fetch_of_literal8_and_binary():
 
 def test_a_fetch_without_uid_is_of_somebody_else():
     assert fetch_attributes(fetch(b"(FLAGS ($Junk))")) is None
+
+
+NAMES = st.sampled_from(
+    [
+        b"FLAGS",
+        b"Uid",
+        b"RFC822.SIZE",
+        b"INTERNALDATE",
+        b"X-GUID",
+        b"EMAILID",
+        b"MODSEQ",
+        b"BODY",
+        b"ENVELOPE",
+        b"BODY[]",
+        b"BODY[]<0>",
+        b"BODY[HEADER.FIELDS (MESSAGE-ID)]",
+        b'BODY[HEADER.FIELDS ("X")]',
+        b"X-GM-LABELS",
+    ]
+)
+WORDS = st.sampled_from(
+    [b"1", b"0", b"007", b"NIL", b"nil", b"\\Seen", b"$Junk", b"a,S=1", b"*", b"%", b"a]b", b"\xfc"]
+)
+QUOTED = st.sampled_from(
+    [
+        b"29-Nov-2026 22:21:44 +0100",
+        b" 9-Jan-1999 00:00:00 -1130",
+        b"29-Nov-2026 22:21:44 -0000",
+        b"31-Feb-2026 22:21:44 +0000",
+        b"1-Jan-99 1:2:3 GMT",
+        b"",
+        b"NIL",
+        b"12",
+        b"a b)",
+        b"\xfc",
+        b'a\\"b',
+    ]
+)
+VALUES = st.one_of(
+    WORDS,
+    st.builds(lambda text: b'"' + text + b'"', QUOTED),
+    st.builds(lambda words: b"(" + b" ".join(words) + b")", st.lists(WORDS | st.just(b"(a)"), max_size=3)),
+    st.binary(max_size=6),
+    st.builds(lambda text: (b"{%d}" % len(text), text), st.binary(max_size=6)),
+)
+
+
+@given(
+    st.lists(st.tuples(NAMES, VALUES), max_size=4),
+    st.sampled_from([b"(", b"( ", b"", b"(("]),
+    st.binary(max_size=2),
+)
+def test_fetch_is_read_as_imapclient_reads_it(items, opening, tail):
+    """What is read without it is the same, to the last key."""
+    sources: list[Source] = []
+    line = opening + b"UID 9"
+    for name, value in items:
+        line += b" " + name + b" "
+        if isinstance(value, bytes):
+            line += value
+        else:
+            sources.append((line + value[0], value[1]))
+            line = b""
+    response = fetch(*sources, line + b")" + tail)
+    ours = _plain_attributes(response)
+    if ours is not None:
+        numbered = [(b"3 " + line, literal) for line, literal in sources[:1]] + sources[1:]
+        whole = [*numbered, line + b")" + tail] if sources else [b"3 " + line + b")" + tail]
+        assert dict(parse_fetch_response(whole, False, False)[3]) == ours
+
+
+@pytest.mark.parametrize(
+    "sources",
+    [
+        [b"(UID 9 FLAGS () MODSEQ (22))"],
+        [
+            b'(FLAGS (\\Seen $Junk) UID 9 INTERNALDATE "29-Nov-2026 22:21:44 +0000" EMAILID (M1) RFC822.SIZE 5)'
+        ],
+        [(b"(UID 9 X-GUID 17.M8P1.vm,S=1 BODY[HEADER.FIELDS (MESSAGE-ID)] {2}", b"\r\n"), b")"],
+        [(b"(BODY[]<0> {1}", b"a"), (b" UID 9 BODY[HEADER]<0> {1}", b"b"), b" FLAGS ($a))"],
+    ],
+)
+def test_what_servers_usually_say_needs_no_imapclient(sources):
+    found = _plain_attributes(fetch(*sources))
+    assert found is not None
+    assert found[b"UID"] == 9
+
+
+def test_a_long_list_without_end_takes_no_time():
+    assert _plain_attributes(fetch(b"(UID 9 FLAGS (" + b"a" * 100_000)) is None
+    assert _plain_attributes(fetch(b"(UID 9 FLAGS (" + b"a " * 50_000)) is None
 
 
 def test_the_uid_of_a_malformed_fetch():
