@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import email.utils
+import functools
 import json
 import logging
 import time
@@ -1106,7 +1107,8 @@ def sighting_of(account: Account, arrival: Arrival, at: float) -> Sighting:
     )
 
 
-def words_of(flags: Iterable[str]) -> frozenset[str]:
+@functools.lru_cache(maxsize=256)  # most mail has the same few: one set, not one for each
+def words_of(flags: frozenset[str]) -> frozenset[str]:
     """The keywords among flags."""
     return frozenset(flag for flag in flags if not flag.startswith("\\"))
 

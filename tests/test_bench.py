@@ -23,6 +23,7 @@ def bench(*arguments: str) -> str:
         capture_output=True,
         text=True,
         timeout=240,
+        check=False,
     )
     assert run.returncode == 0, run.stderr
     return run.stdout

@@ -198,20 +198,22 @@ class Connection:
         *arguments: bytes,
         what: str = "",
         answer: Callable[[bytes], bytes] | None = None,
+        take: Callable[[Response], bool] | None = None,
         tolerate: Sequence[bytes] = (b"OK",),
     ) -> Reply:
         """Send one command and read all of its answer.
 
         verb: "SELECT", "UID FETCH", ...; arguments are sent as they are, Literals as literals. what: the
-        folder, for messages. answer: gives the client's line for each continuation request (sign-in). A
-        status that is not in `tolerate` raises the MailboxError that fits.
+        folder, for messages. answer: gives the client's line for each continuation request (sign-in). take: is given
+        each response as it comes; True: it is not kept for the Reply. A status that is not in `tolerate` raises the
+        MailboxError that fits.
         """
         if self.broken:
             raise ConnectionLost(f"The connection to {self.host} is closed.", "It is tried again by itself.")
         began = time.monotonic()
         try:
             with border(self.host, self.port):
-                reply = self._converse(verb, arguments, answer)
+                reply = self._converse(verb, arguments, answer, take)
         except (ConnectionLost, ProtocolFault, ServerBusy):
             self.drop()
             raise
@@ -224,7 +226,11 @@ class Connection:
         return reply
 
     def _converse(
-        self, verb: str, arguments: Sequence[bytes], answer: Callable[[bytes], bytes] | None
+        self,
+        verb: str,
+        arguments: Sequence[bytes],
+        answer: Callable[[bytes], bytes] | None,
+        take: Callable[[Response], bool] | None,
     ) -> Reply:
         tag = self._next_tag()
         responses: list[Response] = []
@@ -245,7 +251,7 @@ class Connection:
                 return reply
         self.send(bytes(line) + b"\r\n")
         while True:
-            reply = self._read_reply(tag, responses, until_continue=answer is not None)
+            reply = self._read_reply(tag, responses, until_continue=answer is not None, take=take)
             if reply is not None:
                 return reply
             assert answer is not None
@@ -256,7 +262,14 @@ class Connection:
 
     _continuation = b""
 
-    def _read_reply(self, tag: bytes, responses: list[Response], *, until_continue: bool) -> Reply | None:
+    def _read_reply(
+        self,
+        tag: bytes,
+        responses: list[Response],
+        *,
+        until_continue: bool,
+        take: Callable[[Response], bool] | None = None,
+    ) -> Reply | None:
         """Read up to the tagged line (a Reply), or, where wanted, to a continuation request (None)."""
         size = 0
         while True:
@@ -264,7 +277,8 @@ class Connection:
             if line.startswith(b"* "):
                 response = self.finish_response(line[2:])
                 self.note(response)
-                responses.append(response)
+                if take is None or not take(response):
+                    responses.append(response)
                 size += response.size
                 if size > ANSWER_LIMIT:
                     raise ProtocolFault(f"{self.host} sent an answer of more than {ANSWER_LIMIT >> 20} MB.")
@@ -539,8 +553,7 @@ class Connection:
             arguments = [uids, b"(UID " + b" ".join(items) + b")"]
             if modifier:
                 arguments.append(b"(" + modifier + b")")
-            reply = self.command("UID FETCH", *arguments)
-            self._take_rows(reply, result)
+            reply = self.command("UID FETCH", *arguments, take=functools.partial(self._take_row, result))
             limit = self._lower(done_down_to(reply), limit)
             uids = below(uids, limit) if limit is not None else b""
         result.damaged -= result.rows.keys()
@@ -557,19 +570,19 @@ class Connection:
         return done
 
     @staticmethod
-    def _take_rows(reply: Reply, result: Fetched) -> None:
-        for response in reply.responses:
-            if response.name != b"FETCH":
-                continue
-            try:
-                attributes = fetch_attributes(response)
-            except Exception:  # noqa: BLE001 - imapclient's parser raises many kinds on a malformed answer
-                uid = claimed_uid(response)
-                if uid is not None:
-                    result.damaged.add(uid)
-                continue
-            if attributes is not None:
-                result.rows.setdefault(int(attributes[b"UID"]), {}).update(attributes)
+    def _take_row(result: Fetched, response: Response) -> bool:
+        if response.name != b"FETCH":
+            return False
+        try:
+            attributes = fetch_attributes(response)
+        except Exception:  # noqa: BLE001 - imapclient's parser raises many kinds on a malformed answer
+            uid = claimed_uid(response)
+            if uid is not None:
+                result.damaged.add(uid)
+            return True
+        if attributes is not None:
+            result.rows.setdefault(int(attributes[b"UID"]), {}).update(attributes)
+        return True
 
     def search(self, *criteria: bytes) -> list[int]:
         """UID SEARCH, ascending; by ESEARCH where offered, as 100,000 UIDs then are some bytes."""
