@@ -11,7 +11,8 @@ immediate    score a message, then learn its true label at once
 nightly      a day's mail is scored with what was known when the day began; at midnight the nightly job learns it all
 corrections  nightly; a wrong verdict is corrected by the person at once with probability --correct-fraction; what is left
              uncorrected becomes weak evidence, right or wrong
-bootstrap    corrections, with the first --bootstrap N messages lying in folders when the account is added
+bootstrap    corrections, with the first --bootstrap N messages lying in folders when the account is added; `first` in the
+             summary says what the person is told after the first reading, and after the first night
 cold         the shipped base alone; nothing is learned
 
 --poison SHARE (or ham, spam): some nights are also run on a copy whose new labels are damaged (flipped with that
@@ -57,18 +58,32 @@ from spamd import paths as places  # noqa: E402
 from spamd.domain import (  # noqa: E402
     Account,
     AccountName,
+    Arrival,
     Evidence,
+    FetchedMail,
+    FolderName,
     Identity,
     Label,
     LabelRecord,
     LabelSource,
+    MessageRef,
     Mode,
     ModelId,
     Score,
+    Uid,
+    UidValidity,
     Verdict,
 )
 from spamd.judgement import evidence, policy  # noqa: E402
-from spamd.learning import KEPT_WEIGHT, SUSPECT_WEIGHT  # noqa: E402
+from spamd.learning import (  # noqa: E402
+    FOLDER_WEIGHT,
+    KEPT_WEIGHT,
+    READ_CHUNK,
+    SUSPECT_WEIGHT,
+    read_in_folder,
+    score_apart,
+    teaches,
+)
 from spamd.message import vector  # noqa: E402
 
 ACCOUNT = AccountName("stream")
@@ -108,6 +123,21 @@ def read_index(index: Path, limit: int | None) -> list[Mail]:
 def read_mail(mail: Mail) -> bytes:
     with mail.path.open("rb") as file:
         return FROM_LINE.sub(b"", file.read(HEAD))
+
+
+def as_read(mails: list[Mail]) -> Iterator[Mail]:
+    """In the order of the first reading: newest first, some of each folder in turn."""
+    folders = [[mail for mail in reversed(mails) if mail.label is label] for label in (Label.SPAM, Label.HAM)]
+    for start in range(0, max(map(len, folders)), READ_CHUNK):
+        for folder in folders:
+            yield from folder[start : start + READ_CHUNK]
+
+
+def fetched(mail: Mail) -> FetchedMail:
+    raw = read_mail(mail)
+    folder = FolderName("Junk" if mail.label is Label.SPAM else "Archive")
+    ref = MessageRef(folder, UidValidity(1), Uid(mail.number + 1))
+    return FetchedMail(Arrival(ref, mail.identity, frozenset(), len(raw), EPOCH - DAY), raw, True)
 
 
 def day_of(raw: bytes, before: int) -> int:
@@ -152,6 +182,8 @@ class Run:
         self.rescues: list[float] = []
         self.now = EPOCH
         self.counts = Counts()
+        self.first: dict[str, dict[str, object]] = {}  # what the first reading and the first night gave
+        self.in_folders = 0  # of the points, the first so many are of mail that lay in folders
         self.nights = 0
         self.evidence = self.assess()
         self.today: list[tuple[Mail, bytes, Score, Verdict]] = []
@@ -199,17 +231,29 @@ class Run:
     # ---- protocols
 
     def bootstrap(self, mails: list[Mail]) -> None:
-        """Mail that lies in folders when the account is added; then a first night over it."""
-        for mail in mails:
+        """Mail that lies in folders when the account is added: the first reading, and the first night over it."""
+        for mail in as_read(mails):
             if self.given.bootstrap_ham and mail.label is Label.SPAM:
                 continue
-            features = vector.vectorise(read_mail(mail))
-            score = self.scorer.score(features)
-            self.points.append((score.probability, mail.label, self.now, 1.0))
             self.now += 1e-3
-            self.write_label(mail, vector.pack(features), mail.label, LabelSource.FOLDER, 1.0)
+            judgement, packed, record = read_in_folder(
+                self.account, self.scorer, fetched(mail), mail.label, FOLDER_WEIGHT, self.now
+            )
+            self.store.record_judgement(judgement, vector=packed)
+            self.store.add_label(record)
+            if teaches(record):
+                self.scorer.teach(vector.unpack(packed), mail.identity, mail.label, record.weight, record.at)
+        score_apart(self.store, self.scorer, self.account, self.now)
+        self.first["reading"] = self.told()
         self.night()
-        self.evidence = self.assess()
+        self.first["night"] = self.told()
+
+    def told(self) -> dict[str, object]:
+        """The evidence from what was read, as the person is told."""
+        self.points = self.store.evidence_points(ACCOUNT)
+        self.in_folders = len(self.points)
+        self.evidence = found = self.assess()
+        return {"mode": found.mode, "threshold": found.junk_threshold, "text": found.explanation}
 
     def one(self, mail: Mail) -> tuple[float, int, Verdict]:
         raw = read_mail(mail)
@@ -298,8 +342,11 @@ class Run:
         self.counts.nights["promoted" if report.promoted else "refused"] += 1
         if not report.promoted:
             self.counts.reasons.update(report.reasons)
-        elif not self.scorer.reload():
+            return
+        if not self.scorer.reload():
             raise RuntimeError("promoted, but the same model serves")
+        if self.in_folders:  # the night that learned them has scored them apart
+            self.points[: self.in_folders] = self.store.evidence_points(ACCOUNT)
 
     def job(self, home: places.Paths, store: Store, bundles: Bundles) -> Nightly:
         from spamd.nightly import Nightly
@@ -495,6 +542,8 @@ def main(arguments: list[str] | None = None) -> int:
                 "nights": dict(counts.nights),
                 "poisoned": dict(counts.poisoned),
                 "refusals": dict(counts.reasons.most_common(8)),
+                "ham": sum(mail.label is Label.HAM for mail in mails),
+                "first": run.first,
                 "evidence": run.evidence.explanation,
                 "model": run.scorer.card.id,
             }

@@ -801,6 +801,8 @@ READ_PER_FOLDER = 1000
 READ_SENT = 2000
 READ_CHUNK = 25
 FOLDER_WEIGHT = 0.7
+SCORED_APART = 10_000
+"""Labels that are looked through for mail to be scored apart: twice what the instant head holds."""
 
 
 class FirstReading:
@@ -808,7 +810,7 @@ class FirstReading:
 
     The inbox says little: only what was answered or flagged counts whole, what was read counts weakly, what
     was not opened counts nothing. Bounded, resumable (each chunk is written down), and never sets \\Seen.
-    Each mail is scored before it is learned, so that reading is also the first proof.
+    At the end each mail is scored by what the others taught, so that reading is also the first proof.
     """
 
     def __init__(
@@ -849,6 +851,8 @@ class FirstReading:
             text = self._time_left(started, done - begun, total - done)
             tell(ReadingProgress(done, max(total, done), text))
         self._read_sent()
+        tell(ReadingProgress(done, max(total, done), "Finding out how much of it I would have known."))
+        score_apart(self._store, self._scorer, self._account, self._clock())
         state.finished = True
         self._save(state)
         text = f"{done} mails read." if done else "There was nothing to read."
@@ -900,22 +904,9 @@ class FirstReading:
     def _learn(
         self, mail: FetchedMail, label: Label, weight: float
     ) -> tuple[FetchedMail, Judgement, bytes, LabelRecord]:
-        """Score it, then teach it; a mail that contradicts its folder is held for the person to look at."""
-        now = self._clock()
-        judgement, packed = read_known_mail(
-            self._account, self._scorer, mail, label, now, "Read with its folder."
-        )
-        logit = judgement.score.logit
-        record = LabelRecord(
-            account=self._account.name,
-            identity=mail.arrival.identity,
-            label=label,
-            source=LabelSource.FOLDER,
-            weight=weight,
-            at=now,
-            model_id=judgement.score.model_id,
-            note=mail.arrival.ref.folder,
-            held=abs(logit) > CONTRADICTION and (logit > 0) is (label is Label.HAM),
+        """Score it, then teach it."""
+        judgement, packed, record = read_in_folder(
+            self._account, self._scorer, mail, label, weight, self._clock()
         )
         self._teach(packed, record)
         return mail, judgement, packed, record
@@ -1030,6 +1021,23 @@ def reading_unfinished(store: Store, account: Account) -> bool:
 # -- how far the model may be trusted
 
 
+def score_apart(store: Store, scorer: Scorer, account: Account, now: float) -> int:
+    """Score what was read in folders, and learned, as if it had not been: by what all the rest teaches. How many mails.
+
+    Only mail that no night has learned: the night scores it anew in the same way (`spamd.training.apart`).
+    """
+    rows = list(store.training_set(until=now, limit=SCORED_APART, account=account.name))
+    mails: list[tuple[Identity, vector.StoredVector, Label]] = []
+    for record, packed in reversed(rows):
+        if record.source is LabelSource.FOLDER and record.at > scorer.card.known_until:
+            with contextlib.suppress(SpamdError, ValueError):  # of an older recipe
+                mails.append((record.identity, vector.unpack(packed), record.label))
+    if len(mails) >= evidence.SUGGEST_HAM:
+        scores = scorer.apart(mails)
+        store.rescore({(account.name, identity): score for identity, score in scores.items()})
+    return len(mails)
+
+
 def assess_account(store: Store, scorer: Scorer, account: Account, now: float) -> Evidence:
     """The evidence of one account as the ledger has it now."""
     ours = {record.identity for record in store.moves(account.name, kind=MoveKind.JUNK, limit=100_000)}
@@ -1141,6 +1149,28 @@ def read_known_mail(
         folder=mail.arrival.ref.folder,
     )
     return judgement, vector.pack(features)
+
+
+def read_in_folder(
+    account: Account, scorer: Scorer, mail: FetchedMail, label: Label, weight: float, now: float
+) -> tuple[Judgement, bytes, LabelRecord]:
+    """A mail that lies in a folder, as the first reading takes it: its label follows from the folder. One that contradicts
+    its folder is held for the person to look at.
+    """
+    judgement, packed = read_known_mail(account, scorer, mail, label, now, "Read with its folder.")
+    logit = judgement.score.logit
+    record = LabelRecord(
+        account=account.name,
+        identity=mail.arrival.identity,
+        label=label,
+        source=LabelSource.FOLDER,
+        weight=weight,
+        at=now,
+        model_id=judgement.score.model_id,
+        note=mail.arrival.ref.folder,
+        held=abs(logit) > CONTRADICTION and (logit > 0) is (label is Label.HAM),
+    )
+    return judgement, packed, record
 
 
 def recipients(header: bytes) -> set[str]:

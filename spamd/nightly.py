@@ -38,7 +38,7 @@ from spamd.domain import (
 )
 from spamd.errors import ModelError, StoreError, TrainingError
 from spamd.judgement import evidence, schedule
-from spamd.model import bundle, gate
+from spamd.model import apart, bundle, gate
 from spamd.model.bundle import Bundles
 from spamd.paths import Paths
 from spamd.settings import Settings
@@ -77,6 +77,7 @@ STAGES = {
     "read": "Reading labels",
     "fit": "Learning",
     "export": "Writing the model",
+    "apart": "Finding out how much of your folders it would have known",
     "examine": "Comparing with the model in force",
 }
 NO_TRAINER = TrainingError(
@@ -343,6 +344,8 @@ class Nightly:
         card = dataclasses.replace(card, reasons=report.reasons, figures={**card.figures, **report.figures})
         try:
             bundle.write_card(candidate, card)
+            # Before the model serves: thresholds of its larger scores are too strict for the one in force, not too lax.
+            self._store.rescore(apart.load(candidate))
             self._bundles.install(candidate, keep=self._settings().keep_models)
         except ModelError as exc:
             raise TrainingError(exc.title, exc.hint) from exc

@@ -20,8 +20,9 @@ So one odd good mail does not put the threshold above all junk for ever: it coun
 holds in nine of ten cases and is drawn anew every night. What the person bears is the mean over the nights: in 30
 simulated days the promise was broken in 7 % of mailboxes (none to 15 %, by the kind of tail), by half in 1 %.
 
-Points are what the model said at that time. The newest `6 / promise` speak: the first week's
-model knew less of this person.
+Points are what the model said at that time, before it learned the mail; of mail that was found in folders, and learned
+at once, what the model says that has learned the rest of it (`model.apart`). The newest `6 / promise` speak: the
+first week's model knew less of this person.
 
 **Silence.** Mail that was only left in the inbox counts half towards `needed()`: it is a person's silence, not a word.
 And a person who corrects half of what was missed leaves as much junk without a word as they drag away, at about the same

@@ -258,6 +258,14 @@ class InstantHead:
         self._asked = None
         self._offset += float(step @ self.usual.mean(ids))
 
+    def beside(self, lessons: Iterable[Lesson]) -> InstantHead:
+        """Another head, which has seen the same mail and stands on these lessons."""
+        other = InstantHead(self._dimension, self.usual, capacity=self._capacity)
+        other._seen = self._seen
+        other.stand_on(self._plane, self._alpha)
+        other.rebuild(lessons)
+        return other
+
     def forget(self, identity: Identity) -> bool:
         """As if that label had never been taught. False if it was not."""
         if identity not in self._lessons:

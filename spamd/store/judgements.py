@@ -6,7 +6,7 @@ import dataclasses
 import datetime
 import re
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 from spamd.domain import (
@@ -96,6 +96,14 @@ class Judgements(Connections):
         """Whether our move of this mail holds. `advance` sets it by itself."""
         with self._write() as db:
             db.execute("UPDATE judgement SET moved = ? WHERE id = ?", (moved, judgement_id))
+
+    def rescore(self, scores: Mapping[tuple[AccountName, Identity], float]) -> None:
+        """What is known as the probability of these mails before they were learned: told anew by a model without them."""
+        with self._write() as db:
+            db.executemany(
+                "UPDATE judgement SET first_probability = ? WHERE account = ? AND identity = ?",
+                [(probability, *mail) for mail, probability in scores.items()],
+            )
 
     # ---- asking
 

@@ -40,6 +40,7 @@ class Example:
     at: float
     implicit: bool = False
     rescued: bool = False
+    found: bool = False  # in a folder, when the account was set up: learned before it could be judged
     sender: int = 0
     fingerprint: object = None
 
@@ -87,6 +88,7 @@ def examples(rows: Iterable[tuple[LabelRecord, bytes]]) -> list[Example]:
             implicit=record.source is LabelSource.IMPLICIT,
             rescued=record.label is Label.HAM
             and record.source in (LabelSource.DRAG, LabelSource.UNDO, LabelSource.REVIEW, LabelSource.ADDON),
+            found=record.source is LabelSource.FOLDER,
             sender=int(getattr(vector, "sender", 0)),
             fingerprint=vector.fingerprint,
         )

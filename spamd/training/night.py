@@ -14,17 +14,18 @@ from numpy.typing import NDArray
 from spamd.domain import LabelRecord, ModelCard, ModelId
 from spamd.errors import ModelError, TrainingError
 from spamd.message.vector import BUCKETS, SCHEMA, shares
+from spamd.model import apart, bundle, gate
 from spamd.model import base as base_file
-from spamd.model import bundle, gate
 from spamd.model.base import Reference
 from spamd.model.gate import Numbers
 from spamd.model.plane import Turned
 from spamd.model.plane import level as level_of
 from spamd.model.runtime import Runtime
 from spamd.training import dataset, examine, export
+from spamd.training.apart import scores as scores_apart
 from spamd.training.architectures import ARCHITECTURES, SHIPPED, Architecture
 from spamd.training.dataset import Example, Mixture
-from spamd.training.fit import Dense, Fitted, State, fit, logits, turned
+from spamd.training.fit import Dense, Fitted, Progress, State, fit, logits, turned
 from spamd.training.report import NothingToLearn, Reporter
 
 FEWEST_HAM = 5  # with less good mail to learn from, any lesson would lift all mail
@@ -84,22 +85,29 @@ def run(rows: Iterable[tuple[LabelRecord, bytes]], settings: Settings, report: R
     lessons = counterweighted(mixture, reference, architecture)
     examples, alpha = lessons.examples, lessons.alpha
     report.event("stage", stage="fit", mails=len(examples))
-    turn = turned(reference, mixture.training)
-    dense = ((alpha * turn.weights).astype(np.float32), alpha * turn.offset)
-    fitted = fit(
-        architecture,
-        reference.base,
-        BUCKETS,
-        examples,
-        state=state,
-        alpha=alpha,
-        dense=dense,
-        heard=lessons.heard,
-        seed=settings.seed,
-        progress=lambda done, of: report.progress("fit", done, of),
-    )
-    level = kept_level(fitted, turn, mixture.training, reference, alpha)
-    fitted = replace(fitted, dense=(dense[0], dense[1] + level))
+
+    def fitted_to(some: Sequence[Example], progress: Progress) -> tuple[Fitted, float]:
+        """The fit, and what in it keeps this person's mail where it was (plane.level)."""
+        names = {e.identity for e in some}
+        own = [e for e in mixture.training if e.identity in names]
+        turn = turned(reference, own)
+        dense = ((alpha * turn.weights).astype(np.float32), alpha * turn.offset)
+        fitted = fit(
+            architecture,
+            reference.base,
+            BUCKETS,
+            some,
+            state=state,
+            alpha=alpha,
+            dense=dense,
+            heard=lessons.heard,
+            seed=settings.seed,
+            progress=progress,
+        )
+        level = kept_level(fitted, turn, own, reference, alpha)
+        return replace(fitted, dense=(dense[0], dense[1] + level)), level
+
+    fitted, level = fitted_to(examples, lambda done, of: report.progress("fit", done, of))
     report.event("stage", stage="export")
     settings.out.mkdir(parents=True, exist_ok=True)
     path = settings.out / bundle.MODEL
@@ -124,6 +132,18 @@ def run(rows: Iterable[tuple[LabelRecord, bytes]], settings: Settings, report: R
     tflite_logits = Runtime(path).score_logits(compared)[1]
     difference = float(np.abs(keras_logits - tflite_logits).max(initial=0.0))
     calibration = calibrate(mixture, Runtime(path), parent.card, alpha)
+    found = scores_apart(
+        everything,
+        examples,
+        reference,
+        alpha,
+        calibration,
+        known_until=parent.card.known_until,
+        refit=lambda some, part: fitted_to(
+            some, lambda done, of: report.progress("apart", part * of + done, apart.PARTS * of)
+        )[0],
+    )
+    apart.save(settings.out, found)
     threshold = parent.card.junk_threshold if settings.threshold is None else settings.threshold
     night = examine.examine(
         mixture,

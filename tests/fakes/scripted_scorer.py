@@ -24,6 +24,7 @@ class ScriptedScorer:
 
     def __post_init__(self) -> None:
         self._copies: dict[bytes, Label] = {}
+        self._said: dict[bytes, float] = {}
 
     def score(self, vector, *, arrived: bool = True) -> Score:
         self.scored += 1
@@ -32,6 +33,7 @@ class ScriptedScorer:
             raise RuntimeError("a mail that breaks the reader")
         probability = float(message.header("score") or 0.01)
         logit = math.log(probability / (1 - probability))
+        self._said[vector.fingerprint.tobytes()] = probability
         return Score(probability, logit, logit, self.card.id, self._copies.get(vector.fingerprint.tobytes()))
 
     def teach(self, vector, identity, label, weight=1.0, at=0.0) -> None:
@@ -43,3 +45,7 @@ class ScriptedScorer:
         before = len(self.taught)
         self.taught = [row for row in self.taught if row[0] != identity]
         return len(self.taught) != before
+
+    def apart(self, mails) -> dict[Identity, float]:
+        """Nothing is learned here that a mail's own word would have to be taken out of."""
+        return {identity: self._said[vector.fingerprint.tobytes()] for identity, vector, _ in mails}

@@ -14,7 +14,7 @@ import pytest
 from spamd import paths
 from spamd.domain import AccountName, Identity, Label, LabelRecord, LabelSource
 from spamd.message.vector import pack, unpack, vectorise
-from spamd.model import gate
+from spamd.model import apart, gate
 from spamd.model.bundle import Bundles, verify
 from spamd.model.scoring import Scorer
 from spamd.store.database import Store
@@ -49,7 +49,15 @@ def letter(rng: np.random.Generator, spam: bool) -> bytes:
     )
 
 
-def fill(database: Path, ham: int, spam: int, *, start: float, seed: int) -> None:
+def fill(
+    database: Path,
+    ham: int,
+    spam: int,
+    *,
+    start: float,
+    seed: int,
+    source: LabelSource = LabelSource.DRAG,
+) -> None:
     rng = np.random.default_rng(seed)
     with Store(database, clock=lambda: start) as store:
         for number in range(ham + spam):
@@ -57,7 +65,7 @@ def fill(database: Path, ham: int, spam: int, *, start: float, seed: int) -> Non
             identity = Identity(f"hash:{seed}-{number}")
             store.put_vector(ACCOUNT, identity, pack(vectorise(letter(rng, is_spam))))
             label = Label.SPAM if is_spam else Label.HAM
-            store.add_label(LabelRecord(ACCOUNT, identity, label, LabelSource.DRAG, 1.0, start + number))
+            store.add_label(LabelRecord(ACCOUNT, identity, label, source, 1.0, start + number))
 
 
 def train(database: Path, parent: Path, out: Path, *more: str) -> tuple[int, list[dict[str, Any]]]:
@@ -127,6 +135,42 @@ def test_two_nights_make_better_models_and_a_swap(tmp_path: Path) -> None:
     code, events = train(database, bundles.current().folder, tmp_path / "three")
     assert code == 0, events
     assert not gate.judge(gate.load(tmp_path / "three")).promoted
+
+
+def test_mail_from_folders_is_scored_by_what_the_rest_teaches(tmp_path: Path) -> None:
+    """Copies of one odd mail lie in a folder of good mail: learned, they are good; by the others' word they are not."""
+    database = tmp_path / "spamd.db"
+    fill(database, 60, 40, start=1000.0, seed=1, source=LabelSource.FOLDER)
+    fill(database, 10, 10, start=2000.0, seed=2)
+    odd = [Identity(f"hash:odd-{number}") for number in range(3)]
+    with Store(database, clock=lambda: 3000.0) as store:
+        text = " ".join([*TOPICS, *TOPICS]) + " http://shop7.example/"
+        for number, identity in enumerate(odd):
+            raw = mail("casino pharmacy", f"{text} {number}", sender="Shop <a@shop.example>")
+            store.put_vector(ACCOUNT, identity, pack(vectorise(raw)))
+            store.add_label(
+                LabelRecord(ACCOUNT, identity, Label.HAM, LabelSource.FOLDER, 1.0, 3000.0 + number)
+            )
+            vector = vectorise(raw)
+    code, events = train(database, paths.shipped_model(), tmp_path / "one")
+    assert code == 0, events
+    scores = apart.load(tmp_path / "one")
+    assert set(scores) == {
+        *((ACCOUNT, Identity(f"hash:1-{number}")) for number in range(100)),
+        *((ACCOUNT, identity) for identity in odd),
+    }, "all that lay in folders, held out or not, and nothing else"
+    good = [scores[ACCOUNT, Identity(f"hash:1-{number}")] for number in range(60)]
+    junk = [scores[ACCOUNT, Identity(f"hash:1-{number}")] for number in range(60, 100)]
+    assert np.median(good) < 0.1 < 0.9 < np.median(junk)
+    card = events[-1]["card"]
+    bundles = Bundles(tmp_path / "models", paths.shipped_model())
+    bundles.install(tmp_path / "one")
+    learned = Scorer(bundles).score(vector, arrived=False).probability
+    assert min(scores[ACCOUNT, identity] for identity in odd) > max(0.5, learned)
+    assert {event.get("stage") for event in events if event["event"] == "progress"} >= {"fit", "apart"}
+    fill(database, 20, 20, start=90_000.0, seed=3)
+    code, events = train(database, bundles.current().folder, tmp_path / "two")
+    assert code == 0 and apart.load(tmp_path / "two") == {}, f"{card['known_until']}: these are known"
 
 
 def test_spam_alone_is_refused_with_a_reason(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ from spamd.domain import (
 )
 from spamd.errors import TrainingError
 from spamd.message.vector import SCHEMA
-from spamd.model import gate
+from spamd.model import apart, gate
 from spamd.model.bundle import Bundles, digest, read_card, write_card
 from spamd.nightly import LAST_NIGHT, Nightly
 from spamd.settings import Settings
@@ -745,6 +745,52 @@ def test_a_cache_that_cannot_be_made(home):
         home.promote()
 
 
+# ---- mail that was found in folders
+
+
+def found_in_folder(home: Home, number: int, probability: float) -> Identity:
+    identity = Identity(f"hash:found-{number}")
+    judge(home, 1, identity=identity)
+    home.store.rescore({(HOME, identity): probability})
+    home.label(str(identity), Label.HAM, at=home.now, source=LabelSource.FOLDER)
+    return identity
+
+
+def first_scores(home: Home) -> list[float]:
+    return [point[0] for point in home.store.evidence_points(HOME)]
+
+
+def test_a_model_that_is_taken_brings_its_own_scores_of_mail_from_folders(home):
+    identity = found_in_folder(home, 1, 0.5)
+    folder = home.candidate()
+    apart.save(folder, {(HOME, identity): 0.75})
+    report = home.run(
+        {"candidate": str(folder)}, {"say": json.dumps({"event": "result", "status": "candidate"})}
+    )
+    assert report.promoted
+    assert first_scores(home) == [0.75]
+
+
+def test_a_model_that_is_refused_changes_no_score(home):
+    identity = found_in_folder(home, 1, 0.5)
+    folder = home.candidate(better=False)
+    apart.save(folder, {(HOME, identity): 0.75})
+    report = home.run(
+        {"candidate": str(folder)}, {"say": json.dumps({"event": "result", "status": "candidate"})}
+    )
+    assert not report.promoted
+    assert first_scores(home) == [0.5]
+
+
+def test_damaged_scores_of_mail_from_folders_stop_the_night(home):
+    before = home.bundles.current().card.id
+    folder = home.candidate()
+    (folder / apart.FILE).write_text("[[1, 2]]")
+    with pytest.raises(TrainingError, match="mail from folders"):
+        home.run({"candidate": str(folder)}, {"say": json.dumps({"event": "result", "status": "candidate"})})
+    assert home.bundles.current().card.id == before
+
+
 # ---- rescues
 
 
@@ -778,7 +824,9 @@ def two_models(home):
     return home
 
 
-def judge(home: Home, count: int, model: str = "personal-0000000002", at: float | None = None) -> None:
+def judge(
+    home: Home, count: int, model: str = "personal-0000000002", identity: Identity | None = None
+) -> None:
     """So many good mails of a day, judged by that model."""
     with home.store.together():
         for _ in range(count):
@@ -786,8 +834,8 @@ def judge(home: Home, count: int, model: str = "personal-0000000002", at: float 
             judgement = Judgement(
                 id=0,
                 account=HOME,
-                identity=Identity(f"hash:judged-{home.judged}"),
-                at=home.now if at is None else at,
+                identity=identity or Identity(f"hash:judged-{home.judged}"),
+                at=home.now,
                 score=Score(0.01, -4.0, -4.0, ModelId(model)),
                 decision=Decision(Verdict.KEEP, False, "score", "It looks like good mail."),
             )

@@ -278,3 +278,12 @@ def test_good_mail_that_a_model_judged(store, rows):
     model = rows.judgement(0).score.model_id
     assert store.good_judged(model, rows.noon) == {rows.account: 3}, "kept, doubtful, taken back"
     assert store.good_judged(ModelId("another"), rows.noon) == {}
+
+
+def test_a_first_score_is_told_anew(store, rows):
+    for n in (1, 2):
+        store.record_judgement(rows.judgement(n, probability=0.9), vector=None)
+        store.add_label(rows.label(n))
+    store.rescore({(rows.account, rows.identity(1)): 0.125, (rows.account, rows.identity(9)): 0.5})
+    assert [point[0] for point in store.evidence_points(rows.account)] == [0.125, 0.9]
+    assert store.judgement_of(rows.account, rows.identity(1)).score.probability == 0.9, "what was said then"
