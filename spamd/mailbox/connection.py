@@ -97,6 +97,12 @@ class Selected:
     def keeps_keywords(self) -> bool:
         return self.permanent_flags is None or "\\*" in self.permanent_flags
 
+    def keeps(self, *words: str) -> bool:
+        """These keywords: also where there is no room for others (Cyrus has 100 to a folder) and they are known already."""
+        if self.permanent_flags is None or "\\*" in self.permanent_flags:
+            return True
+        return {word.lower() for word in words} <= {flag.lower() for flag in self.permanent_flags}
+
 
 @dataclass(frozen=True, slots=True)
 class Resync:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from spamd.domain import MOVING_KEYWORD, OWNER_KEYWORD, FolderName, Uid, UidValidity
+from spamd.domain import OWNER_KEYWORD, FolderName, Uid, UidValidity
 from spamd.errors import FolderChanged, FolderRefused
 from spamd.mailbox.connection import Selected
 from spamd.mailbox.protocol import CopyUid, expand, number_set
@@ -17,8 +17,8 @@ from spamd.source import Copied, OpenFolder
 LOCK_TRIES = 3
 """Other programs mark new mail at the moment in which we lock it: Thunderbird writes NonJunk on it."""
 
-PAUSES = (0.0, 0.2, 0.5, 1.0)
-"""Seconds between the looks of a daemon that waits for another one to withdraw."""
+PAUSES = (0.0, 0.2, 0.3, 0.5, 1.0)
+"""Seconds between the looks of a daemon that waits for another one to withdraw its name."""
 
 
 class ImapCommands:
@@ -61,17 +61,19 @@ class ImapCommands:
         self, folder: OpenFolder, uids: Sequence[Uid], keyword: str, also: Sequence[str] = ()
     ) -> frozenset[Uid] | None:
         selected = self._open(folder)
-        if not selected.keeps_keywords:
+        if not selected.keeps(keyword, *also):
             return None
         # [NOMODSEQ], or no CONDSTORE: a lock that two could take at once
         counted = bool(selected.highest_modseq)
+        if not counted:
+            self._reopen(folder)
         held: set[Uid] = set()
         open_ones = list(uids)
-        for _ in range(LOCK_TRIES):
+        for left in reversed(range(LOCK_TRIES)):
             rows = self._connection.fetch(
                 number_set(open_ones), [b"FLAGS", b"MODSEQ"] if counted else [b"FLAGS"]
             ).rows
-            free = [uid for uid in open_ones if uid in rows and keyword.lower() not in _flags(rows[uid])]
+            free = [uid for uid in open_ones if uid in rows and _free(_flags(rows[uid]), keyword)]
             if not free:
                 break
             # One number for all: whatever changes after our FETCH gets a higher one.
@@ -93,7 +95,10 @@ class ImapCommands:
                 held |= {uid for uid in free if uid in rows and words <= _flags(rows[uid])}
                 return frozenset(held) or None
             if not counted:
-                return self._alone(folder, free, also)
+                alone = self._alone(folder, free, keyword, also)
+                if alone is not None or left < LOCK_TRIES - 1:
+                    return alone
+                continue  # or another one's STORE, on its way, took off all that we had written
             changed = {Uid(uid) for uid in expand(modified.arguments)} if modified is not None else set()
             held |= set(free) - changed
             # Changed is not locked: the person may have read it, or a mail program have marked it, this very moment.
@@ -102,42 +107,56 @@ class ImapCommands:
                 break
         return frozenset(held)
 
-    def _alone(self, folder: OpenFolder, uids: Sequence[Uid], words: Sequence[str]) -> frozenset[Uid] | None:
+    def _alone(
+        self, folder: OpenFolder, uids: Sequence[Uid], keyword: str, words: Sequence[str]
+    ) -> frozenset[Uid] | None:
         """Without CONDSTORE two may have set the lock at once. Each sets its name and then reads: of two, the later one
-        sees both names. Whoever has not the lowest withdraws; the lowest waits until it is alone, or gives up.
+        sees both names. Whoever has not the lowest withdraws; the lowest waits until it is alone, or gives up. Alone is
+        who was so twice, with a pause: on Courier the other one's STORE, on its way, takes our name off again.
         None: the server said OK and kept none of our names.
         """
         mine = next((word.lower() for word in words if word.startswith(OWNER_KEYWORD)), "")
         if not mine:
             return frozenset(uids)
         held: set[Uid] = set()
+        once: set[Uid] = set()
+        lost: list[Uid] = []
         open_ones = list(uids)
         for pause in PAUSES:
             time.sleep(pause)
-            # Opened anew: Courier shows other people's keywords at no other time.
-            self._connection.select(
-                self._session.raw(folder.name), writable=True, again=True, what=folder.name
-            )
+            self._reopen(folder)
             rows = self._connection.fetch(number_set(open_ones), [b"FLAGS"]).rows
-            ours = {mine, MOVING_KEYWORD.lower()}
-            if rows and not held and not any(ours & _flags(row) for row in rows.values()):
+            if not pause and rows and not any({mine, keyword.lower()} & _flags(row) for row in rows.values()):
                 return None
-            contested: list[Uid] = []
-            lost: list[Uid] = []
-            for uid in open_ones:
-                names = {flag for flag in _flags(rows.get(uid, {})) if flag.startswith(OWNER_KEYWORD.lower())}
-                if names == {mine}:
-                    held.add(uid)
-                elif mine in names:
-                    (contested if mine == min(names) else lost).append(uid)
-            if pause == PAUSES[-1]:
-                lost, contested = lost + contested, []
-            if lost:
-                self._connection.store(lost, b"-FLAGS", [mine])
-            if not contested:
+            names = {uid: _owners(_flags(rows.get(uid, {}))) for uid in open_ones}
+            alone = {uid for uid in open_ones if names[uid] == {mine}}
+            held |= alone & once
+            once = alone
+            lost += [uid for uid in open_ones if names[uid] and mine != min(names[uid])]
+            open_ones = [
+                uid for uid in open_ones if uid not in held and mine in names[uid] and uid not in lost
+            ]
+            if not open_ones:
                 break
-            open_ones = contested
+        self._withdraw(folder, lost + open_ones, mine, (keyword, *words))
         return frozenset(held)
+
+    def _withdraw(self, folder: OpenFolder, uids: Sequence[Uid], mine: str, words: Sequence[str]) -> None:
+        """Our name goes; and the lock with all that belongs to it, if nobody's name is left: of two that withdraw at
+        once the later one sees that.
+        """
+        if not uids:
+            return
+        self._connection.store(uids, b"-FLAGS", [mine])
+        self._reopen(folder)
+        rows = self._connection.fetch(number_set(uids), [b"FLAGS"]).rows
+        nobodys = [uid for uid in uids if uid in rows and not _owners(_flags(rows[uid]))]
+        if nobodys:
+            self._connection.store(nobodys, b"-FLAGS", [word for word in words if word.lower() != mine])
+
+    def _reopen(self, folder: OpenFolder) -> None:
+        """Courier shows other people's keywords at no other time."""
+        self._connection.select(self._session.raw(folder.name), writable=True, again=True, what=folder.name)
 
     def unlock(self, folder: OpenFolder, uids: Sequence[Uid], keywords: Sequence[str]) -> None:
         self._open(folder)
@@ -171,6 +190,16 @@ def _flags(row: Mapping[bytes, Any]) -> set[str]:
     return {
         flag.decode("ascii", "replace").lower() for flag in row.get(b"FLAGS", ()) if isinstance(flag, bytes)
     }
+
+
+def _owners(flags: set[str]) -> set[str]:
+    """Whose locks are on it."""
+    return {flag for flag in flags if flag.startswith(OWNER_KEYWORD.lower())}
+
+
+def _free(flags: set[str], keyword: str) -> bool:
+    """Not locked; a lock without a name was left by two that withdrew, and is nobody's."""
+    return keyword.lower() not in flags or not _owners(flags)
 
 
 def _copied(proof: CopyUid | None) -> Copied:

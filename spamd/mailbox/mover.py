@@ -10,7 +10,8 @@ With MOVE (RFC 6851)::
 
 Without it, the copy is proven before the original is touched::
 
-    INTENT ── UID COPY ──▶ COPIED ── STORE +\\Deleted ──▶ MARKED ── UID EXPUNGE ──▶ DONE
+    INTENT ── UID COPY ──▶ COPIED ── alone? ──▶ MARKED ── STORE +\\Deleted, UID EXPUNGE ──▶ DONE
+                                        └─ no: UID EXPUNGE of our copy ──▶ ABANDONED
 
 What recovery does with an open row (the copy is looked for by identity, at UIDs from the target's UIDNEXT
 on that no other row has claimed):
@@ -29,6 +30,12 @@ on that no other row has claimed):
 
 Two clients that move one mail at the same moment can both succeed on real servers. `reconcile` finds such
 pairs by server id and removes our copy, never the person's.
+
+Copies are no race that a lock must win (Courier's STORE of one daemon undoes that of another, and both believe that
+they hold it): whoever has copied looks for other copies of that mail in the target, and goes on to the original only if
+there is none. Of two daemons the one that copied later sees both copies, so never more than one goes on, and nobody
+removes an original without having been alone, nor a copy without having seen another one. The lower UID waits for the
+other to withdraw; who waits in vain withdraws, too, and the mail stays where it was.
 
 Where the server keeps keywords a mail is signed before it is moved, in one STORE: the lock (MOVING_KEYWORD), whose
 it is (OWNER_KEYWORD and the journal's name) and, unless the person asked for the move, MOVED_KEYWORD (RETURNED_KEYWORD
@@ -106,6 +113,15 @@ mail; a Gmail id is shared by all labels. Neither tells a copy of ours from a ma
 WATCHED_FOLDERS = 25
 """Reconciling asks for the STATUS of at most so many folders."""
 
+_YIELDS = "Another program was faster."
+"""In the journal while our copy is being taken away again: another one of that mail was seen."""
+
+_GUESSED = "This copy was found by what it says."
+"""In the journal of a copy that may be another daemon's: it is never taken away."""
+
+PAUSES = (0.0, 0.2, 0.5, 1.0)
+"""Seconds between the looks of a daemon that waits for another one to withdraw its copy."""
+
 _TRANSIENT = (ConnectionLost, ServerBusy, SignInError)
 
 
@@ -130,6 +146,7 @@ class JournaledMover:
         account: str,
         *,
         clock: Callable[[], float] = time.time,
+        pause: Callable[[float], None] = time.sleep,
         use_lock: bool = True,
     ) -> None:
         self._session = session
@@ -137,6 +154,7 @@ class JournaledMover:
         self._journal = journal
         self._account = account
         self._clock = clock
+        self._pause = pause
         self._use_lock = use_lock
         self._expunge_refused = False
         self._folders: tuple[float, list[Folder]] = (float("-inf"), [])
@@ -431,30 +449,134 @@ class JournaledMover:
                 ended += self._look(source, [record], "The server did not copy the mail.")
         return ended + self._delete_originals(source, proven)
 
+    def _alone(
+        self, source: OpenFolder, copied: Sequence[MoveRecord]
+    ) -> tuple[list[MoveRecord], list[MoveRecord]]:
+        """(those whose original may go, those whose copy must).
+
+        The copies are read first, the original then: who sees no other copy because it was taken out of the target
+        again sees at least that the original is gone, and looks where that was.
+        """
+        sure = [record for record in copied if record.state is MoveState.MARKED]
+        open_ones = [record for record in copied if record.state is not MoveState.MARKED]
+        lost: list[MoveRecord] = []
+        for pause in PAUSES:
+            if not open_ones:
+                break
+            self._pause(pause)
+            others = self._others(open_ones)
+            originals = self._alive(source, open_ones)
+            contested: list[MoveRecord] = []
+            for record in open_ones:
+                found = others[record.id]
+                original = None if originals is None else originals.get(record.source.uid)
+                if original is None and originals is not None:
+                    found = self._copies(record, record.target) + self._copies(record, source.name)
+                if not found:
+                    sure.append(record)
+                elif (
+                    original is None
+                    or _has(original, "\\Deleted")
+                    or min(mail.ref.uid for mail in found) < (record.target_uid or 0)
+                ):
+                    lost.append(record)
+                else:
+                    contested.append(record)
+            open_ones = contested
+        return sure, lost + open_ones
+
+    def _others(self, copied: Sequence[MoveRecord]) -> dict[int, list[Arrival]]:
+        """Other daemons' copies of each in the target, about to stay or to go: they bear the lock if ours does. A twin
+        that lies there does not.
+        """
+        target = _target(copied[0])
+        _, locked = self._commands.locked(target.name, LOCK_KEYWORD) if self._locks else (target, ())
+        in_flight = set(locked)
+        strangers = in_flight - self._journal.claimed_uids(self._account, target.name, target.uid_validity)
+        others: dict[int, list[Arrival]] = {}
+        for record in copied:
+            if record.target_uid not in in_flight:
+                others[record.id] = self._copies(record, target.name)
+            else:
+                found = self._copies(record, target.name) if strangers else []
+                others[record.id] = [mail for mail in found if mail.ref.uid in strangers]
+        return others
+
+    def _copies(self, record: MoveRecord, folder: FolderName) -> list[Arrival]:
+        """Mails of that identity in a folder, but for the original and those that our journal knows."""
+        try:
+            found = self._session.find(folder, record.identity, record.message_id)
+        except (FolderMissing, FolderChanged):
+            return []
+        validity = found[0].ref.uid_validity if found else UidValidity(0)
+        known = self._journal.claimed_uids(self._account, folder, validity)
+        return [
+            mail
+            for mail in found
+            if _same(record, mail)
+            and mail.ref.uid not in known
+            and mail.ref != record.source
+            and not _has(mail, "\\Deleted")
+        ]
+
+    def _yield(self, source: OpenFolder, target: OpenFolder, batch: Sequence[MoveRecord]) -> list[MoveRecord]:
+        """Another copy of these was seen, and will stay or go without us: ours goes, and no other."""
+        if not batch:
+            return []
+        batch = [self._write(replace(record, error=_YIELDS)) for record in batch]
+        self._release(source, batch, self._alive(source, batch) or {})
+        copies = self._by_uid(target, [record.target_uid for record in batch])
+        ours = [
+            record.target_uid
+            for record in batch
+            if record.target_uid is not None
+            and record.target_uid in copies
+            and copies[record.target_uid].identity == record.identity
+        ]
+        if ours:
+            try:
+                self._commands.mark_deleted(target, ours)
+                if not self._expunge(target, ours):
+                    self._expunge_ours(target, ours)  # else it stays marked, and goes when somebody cleans up
+            except _TRANSIENT:
+                raise
+            except MailboxError as refusal:
+                _log.warning("a copy cannot be taken away: %s", type(refusal).__name__)
+                return list(batch)
+        return [self._end(replace(r, target_uid=None), MoveState.ABANDONED, _YIELDS) for r in batch]
+
     def _delete_originals(self, source: OpenFolder, copied: Sequence[MoveRecord]) -> list[MoveRecord]:
         """From COPIED or MARKED to DONE, in one go for a batch. The copies were proven a moment ago; they are
         looked at once more, because from here on the originals go."""
         ended: list[MoveRecord] = []
         if not copied:
             return ended
-        target = OpenFolder(copied[0].target, copied[0].target_uid_validity or UidValidity(0))
+        target = _target(copied[0])
+        copied, lost = self._alone(source, copied)
+        guessed = [record for record in lost if record.error == _GUESSED]
+        ended += [self._end(replace(r, target_uid=None), MoveState.ABANDONED, _YIELDS) for r in guessed]
+        ended += self._yield(source, target, [record for record in lost if record.error != _GUESSED])
         copies = self._by_uid(target, [r.target_uid for r in copied if r.target_uid is not None])
-        safe = [record for record in copied if record.target_uid in copies]
-        gone = [record for record in copied if record.target_uid not in copies]
+        safe = [
+            record
+            for record in copied
+            if record.target_uid in copies and not _has(copies[record.target_uid], "\\Deleted")
+        ]
+        gone = [record for record in copied if record not in safe]
         if gone:
             ended += self._keep_originals(source, gone)
         if not safe:
             return ended
         uids = [record.source.uid for record in safe]
-        self._unlock(target, [copies[r.target_uid] for r in safe if r.target_uid is not None], moved=True)
+        # Before it is done: what is only COPIED was surely not marked by us, and may be gone by another hand.
+        safe = [
+            record
+            if record.state is MoveState.MARKED
+            else self._write(replace(record, state=MoveState.MARKED))
+            for record in safe
+        ]
         try:
             self._commands.mark_deleted(source, uids)
-            safe = [
-                record
-                if record.state is MoveState.MARKED
-                else self._write(replace(record, state=MoveState.MARKED))
-                for record in safe
-            ]
             note = ""
             if not self._expunge(source, uids) and not self._expunge_ours(source, uids):
                 # Someone else's \Deleted mail would go with ours. It stays marked until the person's own
@@ -471,10 +593,13 @@ class JournaledMover:
         if note:
             if self._locks:
                 self._quietly(lambda: self._commands.unlock(source, uids, self._lock_words))
+            self._unlock_targets(safe)
             return ended + [self._end(record, MoveState.DONE, note) for record in safe]
         left = self._alive(source, safe) or {}
         stuck = [record for record in safe if record.source.uid in left]
-        ended += [self._end(record, MoveState.DONE) for record in safe if record.source.uid not in left]
+        done = [record for record in safe if record.source.uid not in left]
+        self._unlock_targets(done)  # not before: others see by the lock that this copy is about to stay
+        ended += [self._end(record, MoveState.DONE) for record in done]
         if stuck:
             # Answered OK and did nothing (a read-only folder; Proton Bridge refuses UID EXPUNGE quietly).
             ended += self._take_copies_back(source, target, stuck, "The server did not remove the original.")
@@ -536,7 +661,7 @@ class JournaledMover:
                 # Refused as well. The row stays open: recovery tries again, and until then no second attempt
                 # can make a second copy.
                 waiting = f"{reason} A copy is in “{target.name}”."
-                ended.append(self._write(replace(record, state=MoveState.COPIED, error=waiting)))
+                ended.append(self._write(replace(record, error=waiting)))
             else:
                 ended.append(self._end(replace(record, target_uid=None), MoveState.FAILED, reason))
         return ended
@@ -546,6 +671,13 @@ class JournaledMover:
     def _recover_batch(self, batch: Sequence[MoveRecord]) -> tuple[list[MoveRecord], list[MoveRecord]]:
         """(ended, to be started again)."""
         source = OpenFolder(batch[0].source.folder, batch[0].source.uid_validity)
+        ended: list[MoveRecord] = []
+        for record in batch:
+            if record.error == _YIELDS:  # decided before the crash
+                ended += self._yield(source, _target(record), [record])
+        batch = [record for record in batch if record.error != _YIELDS]
+        if not batch:
+            return ended, []
         alive = self._alive(source, batch)
         if alive is None:
             for record in batch:
@@ -554,12 +686,12 @@ class JournaledMover:
                 if moved is not None:
                     place = OpenFolder(moved.ref.folder, moved.ref.uid_validity)
                     self._unlock(place, [moved], moved=True)
-            return [self._end(r, MoveState.ABANDONED, "The folder it was in has changed.") for r in batch], []
+            ended += [self._end(r, MoveState.ABANDONED, "The folder it was in has changed.") for r in batch]
+            return ended, []
         try:
             there = self._session.status(batch[0].target)
         except (FolderMissing, FolderRefused):
             there = None
-        ended: list[MoveRecord] = []
         again: list[MoveRecord] = []
         to_finish: list[MoveRecord] = []
         to_keep: list[MoveRecord] = []
@@ -586,12 +718,16 @@ class JournaledMover:
             if mail is not None and copy is None and record.state is MoveState.INTENT:
                 self._release(source, [record], {record.source.uid: mail})
             if copy is not None:
+                ours = record.state is not MoveState.INTENT or self._ours(copy)
                 record = replace(record, target_uid=copy.ref.uid)
-                if mail is None:
+                # Not marked by us, and gone: another daemon may have been faster, and its copy be there, too.
+                rivalled = ours and not self._abilities.move and record.state is not MoveState.MARKED
+                if mail is None and not rivalled:
                     self._unlock_targets([record])
                     ended.append(self._end(record, MoveState.DONE))
                 elif record.state is MoveState.INTENT:
-                    to_finish.append(self._write(replace(record, state=MoveState.COPIED)))
+                    copied = replace(record, state=MoveState.COPIED, error="" if ours else _GUESSED)
+                    to_finish.append(self._write(copied))
                 else:
                     to_finish.append(record)
             elif mail is None:
@@ -628,7 +764,8 @@ class JournaledMover:
         certain = record.state is not MoveState.INTENT or record.identity.startswith(PROVING_IDS)
         if certain or not self._locks or record.error == _UNSIGNED:
             return True
-        return self._ours(mail) and self._ours(copy)
+        # Without CONDSTORE another daemon's lock may have taken the place of ours on the original since.
+        return self._ours(copy) and (self._ours(mail) or not self._abilities.move)
 
     def _sweep_locks(self, folders: Iterable[FolderName], rows: Sequence[MoveRecord] = ()) -> None:
         """No mail may keep our lock, also where UIDs have changed and the rows could only be given up. What open rows
@@ -900,7 +1037,7 @@ class JournaledMover:
         """The keyword went along with the mail. Taken off before the row is closed: none is forgotten."""
         if not records or not self._locks:
             return
-        target = OpenFolder(records[0].target, records[0].target_uid_validity or UidValidity(0))
+        target = _target(records[0])
         uids = sorted(record.target_uid for record in records if record.target_uid is not None)
         if uids:
             self._quietly(lambda: self._commands.unlock(target, uids, self._lock_words))
@@ -921,6 +1058,10 @@ class JournaledMover:
 
     def _end(self, record: MoveRecord, state: MoveState, error: str = "") -> MoveRecord:
         return self._write(replace(record, state=state, error=error))
+
+
+def _target(record: MoveRecord) -> OpenFolder:
+    return OpenFolder(record.target, record.target_uid_validity or UidValidity(0))
 
 
 def _place(record: MoveRecord) -> tuple[str, int, str]:

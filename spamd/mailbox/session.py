@@ -17,6 +17,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from spamd.domain import (
+    MOVED_KEYWORD,
+    MOVING_KEYWORD,
     Account,
     Arrival,
     FetchedMail,
@@ -298,7 +300,9 @@ class ImapSession:
         """Open a folder; see Connection.select."""
         selected = self.connection.select(self.raw(folder), writable=writable, what=folder)
         if writable and selected.permanent_flags is not None:
-            self._keywords = selected.keeps_keywords and self.connection.quirk.keywords
+            # Of any folder: one that is full of names (Cyrus: 100) says nothing of the others.
+            keeps = self._keywords or selected.keeps_keywords or selected.keeps(MOVING_KEYWORD, MOVED_KEYWORD)
+            self._keywords = keeps and self.connection.quirk.keywords
         return selected
 
     def _refreshed(self, folder: FolderName) -> Selected:
@@ -571,14 +575,18 @@ class ImapSession:
         item = self._id_item()
         if item and item.prefix == kind and item.search:
             yield item.search, quote(value.partition("@")[0].encode())
-        if _PLAIN_ID.match(message_id):
-            yield b"HEADER", b"Message-ID", quote(message_id.encode())
+        about: tuple[bytes, ...] = ()
         if kind == "hash":
             size, at = (int(part) if part.isdigit() else 0 for part in value.split(".")[:2])
             if size > 0:
                 # Servers differ in what they count (Courier: bytes on disk), and in their time zone.
                 days = (_search_date(at - 2 * _DAY), _search_date(at + 2 * _DAY))
-                yield b"LARGER %d SMALLER %d" % (size // 2, size * 2), b"SINCE %s BEFORE %s" % days
+                about = (b"LARGER %d SMALLER %d" % (size // 2, size * 2), b"SINCE %s BEFORE %s" % days)
+        if _PLAIN_ID.match(message_id):
+            # Courier opens every file for a header: in 10,000 mails .5 s, and .09 s where size and day come first.
+            yield *about, b"HEADER", b"Message-ID", quote(message_id.encode())
+        if about:
+            yield about
 
     def departed(
         self, folder: FolderName, validity: UidValidity, known: Sequence[Uid], since: int | None
@@ -663,7 +671,11 @@ class ImapSession:
         if not self.connection.quirk.keywords:
             return False
         selected = self.select(ref.folder, writable=True)
-        if selected.read_only or not selected.keeps_keywords or selected.uid_validity != ref.uid_validity:
+        if (
+            selected.read_only
+            or not selected.keeps(keyword, *also)
+            or selected.uid_validity != ref.uid_validity
+        ):
             return False
         self.connection.store([ref.uid], b"+FLAGS", [keyword, *also])
         if remove:

@@ -551,11 +551,8 @@ def test_the_person_moves_the_same_mail_at_the_same_moment(host, user, daemon):
     assert_settled(host, user, daemon)
 
 
-@only("dovecot-maildir", "dovecot-mdbox", "neither", "cyrus")
-@pytest.mark.scenario(32)
-def test_two_daemons_on_two_hosts(host, user):
-    """Each with a journal of its own: the keyword lock lets one of them through."""
-    count = 12
+def in_lock_step(host, user, count):
+    """Two daemons, each with a journal of its own, move the same mails one by one at the same moments; how they ended."""
     host.append(user, *(mail(f"race {number}") for number in range(count)))
     daemons = [Daemon(host, user).new() for _ in range(2)]
     rows = [daemon.intents(range(1, count + 1)) for daemon in daemons]
@@ -573,13 +570,43 @@ def test_two_daemons_on_two_hosts(host, user):
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(120)
-        assert where(host, user, b"race") == [host.junk] * count
-    for one, other in zip(*ended, strict=True):
-        assert MoveState.DONE in (one, other)
+            thread.join(240)
+        assert [len(its) for its in ended] == [count] * 2
     for daemon in daemons:
         assert_settled(host, user, daemon)
         daemon.close()
+    return ended
+
+
+@only("dovecot-maildir", "dovecot-mdbox", "uidplus-only", "neither", "cyrus", "courier")
+@pytest.mark.scenario(32)
+def test_two_daemons_on_two_hosts(host, user):
+    """The keyword lock lets one of them through."""
+    count = 12
+    ended = in_lock_step(host, user, count)
+    assert where(host, user, b"race") == [host.junk] * count
+    for one, other in zip(*ended, strict=True):
+        assert MoveState.DONE in (one, other)
+
+
+@only("uidplus-only", "courier")
+@pytest.mark.scenario(32)
+def test_two_daemons_whose_lock_holds_for_nobody(host, user, monkeypatch):
+    """Both copy each mail. Whoever sees another copy takes its own away, or waits until the other one has."""
+    real = ImapCommands.lock
+
+    def lock(self, folder, uids, keyword, also=()):
+        real(self, folder, uids, keyword, also)
+        self._connection.store(uids, b"+FLAGS", [keyword, *also])
+        return frozenset(uids)
+
+    monkeypatch.setattr(ImapCommands, "lock", lock)
+    count = 16
+    ended = in_lock_step(host, user, count)
+    assert len(where(host, user, b"race")) == count
+    moved = sum(MoveState.DONE in pair for pair in zip(*ended, strict=True))
+    assert moved == where(host, user, b"race").count(host.junk)
+    assert moved >= count // 2, "the lower one waits"
 
 
 @only("dovecot-maildir", "like-outlook", "neither", "cyrus")

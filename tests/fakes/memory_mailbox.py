@@ -705,7 +705,9 @@ class MemoryMover(JournaledMover):
         use_lock: bool = False,
     ) -> None:
         commands = MemoryCommands(session)
-        super().__init__(session, commands, journal, account, clock=clock, use_lock=use_lock)
+        super().__init__(
+            session, commands, journal, account, clock=clock, pause=lambda _: None, use_lock=use_lock
+        )
 
 
 def intent(
