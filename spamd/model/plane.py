@@ -89,21 +89,16 @@ class Plane:
         return Turned(moved, offset, unseen, float(self.good @ moved) + offset)
 
 
-def level(
-    unseen: NDArray[np.float64], good: float, spam: NDArray[np.bool_], weights: Floats, alpha: float
-) -> float:
+def level(unseen: float, good: float, rarer: float, alpha: float) -> float:
     """What makes up for a change of the logit that lifts or lowers all mail of a person.
 
     Labels of one class say how to tell mail apart, but not where all mail of this mailbox lies; if they move it, junk goes
     along, and no threshold fits any more (after 100 good mails alone, spam caught of SpamAssassin 61 -> 22 %). So
-    what they changed for such mail on the average, `unseen`, is taken back, as far as good mail of other kinds than was
-    labelled may be lifted: `good` is the change of public good mail. With labels of the other class that fades.
+    what they changed for such mail on the average, had it not been learned, `unseen`, is taken back, as far as good mail
+    of other kinds than was labelled may be lifted: `good` is the change of public good mail. rarer: the weight of the
+    rarer class's labels; with it that fades. alpha: of the base.
     """
-    if not len(spam) or not weights.sum():
-        return 0.0
-    rarer = min(float(weights[spam].sum()), float(weights[~spam].sum()))
-    back = min(-float(np.average(unseen, weights=weights)), max(0.0, alpha * LIFTED - good))
-    return (1 - min(1.0, rarer / TOLD_LEVEL)) * back
+    return (1 - min(1.0, rarer / TOLD_LEVEL)) * min(-unseen, max(0.0, alpha * LIFTED - good))
 
 
 def _moved(

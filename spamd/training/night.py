@@ -213,8 +213,9 @@ def kept_level(
             v.personal_ids for v, spam in zip(reference.vectors, reference.spam, strict=True) if not spam
         ]
         good += float(np.mean([weights[some] @ shares(some) for some in public])) if public else 0.0
-    spam = np.array([e.spam for e in training], bool)
-    return level_of(unseen, good, spam, np.array([e.weight for e in training], np.float32), alpha)
+    weight = [e.weight for e in training]
+    rarer = min(sum(e.weight for e in training if e.spam is side) for side in (False, True))
+    return level_of(float(np.average(unseen, weights=weight)) if any(weight) else 0.0, good, rarer, alpha)
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,15 +67,14 @@ def test_what_is_taught_of_unlearned_mail_is_known(reference: Reference, own: np
 
 
 def test_labels_of_one_class_do_not_tell_where_mail_lies() -> None:
-    def at(good: float, spam: int, unseen: float = -1.0) -> float:
-        junk = np.arange(20) < spam
-        return level(np.full(20, unseen), good, junk, np.ones(20, np.float32), 1.0)
-
-    assert at(-1.0, 0) == 1.0, "what the labels did to all such mail is taken back"
-    assert at(-0.2, 0) == pytest.approx(LIFTED + 0.2), "but no other good mail may be lifted far"
-    assert at(LIFTED + 0.1, 0) == 0.0
-    assert at(LIFTED + 0.1, 20, 1.0) == -1.0, "lowering is no danger"
-    assert 1.0 > at(-1.0, 2) > at(-1.0, 5) > at(-1.0, 8) == 0.0
+    assert level(-1.0, -1.0, 0, 1.0) == 1.0, "what the labels did to all such mail is taken back"
+    assert level(-1.0, -0.2, 0, 1.0) == pytest.approx(LIFTED + 0.2), (
+        "but no other good mail may be lifted far"
+    )
+    assert level(-1.0, LIFTED + 0.1, 0, 1.0) == 0.0
+    assert level(1.0, LIFTED + 0.1, 0, 1.0) == -1.0, "lowering is no danger"
+    faded = [level(-1.0, -1.0, rarer, 1.0) for rarer in (0, 2, 5, 8, 50)]
+    assert faded[0] > faded[1] > faded[2] > faded[3] == faded[4] == 0
 
 
 def test_a_refit_follows_from_its_labels_alone(reference: Reference, own: np.ndarray) -> None:
