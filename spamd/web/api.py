@@ -828,13 +828,12 @@ class Streams:
 
 def routes(control: Control, access: Access, streams: Streams) -> list[StarletteRoute]:
     """All routes of the API."""
-    described = document(ROUTES)
 
     async def open_pages(request: Request) -> Response:
         return JSONResponse(wire.to_json(Opening(f"/open?code={access.new_code()}")))
 
     async def openapi(request: Request) -> Response:
-        return JSONResponse(described)
+        return JSONResponse(document(ROUTES))  # made when asked for: it takes .7 MB
 
     special = {"/open": open_pages, "/stream": streams.endpoint, "/openapi.json": openapi}
     return [
