@@ -184,7 +184,7 @@ class Learner:
         changes = [self._change(statuses[name]) for name in watched if name in statuses]
         moved = [change for change in changes if _changed(change)]
         # A copy whose original lies in a folder that did not change is still one: not asked about every minute for a week.
-        if not moved and all(wait.old.folder in statuses for wait in self._pending):
+        if not moved and all(wait.old.folder in statuses and not wait.unsigned for wait in self._pending):
             return Look(quiet=True)
         fresh: list[Sighting] = []
         for change in list(moved):
@@ -203,6 +203,8 @@ class Learner:
         labels = self._learn(findings, now)
         self._write_down(findings, moved, keywords, now)
         new, waiting = self._ripe(findings, moved, now)
+        if any(wait.unsigned for wait in self._pending):
+            waiting = min(waiting or corrections.SIGN_SECONDS, corrections.SIGN_SECONDS)
         held_back = {sighting.ref for sighting in findings.new} - {sighting.ref for sighting in new}
         cursors = [_cursor(self.account, change.status, held_back) for change in moved]
         return Look(tuple(new), tuple(labels), (*cursors, *elsewhere_cursors), waiting)
@@ -312,7 +314,8 @@ class Learner:
                 if record.state is MoveState.DONE:
                     self._consumed[record.source] = now
         own += [row for row in self._store.open_moves(name) if row not in own]
-        alive, renewed = self._alive(asked, statuses)
+        found, renewed = self._alive(asked, statuses)
+        alive = set(found)
         findings = corrections.compare(
             arrivals,
             places=self.places(),
@@ -325,10 +328,47 @@ class Learner:
             keywords=keywords,
             statuses=statuses,
             emptied=self._emptied,
+            crowded=self._crowded(arrivals, known),
+            signed_now={ref for ref, flags in found.items() if corrections.held_or_signed(flags)},
+            shared=self._store.state(f"shared:{name}") is not None,
             now=now,
             flood=self._flood,
         )
+        self._note_others(findings)
         return self._without_brought(self._without_old(findings, changes), changes, now)
+
+    def _crowded(
+        self, arrivals: Sequence[Sighting], known: Mapping[Identity, Sequence[Sighting]]
+    ) -> set[FolderName]:
+        """The inbox, if mail that we knew there lies in Junk without a sign, and the sign may have been refused."""
+        if not self._session.abilities.keywords:
+            return set()
+        dragged = any(
+            self.places().get(one.ref.folder) in (Place.JUNK, Place.UNSURE)
+            and not corrections.held_or_signed(one.keywords)
+            and any(earlier.ref.folder == INBOX for earlier in known[one.identity])
+            for one in arrivals
+        )
+        if not dragged and not any(wait.old.folder == INBOX for wait in self._pending):
+            return set()
+        try:
+            return set() if self._session.room_for_keywords(INBOX) else {INBOX}
+        except (FolderMissing, FolderRefused):
+            return set()
+
+    def _note_others(self, findings: Findings) -> None:
+        """Other daemons are at work here; and what cannot be told because of that, once."""
+        name = self.account.name
+        if findings.others and self._store.state(f"shared:{name}") is None:
+            self._store.set_state(f"shared:{name}", str(self._clock()))
+        if findings.unclear and self._store.state(f"unclear:{name}") is None:
+            self._store.set_state(f"unclear:{name}", str(self._clock()))
+            self._store.add_event(
+                "account",
+                "Nothing is learned from mail that goes to Junk: your inbox has no room for further keywords, so your moves "
+                "cannot be told from those of your other computer. Remove labels that you do not use in a mail program.",
+                account=name,
+            )
 
     def _without_old(self, findings: Findings, changes: Sequence[_Change]) -> Findings:
         """At the first look only mail that came after the account was set up is new.
@@ -387,14 +427,14 @@ class Learner:
 
     def _alive(
         self, refs: Iterable[MessageRef], statuses: Mapping[FolderName, FolderStatus]
-    ) -> tuple[set[MessageRef], set[FolderName]]:
-        """Of these the ones that are there now; and the folders that are not what they were (renamed, made
+    ) -> tuple[dict[MessageRef, frozenset[str]], set[FolderName]]:
+        """Of these the ones that are there now, with their flags; and the folders that are not what they were (renamed, made
         anew): what left those says nothing.
         """
         by_folder: defaultdict[tuple[FolderName, UidValidity], list[MessageRef]] = defaultdict(list)
         for ref in refs:
             by_folder[ref.folder, ref.uid_validity].append(ref)
-        alive: set[MessageRef] = set()
+        alive: dict[MessageRef, frozenset[str]] = {}
         renewed: set[FolderName] = set()
         for (folder, validity), group in by_folder.items():
             try:
@@ -403,7 +443,8 @@ class Learner:
                     renewed.add(folder)
                     continue
                 for start in range(0, len(group), 500):
-                    alive |= {arrival.ref for arrival in self._session.locate(group[start : start + 500])}
+                    there = self._session.locate(group[start : start + 500])
+                    alive |= {arrival.ref: arrival.flags for arrival in there}
             except (FolderMissing, FolderRefused):
                 renewed.add(folder)
         return alive, renewed
@@ -653,7 +694,13 @@ class Learner:
         try:
             rows = json.loads(self._store.state(f"pending:{self.account.name}") or "[]")
             return tuple(
-                Pending(Identity(row["identity"]), _ref(row["old"]), _ref(row["new"]), float(row["since"]))
+                Pending(
+                    Identity(row["identity"]),
+                    _ref(row["old"]),
+                    _ref(row["new"]),
+                    float(row["since"]),
+                    bool(row.get("unsigned")),
+                )
                 for row in rows
             )
         except (ValueError, KeyError, TypeError):

@@ -111,6 +111,13 @@ class MailSession(Protocol):
         """Silent STORE, of `also` in the same command; False where the server does not keep keywords."""
         ...
 
+    def room_for_keywords(self, folder: FolderName) -> bool:
+        """False where a folder has so many keywords that others may be refused: mail moved out of it may lack the sign.
+
+        True also where there are no keywords at all.
+        """
+        ...
+
     def headers(self, folder: FolderName, uids: Sequence[Uid], names: Sequence[str]) -> dict[Uid, bytes]:
         """Chosen header fields (BODY.PEEK[HEADER.FIELDS])."""
         ...

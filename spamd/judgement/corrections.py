@@ -16,6 +16,9 @@ applied to each arrival:
   stays on it. From the inbox to Junk *with a new sign* is that daemon's doing: no label. A sign that was there
   before says nothing: the person took the mail out of Junk and now drags it back. A signed mail that comes to the
   inbox was taken out of Junk by the person, also where nobody here saw it go in: ham;
+- where a folder has no room for further keywords (Cyrus: 100), a move of another daemon may be signed only afterwards, or
+  never. What left such an inbox for Junk without a sign waits some seconds for it (`Pending.unsigned`), and where another
+  daemon is known to work on the mailbox it is no label at all;
 - a folder whose UIDVALIDITY changed says nothing in that pass about mail that was known in itself.
 
 Identities are not equally good. X-GUID and X-GM-MSGID name one delivery. EMAILID may be a hash of the content
@@ -29,7 +32,7 @@ from __future__ import annotations
 import enum
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from spamd.domain import (
     MOVED_KEYWORD,
@@ -57,6 +60,8 @@ GONE_LATELY = 900.0
 """STATUS of two folders is not one moment: a departure seen a pass earlier still pairs (seconds)."""
 TWIN_SECONDS = 90.0
 """Two mails of one identity that came within this time, one to Junk and one to the inbox, were delivered so."""
+SIGN_SECONDS = 5.0
+"""How long a sign that could not be set before the move is waited for."""
 DRAG_WEIGHT = 1.0
 KEYWORD_WEIGHT = 0.7
 HINT_WEIGHT = 0.3
@@ -86,12 +91,13 @@ _MEANING: Mapping[tuple[Place, Place], Label] = {
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A second copy was seen; the first was still there."""
+    """A second copy was seen; the first was still there. unsigned: it is gone, and by whom must be seen yet."""
 
     identity: Identity
     old: MessageRef
     new: MessageRef
     since: float
+    unsigned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +129,8 @@ class Findings:
     new: tuple[Sighting, ...] = ()  # in the inbox, not known: to be judged
     filed: tuple[Sighting, ...] = ()  # in Junk, not known: a server filter, or moved while nobody watched
     departed: tuple[MessageRef, ...] = ()  # known to be gone
+    others: int = 0  # moves of another daemon
+    unclear: int = 0  # from the inbox to Junk, by the person or by another daemon that could not sign it
     held: str = ""
 
 
@@ -169,6 +177,9 @@ def compare(
     keywords: Sequence[KeywordChange] = (),
     statuses: Mapping[FolderName, FolderStatus] | None = None,
     emptied: Collection[FolderName] = (),
+    crowded: Collection[FolderName] = (),
+    signed_now: Collection[MessageRef] = (),
+    shared: bool = False,
     now: float,
     flood: int = FLOOD,
 ) -> Findings:
@@ -178,10 +189,22 @@ def compare(
     the pending ones'), gone or not. alive: of the earlier and the pending references those that are there
     now. own: journal rows that may explain arrivals. reset: folders whose UIDVALIDITY is new. consumed:
     departures that earlier passes have paired. statuses: the folders as they are now. emptied: folders from
-    which all that was known is gone (new mail may be there already).
+    which all that was known is gone (new mail may be there already). crowded: folders that may have no room for the sign.
+    signed_now: pending references that bear it now. shared: another daemon is known to work on this mailbox.
     """
     pairing = _Pairing(
-        places, known, set(alive), set(reset), set(consumed), statuses or {}, now, set(emptied), own
+        places,
+        known,
+        set(alive),
+        set(reset),
+        set(consumed),
+        statuses or {},
+        now,
+        set(emptied),
+        own,
+        set(crowded),
+        set(signed_now),
+        shared,
     )
     ours, rest = _split_own(arrivals, own)
     still: list[Pending] = []
@@ -215,6 +238,8 @@ def compare(
         new=tuple(new),
         filed=tuple(filed),
         departed=tuple(pairing.departed),
+        others=pairing.others,
+        unclear=pairing.unclear,
         held=_too_much(corrections, statuses or {}, flood),
     )
 
@@ -240,7 +265,13 @@ class _Pairing:
         now: float,
         emptied: set[FolderName],
         own: Sequence[MoveRecord],
+        crowded: set[FolderName],
+        signed_now: set[MessageRef],
+        shared: bool,
     ) -> None:
+        self._crowded = crowded
+        self._signed_now = signed_now
+        self._shared = shared
         self._ours = {(one.target, one.target_uid_validity, one.target_uid) for one in own}
         self._emptied_folders = emptied
         self._places = places
@@ -251,6 +282,8 @@ class _Pairing:
         self._statuses = statuses
         self._now = now
         self.departed: list[MessageRef] = []
+        self.others = 0
+        self.unclear = 0
 
     def arrival(self, arrival: Sighting) -> Correction | Pending | _Unknown | None:
         """None: a known mail about which nothing is to be said."""
@@ -272,11 +305,14 @@ class _Pairing:
         if recently:
             old = max(recently, key=lambda s: (s.gone_at is None, s.seen_at))
             if self._by_a_daemon(old, arrival):
-                self._used.add(old.ref)
-                self.departed.append(old.ref)
+                self.others += 1
+                self._use(old.ref)
                 return None
+            if self._may_lack_the_sign(old.ref, arrival.ref):
+                return Pending(arrival.identity, old.ref, arrival.ref, self._now, unsigned=True)
             return self._moved(old, arrival.ref)
         if any(self._by_a_daemon(old, arrival) for old in there):
+            self.others += 1
             return None  # its copy; the original is about to go
         if there:
             old = max(there, key=lambda s: s.seen_at)
@@ -299,11 +335,32 @@ class _Pairing:
         if self._delivered_twice(old, wait):
             self.departed.append(wait.old)
             return None
+        if wait.unsigned or self._may_lack_the_sign(wait.old, wait.new):
+            if wait.new in self._signed_now:
+                self.others += 1
+                self._use(wait.old)
+                return None
+            if not wait.unsigned:
+                return replace(wait, since=self._now, unsigned=True)
+            if 0 <= self._now - wait.since < SIGN_SECONDS:
+                return wait
+            if self._shared:
+                self.unclear += 1
+                self._use(wait.old)
+                return None
         return self._moved(old, wait.new)
 
+    def _use(self, ref: MessageRef) -> None:
+        """This departure is explained."""
+        self._used.add(ref)
+        self.departed.append(ref)
+
+    def _may_lack_the_sign(self, old: MessageRef, new: MessageRef) -> bool:
+        origin, target = (self._places.get(ref.folder, Place.KEPT) for ref in (old, new))
+        return old.folder in self._crowded and origin is Place.INBOX and target in (Place.JUNK, Place.UNSURE)
+
     def _moved(self, old: Sighting, new: MessageRef) -> Correction | None:
-        self._used.add(old.ref)
-        self.departed.append(old.ref)
+        self._use(old.ref)
         if old.ref.folder in self._reset:
             return None
         origin = self._places.get(old.ref.folder, Place.KEPT)

@@ -161,6 +161,7 @@ class JournaledMover:
         self._fresh: list[_Fresh] = []
         self._asked: set[int] = set()
         self._signed: set[int] = set()
+        self._unsigned: set[int] = set()  # they should be, and could not before the move
         self._name = ""
 
     @property
@@ -998,6 +999,8 @@ class JournaledMover:
                 continue
             held = self._commands.lock(source, [r.source.uid for r in part], LOCK_KEYWORD, signs)
             if held is None:
+                if MOVED_KEYWORD in signs:
+                    self._unsigned |= {r.id for r in part}
                 copies = not self._abilities.move
                 kept += [self._write(replace(r, error=_UNSIGNED)) if copies else r for r in part]
                 continue
@@ -1041,8 +1044,14 @@ class JournaledMover:
         uids = sorted(record.target_uid for record in records if record.target_uid is not None)
         if uids:
             self._quietly(lambda: self._commands.unlock(target, uids, self._lock_words))
+        for record in records:
+            if record.id in self._unsigned and record.target_uid is not None:
+                # No room for it in the source (Cyrus has 100 keywords to a folder); in the target there may be.
+                ref = MessageRef(target.name, target.uid_validity, record.target_uid)
+                self._quietly(lambda ref=ref: self._session.add_keyword(ref, MOVED_KEYWORD))  # type: ignore[misc]
+        self._unsigned.difference_update(record.id for record in records)
 
-    def _quietly(self, step: Callable[[], None]) -> None:
+    def _quietly(self, step: Callable[[], object]) -> None:
         """A step whose refusal changes nothing for the mail."""
         try:
             step()

@@ -51,6 +51,7 @@ BATCH_BYTES = 4 << 20  # of bodies asked for at once; keeps memory flat
 RECENT_SECONDS = 1.0  # so long a folder that was opened needs no NOOP to be read
 HEADER_BYTES = 65536  # of a header, for identity
 ASKED_BYTES = 16384  # of UIDs named in one question; more than this, and the plain way is as cheap
+CROWDED = 90  # keywords of a folder; Cyrus has room for 100
 REFUSALS_IN_A_ROW = 8  # single mails the server refuses before we take it for the server's fault
 NO_UID = b"4294967295"  # the highest; asks for nothing, but shows whether an item is understood
 
@@ -681,6 +682,16 @@ class ImapSession:
         if remove:
             self.connection.store([ref.uid], b"-FLAGS", list(remove))
         return True
+
+    def room_for_keywords(self, folder: FolderName) -> bool:
+        if not self.connection.quirk.keywords:
+            return True
+        allowed = self.select(folder, writable=True).permanent_flags
+        if allowed is None:
+            return True
+        names = sum(not flag.startswith("\\") for flag in allowed)
+        # Cyrus refuses the 101st and says all the time that others may be made.
+        return names < CROWDED if "\\*" in allowed else not names
 
     # -- labels (Gmail's X-GM-EXT-1); implements spamd.source.LabelSession
 

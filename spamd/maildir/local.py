@@ -207,6 +207,9 @@ class LocalSession:
         there = set(self.uids(folder))
         return sorted(uid for uid in known if uid not in there)
 
+    def room_for_keywords(self, folder: FolderName) -> bool:
+        return True
+
     def begin_bulk(self) -> None:
         """Nothing travels here."""
 

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from spamd.domain import MOVED_KEYWORD, MOVING_KEYWORD, AccountName, Label, LabelSource
+from spamd.domain import MOVED_KEYWORD, MOVING_KEYWORD, AccountName, Label, LabelSource, Mode
 from tests.daemon.conftest import Running, wait_for
 from tests.daemon.test_daemon import block, folder, ham, moved, spam
 from tests.servers.mailhost import nothing_lost
@@ -143,3 +143,32 @@ def test_each_moves_and_each_learns_from_the_person_only(computers, host):
             )
     assert set(done.values()) == {1}, "by one of the two"
     assert len(done) == 13
+
+
+@pytest.mark.parametrize("host", ["cyrus"], indirect=True)
+@pytest.mark.scenario(32, 40)
+def test_an_inbox_that_takes_no_further_keywords(computers, host):
+    """Cyrus has 100 to a folder. The sign is set after the move, in Junk; no move of the one is a drag for the other."""
+    user = host.new_user()
+    box = Mailbox(host, user, computers)
+    (uid,) = box.deliver(ham("with a hundred labels"))
+    for start in range(0, 100, 20):
+        words = " ".join(f"label{number}" for number in range(start, start + 20))
+        host.store(user, [uid], "+FLAGS", words, "INBOX")
+    desk, laptop = computers
+    desk.add(host.account(user))
+    laptop.add(host.account(user), mode=Mode.LEARNING)
+    for one in computers:
+        one.start()
+        block(one)
+    desk.stop()
+    box.deliver(*[spam(number) for number in range(6)], *[ham(number) for number in range(3)])
+    with laptop.client() as client:
+        box.wait(lambda: len(client.judgements(limit=50)) >= 9, "the laptop to see all mail in the inbox")
+    desk.start()
+    box.wait(moved(host, user, 6), "all moves")
+    assert box.labels(0) == [Counter(), Counter()], "a move of the other is no drag"
+    box.drag(b"Subject: offer 1\r", host.junk, "INBOX")
+    wanted = Counter({(Label.HAM, "offer 1"): 1})
+    assert box.labels(1) == [wanted, wanted]
+    assert len(folder(host, user, host.junk)) == 5

@@ -105,6 +105,7 @@ class MemoryServer:
         self._validity = 1000
         self._ids = 0
         self._time = START
+        self.crowded: set[str] = set()  # folders that take no further keywords
         self.commands: list[str] = []  # what sessions asked, e.g. "MOVE INBOX Junk 1,2"
         self.before: Callable[[str], None] | None = None  # gets a command; may raise or act
         self.after: Callable[[str], None] | None = None  # after it was carried out, before the answer
@@ -343,13 +344,17 @@ class MemorySession:
         self, ref: MessageRef, keyword: str, remove: Sequence[str] = (), also: Sequence[str] = ()
     ) -> bool:
         with self._command(f"STORE {ref.folder} {ref.uid} +{keyword}"):
-            if not self.abilities.keywords:
+            if not self.abilities.keywords or ref.folder in self.server.crowded:
                 return False
             here = self.server._folder(ref.folder)
             if ref.uid_validity != here.uid_validity or ref.uid not in here.mails:
                 return False
             self.server.set_flags(ref, [keyword, *also], remove)
             return True
+
+    def room_for_keywords(self, folder: FolderName) -> bool:
+        with self._command(f"ROOM {folder}"):
+            return folder not in self.server.crowded
 
     # As on Gmail: a label is a folder that shows the same mail once more, under its own UID and with the same id.
 
@@ -626,7 +631,7 @@ class MemoryCommands:
     ) -> frozenset[Uid] | None:
         with self._command("LOCK", folder, uids):
             here = self._open(folder)
-            if not self.session.abilities.keywords:
+            if not self.session.abilities.keywords or folder.name in self.server.crowded:
                 return None
             free = [uid for uid in uids if uid in here.mails and keyword not in here.mails[uid].flags]
             for uid in free:

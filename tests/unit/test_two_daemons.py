@@ -16,6 +16,7 @@ from spamd.domain import (
     LabelSource,
     Mode,
 )
+from spamd.judgement.corrections import SIGN_SECONDS
 from tests.fakes.memory_mailbox import FULL, MemoryServer
 from tests.unit.test_filtering import ME, Place, mail
 
@@ -282,3 +283,70 @@ def test_the_stamp_of_one_alone(tmp_path):
     assert two.labels() == [[], []]
     for place in two.places:
         place.store.close()
+
+
+class TestAnInboxWithoutRoomForTheSign:
+    """As on Cyrus, where a folder has 100 keywords and no more."""
+
+    @pytest.fixture
+    def two(self, tmp_path):
+        made = Two(tmp_path)
+        made.lap.evidence = replace(made.lap.evidence, mode=Mode.LEARNING)
+        made.server.crowded = {"INBOX"}
+        yield made
+        for place in made.places:
+            place.store.close()
+
+    def later(self, two):
+        for place in two.places:
+            place.now += SIGN_SECONDS
+        two.look()
+
+    def test_signed_in_junk_instead(self, two):
+        two.server.deliver(mail(1, 0.99))
+        two.look(two.lap)
+        two.look(two.desk)
+        assert two.server.flags(two.only("Junk")) == {MOVED_KEYWORD}
+        two.look()
+        self.later(two)
+        assert two.labels() == [[], []]
+
+    def test_seen_before_the_sign_is_on(self, two):
+        """The laptop looks in the moment between the move and the sign."""
+        two.server.deliver(mail(1, 0.99))
+        two.look(two.lap)
+
+        def look(command):
+            if command.startswith("STORE Junk"):
+                two.server.before = None
+                two.look(two.lap)
+
+        two.server.before = look
+        two.look(two.desk)
+        assert two.server.before is None
+        self.later(two)
+        assert two.labels() == [[], []]
+
+    def test_no_sign_anywhere(self, two):
+        """Then nothing is learned where another daemon is known to be at work, and the person is told."""
+        two.server.crowded = set()
+        moved_by_desk(two)
+        two.server.crowded = {"INBOX", "Junk"}
+        two.server.deliver(mail(2, 0.99))
+        two.look(two.lap)
+        two.look(two.desk)
+        assert len(two.server.raws("Junk")) == 2
+        two.look()
+        self.later(two)
+        self.later(two)
+        assert two.labels() == [[], []]
+        assert [event.text for event in two.lap.store.events(limit=50) if "no room" in event.text]
+
+    def test_a_drag_where_one_daemon_works(self, two):
+        two.server.deliver(mail(1, 0.2))
+        two.look()
+        two.server.drag(two.only("INBOX"), "Junk")
+        two.look()
+        assert two.labels() == [[], []]
+        self.later(two)
+        assert two.labels() == [[SPAM], [SPAM]]
