@@ -432,6 +432,8 @@ class AccountWorker:
             self._evidence_stale = True
         at_work.filter.judge_all(look.new)
         at_work.learner.settle(look)
+        if not look.new:  # new mail comes first
+            at_work.learner.read_again()
         self._contact()
         now = self._clock()
         if now - self._tidied_at >= TIDY_EVERY or now < self._tidied_at:

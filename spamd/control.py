@@ -439,7 +439,7 @@ class Control:
     ) -> Sequence[Judgement]:
         """Of these the mails that say what `raw` says, by the vectors stored when they were judged.
 
-        A vector of an older recipe cannot be compared; there the size has to do.
+        A vector of an older recipe, or of mail read in an older way, cannot be compared; there the size has to do.
         """
         from spamd.message import vector
 
@@ -449,6 +449,9 @@ class Control:
         told = [vector.unpack(vector.pack(vector.vectorise(one))) for one in ends]
 
         def fits(one: Judgement) -> bool:
+            packed = self._store.vector_of(one.account, one.identity)
+            if packed is None or vector.schema_of(packed) != vector.SCHEMA:
+                return one in sized
             stored = self._vector(one)
             return one in sized if stored is None else any(_same(stored, other) for other in told)
 
@@ -700,7 +703,9 @@ class Control:
         if packed is not None and not record.held:
             from spamd.message import vector
 
-            with contextlib.suppress(SpamdError):  # a vector of an older recipe teaches at the next night
+            with contextlib.suppress(
+                SpamdError
+            ):  # of an older recipe: it teaches when the mail is read again
                 features = vector.unpack(packed)
                 self._scorer.teach(features, record.identity, record.label, record.weight, record.at)
 

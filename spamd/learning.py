@@ -67,6 +67,10 @@ BULK = 1000
 ELSEWHERE = 500
 """Newest mails of another folder that are looked through for mail that left Junk."""
 FETCH_LIMIT = 65536
+READ_AGAIN = 3000
+"""Newest labels of an account whose mail is read again after an upgrade that reads other features."""
+READ_AGAIN_STEP = 100
+"""Of these, mails read with one look."""
 DAY = 86400.0
 FOLDERS_FRESH = 600.0
 BROUGHT = DAY
@@ -155,6 +159,7 @@ class Learner:
         self._first_seen: dict[MessageRef, float] = {}
         self._waiting: list[Sighting] = []  # in the inbox, not yet written down
         self._pending = self._load_pending()
+        self._unreadable: list[Identity] | None = None  # see read_again; None: not asked yet
         self._left: list[MessageRef] = []  # in this look: known in Junk and not there any more
         self._emptied: set[FolderName] = set()  # in this look: all that we knew there is gone
 
@@ -589,19 +594,21 @@ class Learner:
         try:
             stored = vector.unpack(packed)
         except (SpamdError, ValueError):
-            return  # of an older recipe: the night reads the mail again
+            return  # of an older recipe: see read_again
         self._scorer.teach(stored, record.identity, record.label, record.weight, record.at)
 
     def _vector(self, correction: Correction) -> bytes | None:
         """The mail's vector: kept from when it was judged, else read now; scored before it is learned."""
         packed = self._store.vector_of(self.account.name, correction.identity)
-        if packed is not None:
+        if packed is not None and vector.schema_of(packed) in vector.READABLE:
             return packed
         try:
             mails = list(self._session.fetch([correction.ref], FETCH_LIMIT))
         except (FolderMissing, FolderRefused):
             return None
         for mail in mails:
+            if packed is not None:
+                return self._read_anew(mail)
             judgement, packed = read_known_mail(
                 self.account,
                 self._scorer,
@@ -613,6 +620,44 @@ class Learner:
             self._store.record_judgement(judgement, vector=packed, sighting=None)
             return packed
         return None
+
+    # -- after an upgrade that reads other features
+
+    def read_again(self) -> int:
+        """Read some labelled mails anew whose vectors an older version made of other features, and teach them.
+
+        No mail is kept here, so it is read where it lies, the person's newest words first; what is gone from the
+        server teaches no more. Returns how many were read. Only the first call on a connection looks at the ledger.
+        """
+        name = self.account.name
+        if self._unreadable is None:
+            rows = self._store.training_set(until=self._clock(), limit=READ_AGAIN, account=name)
+            found = [record for record, packed in rows if vector.schema_of(packed) not in vector.READABLE]
+            found.sort(key=lambda record: (record.source is not LabelSource.IMPLICIT, record.at))
+            self._unreadable = [record.identity for record in found]
+        wanted = {self._unreadable.pop() for _ in range(min(READ_AGAIN_STEP, len(self._unreadable)))}
+        by_folder: defaultdict[tuple[FolderName, UidValidity], list[MessageRef]] = defaultdict(list)
+        for identity in wanted:
+            for sighting in self._store.sighting_of(name, identity)[:1]:
+                if sighting.gone_at is None:
+                    by_folder[sighting.ref.folder, sighting.ref.uid_validity].append(sighting.ref)
+        count = 0
+        for refs in by_folder.values():
+            with contextlib.suppress(FolderMissing, FolderRefused, FolderChanged):
+                for mail in self._session.fetch(refs, FETCH_LIMIT):
+                    if mail.arrival.identity not in wanted:
+                        continue
+                    packed = self._read_anew(mail)
+                    label = self._store.label_of(name, mail.arrival.identity)
+                    if label is not None and teaches(label):
+                        self._teach(packed, label)
+                    count += 1
+        return count
+
+    def _read_anew(self, mail: FetchedMail) -> bytes:
+        packed = vector.pack(vector.vectorise(mail.raw))
+        self._store.put_vector(self.account.name, mail.arrival.identity, packed)
+        return packed
 
     def _logit(self, identity: Identity) -> float | None:
         judgement = self._store.judgement_of(self.account.name, identity)

@@ -24,6 +24,7 @@ _13: Final = np.uint32(13)
 _16: Final = np.uint32(16)
 _NEW_LINE: Final = 10
 _NO_NEW_LINE: Final = bytes(code if code != _NEW_LINE else 0 for code in range(256))
+_NO_DIGITS: Final = np.zeros(0, np.bool_)
 _IS_DIGIT: Final = bytes(48 <= code <= 57 for code in range(256))
 
 
@@ -50,9 +51,11 @@ def mix(values: Hashes) -> Hashes:
     return out
 
 
-def measure_lines(joined: bytes) -> tuple[Hashes, NDArray[np.int64], NDArray[np.bool_]]:
-    """Of each line (parted by one newline; empty input: one empty line): its hash, its length in bytes, and whether
-    it holds an ASCII digit."""
+def measure_lines(
+    joined: bytes, first: int | None = None
+) -> tuple[Hashes, NDArray[np.int64], NDArray[np.bool_]]:
+    """Of each line (parted by one newline; empty input: one empty line) its hash; of the first ones (None: all) also its length
+    in bytes, and whether it holds an ASCII digit."""
     joined += b"\n"
     size = len(joined)
     up, down = _tables(max(15, (size - 1).bit_length()))
@@ -67,6 +70,11 @@ def measure_lines(joined: bytes) -> tuple[Hashes, NDArray[np.int64], NDArray[np.
     values: Hashes = np.add.reduceat(letters * up[:size], starts, dtype=np.uint32)
     values *= down[starts]
     values += lengths.astype(np.uint32)
+    if first == 0:
+        return mix(values), lengths[:0], _NO_DIGITS
+    if first is not None:
+        starts, lengths = starts[:first], lengths[:first]
+        joined = joined[: ends[first - 1] + 1]
     digits = np.logical_or.reduceat(np.frombuffer(joined.translate(_IS_DIGIT), np.bool_), starts)
     return mix(values), lengths, digits
 

@@ -314,11 +314,12 @@ class _Reader:
                 self.defect("bad charset")
             if kind == "text/calendar":
                 text = _calendar_text(text)
-            elif "begin" in text and (end := _uuencoded(text)) >= 0:
-                self.facts.add("uuencode")
-                text = text[:end]
-            if "BEGIN" in text and "-----BEGIN PGP " in text:  # five letters are found faster than more
-                self.facts.add("pgp" if "-----BEGIN PGP MESSAGE" in text else "pgp-signature")
+            elif kind != "text/html":
+                if "begin" in text and (end := _uuencoded(text)) >= 0:
+                    self.facts.add("uuencode")
+                    text = text[:end]
+                if "BEGIN" in text and "-----BEGIN PGP " in text:  # five letters are found faster than more
+                    self.facts.add("pgp" if "-----BEGIN PGP MESSAGE" in text else "pgp-signature")
         self.parts.append(
             Part(
                 kind=kind,

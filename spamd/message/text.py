@@ -26,6 +26,7 @@ MAX_WORDS: Final = 4_000
 _MAX_STYLED: Final = 3_000  # elements whose style is looked at
 _MAX_STEPS: Final = 8_000  # climbing steps for inherited colours and sizes, per mail
 _MAX_ANCHORS: Final = 400
+_MAX_PICTURES: Final = 16  # different ones: a newsletter's forty say no more of where they come from
 
 
 class Anchor(NamedTuple):
@@ -207,9 +208,10 @@ def _style(css: str) -> _Style:
 
 @lru_cache(maxsize=1024)
 def _alike(one: int, other: int) -> bool:
-    """Whether text of one colour cannot be read on the other."""
+    """Whether text of one colour cannot be read on the other. What lies on a picture can."""
     return (
-        abs((one >> 16) - (other >> 16))
+        other >= 0
+        and abs((one >> 16) - (other >> 16))
         + abs((one >> 8 & 255) - (other >> 8 & 255))
         + abs((one & 255) - (other & 255))
         <= 30
@@ -218,11 +220,14 @@ def _alike(one: int, other: int) -> bool:
 
 # --- HTML ---------------------------------------------------------------------------------------------------
 
-# Spelled out in both cases: with re.I the alternatives cannot be told apart by their first letter.
-_BLOCK: Final = re.compile(
-    r"<(?=/(?:[pP]|[dD](?:[dDtT]|[iI][vV])|[tT](?:[dDhHrR]|[aA][bB][lL][eE]|[iI][tT][lL][eE])|[lL][iI]|[hH][1-6]"
-    r"|[cC][eE][nN][tT][eE][rR]|[bB][lL][oO][cC][kK][qQ][uU][oO][tT][eE]|[oO][pP][tT][iI][oO][nN])\b|[bBhH][rR])"
+_APART_TAGS: Final = listed(
+    """address article aside blockquote body br caption center col colgroup dd dir div dl dt fieldset figcaption figure
+    footer form frame frameset h1 h2 h3 h4 h5 h6 head header hr html iframe img input legend li link main menu meta nav
+    ol optgroup option p pre section select style table tbody td textarea tfoot th thead title tr ul"""
 )
+"""Elements that part text: what stands before, in and after them is not one word."""
+_MAX_WITHIN: Final = 30  # different other elements that are taken out of the lines they stand in
+_BREAK: Final = " \x02 "  # between two pieces of text that an element parts
 _TAG: Final = re.compile(r"<([a-zA-Z][a-zA-Z0-9]{0,15})")
 _COMMENT: Final = re.compile(r"<!(?:--)?[^>]{0,100}>(?=[a-zA-Z])")
 _UNSEEN: Final = ("script", "style", "template", "noscript", "object")
@@ -270,11 +275,12 @@ class _Page:
 
     __slots__ = (
         "anchors",
-        "backgrounds",
         "declared",
+        "fores",
         "grounds",
         "hidden",
         "hidden_nodes",
+        "pictured",
         "preheader",
         "steps",
         "styles",
@@ -294,9 +300,10 @@ class _Page:
         self.anchors: list[Anchor] = []
         self.tags: dict[str, int] = {}
         self.steps = 0
-        self.backgrounds: set[int] = {0xFFFFFF}
-        self.declared: dict[int, _Style] = {}  # element -> its own style
+        self.pictured: list[_Styled] = []  # elements on a picture
+        self.declared: dict[int, _Style] = {}  # element -> what it declares itself
         self.grounds: dict[int, int] = {}  # element -> the background it lies on
+        self.fores: dict[int, int | None] = {}  # element -> the colour of its text
 
     def read(self, html: str) -> str:
         counted = Counter(_TAG.findall(html))
@@ -310,7 +317,9 @@ class _Page:
         else:
             self.tags = counted
         self._split_words(html)
-        tree = LexborHTMLParser(_BLOCK.sub("\n<", html))
+        if "split-by-comment" in self.tricks:
+            html = _COMMENT.sub("", html)
+        tree = LexborHTMLParser(html)
         body = tree.body
         if body is None:
             return ""
@@ -319,7 +328,7 @@ class _Page:
         self._links(tree)
         # Each different style is looked at once, and of the elements only those whose style hides or may hide.
         nodes = tree.css("[style]")[:_MAX_STYLED]
-        declared = [node.attrs.sget("style") for node in nodes]
+        declared = [node.attrs["style"] or "" for node in nodes]
         seen: dict[int, int] = {}
         hiding: dict[str, str] = {}
         looks: dict[str, _Style] = {}
@@ -331,48 +340,40 @@ class _Page:
             seen[flags] = seen.get(flags, 0) + times
             if flags & (HIDDEN | OFFSCREEN):
                 hiding[css] = "hidden-text" if flags & HIDDEN else "off-screen"
-            elif flags & (TINY | COLOUR):
+            elif flags & (SIZE | COLOUR | BACKGROUND):
                 looks[css] = style
-            if flags & BACKGROUND and style.background is not None and style.background >= 0:
-                self.backgrounds.add(style.background)
         if hiding:
-            for node, css in zip(nodes, declared, strict=True):
-                if css in hiding:
-                    self._hide(node, hiding[css])
-        looked: list[tuple[LexborNode, _Style]] = []
-        if looks:
-            looked = [(node, looks[css]) for node, css in zip(nodes, declared, strict=True) if css in looks]
+            for node, css in [found for found in zip(nodes, declared, strict=True) if found[1] in hiding]:
+                self._hide(node, hiding[css])
+        more = self.pictured
         if "font" in self.tags:
             for node in tree.css("font[color], font[size]")[:_MAX_STYLED]:
-                style = _font(_NONE, node.attrs.sget("color", ""), node.attrs.sget("size", ""))
+                style = _font(node.attrs.sget("color", ""), node.attrs.sget("size", ""))
                 seen[style.flags] = seen.get(style.flags, 0) + 1
-                if style.flags & (TINY | COLOUR):
-                    looked.append((node, style))
-        if (nodes := tree.css("[bgcolor]")) and ("bgcolor" in html or "BGCOLOR" in html):
-            for node in nodes[:_MAX_STYLED]:
+                more.append((node, style))
+        if any(map(html.__contains__, _BGCOLOR)):
+            for node in tree.css("[bgcolor]")[:_MAX_STYLED]:
                 back = colour(node.attrs.sget("bgcolor", ""))
                 if back is not None and back >= 0:
-                    self.backgrounds.add(back)
                     self.styles["background"] += 1
-        if (nodes := tree.css("[hidden]")) and " hidden" in html:
-            for node in nodes[:200]:
-                self._hide(node, "hidden-text")
+                    more.append((node, _ground_style(back)))
+        for node in tree.css("[hidden]")[:200]:
+            self._hide(node, "hidden-text")
         self._count(seen)
         if sheet:
             self._sheet(tree, sheet)
-        unreadable: dict[int, bool] = {}
-        for node, style in looked:
-            if style.flags & TINY:
-                self._hide_inherited(node, SIZE, "tiny-text", None)
-            fore = style.colour
-            if fore is None or fore < 0:
-                continue
-            if fore not in unreadable:
-                unreadable[fore] = any(_alike(fore, back) for back in list(self.backgrounds)[:50])
-            if unreadable[fore]:
-                self.styles["white"] += 1
-                self._hide_inherited(node, COLOUR, "same-colour", fore)
-        return self._seen(body) if self.hidden_nodes else body.text()
+        if looks or more:
+            self._hide_unreadable(nodes, declared, looks, more)
+        return self._seen(body) if self.hidden_nodes else self._lines(body)
+
+    def _lines(self, body: LexborNode) -> str:
+        """All text, in one line what no element parts: elements within lines are taken out first."""
+        within = [tag for tag in self.tags if tag not in _APART_TAGS][:_MAX_WITHIN]
+        if within:
+            for node in body.css(",".join(within)):
+                node.unwrap(delete_empty=True)
+            body.merge_text_nodes()
+        return body.text(separator=_BREAK, skip_empty=True)
 
     def _count_of(self, begin: str) -> int:
         """How often "<" and these letters come."""
@@ -385,15 +386,15 @@ class _Page:
         mark = _mark(body.text())
         for node in self.hidden_nodes.values():
             node.replace_with(f"{mark}{node.text_content}{mark}")
-        pieces = body.text().split(mark)
+        pieces = self._lines(body).split(mark)
         seen, hidden = pieces[::2], pieces[1::2]
-        begun = next((at for at, piece in enumerate(seen) if piece and not piece.isspace()), len(seen))
-        first = tidy(_unfilled("".join(hidden[:begun])))
+        begun = next((at for at, piece in enumerate(seen) if piece.strip(_BREAK)), len(seen))
+        first = _in_lines(_unfilled(_BREAK.join(hidden[:begun])))
         if len(first) > _MAX_PREHEADER:
             begun = 0
         else:
             self.preheader = first
-        self.hidden = "".join(hidden[begun:])
+        self.hidden = _BREAK.join(hidden[begun:])
         if not _unfilled(self.hidden).strip():
             self.tricks -= _HIDING
         return "".join(seen)
@@ -409,7 +410,7 @@ class _Page:
                         break
                 break
             at = html.find("<!", at + 2)
-        if _EMPTY_END.search(html):
+        if not self.tags.keys().isdisjoint(_INLINE) and _EMPTY_END.search(html):
             for tag in _INLINE:
                 if tag in self.tags and self._empty_inside(html, f"></{tag}>"):
                     self.tricks.add("split-by-tags")
@@ -419,8 +420,7 @@ class _Page:
                 if match[1].lower() not in _REAL_TAGS and html[match.start() - 1 : match.start()].isalpha():
                     self.tricks.add("split-by-tags")
                     break
-        at = html.find("&#")
-        if at >= 0 and _ENTITY.search(html, at):
+        if _ENTITY.search(html):
             self.tricks.add("entity-coded")
 
     @staticmethod
@@ -460,107 +460,127 @@ class _Page:
         if said:
             self.tricks.add(trick)
 
+    def _hide_unreadable(
+        self, nodes: list[LexborNode], declared: list[str], looks: dict[str, _Style], more: list[_Styled]
+    ) -> None:
+        """Hide text that is too small, or of the colour it lies on.
+
+        `nodes` have these `declared` styles, of which `looks` tells what matters; `more` is what elements declare in
+        other ways, which a style overrides. Text is of the colour of the nearest element that declares one, and so is
+        its background. So only two kinds of elements begin such text: those that declare a colour on a background
+        like it, and those that declare a background like the colour around it.
+        """
+        styles = [*looks.values(), *{id(style): style for _, style in more}.values()]
+        backs = {
+            style.background for style in styles if style.background is not None and style.background >= 0
+        }
+        backs = {0xFFFFFF, *list(backs)[:50]}
+        fores = {style.colour for style in styles if style.colour is not None and style.colour >= 0}
+        faint = {fore for fore in fores if any(_alike(fore, back) for back in backs)}
+        if not faint and not any(style.flags & TINY for style in styles):
+            return
+        lost = {back for back in backs if any(_alike(fore, back) for fore in faint)}
+
+        def begins(style: _Style) -> bool:
+            return (
+                style.flags & TINY > 0
+                or style.colour in faint
+                or (style.background in lost and not style.flags & COLOUR)
+            )
+
+        begin = {css: style for css, style in looks.items() if begins(style)}
+        tops = [(node, begin[css]) for node, css in zip(nodes, declared, strict=True) if css in begin]
+        tops += [top for top in more if begins(top[1])]
+        own = self.declared
+        own |= {node.mem_id: looks[css] for node, css in zip(nodes, declared, strict=True) if css in looks}
+        for node, style in more:
+            above = own.setdefault(node.mem_id, style)
+            if above is not style:
+                own[node.mem_id] = _merged(above, style)
+        for node, style in tops:
+            if style.flags & TINY and own[node.mem_id].flags & TINY:
+                self._hide_inherited(node, SIZE, "tiny-text", None)
+            fore, back = style.colour, style.background
+            if fore is not None and fore in faint:
+                self.styles["white"] += 1
+                if _alike(fore, self._ground(node)):
+                    self._hide_inherited(node, COLOUR, "same-colour", fore)
+            elif back is not None and back in lost and not style.flags & COLOUR:
+                fore = self._fore(node)
+                if fore is not None and fore in faint and _alike(fore, back):
+                    self._hide_inherited(node, COLOUR, "same-colour", fore)
+
     def _hide_inherited(self, top: LexborNode, what: int, trick: str, fore: int | None) -> None:
-        """Text inside that takes its size or colour from `top` is hidden; a nearer element may have its own."""
-        grounds = self.grounds
-        began, known = self.steps, len(grounds)
-        nodes = list(top.traverse(include_text=True))
-        found = self._inherit(nodes, top, what, fore)
-        if self.steps + len(nodes) > _MAX_STEPS:
-            # Too much to do: then one node after the other, as far as the steps last.
-            while len(grounds) > known:
-                grounds.popitem()
-            self.steps = began
-            found = []
-            for node in nodes:
-                self.steps += 1
-                if self.steps > _MAX_STEPS:
-                    self.hidden_nodes.update({text.mem_id: text for text in found})
-                    return
-                found += self._inherit([node], top, what, fore)
-        else:
-            self.steps += len(nodes)
-        if found:
-            self.hidden_nodes.update({text.mem_id: text for text in found})
-            if any(len(_unfilled(node.text_content or "").strip()) > 2 for node in found):
-                self.tricks.add(trick)
-
-    def _inherit(
-        self, nodes: list[LexborNode], top: LexborNode, what: int, fore: int | None
-    ) -> list[LexborNode]:
-        """The text nodes among these that inherit from `top`."""
-        hidden_nodes, grounds = self.hidden_nodes, self.grounds
-        climbs: dict[int, tuple[bool, int]] = {top.mem_id: (False, 0)}
-        out: list[LexborNode] = []
-        for inner in [
-            node for node in nodes if node.is_text_node and (text := node.text_content) and not text.isspace()
-        ]:
-            if inner.mem_id in hidden_nodes:
+        """Text inside that takes its size or colour from `top` or what lies around it is hidden; a nearer element may
+        have its own."""
+        hidden, declared = self.hidden_nodes, self.declared
+        free = {top.mem_id: True}  # element -> whether neither it nor one between it and the top has its own
+        said = False
+        for inner in top.traverse(include_text=True):
+            self.steps += 1
+            if self.steps > _MAX_STEPS:
+                break
+            if not inner.is_text_node or inner.mem_id in hidden:
                 continue
+            text = inner.text_content
+            if not text or text.isspace():
+                continue
+            climbed: list[int] = []
             above = inner.parent
-            if above is None:
+            while above is not None and (name := above.mem_id) not in free:
+                climbed.append(name)
+                if (style := declared.get(name)) is not None and style.flags & what:
+                    free[name] = False
+                    break
+                above = above.parent
+            inherits = above is not None and free[above.mem_id]
+            free.update(dict.fromkeys(climbed, inherits))
+            self.steps += len(climbed)
+            if not inherits or (fore is not None and not _alike(fore, self._ground(inner.parent))):
                 continue
-            if (climb := climbs.get(above.mem_id)) is None:
-                climb = self._climb(above, what, climbs)
-            self.steps += climb[1]
-            if climb[0]:
-                continue
-            if fore is not None:
-                background = grounds.get(above.mem_id)
-                if background is None or self.steps > _MAX_STEPS:
-                    background = self._background(above)
-                else:
-                    self.steps += 1
-                if background < 0 or not _alike(fore, background):
-                    continue
-            out.append(inner)
-        return out
+            hidden[inner.mem_id] = inner
+            said = said or len(_unfilled(text).strip()) > 2
+        if said:
+            self.tricks.add(trick)
 
-    def _climb(
-        self, node: LexborNode | None, what: int, climbs: dict[int, tuple[bool, int]]
-    ) -> tuple[bool, int]:
-        """Whether an element from `node` up to the top of `climbs` has its own size or colour, and how many were looked at."""
-        climbed: list[int] = []
-        found = (False, 0)
-        while node is not None:
-            name = node.mem_id
-            if (known := climbs.get(name)) is not None:
-                found = known
-                break
-            climbed.append(name)
-            if self._declared(node).flags & what:
-                climbs[climbed.pop()] = found = (True, 1)
-                break
-            node = node.parent
-        for name in reversed(climbed):
-            climbs[name] = found = (found[0], found[1] + 1)
-        return found
-
-    def _declared(self, node: LexborNode) -> _Style:
-        """The style an element declares itself, remembered while the page is read."""
-        style = self.declared.get(node.mem_id)
-        if style is None:
-            style = self.declared[node.mem_id] = _of(node)
-        return style
-
-    def _background(self, node: LexborNode | None) -> int:
-        grounds = self.grounds
+    def _ground(self, node: LexborNode | None) -> int:
+        """The background an element lies on; _UNKNOWN when the steps are spent."""
+        grounds, declared = self.grounds, self.declared
         climbed: list[int] = []
         found = 0xFFFFFF
-        while node is not None and node.is_element_node and self.steps <= _MAX_STEPS:
-            self.steps += 1
+        while node is not None:
             name = node.mem_id
             if (known := grounds.get(name)) is not None:
                 found = known
                 break
             climbed.append(name)
-            style = self._declared(node)
-            if style.background is not None:
+            if (style := declared.get(name)) is not None and style.background is not None:
                 found = style.background
                 break
             node = node.parent
+        self.steps += len(climbed)
         for name in climbed:
             grounds[name] = found
+        return found
+
+    def _fore(self, node: LexborNode | None) -> int | None:
+        """The colour of text in an element, None if none is declared."""
+        fores, declared = self.fores, self.declared
+        climbed: list[int] = []
+        found: int | None = None
+        while node is not None:
+            name = node.mem_id
+            if name in fores:
+                found = fores[name]
+                break
+            climbed.append(name)
+            if (style := declared.get(name)) is not None and style.flags & COLOUR:
+                found = style.colour
+                break
+            node = node.parent
+        self.steps += len(climbed)
+        for name in climbed:
+            fores[name] = found
         return found
 
     def _sheet(self, tree: LexborHTMLParser, sheet: str) -> None:
@@ -574,21 +594,43 @@ class _Page:
                 self._hide(node, "hidden-text")
 
     def _links(self, tree: LexborHTMLParser) -> None:
+        wanted = [selector for tag, selector in _LINKING.items() if tag in self.tags]
         anchors = self.anchors
-        for node in tree.css("a[href], area[href], form[action], img[src], [background]")[:_MAX_ANCHORS]:
+        known: dict[str, int] = {}  # target -> its place among the anchors
+        pictures = 0
+        for node in tree.css(", ".join([*wanted, "[background]"]))[:_MAX_ANCHORS]:
             tag = node.tag
-            attributes = node.attrs
             if tag == "a" or tag == "area":
-                found = ("a", attributes.sget("href", "")[:2048], node.text()[:300].strip())
+                target = node.attrs.sget("href", "")[:2048]
+                shown = node.text()[:300].strip()
+                place = known.setdefault(target, len(anchors))
+                if place == len(anchors):
+                    anchors.append(_tuple(Anchor, ("a", target, shown)))
+                elif "." in shown and "." not in anchors[place].shown:
+                    # Of several links to one place the one that may name a host tells most.
+                    anchors[place] = Anchor("a", target, shown)
             elif tag == "form":
-                found = ("form", attributes.sget("action", "")[:2048], "")
+                anchors.append(Anchor("form", node.attrs.sget("action", "")[:2048]))
             else:
-                target = attributes.sget("src", "") or attributes.sget("background", "")
-                found = ("img", target[:2048], "")
-            anchors.append(_tuple(Anchor, found))
+                target = node.attrs.sget("src", "")
+                if not target:
+                    target = node.attrs.sget("background", "")
+                    self.pictured.append((node, _PICTURE))
+                if pictures < _MAX_PICTURES and "img " + target not in known:
+                    known["img " + target] = -1
+                    pictures += 1
+                    anchors.append(_tuple(Anchor, ("img", target[:2048], "")))
 
 
-_NONE: Final = _Style(0)
+_LINKING: Final = {"a": "a[href]", "area": "area[href]", "form": "form[action]", "img": "img[src]"}
+_BGCOLOR: Final = (
+    "bgcolor",
+    "BGCOLOR",
+    "bgColor",
+    "BgColor",
+)  # as people write it; a query for it takes longer
+_PICTURE: Final = _Style(0, None, _UNKNOWN)
+_Styled = tuple[LexborNode, _Style]
 _tuple = tuple.__new__  # a NamedTuple made without its own, slower __new__
 _COUNTED: Final = (
     ("hidden", HIDDEN),
@@ -602,38 +644,32 @@ _COUNTED: Final = (
 
 
 @lru_cache(maxsize=512)
-def _font(style: _Style, color: str, size: str) -> _Style:
-    flags = style.flags
-    fore = style.colour
-    if color and fore is None:
-        fore = colour(color)
-        if fore is not None:
-            flags |= COLOUR
-    if size and not flags & SIZE:
+def _font(color: str, size: str) -> _Style:
+    """What <font color size> declares."""
+    flags = 0
+    fore = colour(color) if color else None
+    if fore is not None:
+        flags |= COLOUR
+    if size:
         flags |= SIZE
         if size.strip() in ("0", "-7", "-6", "-5"):
             flags |= TINY
         elif size.strip() in ("6", "7", "+3", "+4", "+5"):
             flags |= HUGE
-    return _Style(flags, fore, style.background)
+    return _Style(flags, fore)
 
 
-def _of(node: LexborNode) -> _Style:
-    """The style an element declares itself."""
-    attributes = node.attributes
-    if not attributes:
-        return _NONE
-    get = attributes.get
-    css = get("style")
-    style = _style(css[:600]) if css else _NONE
-    if node.tag == "font":
-        style = _font(style, get("color") or "", get("size") or "")
-    if style.background is None:
-        if get("background"):
-            return _Style(style.flags, style.colour, _UNKNOWN)
-        if (back := get("bgcolor")) and (value := colour(back)) is not None:
-            return _Style(style.flags, style.colour, value)
-    return style
+@lru_cache(maxsize=256)
+def _ground_style(back: int) -> _Style:
+    """What bgcolor declares."""
+    return _Style(0, None, back)
+
+
+def _merged(one: _Style, other: _Style) -> _Style:
+    """What an element declares in two ways, of which the first prevails."""
+    flags = other.flags & ~(SIZE | TINY | HUGE) if one.flags & SIZE else other.flags
+    back = one.background if one.background is not None else other.background
+    return _Style(one.flags | flags, one.colour if one.colour is not None else other.colour, back)
 
 
 def _find(html: str, what: str, at: int) -> int:
@@ -831,6 +867,14 @@ _OFTEN_DISGUISED: Final = listed(
 )
 
 
+_LETTER_OR_DIGIT: Final = bytes(
+    48
+    if chr(code).isdigit() and code < 128
+    else 97
+    if chr(code).isalpha() or code > 127 or code == 95
+    else 32
+    for code in range(256)
+)
 _FOUR_SINGLES: Final = b"\1\1\1\1"
 _SEPARATOR: Final = re.compile(r"[ .\-*_|/+~·•]")
 _APART: Final = (" ", ".", "-", "*", " . ", " - ", "|", "/", "+", "~", "·", "•", "  ", ". ", " * ", "_")
@@ -904,8 +948,11 @@ def _put_together(text: str, lowered: str, words: list[str], tricks: set[str]) -
             addresses.append(f"{spelled[1]}.{spelled[2]}".lower())
             if len(addresses) > 40:
                 break
-    odd = filterfalse(str.isalpha, words)
-    suspects = {word for word in odd if 3 < len(word) < 21 and not word.isdigit()}
+    suspects: set[str] = set()
+    kinds = lowered.encode("utf-8", "replace").translate(_LETTER_OR_DIGIT)
+    if b"a0" in kinds or b"0a" in kinds:
+        odd = filterfalse(str.isalpha, words)
+        suspects = {word for word in odd if 3 < len(word) < 21 and not word.isdigit()}
     for at in _disguises(lowered):
         begin = at
         while begin and at - begin < 12 and (lowered[begin - 1].isalnum() or lowered[begin - 1] in "@$|!"):
@@ -971,9 +1018,9 @@ def split_words(lowered: str) -> list[str]:
     return out
 
 
-def tidy(text: str) -> str:
-    """One space between words, no empty lines."""
-    return "\n".join(map(" ".join, filter(None, map(str.split, filter(None, text.split("\n"))))))
+def _in_lines(text: str) -> str:
+    """A page's text: a line for each piece between two breaks, one space between words, no empty lines."""
+    return "\n".join(filter(None, map(str.strip, " ".join(text.split()).split(_BREAK.strip()))))
 
 
 def read(message: ParsedMessage) -> MessageText:
@@ -996,8 +1043,8 @@ def read(message: ParsedMessage) -> MessageText:
     plain = "\n".join(plains)[:MAX_CHARACTERS]
     if htmls:
         page = _Page(tricks)
-        visible_html = tidy(page.read("\n".join(htmls)))[:MAX_CHARACTERS]
-        hidden = tidy(page.hidden)[:MAX_CHARACTERS]
+        visible_html = _in_lines(page.read("\n".join(htmls)))[:MAX_CHARACTERS]
+        hidden = _in_lines(page.hidden)[:MAX_CHARACTERS]
         shown.append(visible_html)
         shown.extend(
             part.text

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain, pairwise
 from typing import Final, Literal
 
@@ -42,7 +43,9 @@ class Hashed:
         words = [*mail.subject_words[:_MAX_SUBJECT], *name_words(mail), *mail.words[:MAX_WORDS]]
         lists = [*[row.texts(mail) for row in _HASHED], likeness.masked(mail), likeness.shape(mail)]
         everything = list(chain(words, *lists))
-        hashes, lengths, digits = hashing.measure_lines("\n".join(everything).encode("utf-8", "replace"))
+        hashes, lengths, digits = hashing.measure_lines(
+            "\n".join(everything).encode("utf-8", "replace"), len(words)
+        )
         if not everything:
             hashes = hashes[:0]
         count = len(words)
@@ -51,13 +54,13 @@ class Hashed:
         self.subject: Hashes = hashes[:at]
         self.words: Hashes = hashes[after:count]
         # Below 2 wraps around to a huge number; True > False is "and not".
-        sized = (lengths[:count] - 2).view(np.uint64) <= _MAX_BYTES - 2
-        self.travels: Hashes = hashes[:count][sized > digits[:count]]
+        sized = (lengths - 2).view(np.uint64) <= _MAX_BYTES - 2
+        self.travels: Hashes = hashes[:count][sized > digits]
         self.groups: dict[str, Hashes] = {}
         for name, texts in zip(_HASHED_NAMES, lists, strict=True):
             self.groups[name] = hashes[count : count + len(texts)]
             count += len(texts)
-        self.digits = digits[after : after + self.words.size]
+        self.digits = digits[after:]
 
     def compared(self) -> tuple[Hashes, Hashes, Hashes]:
         """What the mail's likeness is made of."""
@@ -128,9 +131,9 @@ def link_words(mail: Mail) -> Texts:
     links = [
         f"{host}{path}?{query[:100]}" for _, host, _, _, _, path, query, _ in mail.links[:_MAX_LINKS] if host
     ]
-    letters = "\n".join(links).lower().encode("ascii", "replace").translate(_TO_LETTERS)
-    found = dict.fromkeys(letters.decode("ascii").split(None, _MAX_LINK_WORDS)[:_MAX_LINK_WORDS])
-    return [f"url {word}" for word in found if 1 < len(word) < 21]
+    letters = "\n".join(links).lower().encode("ascii", "replace").translate(_TO_LETTERS).decode("ascii")
+    found = dict.fromkeys(letters.split(None, _MAX_LINK_WORDS)[:_MAX_LINK_WORDS])
+    return list(map("url ".__add__, [word for word in found if 1 < len(word) < 21]))
 
 
 # --- letters ------------------------------------------------------------------------------------------------
@@ -270,16 +273,19 @@ def header_tokens(mail: Mail) -> Texts:
         out.append("to nobody")
     if zone := _ZONE.search(message.date):
         out.append(f"zone {zone[1]}")
-    names = [name for name, _ in message.headers if name not in _HOPS][:60]
-    if names and len(max(names, key=len)) < 50:
-        out += map("header ".__add__, names)
-        out += map("order {} {}".format, names, names[1:])
-    else:
-        out += [f"header {name}" for name in names if len(name) < 60]
-        out += [f"order {one} {two}" for one, two in pairwise(names) if len(one) + len(two) < 100]
+    out += _named(tuple([name for name, _ in message.headers if name not in _HOPS][:60]))
     if kind := first.get("content-type", ""):
         out.append(f"type {kind.partition(';')[0].strip().lower()[:60]}")
     return _once(out)
+
+
+@lru_cache(maxsize=256)
+def _named(names: tuple[str, ...]) -> Texts:
+    """Which fields a mail has, in which order: alike in all mail of one program."""
+    return [
+        *(f"header {name}" for name in names if len(name) < 60),
+        *(f"order {one} {two}" for one, two in pairwise(names) if len(one) + len(two) < 100),
+    ]
 
 
 def _once(tokens: Texts) -> Texts:

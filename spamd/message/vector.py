@@ -1,7 +1,8 @@
 """Bytes -> Features: everything the model reads of one mail, and how it is kept.
 
-SCHEMA names the recipe. A model and the vectors it is trained on must have the same; it changes by itself when an
-extractor, a hand-made feature or a word list does.
+SCHEMA names the recipe: what the numbers mean, and how a mail is read for them. What they mean changes it by itself
+(an extractor, a hand-made feature, a word list), and vectors and models of other meaning are of no use any more. How a
+mail is read is counted by READING: what earlier readings of the same meaning made can still be used, see READABLE.
 """
 
 from __future__ import annotations
@@ -50,11 +51,17 @@ _TO_BUCKET: Final = np.uint32(32 - _BITS)
 _BEYOND: Final = np.int32(BASE_BUCKETS)
 
 
-def _schema() -> str:
+READING: Final = 2
+"""To be raised with a change of how a mail is read (limits, lines, which text counts as seen) that leaves the meaning
+of each number as it is. 2: lines of HTML end where an element parts text, and only the first pictures are links."""
+
+
+def _schema(reading: int) -> str:
     told = [f"{row.name} {row.version} {row.part}" for row in tokens.EXTRACTORS]
     told += [f"{name} {version}" for name, version, _, _ in dense_features.GROUPS] + [*DENSE_NAMES]
     told += [f"{topic} {sorted(words.split())}" for topic, words in TOPICS.items()]
     told += [f"{_BITS} {LENGTH} {likeness.LENGTH} {likeness.VERSION} {_VERSION} halves"]
+    told += [f"reading {reading}"] if reading > 1 else []
     return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
 
 
@@ -262,8 +269,12 @@ _MAGIC: Final = b"SV"
 _HEAD: Final = struct.Struct(
     "<2sB8sHHHH"
 )  # magic, version, schema, base ids, personal ids, dense, fingerprint
-SCHEMA: Final = _schema()
+SCHEMA: Final = _schema(READING)
+READABLE: Final = frozenset(_schema(reading) for reading in range(1, READING + 1))
+"""Recipes whose vectors and models are used as our own: the same numbers, from mail that was read a little differently.
+So an upgrade that only reads differently loses nothing of what the filter has learned."""
 _SCHEMA_BYTES: Final = bytes.fromhex(SCHEMA)
+_READABLE_BYTES: Final = frozenset(map(bytes.fromhex, READABLE))
 
 
 def _steps(ids: NDArray[np.int32]) -> bytes:
@@ -307,12 +318,12 @@ def schema_of(packed: bytes) -> str:
 
 
 def unpack(packed: bytes) -> StoredVector:
-    """The vector again, bit for bit. SchemaMismatch if it was made by another recipe or is damaged."""
+    """The vector again, bit for bit. SchemaMismatch if its recipe is not READABLE or it is damaged."""
     try:
         magic, version, schema, base, personal, dense_count, prints = _HEAD.unpack_from(packed)
     except struct.error:
         raise SchemaMismatch("A stored vector is damaged.", "It is left out.") from None
-    if magic != _MAGIC or version != _VERSION or schema != _SCHEMA_BYTES:
+    if magic != _MAGIC or version != _VERSION or schema not in _READABLE_BYTES:
         raise SchemaMismatch("A stored vector was made by another version.", "It is left out.")
     sizes = (3 * base, 3 * personal, 2 * dense_count, 4 * prints)
     total = sum(sizes)

@@ -25,7 +25,7 @@ from typing import Any
 
 from spamd.domain import ModelCard, ModelId
 from spamd.errors import ModelError, SchemaMismatch
-from spamd.message.vector import SCHEMA
+from spamd.message.vector import READABLE, SCHEMA
 
 MODEL, SHIPPED_MODEL, CARD, WEIGHTS, POINTER = (
     "model.tflite",
@@ -147,10 +147,10 @@ def _verified(folder: Path, card: ModelCard, schema: str) -> Bundle:
             raise ModelError(
                 f"The model {card.id} is damaged: {Path(name).name} is not the file its card names.", _HINT
             )
-    if card.schema != schema:
+    if card.schema != schema and not (schema == SCHEMA and card.schema in READABLE):
         raise SchemaMismatch(
             f"The model {card.id} was made for other features than this version computes.",
-            "The next night makes a new one; until then the shipped model serves.",
+            "Labelled mail is read again, and a night makes a new one; until then the shipped model serves.",
         )
     return Bundle(card, path, folder)
 

@@ -26,6 +26,7 @@ from spamd.learning import (
     recipients,
     teaches,
 )
+from spamd.message import vector
 from tests.fakes.memory_mailbox import START, MemoryServer
 from tests.unit.test_filtering import ME, Place, mail
 
@@ -661,3 +662,55 @@ def test_a_folder_that_gets_its_uidvalidity_with_its_first_mail(tmp_path):
     place.look()
     assert [one.label for one in place.labels()] == [Label.HAM]
     place.store.close()
+
+
+def of_another_recipe(packed):
+    return packed[:3] + bytes(8) + packed[11:]
+
+
+def test_after_an_upgrade_to_other_features_labelled_mail_is_read_again_and_taught(place):
+    here, there, gone = (place.server.deliver(mail(number, 0.2)) for number in (1, 2, 3))
+    place.look()
+    dragged = [place.server.drag(ref, "Junk") for ref in (here, there, gone)]
+    place.look()
+    labels = place.labels()
+    for label in labels:
+        packed = place.store.vector_of(ME, label.identity)
+        place.store.put_vector(ME, label.identity, of_another_recipe(packed))
+    (lost,) = place.session.locate([dragged[-1]])
+    place.server.delete(lost.ref)
+    place.look()
+    place.scorer.taught.clear()
+    place.connect()  # as after a start
+    assert list(lessons(place.store, place.now, 100)) == []
+    assert place.learner.read_again() == 2
+    kept = [label.identity for label in labels if label.identity != lost.identity]
+    assert sorted(identity for identity, *_ in lessons(place.store, place.now, 100)) == sorted(kept)
+    assert sorted(place.scorer.taught) == sorted((identity, Label.SPAM, 1.0) for identity in kept)
+    assert not place.server.flagged("\\Seen")
+    assert place.learner.read_again() == 0, "each is asked for once"
+
+
+def test_a_mail_of_another_recipe_is_read_again_when_it_is_corrected(place):
+    ref = place.server.deliver(mail(1, 0.2))
+    place.look()
+    identity = place.judgement().identity
+    place.store.put_vector(ME, identity, of_another_recipe(place.store.vector_of(ME, identity)))
+    place.server.drag(ref, "Junk")
+    place.look()
+    assert place.scorer.taught == [(identity, Label.SPAM, 1.0)]
+    assert len(place.store.judgements(account=ME, limit=10)) == 1
+
+
+def test_what_was_read_in_an_earlier_way_is_not_read_again(place):
+    ref = place.server.deliver(mail(1, 0.2))
+    place.look()
+    place.server.drag(ref, "Junk")
+    place.look()
+    (label,) = place.labels()
+    packed = place.store.vector_of(ME, label.identity)
+    earlier = next(schema for schema in vector.READABLE if schema != vector.SCHEMA)
+    place.store.put_vector(ME, label.identity, packed[:3] + bytes.fromhex(earlier) + packed[11:])
+    place.connect()
+    assert place.learner.read_again() == 0
+    assert [found[0] for found in lessons(place.store, place.now, 100)] == [label.identity]

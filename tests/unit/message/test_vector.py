@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from spamd.errors import SchemaMismatch
 from spamd.message import vector
 
+DATA = Path(__file__).parents[2] / "data"
+MAILS = DATA / "modern_ham"
 MAIL = b"""From: "Ann Miller" <ann@shop.example>
 To: bob@home.example
 Subject: =?utf-8?q?Angebot_f=C3=BCr_Bob?=
@@ -68,6 +72,35 @@ def test_a_vector_of_another_recipe_is_refused() -> None:
     packed[4] ^= 1
     with pytest.raises(SchemaMismatch):
         vector.unpack(bytes(packed))
+
+
+def test_a_vector_of_an_earlier_reading_is_used_as_it_is() -> None:
+    found = vector.vectorise(MAIL)
+    for schema in vector.READABLE:
+        packed = bytearray(vector.pack(found))
+        packed[3:11] = bytes.fromhex(schema)
+        assert vector.schema_of(bytes(packed)) == schema
+        assert np.array_equal(vector.unpack(bytes(packed)).personal_ids, found.personal_ids)
+    assert len(vector.READABLE) == vector.READING
+    assert vector.SCHEMA in vector.READABLE
+
+
+def test_what_earlier_readings_stored_says_nearly_the_same_as_what_is_read_today() -> None:
+    """The vectors beside the mails were packed by the first reading. If this fails, the numbers mean something else
+    now: that is no new reading but another recipe."""
+    for file in sorted((DATA / "reading_1").glob("*.vector")):
+        stored = vector.unpack(file.read_bytes())
+        mail = next(MAILS.rglob(f"{file.stem}.eml"))
+        found = vector.vectorise(mail.read_bytes())
+        for one, other in (
+            (stored.base_ids, found.base_ids),
+            (stored.personal_ids, found.personal_ids),
+        ):
+            assert np.intersect1d(one, other).size > 0.9 * max(one.size, other.size), file.stem
+        assert vector.similarity(stored.fingerprint, found.fingerprint) > 0.8, file.stem
+        known = ~np.isnan(stored.dense)
+        assert np.array_equal(known, ~np.isnan(found.dense))
+        assert (np.abs(stored.dense - found.dense)[known] < 0.05).mean() > 0.9, file.stem
 
 
 def test_every_bucket_has_a_name() -> None:
