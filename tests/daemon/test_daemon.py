@@ -373,4 +373,4 @@ def test_a_mail_file_is_taught(running, dovecot):
     with running.client() as client:
         wait_for(lambda: len(client.labels()) == 1, "the lesson")
         assert client.labels()[0].source == "teach"
-    assert (running.paths.teach_spam / "learned" / "one.eml").exists()
+    wait_for((running.paths.teach_spam / "learned" / "one.eml").exists, "the file to be put aside")
