@@ -68,7 +68,7 @@ def test_a_mail_is_not_scored_by_its_own_lesson(tmp_path: Path) -> None:
     said = scorer.apart([*good, *junk, *odd])
     assert set(said) == {identity for identity, _, _ in [*good, *junk, *odd]}
     assert max(after) < 0.01 < 0.4 < min(before)
-    assert [said[identity] for identity, _, _ in odd] == pytest.approx(before, abs=0.01), (
+    assert [said[identity] for identity, _, _ in odd] == pytest.approx(before, abs=0.02), (
         "as if never learned"
     )
     assert max(said[identity] for identity, _, _ in good) < min(cold), "the others tell what is usual here"
