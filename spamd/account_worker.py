@@ -67,6 +67,8 @@ mistaken).
 ORDER_TRIES = 5
 PROVIDER_SHARE = 0.8
 """Of the bytes a day that a provider allows; the rest is for the person's mail programs."""
+DRAGS_SHARE = 0.02
+"""Of the bytes of a day, on top of them: the person's drags cost little, and are seen also when new mail must wait."""
 LEND_SECONDS = 30.0
 """The watch gives up its place at once, unless it hangs in a read."""
 COUNT_STEP = 1_000_000
@@ -132,8 +134,11 @@ class DayMeter:
             "looked at tomorrow."
         )
 
-    def used_up(self, session: MailSession | None) -> bool:
-        """Count what this connection received since it was last asked about. Is there nothing left for today?"""
+    def used_up(self, session: MailSession | None, more: float = 0.0) -> bool:
+        """Count what this connection received since it was last asked about. Is there nothing left for today?
+
+        more: a share of the day's bytes that may be used on top.
+        """
         with self._lock:
             if session is not None and not self._person:
                 self._allowed = int(session.abilities.bytes_per_day * PROVIDER_SHARE)
@@ -148,7 +153,7 @@ class DayMeter:
                 self._counted[session] = received
             day, _, count = (self._store.state(self._key) or "").partition(" ")
             used = (int(count) if day == today and count.isdigit() else 0) + self._unsaved
-            over = used >= self._allowed
+            over = used >= self._allowed * (1.0 + more)
             # Not with every look: a quiet one is 300 bytes, and each write makes the disk turn.
             if self._unsaved >= min(COUNT_STEP, self._allowed // 20) or (over and self._unsaved):
                 self._store.set_state(self._key, f"{today} {used}")
@@ -411,6 +416,8 @@ class AccountWorker:
                 if self.used_up(session):
                     waiting = None
                     self._carry_out_orders(at_work)  # what the person asks for is done all the same
+                    if not self._meter.used_up(session, DRAGS_SHARE):
+                        self._see_drags(at_work)
                     self._say(AccountPhase.WATCHING, self._meter.text)
                 else:
                     waiting = self._round(at_work)
@@ -440,6 +447,14 @@ class AccountWorker:
             self._tidied_at = now
             self._tidy(at_work, now)
         return look.waiting
+
+    def _see_drags(self, at_work: _AtWork) -> None:
+        """Look and learn; new mail waits."""
+        at_work.filter.reconcile()
+        look = at_work.learner.look(judge=False)
+        if look.labels:
+            self._evidence_stale = True
+        at_work.learner.settle(look)
 
     def used_up(self, session: MailSession) -> bool:
         """Has this account downloaded as much today as it may? Then new mail waits until tomorrow, and the person is

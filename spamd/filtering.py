@@ -535,7 +535,7 @@ class Filter:
         Nothing is begun again that would not be begun now; what had happened to a mail that the person has
         called good meanwhile is put back.
         """
-        records = list(self._mover.recover(self._still_wanted))
+        records = list(self._mover.recover(self._still_wanted, self._asked_for))
         self.finish(records)
         self._set_right(records)
         return records
@@ -556,9 +556,8 @@ class Filter:
             return True
         if self._good(record):
             return False
-        label = self._store.label_of(self.account.name, record.identity)
-        if label is not None and label.source in PERSON and not label.held:
-            return True  # the person said that it is junk
+        if self._asked_for(record):
+            return True
         if self._paused() or self.account.paused:
             return False
         judgement = self._store.judgement_of(self.account.name, record.identity)
@@ -567,6 +566,13 @@ class Filter:
             return True
         mode = effective_mode(self.account, self._evidence())
         return mode is Mode.FILTERING or (mode is Mode.SUGGESTING and record.kind is MoveKind.UNSURE)
+
+    def _asked_for(self, record: MoveRecord) -> bool:
+        """Has the person said of this mail what this move says?"""
+        if record.kind is MoveKind.UNDO:
+            return self._good(record)
+        label = self._store.label_of(self.account.name, record.identity)
+        return label is not None and label.source in PERSON and not label.held and label.label is Label.SPAM
 
     def _good(self, record: MoveRecord) -> bool:
         """Has the person said that this mail is good, and not the contrary since?"""

@@ -157,7 +157,9 @@ class Learner:
         self._places_at = float("-inf")
         self._consumed: dict[MessageRef, float] = {}
         self._first_seen: dict[MessageRef, float] = {}
-        self._waiting: list[Sighting] = []  # in the inbox, not yet written down
+        # In the inbox, and not yet judged: kept by the store, too, as it may be dragged while nobody runs.
+        self._waiting = self._load_waiting()
+        self._first_seen.update((sighting.ref, sighting.seen_at) for sighting in self._waiting)
         self._pending = self._load_pending()
         self._unreadable: list[Identity] | None = None  # see read_again; None: not asked yet
         self._left: list[MessageRef] = []  # in this look: known in Junk and not there any more
@@ -181,8 +183,11 @@ class Learner:
 
     # -- one look
 
-    def look(self) -> Look:
-        """What changed since the cursors: labels are written and taught; new mail is returned."""
+    def look(self, *, judge: bool = True) -> Look:
+        """What changed since the cursors: labels are written and taught; new mail is returned.
+
+        judge: False where new mail must wait (the day's bytes are used up): it comes again with the next look.
+        """
         now = self._clock()
         watched = self.watched()
         statuses = {status.folder: status for status in self._session.statuses(watched)}
@@ -207,7 +212,7 @@ class Learner:
         findings = self._compare([*fresh, *found_elsewhere], moved, keywords, statuses, now)
         labels = self._learn(findings, now)
         self._write_down(findings, moved, keywords, now)
-        new, waiting = self._ripe(findings, moved, now)
+        new, waiting = self._ripe(findings, now, judge)
         if any(wait.unsigned for wait in self._pending):
             waiting = min(waiting or corrections.SIGN_SECONDS, corrections.SIGN_SECONDS)
         held_back = {sighting.ref for sighting in findings.new} - {sighting.ref for sighting in new}
@@ -709,29 +714,50 @@ class Learner:
             self._pending = findings.pending
             self._save_pending()
 
-    def _ripe(
-        self, findings: Findings, changes: Sequence[_Change], now: float
-    ) -> tuple[list[Sighting], float | None]:
+    def _ripe(self, findings: Findings, now: float, judge: bool) -> tuple[list[Sighting], float | None]:
         """New mail that has waited as long as the person wants.
 
         And how long the youngest still has to wait.
         """
-        wait = self.account.wait_seconds
-        if wait <= 0:
-            return list(findings.new), None
         ripe: list[Sighting] = []
-        self._waiting = []
+        before, self._waiting = self._waiting, []
         missing: list[float] = []
         seen = {sighting.ref: self._first_seen.get(sighting.ref, now) for sighting in findings.new}
         for sighting in findings.new:
-            left = seen[sighting.ref] + wait - now
-            if left > 0:
-                missing.append(left)
-                self._waiting.append(sighting)
-            else:
+            left = seen[sighting.ref] + self.account.wait_seconds - now
+            if judge and left <= 0:
                 ripe.append(sighting)
+                continue
+            missing += [left] if judge else []
+            self._waiting.append(replace(sighting, seen_at=seen[sighting.ref]))
         self._first_seen = seen
+        if self._waiting != before:
+            self._save_waiting()
         return ripe, min(missing) if missing else None
+
+    def _load_waiting(self) -> list[Sighting]:
+        try:
+            rows = json.loads(self._store.state(f"waiting:{self.account.name}") or "[]")
+            return [
+                Sighting(
+                    self.account.name,
+                    _ref(row["ref"]),
+                    Identity(row["identity"]),
+                    frozenset(row["keywords"]),
+                    float(row["seen_at"]),
+                    None,
+                    str(row["message_id"]),
+                    int(row["size"]),
+                    float(row["internal_date"]),
+                )
+                for row in rows
+            ]
+        except (ValueError, KeyError, TypeError):
+            return []
+
+    def _save_waiting(self) -> None:
+        rows = [{**asdict(one), "keywords": sorted(one.keywords)} for one in self._waiting[-1000:]]
+        self._store.set_state(f"waiting:{self.account.name}", json.dumps(rows))
 
     # -- copies that may become moves
 

@@ -281,10 +281,15 @@ class Mover(Protocol):
         """
         ...
 
-    def recover(self, wanted: Callable[[MoveRecord], bool] | None = None) -> Sequence[MoveRecord]:
+    def recover(
+        self,
+        wanted: Callable[[MoveRecord], bool] | None = None,
+        asked: Callable[[MoveRecord], bool] | None = None,
+    ) -> Sequence[MoveRecord]:
         """Bring every open intent of the account to an end; nothing lost, nothing doubled.
 
-        wanted: is this move, of which nothing was done yet, still to be made? (Default: yes.)
+        wanted: is this move, of which nothing was done yet, still to be made? (Default: yes.) asked: does the person want
+        it, as in `move`? (Default: no.)
         """
         ...
 

@@ -204,10 +204,15 @@ class JournaledMover:
             finished[record.id] = record
         return [finished[record.id] for record in records]
 
-    def recover(self, wanted: Callable[[MoveRecord], bool] | None = None) -> Sequence[MoveRecord]:
+    def recover(
+        self,
+        wanted: Callable[[MoveRecord], bool] | None = None,
+        asked: Callable[[MoveRecord], bool] | None = None,
+    ) -> Sequence[MoveRecord]:
         """Bring every open row of the account to an end, by the table above.
 
         wanted: may this move, of which nothing was done, be begun again? The person may have spoken meanwhile.
+        asked: did the person ask for it, for this very mail (see `move`)?
         """
         finished: list[MoveRecord] = []
         again: list[MoveRecord] = []
@@ -241,6 +246,7 @@ class JournaledMover:
                 if not wanted(row)
             ]
             again = [row for row in again if wanted(row)]
+        self._asked = {row.id for row in again if asked is not None and asked(row)}
         for batch in _batches(again):
             finished += self._start_or_leave(batch)
         self._reconcile_quietly()

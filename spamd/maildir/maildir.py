@@ -102,6 +102,10 @@ class MaildirFolder:
         """UIDVALIDITY, and the numbers of mails that were moved here."""
         return self._list.adopt(arrived)
 
+    def dismiss(self, left: Iterable[Known]) -> None:
+        """Mails that were moved from here."""
+        self._list.dismiss(known.key for known in left)
+
     def read(self, known: Known, limit: int) -> bytes | None:
         for _ in range(3):  # it may be renamed between the look and the reading
             path = self.path_of(known.key)
@@ -289,6 +293,7 @@ class MaildirCommands:
             moved[uid] = replace(mails[uid], key=_INFO.sub("", name))
         # The rename is the proof, also where the person takes a mail back before we look.
         validity, numbers = there.adopt(moved.values())
+        here.dismiss(mails[uid] for uid in moved)
         for folder in (here.path, there.path):
             _make_durable(folder)
         here.forget()

@@ -97,6 +97,15 @@ class UidList:
                 self._append(changes)
             return self._validity, found
 
+    def dismiss(self, keys: Iterable[str]) -> None:
+        """We took these mails away. One that is put back under its old name before anybody looked is another one."""
+        with self._lock, locked(self._path.with_suffix(".lock")):
+            self._read()
+            gone = [self._by_key.pop(key).uid for key in keys if key in self._by_key]
+            if gone:
+                self._dead += len(gone)
+                self._append(f"{_GONE}\t{uid}\n" for uid in gone)
+
     def _read(self) -> None:
         try:
             stat = self._path.stat()

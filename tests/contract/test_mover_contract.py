@@ -646,6 +646,20 @@ def test_put_back_whoever_left_a_lock_there(host, user, daemon):
     )
 
 
+@only("dovecot-maildir", "uidplus-only", "neither", "cyrus", "courier")
+def test_a_lock_that_two_have_left_is_nobodys(host, user, daemon):
+    """Both withdrew their names: the mail must not lie in the inbox for ever because of it. A name keeps us off."""
+    host.append(user, mail("bait"), mail("taken"))
+    host.store(user, [1], "+FLAGS", LOCK_KEYWORD)
+    host.store(user, [2], "+FLAGS", f"{LOCK_KEYWORD} {OWNER_KEYWORD}zzzz")
+    with nothing_lost(host, user):
+        states = [row.state for row in daemon.move([1, 2])]
+    assert states == [MoveState.DONE, MoveState.ABANDONED]
+    assert where(host, user, b"bait") == [host.junk]
+    (moved,) = [one for one in host.contents(user) if b"bait" in one.raw]
+    assert not any("moving" in flag.lower() or "spamdby-" in flag.lower() for flag in moved.flags)
+
+
 @pytest.mark.parametrize("kind", ["like-outlook", "neither"])
 def test_a_server_that_says_ok_and_keeps_no_keyword(dovecot, fault_proxy, kind):
     host = dovecot(**DOVECOTS[kind])

@@ -320,6 +320,29 @@ def test_no_more_is_downloaded_than_allowed(world):
     assert len(world.store.events(kind="account")) == 1, "told once a day"
 
 
+def test_drags_are_seen_when_the_bytes_of_the_day_are_used_up(world):
+    """New mail waits until tomorrow, the person's word does not."""
+    first = world.worker()
+    world.watching(first)
+    ref = world.server.deliver(mail(1, sender="someone@else.example"))
+    wait_for(lambda: world.store.judgements(account=ME), "the verdict")
+    first.stop()
+    assert first.join(time.monotonic() + 30)
+    world.store.set_state(f"bytes:{ME}", f"{time.strftime('%Y-%m-%d')} 100000")
+    second = world.worker(daily_bytes=100_000)
+    wait_for(lambda: world.store.events(kind="account"), "the limit")
+    world.server.deliver(mail(2))
+    world.server.drag(ref, "Junk")
+    second.wake()
+    wait_for(lambda: world.store.labels(ME), "the lesson")
+    assert [one.label for one in world.store.labels(ME)] == [Label.SPAM]
+    assert world.server.raws("INBOX") == [mail(2)]
+    assert len(world.store.judgements(account=ME)) == 1
+    world.store.set_state(f"bytes:{ME}", "2001-01-01 100000")  # tomorrow
+    second.wake()
+    wait_for(lambda: mail(2) in world.server.raws("Junk"), "what had waited")
+
+
 # -- bytes a day
 
 

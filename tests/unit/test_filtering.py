@@ -694,6 +694,17 @@ def test_young_mail_waits(tmp_path):
     place.store.close()
 
 
+def test_the_wait_goes_on_after_a_restart(tmp_path):
+    place = Place(tmp_path, Account(ME, wait_seconds=60))
+    place.look()
+    place.server.deliver(mail(1, 0.99))
+    assert place.look() == []
+    place.connect()
+    assert place.look(50) == []
+    assert len(place.look(10)) == 1
+    place.store.close()
+
+
 def test_a_label_of_the_ledger_protects(place):
     place.store.add_label(LabelRecord(ME, "emailid:M1", Label.HAM, LabelSource.IMPORT, 1.0, place.now))
     place.server.deliver(mail(1, 0.99))

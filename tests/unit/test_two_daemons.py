@@ -16,6 +16,7 @@ from spamd.domain import (
     LabelSource,
     Mode,
 )
+from spamd.errors import ConnectionLost
 from spamd.judgement.corrections import SIGN_SECONDS
 from tests.fakes.memory_mailbox import FULL, MemoryServer
 from tests.unit.test_filtering import ME, Place, mail
@@ -165,6 +166,41 @@ def test_the_persons_answer_on_one_page_is_a_label_for_both(two):
     two.look()
     two.look()
     assert two.labels() == [[(Label.SPAM, LabelSource.REVIEW)], [SPAM]]
+
+
+@pytest.mark.parametrize("deed", ["filed", "put back"])
+def test_the_persons_wish_outlives_a_crash(two, deed):
+    """The connection breaks before the move; the recovery knows that it was asked for, and so does the other computer."""
+    if deed == "put back":
+        moved_by_desk(two)
+        (row,) = two.desk.store.moves(ME)
+        word = LabelRecord(ME, row.identity, Label.HAM, LabelSource.UNDO, 1.0, two.desk.now)
+    else:
+        two.server.deliver(mail(1, 0.2))
+        two.look()
+        judgement = two.desk.judgement()
+        word = LabelRecord(ME, judgement.identity, Label.SPAM, LabelSource.REVIEW, 1.0, two.desk.now)
+    two.desk.store.add_label(word)
+
+    def cut(command):
+        if command.startswith(("MOVE", "COPY")):
+            raise ConnectionLost("cut")
+
+    two.server.before = cut
+    with pytest.raises(ConnectionLost):
+        if deed == "put back":
+            two.desk.filter.put_back(row)
+        else:
+            two.desk.filter.file_junk(judgement)
+    two.server.before = None
+    two.desk.connect()
+    two.desk.filter.recover()
+    two.look()
+    two.look()
+    assert two.server.raws("INBOX" if deed == "put back" else "Junk") == [
+        mail(1, 0.99 if deed == "put back" else 0.2)
+    ]
+    assert two.labels() == [[(word.label, word.source)], [(word.label, LabelSource.DRAG)]]
 
 
 def test_a_drag_is_learned_once_by_each(two):

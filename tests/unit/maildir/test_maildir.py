@@ -4,18 +4,34 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from spamd.domain import Account, AccountName, FolderName, MoveState, SourceKind, Uid
+from spamd.domain import (
+    Account,
+    AccountName,
+    FolderName,
+    Label,
+    LabelSource,
+    Mode,
+    MoveState,
+    SourceKind,
+    Uid,
+)
 from spamd.errors import FolderMissing
+from spamd.filtering import Filter
+from spamd.learning import Learner
 from spamd.maildir import maildir
 from spamd.maildir.maildir import MaildirCommands
 from spamd.opening import Opening
 from spamd.paths import find
+from spamd.store.database import Store
 from tests.fakes.memory_mailbox import START, MemoryJournal, intent
+from tests.fakes.scripted_scorer import ScriptedScorer
+from tests.unit.test_filtering import PROVEN
 
 INBOX = FolderName("INBOX")
 JUNK = FolderName("Junk")
@@ -203,6 +219,51 @@ def test_taken_back_before_we_looked(mail, opening, account, session, monkeypatc
     assert session.status(JUNK).uid_next == 2, "the number is used up"
     assert session.uids(INBOX) == [2]
     assert everything(mail) == before
+
+
+@pytest.mark.parametrize("name", ["1700000009.R1.host:2,S", "the old one"])
+@pytest.mark.parametrize("when", ["numbered", "written", "told"])
+def test_taken_back_at_once_is_learned(mail, tmp_path, monkeypatch, when, name):
+    """Whatever the moment, and under whatever name: mail that comes back is a rescue, and stays."""
+    account = Account(AccountName("local"), kind=SourceKind.MAILDIR, path=str(mail), mode=Mode.FILTERING)
+    store = Store(tmp_path / "spamd.db")
+    opening = Opening(NoSecrets(), store, paths=find({"SPAMD_HOME": str(tmp_path / "spamd")}))
+    session, scorer = opening.session(account), ScriptedScorer()
+    judge = Filter(session, opening.mover(session, account), store, scorer, account, evidence=lambda: PROVEN)
+    learner = Learner(session, store, scorer, account, since=time.time() - 100)
+
+    def look():
+        found = learner.look()
+        judge.judge(found.new)
+        learner.settle(found)
+
+    look()
+    arrived = mail / "new" / f"{int(time.time())}.M1P1.host"
+    arrived.write_bytes(b"From: a@shop.example\nSubject: offer\nMessage-ID: <1@x>\nScore: 0.99\n\nbody\n")
+    before = everything(mail)
+
+    def back():
+        for file in (mail / ".Junk" / "new").iterdir():
+            file.rename(arrived if name == "the old one" else mail / "cur" / name)
+
+    adopt, durable = maildir.MaildirFolder.adopt, maildir._make_durable
+    if when == "numbered":
+        monkeypatch.setattr(
+            maildir.MaildirFolder, "adopt", lambda self, mails: (back(), adopt(self, mails))[1]
+        )
+    elif when == "written":
+        monkeypatch.setattr(maildir, "_make_durable", lambda folder: (back(), durable(folder)))
+    look()
+    monkeypatch.undo()
+    if when == "told":
+        back()
+    look()
+    look()
+    assert [(one.label, one.source) for one in store.labels(account.name)] == [(Label.HAM, LabelSource.DRAG)]
+    assert session.uids(JUNK) == []
+    assert everything(mail) == before
+    session.close()
+    store.close()
 
 
 def test_a_move_by_another_program_keeps_the_identity(mail, session):

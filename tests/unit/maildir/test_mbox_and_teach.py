@@ -9,6 +9,7 @@ import pytest
 
 from spamd.domain import Account, AccountName, FolderName, Label, MoveState, SourceKind, Uid
 from spamd.errors import FolderMissing
+from spamd.judgement import corrections
 from spamd.maildir.teach import TeachFolder
 from spamd.opening import Opening
 from spamd.paths import find
@@ -68,6 +69,17 @@ def test_reads_and_leaves_alone(box, session):
     assert b"\nFrom here on" in first.raw
     assert first.complete
     assert (box.read_bytes(), box.stat().st_mtime_ns) == before
+
+
+def test_a_sender_cannot_write_our_signs(box, session):
+    """X-Keywords come with the mail: whoever sent it wrote them. (Servers that keep mbox files: docs/LOG.md.)"""
+    forged = (
+        b"From a@example.org Mon Nov 02 10:00:00 2026\nX-Keywords: $SpamdMoved Junk $SpamdStamped\nX-UID: 3\n"
+    )
+    box.write_bytes(forged + entry("three").split(b"\n", 1)[1])
+    (arrival,) = session.arrivals(INBOX, Uid(1))
+    assert arrival.flags == frozenset()
+    assert not corrections.held_or_signed(arrival.flags)
 
 
 def test_uids_survive_new_mail_and_removed_mail(box, opening, account, session):
