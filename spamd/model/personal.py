@@ -52,7 +52,10 @@ USUAL_SPAN = 500  # mails over which the usual mail is averaged
 WAITING = 16  # mails seen until they are added to it: 150 kB of ids
 TURNED_AGAIN = 1.25  # times the lessons at which the dense part was turned last
 TURNED_MOST = 400  # lessons it is turned by; then the table knows more, and turning takes 40 ms
-SCARCE = 10.0  # spam outweighs good mail of weight g by (1 + g / SCARCE) at most, as at night (training/dataset.py)
+TURNED_HAM = (
+    20.0  # with less good mail, and more spam than that, it is not: it would follow two or three mails
+)
+SCARCE = 10.0  # there, spam outweighs good mail of weight g by 1 + g / SCARCE at most, as at night (training/dataset.py)
 ONE_SIDED_DAMPING = 20.0  # with labels of one class alone, what one usual mail in 20 has is not learned
 
 
@@ -189,10 +192,7 @@ class InstantHead:
     def _heard(self, raw: float) -> float:
         """What the table says, less what it says of all mail, as loud as the labels allow."""
         guard = self._guard()
-        if self._first_good():
-            loud = GOOD_ALONE
-        else:
-            loud = min(1.0, ONE_SIDED / max(1.0, sum(self._mass.values())))
+        loud = GOOD_ALONE if self._first_good() else min(1.0, ONE_SIDED / max(1.0, sum(self._mass.values())))
         return (1 - guard * (1 - loud)) * (raw - OFFSET * guard * self._offset)
 
     def _first_good(self) -> bool:
@@ -241,7 +241,8 @@ class InstantHead:
         self._lessons[lesson.identity] = lesson
         while len(self._lessons) > self._capacity:  # its trace in the weights stays until the next rebuild
             del self._lessons[next(iter(self._lessons))]
-        if len(self._lessons) == _turned_at(len(self._lessons)):
+        count = len(self._lessons)
+        if count == _turned_at(count) and (self._turned or self._turns(list(self.lessons()))):
             self.rebuild(self.lessons())
         else:
             self._step(lesson)
@@ -304,26 +305,35 @@ class InstantHead:
             new = [replace(lesson, prior=prior(lesson.vector)) for lesson in new]
         self._lessons = {lesson.identity: lesson for lesson in new}
         turning, others = new[: _turned_at(len(new))], new[_turned_at(len(new)) :]
-        self._turn(turning)
-        for lesson in turning:
+        plane = self._turns(turning)
+        if plane is not None:
+            self._turned = self._turn(plane, turning)
+        seen = self._seen
+        for number, lesson in enumerate([*turning, *others], 1):
+            self._seen = round(seen * number / len(new))  # mail came between the lessons
             self._step(lesson)
-        self._unseen = self._table_unseen(turning)
-        for lesson in others:
-            self._step(lesson)
+            if lesson is turning[-1] and self._turned:
+                self._unseen = self._table_unseen(turning)
+        self._seen = seen
 
-    def _turn(self, lessons: Sequence[Lesson]) -> None:
-        """Turn the dense part of the model below by these lessons."""
+    def _turns(self, lessons: Sequence[Lesson]) -> Plane | None:
+        """What these lessons turn, if they do."""
         plane = self._plane() if lessons else None
-        if plane is None or not plane.parts:
-            return
+        mass = dict.fromkeys(Label, 0.0)
+        for lesson in lessons:
+            mass[lesson.label] += lesson.weight
+        enough = mass[Label.HAM] >= min(mass[Label.SPAM], TURNED_HAM)
+        return plane if plane is not None and plane.parts and enough else None
+
+    def _turn(self, plane: Plane, lessons: Sequence[Lesson]) -> _Turned:
         spam = np.array([lesson.label is Label.SPAM for lesson in lessons], bool)
         weights = np.array([lesson.weight for lesson in lessons], np.float32)
-        ham = float(weights[~spam].sum())
+        ham, junk = float(weights[~spam].sum()), float(weights[spam].sum())
         most = ham * (1 + ham / SCARCE)
-        if ham and weights[spam].sum() > most:
-            weights[spam] *= most / weights[spam].sum()
+        if junk > most:
+            weights[spam] *= most / junk
         turned = plane.refit(np.stack([lesson.vector.dense for lesson in lessons]), spam, weights)
-        self._turned = _Turned(
+        return _Turned(
             plane,
             (self._alpha * turned.weights).astype(np.float32),
             self._alpha * turned.offset,

@@ -16,7 +16,7 @@ from spamd.model.runtime import Floats
 CLIP = 2.0
 PENALTY = 1 / 0.001  # L2 of the regressions, for a loss summed over the public mail
 OWN_MASS, OWN_HALF = 0.3, 20.0
-"""Own mail against public mail in a refit: at most, and the number of own mails that count half of it."""
+"""Own mail against public mail in a refit: at most, and the weight of own mail that counts half of it."""
 TOLD_LEVEL = 8.0  # weight of the rarer class's labels from which they tell where this person's mail lies
 LIFTED = 0.5
 """Base logits by which public good mail may be lifted on the average so that the person's own stays where it was. The
@@ -79,7 +79,7 @@ class Plane:
         if not self.parts or not len(dense) or not weights.sum():
             return Turned(moved, offset, unseen, 0.0)
         x = np.column_stack([self.standardise(dense), np.ones(len(dense))]).astype(np.float64)
-        share = OWN_MASS * len(dense) / (len(dense) + OWN_HALF) / float(weights.sum())
+        share = OWN_MASS / (float(weights.sum()) + OWN_HALF)
         for part in self.parts:
             known = np.diag(part.curvature) > 0  # public mail says nothing of the others
             change, of_others = _moved(x * known, spam, part.mass * share * weights.astype(np.float64), part)

@@ -96,6 +96,19 @@ def test_forgetting_is_exact_on_the_shipped_model(scorer: Scorer, tmp_path: Path
     np.testing.assert_array_equal(scorer.logits(ham), other.logits(ham))
 
 
+def test_much_junk_and_hardly_any_good_mail_turns_nothing(scorer: Scorer) -> None:
+    """Two good mails beside fifty junk mails are no picture of a mailbox; twenty are."""
+    ham = [vectorise(path.read_bytes()) for path in MODERN_HAM]
+    for number, raw in enumerate(modern_junk.mails(50)):
+        scorer.teach(vectorise(raw), Identity(f"junk {number}"), Label.SPAM, at=number)
+    for number, features in enumerate(ham[:2]):
+        scorer.teach(features, Identity(str(number)), Label.HAM, at=50.0 + number)
+    assert scorer.head.dense_weights() is None
+    for number, features in enumerate(ham[2:40], 2):
+        scorer.teach(features, Identity(str(number)), Label.HAM, at=50.0 + number)
+    assert scorer.head.dense_weights() is not None
+
+
 def test_what_the_night_turned_is_not_turned_again(scorer: Scorer, bundles: Bundles, tmp_path: Path) -> None:
     for number, path in enumerate(MODERN_HAM[:20]):
         scorer.teach(vectorise(path.read_bytes()), Identity(str(number)), Label.HAM, at=1.0 + number)
