@@ -242,7 +242,7 @@ class InstantHead:
         while len(self._lessons) > self._capacity:  # its trace in the weights stays until the next rebuild
             del self._lessons[next(iter(self._lessons))]
         count = len(self._lessons)
-        if count == _turned_at(count) and (self._turned or self._turns(list(self.lessons()))):
+        if count == _turned_at(count) and (self._turned or self._turns(self.lessons())):
             self.rebuild(self.lessons())
         else:
             self._step(lesson)
@@ -304,26 +304,27 @@ class InstantHead:
         if prior is not None:
             new = [replace(lesson, prior=prior(lesson.vector)) for lesson in new]
         self._lessons = {lesson.identity: lesson for lesson in new}
-        turning, others = new[: _turned_at(len(new))], new[_turned_at(len(new)) :]
+        turning = new[: _turned_at(len(new))]
         plane = self._turns(turning)
         if plane is not None:
             self._turned = self._turn(plane, turning)
         seen = self._seen
-        for number, lesson in enumerate([*turning, *others], 1):
+        for number, lesson in enumerate(new, 1):
             self._seen = round(seen * number / len(new))  # mail came between the lessons
             self._step(lesson)
-            if lesson is turning[-1] and self._turned:
+            if number == len(turning) and self._turned:
                 self._unseen = self._table_unseen(turning)
         self._seen = seen
 
-    def _turns(self, lessons: Sequence[Lesson]) -> Plane | None:
+    def _turns(self, lessons: Iterable[Lesson]) -> Plane | None:
         """What these lessons turn, if they do."""
-        plane = self._plane() if lessons else None
         mass = dict.fromkeys(Label, 0.0)
         for lesson in lessons:
             mass[lesson.label] += lesson.weight
-        enough = mass[Label.HAM] >= min(mass[Label.SPAM], TURNED_HAM)
-        return plane if plane is not None and plane.parts and enough else None
+        if not mass[Label.HAM] or mass[Label.HAM] < min(mass[Label.SPAM], TURNED_HAM):
+            return None
+        plane = self._plane()
+        return plane if plane is not None and plane.parts else None
 
     def _turn(self, plane: Plane, lessons: Sequence[Lesson]) -> _Turned:
         spam = np.array([lesson.label is Label.SPAM for lesson in lessons], bool)
