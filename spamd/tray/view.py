@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from spamd.answers import AccountView, Progress, Status
 from spamd.domain import Judgement, Label, Mode
 
-WAITING_PHASES = frozenset({"brake", "sign-in", "error", "stopped"})
+WAITING_PHASES = frozenset({"brake", "sign-in", "error"})
 """In these an account does nothing until the person does something."""
 
 SHOWN_MOVES = 8

@@ -37,6 +37,11 @@ function factWords(text) {
   return [translated("group", group) || group, told];
 }
 
+/** The numbers a version begins with: "0.1.10" of "0.1.10.dev3". @param {string} version */
+export function release(version) {
+  return /^\d+(\.\d+)*/.exec(version)?.[0] ?? version;
+}
+
 /** @param {number} probability 0..1. Never 0 % or 100 %: nothing is that certain. */
 export function percent(probability) {
   const value = Math.min(0.999, Math.max(0.001, probability));

@@ -4,10 +4,10 @@
 import * as api from "../lib/api.js";
 import { find, forget, paste } from "../lib/connection.js";
 import { byId, make, translatePage } from "../lib/page.js";
-import { say, translated, troubleSentences } from "../lib/words.js";
+import { release, say, translated, troubleSentences } from "../lib/words.js";
 
 /** Phases in which an account does nothing until the person does something. */
-const WAITS = new Set(["brake", "sign-in", "stopped", "error"]);
+const WAITS = new Set(["brake", "sign-in", "error"]);
 
 translatePage();
 document.title = say("optionsTitle");
@@ -25,7 +25,8 @@ async function look() {
     byId("state").textContent = say("connected", String(status.version), say(way === "host" ? "wayHost" : "wayPasted"));
     byId("state").className = "";
     const { version } = browser.runtime.getManifest();
-    byId("state-hint").textContent = String(status.version).startsWith(version) ? "" : say("otherVersion", version);
+    const same = release(String(status.version)) === release(version);
+    byId("state-hint").textContent = same ? "" : say("otherVersion", version);
     byId("pages").classList.remove("hidden");
     byId("accounts").replaceChildren(...status.accounts.map(accountRow));
     if (!status.accounts.length) byId("accounts").append(make("li", say("noAccounts"), "quiet"));
@@ -47,8 +48,13 @@ function accountRow({ account, state, headline }) {
   const waits = WAITS.has(state.phase);
   const phase =
     (state.phase === "watching" && translated("mode", state.mode)) || translated("phase", state.phase) || state.phase;
-  const detail = waits ? state.detail || headline : "";
-  what.append(make("div", [phase, detail].filter(Boolean).join(": "), waits ? "cause trouble" : "quiet cause"));
+  const todo = waits ? translated("todo", state.phase) : "";
+  what.append(make("div", [phase, todo].filter(Boolean).join(". "), waits ? "cause trouble" : "quiet cause"));
+  if (waits) {
+    const told = make("div", state.detail || headline, "quiet cause");
+    told.lang = "en"; // the daemon's own words
+    what.append(told);
+  }
   line.append(what);
   if (state.phase === "brake") {
     const button = /** @type {HTMLButtonElement} */ (make("button", say("goOn")));

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync, readdirSync } from "node:fs";
 import { test } from "node:test";
 import { NotConnected } from "../lib/connection.js";
-import { buttonOf, decisionSentence, percent, reasonView, troubleSentences, verdictOf } from "../lib/words.js";
+import { buttonOf, decisionSentence, percent, reasonView, release, troubleSentences, verdictOf } from "../lib/words.js";
 import { thunderbird } from "./support.js";
 
 const judged = (changes = {}) => ({
@@ -21,6 +21,14 @@ test("the person's word goes before the model's", () => {
   const button = { icon: "icons/junk.svg", badge: "!", colour: "#b23a3a", title: "Junk · 97% junk" };
   assert.deepEqual(buttonOf(judged()), button);
   assert.equal(buttonOf(null).icon, "icons/off.svg");
+});
+
+test("of a version its numbers count, and all of them", () => {
+  assert.equal(release("0.1.10"), "0.1.10");
+  assert.notEqual(release("0.1.10"), release("0.1.1"));
+  assert.equal(release("0.1.1.dev3+g1"), release("0.1.1"));
+  assert.equal(release("0.2.0rc1"), "0.2.0");
+  assert.equal(release(""), "");
 });
 
 test("nothing is certain", () => {
