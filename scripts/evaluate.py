@@ -17,7 +17,8 @@ cold         the shipped base alone; nothing is learned
 
 --poison SHARE (or ham, spam): some nights are also run on a copy whose new labels are damaged (flipped with that
 probability, or all ham, or all spam); counted is how often the gate refuses. The damaged model is never used. May be
-given several times.
+given several times. A night may also be taken without the labels that contradict the model: how many of the damaged
+ones were left out, and how many learned, is counted, too ("labels left out" of clean nights: at each night's end).
 """
 
 from __future__ import annotations
@@ -340,6 +341,9 @@ class Run:
             self.counts.nights["nothing new"] += 1
             return
         self.counts.nights["promoted" if report.promoted else "refused"] += 1
+        self.counts.nights["labels left out"] += int(
+            report.promoted and len(self.bundles.current().card.doubted)
+        )
         if not report.promoted:
             self.counts.reasons.update(report.reasons)
             return
@@ -373,7 +377,7 @@ class Run:
             self.store.backup_to(copy.database)
             shutil.copytree(self.paths.personal_models, copy.personal_models, dirs_exist_ok=True)
             with Store(copy.database, clock=lambda: self.now) as store:
-                damaged = 0
+                damaged: set[str] = set()
                 for record in store.labels(since=known):
                     if record.at <= known:
                         continue
@@ -381,16 +385,22 @@ class Run:
                     if label is not record.label:
                         store.forget_label(record.account, record.identity)
                         store.add_label(dataclasses.replace(record, label=label, id=0))
-                        damaged += 1
+                        damaged.add(f"{record.account}\0{record.identity}")
                 if not damaged:
                     return
-                job = self.job(copy, store, Bundles(copy.personal_models, self.shipped))
+                bundles = Bundles(copy.personal_models, self.shipped)
+                job = self.job(copy, store, bundles)
                 try:
                     report = job.run_night()
                 except TrainingError:
                     self.counts.poisoned[f"{poison} failed"] += 1
                     return
                 self.counts.poisoned[f"{poison} {'taken' if report.promoted else 'refused'}"] += 1
+                if report.promoted:
+                    learned = damaged - set(bundles.current().card.doubted)
+                    self.counts.poisoned[f"{poison} taken without the damaged labels"] += not learned
+                    self.counts.poisoned[f"{poison} damaged labels learned"] += len(learned)
+                    self.counts.poisoned[f"{poison} damaged labels left out"] += len(damaged) - len(learned)
 
     def damaged(self, label: Label, poison: str) -> Label:
         if poison in ("ham", "spam"):

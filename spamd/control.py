@@ -591,8 +591,8 @@ class Control:
                 items[mail.id] = ReviewItem(
                     mail,
                     "contradicts",
-                    f"You said that this is {_word(said.label)}. The model is sure of the contrary and learned nothing that "
-                    "night. Is it so?",
+                    f"You said that this is {_word(said.label)}. The model is sure of the contrary, and no night has "
+                    "learned it yet. Is it so?",
                     said.label,
                     said.id,
                     said.source.value,

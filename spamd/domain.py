@@ -353,6 +353,7 @@ class ModelCard:
     notes: str = ""
     files: dict[str, str] = field(default_factory=dict)  # other files of the bundle -> sha256
     taught: str = ""  # digest of the labels up to known_until that it was made from; "": not known
+    doubted: tuple[str, ...] = ()  # "account\0identity": labels up to known_until that were left out of it
 
 
 @dataclass(frozen=True, slots=True)

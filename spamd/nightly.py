@@ -55,6 +55,8 @@ NICENESS = 15
 LAST_NIGHT = "last_night"
 REFUSALS = "refused_nights"
 CONTRADICTING = "contradicting_labels"
+BELIEVED = "believed_labels"
+BELIEVED_MOST = 2000
 PATIENCE = 2
 """Nights in a row in which labels that contradict the model are refused. Who let them stand so long means them."""
 NEXT_NIGHT = schedule.CATCH_UP / 2
@@ -106,25 +108,25 @@ class _Outcome:
 
 
 def contradicting(store: Store) -> list[tuple[AccountName, Identity]]:
-    """Labels for which the last night was refused, because the model is sure of the contrary; not looked at yet."""
-    try:
-        rows = json.loads(store.state(CONTRADICTING) or "[]")
-        return [(AccountName(str(account)), Identity(str(identity))) for account, identity in rows]
-    except (ValueError, TypeError):
-        return []
+    """Labels that no night has learned yet, because the model is sure of the contrary; not looked at yet."""
+    return _pairs(store, CONTRADICTING)
 
 
 def settle(store: Store, account: AccountName, identity: Identity) -> None:
-    """The person has looked at this one. When all are looked at, what they said stands: the next night believes it."""
+    """The person has looked at this one. What they say of it now, the next night believes."""
     waiting = contradicting(store)
-    left = [one for one in waiting if one != (account, identity)]
-    if left == waiting:
+    if (account, identity) not in waiting:
         return
-    store.set_state(CONTRADICTING, json.dumps(left))
-    if not left:
-        with contextlib.suppress(ValueError, TypeError):
-            model, count, at = json.loads(store.state(REFUSALS) or "[]")
-            store.set_state(REFUSALS, json.dumps([model, max(int(count), PATIENCE), at]))
+    store.set_state(CONTRADICTING, json.dumps([one for one in waiting if one != (account, identity)]))
+    store.set_state(BELIEVED, json.dumps([*_pairs(store, BELIEVED), (account, identity)][-BELIEVED_MOST:]))
+
+
+def _pairs(store: Store, key: str) -> list[tuple[AccountName, Identity]]:
+    try:
+        rows = json.loads(store.state(key) or "[]")
+        return [(AccountName(str(account)), Identity(str(identity))) for account, identity in rows]
+    except (ValueError, TypeError):
+        return []
 
 
 def wipe(store: Store, bundles: Bundles, what: str) -> None:
@@ -210,7 +212,7 @@ class Nightly:
         does where a label older than the model came in after it.
         """
         card = self._bundles.current().card
-        return card.taught not in ("", self._store.taught(card.known_until))
+        return card.taught not in ("", self._store.taught(card.known_until, card.doubted))
 
     def _last_night(self, now: float) -> float | None:
         text = self._store.state(LAST_NIGHT)
@@ -300,7 +302,15 @@ class Nightly:
             self._shipped,
         ]
         arguments += ["--out", folder / "candidate", "--until", repr(now)]
-        outcome = self._train([str(one) for one in arguments] + ["--from-scratch"] * from_scratch, tell)
+        arguments += ["--from-scratch"] * from_scratch
+        stood = self._refusals(parent.card.id)[0] >= PATIENCE
+        believed = [f"{account}\0{identity}" for account, identity in _pairs(self._store, BELIEVED)]
+        if stood:
+            arguments += ["--believe-all"]
+        elif believed:
+            (folder / "believed.json").write_text(json.dumps(believed), "utf-8")
+            arguments += ["--believe", folder / "believed.json"]
+        outcome = self._train([str(one) for one in arguments], tell)
         status = outcome.result.get("status")
         if status == "refused":
             if self.forgotten():
@@ -314,11 +324,15 @@ class Nightly:
             examined, card = gate.load(folder / "candidate"), bundle.read_card(folder / "candidate")
         except ModelError as exc:
             raise TrainingError(exc.title, exc.hint) from exc
-        card = dataclasses.replace(card, taught=self._store.taught(card.known_until))
+        card = dataclasses.replace(card, taught=self._store.taught(card.known_until, card.doubted))
         if self._store.taught(now) != taught:
             log.info("labels were taken back, or came in late, while the night learned: once more")
             return None
-        return self._judge(folder / "candidate", card, examined, parent.card.id)
+        examined = gate.believing(examined, believed)
+        report = gate.judge(examined, stood=stood)
+        waiting = card.doubted if report.promoted else (*parent.card.doubted, *gate.contradicting(examined))
+        self._store.set_state(CONTRADICTING, json.dumps([name.split("\0", 1) for name in waiting]))
+        return self._judged(folder / "candidate", card, report, parent.card.id)
 
     def _unlearn(self, model: ModelId) -> None:
         """Too little is left to make another model of, and this one knows what was taken back: the shipped one serves."""
@@ -327,15 +341,10 @@ class Nightly:
             "model", f"Model {model} knew labels that were taken back. The model that came with spamd serves."
         )
 
-    def _judge(self, candidate: Path, card: ModelCard, examined: gate.Night, parent: ModelId) -> GateReport:
-        refused, at = self._refusals(parent)
-        report = gate.judge(examined, stood=refused >= PATIENCE)
-        doubted = (
-            [name.split("\0", 1) for name in gate.contradicting(examined)] if not report.promoted else []
-        )
-        self._store.set_state(CONTRADICTING, json.dumps(doubted))
+    def _judged(self, candidate: Path, card: ModelCard, report: GateReport, parent: ModelId) -> GateReport:
+        """Taken, or refused."""
         if not report.promoted:
-            now = self._clock()
+            (refused, at), now = self._refusals(parent), self._clock()
             if abs(now - at) >= NEXT_NIGHT:
                 self._store.set_state(REFUSALS, json.dumps([parent, refused + 1, now]))
             return self._refused(report)

@@ -93,7 +93,8 @@ def _card(data: Any) -> ModelCard:
             values[name] = _number(values[name])
     a, b = values["calibration"]
     values["calibration"] = (_number(a), _number(b))
-    values["reasons"] = tuple(str(reason) for reason in values.get("reasons", ()))
+    for name in ("reasons", "doubted"):
+        values[name] = tuple(str(one) for one in values.get(name, ()))
     values["labels"] = {str(key): int(value) for key, value in dict(values.get("labels", {})).items()}
     values["figures"] = {str(key): _number(value) for key, value in dict(values.get("figures", {})).items()}
     if "files" in values:

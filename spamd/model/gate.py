@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from spamd.domain import GateReport
 from spamd.errors import ModelError
+from spamd.model.runtime import Floats
 
 Numbers = NDArray[np.float64]
 
@@ -36,6 +38,7 @@ KEPT_BURIED = 0.01  # share of kept mail that comes to lie above the threshold
 CLIP = 1e-3  # of probabilities in a log-loss: one hopeless mail must not decide alone
 # Smoothed labels do not do here: their least possible loss (0.03) hides what 5 % of wrong labels do (0.01).
 STRONGLY = 4.0  # calibrated logit from which the serving model is sure
+DOUBTFUL = 3.0  # and from which a single label against it is left out of the night, and asked about
 CONTRADICTED_LEAST, CONTRADICTED_SHARE = 3, 0.025  # of a night's new labels, against a sure personal model
 ONE_SIDED_LEAST = 20  # new labels of one class alone
 # A model may only speak against new labels if what it was sure of among older ones was so, and for each side by itself:
@@ -52,6 +55,9 @@ class Scored:
     before: Numbers
     after: Numbers
     spam: NDArray[np.bool_]
+
+
+NOBODY: NDArray[np.bool_] = np.zeros(0, bool)
 
 
 def _nothing() -> Numbers:
@@ -75,7 +81,17 @@ class Night:
         default_factory=lambda: Scored(_nothing(), _nothing(), np.zeros(0, bool))
     )  # the person's, learned
     names: tuple[str, ...] = ()  # of `new`, "account\0identity"
+    settled: NDArray[np.bool_] = field(
+        default_factory=lambda: NOBODY
+    )  # of `new`, what is not doubted; or empty
     shipped: Numbers = field(default_factory=_nothing)  # the shipped model's probabilities of the pinned set
+
+
+def probabilities(logits: Numbers | Floats, calibration: tuple[float, float]) -> Numbers:
+    """Calibrated by a model card's a and b."""
+    a, b = calibration
+    answer: Numbers = 1 / (1 + np.exp(-np.clip(a * logits.astype(np.float64) + b, -700, 700)))
+    return answer
 
 
 def _losses(probabilities: Numbers, spam: NDArray[np.bool_]) -> Numbers:
@@ -146,17 +162,16 @@ def judge(night: Night, *, stood: bool = False) -> GateReport:
                 f"model {first:.3f})."
             )
 
-    contradicted = int(_contradicted(night).sum())
+    contradicted = int(_doubted(night).sum())
     figures["contradicted"] = float(contradicted)
-    doubted = contradicted >= CONTRADICTED_LEAST and contradicted > CONTRADICTED_SHARE * night.fresh
-    if doubted and not stood:
+    if too_many(night) and not stood:
         against.append(
             f"{contradicted} of {night.fresh} new labels contradict what the model is sure of: please look at them."
         )
-    elif contradicted and _one_sided(night) and not stood:
+    elif (surprises := int(_contradicted(night).sum())) and _one_sided(night) and not stood:
         kind = "junk" if night.new.spam.any() else "good"
         against.append(
-            f"All {len(night.new.spam)} new labels say {kind}, also that of {contradicted} mail{'s' if contradicted > 1 else ''} "
+            f"All {len(night.new.spam)} new labels say {kind}, also that of {surprises} mail{'s' if surprises > 1 else ''} "
             "of which the model is sure that it is not: please look at them."
         )
 
@@ -168,47 +183,70 @@ def judge(night: Night, *, stood: bool = False) -> GateReport:
     sides = (night.held.after, night.rescued.after, night.pinned.after, night.kept_after, night.difference)
     if any(not np.isfinite(side).all() for side in sides):
         against.append("It does not give numbers for some mail.")
-    return GateReport(
-        promoted=not against,
-        reasons=tuple(against)
-        or ("It does no worse on older labels, on rescued mail and on the public reference mail.",),
-        figures=figures,
-    )
+    taken = ["It does no worse on older labels, on rescued mail and on the public reference mail."]
+    if left_out := night.learned.get("left_out", 0):
+        taken.append(
+            f"{left_out} label{'s' if left_out > 1 else ''} against which the model in force is sure "
+            f"{'were' if left_out > 1 else 'was'} left out: please look."
+        )
+    return GateReport(promoted=not against, reasons=tuple(against or taken), figures=figures)
 
 
-def _sure(probabilities: Numbers) -> NDArray[np.bool_]:
-    sure: NDArray[np.bool_] = np.abs(probabilities - 0.5) > 1 / (1 + np.exp(-STRONGLY)) - 0.5
+def _sure(probabilities: Numbers, strongly: float) -> NDArray[np.bool_]:
+    sure: NDArray[np.bool_] = np.abs(probabilities - 0.5) > 1 / (1 + np.exp(-strongly)) - 0.5
     return sure
 
 
 def contradicting(night: Night) -> tuple[str, ...]:
     """Names of the new labels that speak against what the serving model has earned to be sure of."""
-    return tuple(name for name, is_so in zip(night.names, _contradicted(night), strict=False) if is_so)
+    return tuple(name for name, is_so in zip(night.names, _doubted(night), strict=False) if is_so)
 
 
-def _contradicted(night: Night) -> NDArray[np.bool_]:
+def believing(night: Night, names: Collection[str]) -> Night:
+    """The same night; these of the new labels are not doubted, whatever the model says."""
+    settled = np.array([name in names for name in night.names], bool)
+    return replace(night, settled=settled | night.settled if len(night.settled) else settled)
+
+
+def too_many(night: Night) -> bool:
+    """Do so many new labels contradict what the model is sure of that none of the night is to be learned?"""
+    contradicted = int(_doubted(night).sum())
+    return contradicted >= CONTRADICTED_LEAST and contradicted > CONTRADICTED_SHARE * night.fresh
+
+
+def doubtful(night: Night) -> NDArray[np.bool_]:
+    """Of the new labels, those to be left out while they are few, and asked about."""
+    return _contradicted(night, DOUBTFUL)
+
+
+def _doubted(night: Night) -> NDArray[np.bool_]:
+    contradicted = _contradicted(night)
+    return contradicted & ~night.settled if len(night.settled) else contradicted
+
+
+def _contradicted(night: Night, strongly: float = STRONGLY) -> NDArray[np.bool_]:
     """Of the new labels, those against which the serving model is sure, as far as it may be believed."""
     new = night.new
     found = np.zeros(len(new.spam), bool)
     for junk in (True, False):
-        against = _sure(new.before) & ((new.before > 0.5) == junk) & (new.spam != junk)
-        if against.any() and (_trusted(night.held, junk) or _first_surprise(night, junk)):
+        against = _sure(new.before, strongly) & ((new.before > 0.5) == junk) & (new.spam != junk)
+        if against.any() and (_trusted(night.held, junk, strongly) or _first_surprise(night, junk, strongly)):
             found |= against
     return found
 
 
-def _trusted(held: Scored, junk: bool) -> bool:
+def _trusted(held: Scored, junk: bool, strongly: float) -> bool:
     """Is it so when the serving model is sure that a mail is junk (or is not)? Older mail of the other class tells."""
     others = held.spam != junk
     count = int(others.sum())
-    wrong = int((_sure(held.before) & ((held.before > 0.5) == junk))[others].sum())
+    wrong = int((_sure(held.before, strongly) & ((held.before > 0.5) == junk))[others].sum())
     return count >= TRUSTED_HELD and wrong <= max(float(count >= TRUSTED_SOME), TRUSTED_ERRORS * count)
 
 
-def _first_surprise(night: Night, junk: bool) -> bool:
+def _first_surprise(night: Night, junk: bool, strongly: float) -> bool:
     """Where little is held out yet: has the night itself much mail of the other class, with this one surprise?"""
     held, new = (
-        _sure(some.before)[some.spam != junk] & ((some.before > 0.5) == junk)[some.spam != junk]
+        _sure(some.before, strongly)[some.spam != junk] & ((some.before > 0.5) == junk)[some.spam != junk]
         for some in (night.held, night.new)
     )
     few = len(held) < TRUSTED_HELD
@@ -250,6 +288,7 @@ def save(folder: Path, night: Night) -> None:
         "learned_counts": np.array(list(night.learned.values()), np.int64),
         "shipped": night.shipped,
         "names": np.array(night.names, np.str_),
+        "settled": night.settled,
     }
     for name in _SETS:
         scored: Scored = getattr(night, name)
@@ -282,6 +321,7 @@ def load(folder: Path) -> Night:
                 learned=learned,
                 shipped=data["shipped"],
                 names=tuple(str(name) for name in data["names"]),
+                settled=data["settled"].astype(bool),
             )
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise ModelError("The trainer left no readable examination.", "The night is tried again.") from error

@@ -60,6 +60,12 @@ class Scorer:
         self.head.stand_on(
             functools.cache(lambda: _plane(bundle.folder) if shipped else None), bundle.card.alpha
         )
+        # What the model was not made from, though it is older: the person still has to look at it.
+        self._left_out = {name.partition("\0")[2] for name in bundle.card.doubted}
+
+    def _is_unknown(self, identity: Identity, at: float) -> bool:
+        """Is that label none that the model in force was made from?"""
+        return at > self._card.known_until or identity in self._left_out
 
     @property
     def card(self) -> ModelCard:
@@ -229,12 +235,11 @@ class Scorer:
             self.copies.clear()
             for identity, vector, label, weight, at in rows:
                 self._remember(identity, vector, label, weight, at)
-            until = self._card.known_until
             self.head.rebuild(
                 (
                     Lesson(identity, vector, label, weight, at)
                     for identity, vector, label, weight, at in rows
-                    if at > until
+                    if self._is_unknown(identity, at)
                 ),
                 self._prior,
             )
@@ -252,10 +257,8 @@ class Scorer:
             runtime = Runtime(bundle.path)  # outside the lock: mail goes on being scored meanwhile
             with self._lock:
                 self._take(bundle, runtime)
-                until = bundle.card.known_until
-                self.head.rebuild(
-                    (lesson for lesson in self.head.lessons() if lesson.at > until), self._prior
-                )
+                unknown = [one for one in self.head.lessons() if self._is_unknown(one.identity, one.at)]
+                self.head.rebuild(unknown, self._prior)
                 return True
 
     def _prior(self, vector: MailVector) -> float:

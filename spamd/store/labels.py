@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from spamd.domain import AccountName, Identity, Label, LabelRecord, LabelSource, ModelId
 from spamd.store.connection import Connections, Row
@@ -167,11 +167,19 @@ class Labels(Connections):
                     limit -= 1
                     yield _label(row), bytes(row["data"])
 
-    def taught(self, until: float) -> str:
+    def senders(self) -> dict[tuple[AccountName, Identity], str]:
+        """Whom labelled mail came from, as far as that is kept for display."""
+        rows = self._all(
+            "SELECT account, identity, sender FROM label JOIN judgement USING (account, identity)"
+            " WHERE current = 1 AND sender != ''"
+        )
+        return {(AccountName(row[0]), Identity(row[1])): str(row[2]) for row in rows}
+
+    def taught(self, until: float, without: Collection[str] = ()) -> str:
         """One name (hex) for all that a night may learn from that was said at or before `until`, silence aside.
 
         Another one as soon as a label of these is taken back, changed, held, or comes in late (imported, or its mail
-        is only met now).
+        is only met now). without: "account\0identity" of labels that are passed over.
         """
         told = hashlib.sha256()
         with self._read() as db:
@@ -182,7 +190,8 @@ class Labels(Connections):
                 " ORDER BY account, identity",
                 (until,),
             ):
-                told.update(repr(tuple(row)).encode("utf-8", "surrogatepass"))
+                if f"{row[0]}\0{row[1]}" not in without:
+                    told.update(repr(tuple(row)).encode("utf-8", "surrogatepass"))
         return told.hexdigest()
 
 

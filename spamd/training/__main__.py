@@ -37,6 +37,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--architecture", default="hashed_linear.v1")
     parser.add_argument("--threshold", type=float, help="probability from which mail is moved now")
     parser.add_argument("--replay", type=int, default=2000, help="older labels to rehearse, at least")
+    parser.add_argument(
+        "--believe", type=Path, help="JSON list of labels that the person stayed with when asked"
+    )
+    parser.add_argument("--believe-all", action="store_true", help="doubt no label, whatever the model says")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tied", action="store_true", help="end when standard input closes")
     given = parser.parse_args(arguments)
@@ -72,11 +76,15 @@ def main(arguments: list[str] | None = None) -> int:
             threshold=given.threshold,
             replay=given.replay,
             seed=given.seed,
+            believed=frozenset(json.loads(given.believe.read_text("utf-8")))
+            if given.believe
+            else frozenset(),
+            doubt=not given.believe_all,
         )
         until = given.until if math.isfinite(given.until) else 1e15
         with Store(given.database, read_only=True) as store:
             rows = store.training_set(until=until, limit=MAX_LABELS, account=given.account)
-            card = night.run(rows, settings, report)
+            card = night.run(rows, settings, report, store.senders())
     except SpamdError as error:
         report.event("result", status="impossible", reason=error.title, hint=error.hint)
         return IMPOSSIBLE

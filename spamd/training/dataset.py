@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from spamd.domain import Label, LabelRecord, LabelSource
+from spamd.domain import AccountName, Identity, Label, LabelRecord, LabelSource
 from spamd.errors import SchemaMismatch
+from spamd.message.likeness import Fingerprint
 from spamd.message.vector import unpack
 from spamd.model.copies import CopyMemory
 from spamd.model.runtime import MailVector
@@ -41,8 +42,9 @@ class Example:
     implicit: bool = False
     rescued: bool = False
     found: bool = False  # in a folder, when the account was set up: learned before it could be judged
-    sender: int = 0
-    fingerprint: object = None
+    taken_out: bool = False  # of Junk, by hand
+    sender: str = ""  # "" where it is not kept
+    fingerprint: Fingerprint | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,10 @@ def is_held(identity: str) -> bool:
     return hashlib.sha256(identity.encode("utf-8", "replace")).digest()[0] < 256 // HELD_SHARE
 
 
-def examples(rows: Iterable[tuple[LabelRecord, bytes]]) -> list[Example]:
+def examples(
+    rows: Iterable[tuple[LabelRecord, bytes]],
+    senders: Mapping[tuple[AccountName, Identity], str] | None = None,
+) -> list[Example]:
     """Ledger rows with readable vectors, oldest first. Held labels and vectors of other features are left out.
 
     So is silence about mail that the filter had doubts about: from a person who leaves spam lying it is mostly spam.
@@ -89,8 +94,9 @@ def examples(rows: Iterable[tuple[LabelRecord, bytes]]) -> list[Example]:
             rescued=record.label is Label.HAM
             and record.source in (LabelSource.DRAG, LabelSource.UNDO, LabelSource.REVIEW, LabelSource.ADDON),
             found=record.source is LabelSource.FOLDER,
-            sender=int(getattr(vector, "sender", 0)),
+            taken_out=record.label is Label.HAM and record.source in (LabelSource.DRAG, LabelSource.UNDO),
             fingerprint=vector.fingerprint,
+            sender=(senders or {}).get((record.account, record.identity), ""),
         )
     return sorted(found.values(), key=lambda example: example.at)
 
@@ -100,12 +106,20 @@ def mix(
     *,
     known_until: float,
     from_scratch: bool = False,
+    left_out: Collection[str] = (),
     replay: int = REPLAY,
     seed: int = 0,
 ) -> Mixture:
-    """Choose what to learn, what to rehearse and what to keep for the examination."""
-    old = [e for e in all_examples if e.at <= known_until and not from_scratch]
-    new = [e for e in all_examples if e.at > known_until or from_scratch]
+    """Choose what to learn, what to rehearse and what to keep for the examination.
+
+    left_out: identities of older labels that the parent was not made from; they are as new as tonight's.
+    """
+
+    def is_old(e: Example) -> bool:
+        return e.at <= known_until and not from_scratch and e.identity not in left_out
+
+    old = [e for e in all_examples if is_old(e)]
+    new = [e for e in all_examples if not is_old(e)]
     if from_scratch:  # with everything new, the held-out tenth must come out of the new
         held = [e for e in new if is_held(e.identity) and not e.implicit and not e.rescued]
     else:
@@ -143,7 +157,7 @@ def capped(
 ) -> list[Example]:
     """Newest labels first claim their place; order of the answer is by time."""
     days: Counter[tuple[int, bool]] = Counter()
-    senders: Counter[tuple[int, bool]] = Counter()
+    senders: Counter[tuple[str, bool]] = Counter()
     copies: dict[bool, CopyCounter] = {True: CopyCounter(), False: CopyCounter()}
     taken: list[Example] = []
     for example in reversed(some[-MAX_LABELS:]):

@@ -9,15 +9,10 @@ import numpy as np
 
 from spamd.domain import ModelCard
 from spamd.model.base import Reference
-from spamd.model.gate import Night, Numbers, Scored
+from spamd.model.gate import Night, Numbers, Scored, probabilities
 from spamd.model.runtime import MailVector, Runtime
 from spamd.training.dataset import Mixture
-
-
-def probabilities(logits: Numbers, calibration: tuple[float, float]) -> Numbers:
-    a, b = calibration
-    answer: Numbers = 1 / (1 + np.exp(-np.clip(a * logits.astype(np.float64) + b, -700, 700)))
-    return answer
+from spamd.training.doubt import Doubts
 
 
 def examine(
@@ -30,6 +25,7 @@ def examine(
     level: float,
     difference: float,
     threshold: float,
+    doubts: Doubts,
 ) -> Night:
     """Both models over the held-out, rescued, pinned and kept mail. Probabilities by each model's own calibration.
 
@@ -49,25 +45,22 @@ def examine(
         )
 
     kept = [e.vector for e in mixture.kept]
-    fresh = [e for e in mixture.fresh if not e.implicit]
     pinned = reference.vectors[1::2]  # the others are rehearsed
     first = Runtime(shipped[0]).score_logits(pinned)[1].astype(np.float64)
     return Night(
         held=scored([e.vector for e in mixture.held], [e.spam for e in mixture.held]),
         rescued=scored([e.vector for e in mixture.rescued], [e.spam for e in mixture.rescued]),
         pinned=scored(pinned, reference.spam[1::2].tolist(), public=True),
-        # The shipped model is sure of nothing.
-        new=scored([e.vector for e in fresh], [e.spam for e in fresh])
-        if before[1].parent is not None
-        else scored([], []),
-        names=tuple(e.identity for e in fresh) if before[1].parent is not None else (),
+        new=scored([e.vector for e in doubts.tonight], [e.spam for e in doubts.tonight]),
+        names=tuple(e.identity for e in doubts.tonight),
+        settled=doubts.settled,
         shipped=probabilities(first, shipped[1].calibration),
         kept_before=old.score_logits(kept)[1].astype(np.float64),
         kept_after=new.score_logits(kept)[1].astype(np.float64),
         threshold=threshold,
         difference=difference,
         fresh=len(mixture.fresh),
-        learned=dict(mixture.counts),
+        learned=mixture.counts | {"left_out": len(doubts.left_out)},
     )
 
 

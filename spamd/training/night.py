@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spamd.domain import LabelRecord, ModelCard, ModelId
+from spamd.domain import AccountName, Identity, LabelRecord, ModelCard, ModelId
 from spamd.errors import ModelError, TrainingError
 from spamd.message.vector import BUCKETS, SCHEMA, shares
 from spamd.model import apart, bundle, gate
@@ -25,6 +25,7 @@ from spamd.training import dataset, examine, export
 from spamd.training.apart import scores as scores_apart
 from spamd.training.architectures import ARCHITECTURES, SHIPPED, Architecture
 from spamd.training.dataset import Example, Mixture
+from spamd.training.doubt import Doubts, doubts
 from spamd.training.fit import Dense, Fitted, Progress, State, fit, logits, turned
 from spamd.training.report import NothingToLearn, Reporter
 
@@ -54,10 +55,19 @@ class Settings:
     threshold: float | None = None  # probability; None: the parent card's
     replay: int = dataset.REPLAY
     seed: int = 0
+    believed: frozenset[str] = (
+        frozenset()
+    )  # "account\0identity" of labels that the person stayed with when asked
+    doubt: bool = True  # False: all labels are believed
 
 
-def run(rows: Iterable[tuple[LabelRecord, bytes]], settings: Settings, report: Reporter) -> ModelCard:
-    """Train on these ledger rows and write `out`. Returns the candidate's card.
+def run(
+    rows: Iterable[tuple[LabelRecord, bytes]],
+    settings: Settings,
+    report: Reporter,
+    senders: Mapping[tuple[AccountName, Identity], str] | None = None,
+) -> ModelCard:
+    """Train on these ledger rows and write `out`. Returns the candidate's card. senders: of mails, where they are kept.
 
     NothingToLearn: too few labels, or of one kind. TrainingError, ModelError: parent or installation unusable.
     """
@@ -74,11 +84,16 @@ def run(rows: Iterable[tuple[LabelRecord, bytes]], settings: Settings, report: R
     if state is None:
         from_scratch = True  # weights of another base, or none yet
     report.event("stage", stage="read")
-    everything = dataset.examples(rows)
+    everything = dataset.examples(rows, senders)
+    asked = Doubts()
+    if settings.doubt:
+        serving = Runtime(parent.path)
+        asked = doubts(everything, parent.card, lambda some: serving.score_logits(some)[1], settings.believed)
     mixture = dataset.mix(
-        everything,
+        [e for e in everything if e.identity not in asked.left_out],
         known_until=parent.card.known_until,
         from_scratch=from_scratch,
+        left_out=parent.card.doubted,
         replay=settings.replay,
         seed=settings.seed,
     )
@@ -154,6 +169,7 @@ def run(rows: Iterable[tuple[LabelRecord, bytes]], settings: Settings, report: R
         level=level,
         difference=difference,
         threshold=threshold,
+        doubts=asked,
     )
     gate.save(settings.out, night)
     sha = bundle.digest(path)
@@ -168,7 +184,8 @@ def run(rows: Iterable[tuple[LabelRecord, bytes]], settings: Settings, report: R
         alpha=alpha,
         calibration=calibration,
         labels={
-            side: sum(e.spam is spam for e in everything) for side, spam in (("ham", False), ("spam", True))
+            side: sum(e.spam is spam and e.identity not in asked.left_out for e in everything)
+            for side, spam in (("ham", False), ("spam", True))
         },
         figures={
             "fresh": float(len(mixture.fresh)),
@@ -187,6 +204,7 @@ def run(rows: Iterable[tuple[LabelRecord, bytes]], settings: Settings, report: R
         junk_threshold=parent.card.junk_threshold,
         known_until=max((e.at for e in everything), default=parent.card.known_until),
         files=files,
+        doubted=tuple(sorted(asked.left_out)),
     )
     bundle.write_card(settings.out, card)
     return card

@@ -28,7 +28,7 @@ def main() -> int:
     parser.add_argument("--until")
     parser.add_argument("--from-scratch", action="store_true")
     parser.add_argument("--tied", action="store_true")
-    given = parser.parse_args()
+    given, _ = parser.parse_known_args()
     if given.tied:
         threading.Thread(target=tied, daemon=True).start()
     (given.plan.parent / "arguments.json").write_text(json.dumps(sys.argv[2:]))

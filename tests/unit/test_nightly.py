@@ -442,13 +442,33 @@ def test_what_a_night_was_refused_for_is_shown_and_the_persons_answer_counts(hom
     asked = nightly_module.contradicting(home.store)
     assert asked == [(HOME, Identity(f"hash:{number}")) for number in range(4)]
     nightly_module.settle(home.store, HOME, Identity("hash:30"))  # not among them
-    for account, identity in asked[:3]:
-        nightly_module.settle(home.store, account, identity)
-    assert not night(2).promoted, "one of them was not looked at"
+    nightly_module.settle(home.store, *asked[0])
+    assert not night(2).promoted, "three were not looked at"
+    assert nightly_module.contradicting(home.store) == asked[1:]
     for account, identity in nightly_module.contradicting(home.store):
         nightly_module.settle(home.store, account, identity)
     assert night(3).promoted, "who was asked and stayed with it means it"
     assert nightly_module.contradicting(home.store) == []
+    arguments = home.arguments()
+    assert "--believe" in arguments and "--believe-all" not in arguments
+
+
+def test_what_the_night_left_out_is_asked_about(home):
+    """One label against a sure model: the others are learned, it stays the instant head's, and the person is asked."""
+    enough(home)
+    folder = home.candidate(1)
+    doubted = ("home\0hash:3",)
+    write_card(folder, dataclasses.replace(read_card(folder), doubted=doubted))
+    gate.save(folder, dataclasses.replace(gate.load(folder), learned={"left_out": 1}))
+    steps = {"candidate": str(folder)}, {"say": json.dumps({"event": "result", "status": "candidate"})}
+    report = home.run(*steps)
+    assert report.promoted and "left out" in report.reasons[1]
+    assert home.bundles.current().card.doubted == doubted
+    assert nightly_module.contradicting(home.store) == [(HOME, Identity("hash:3"))]
+    home.store.forget_label(HOME, Identity("hash:3"))
+    assert not home.night.forgotten(), "the model never knew it"
+    home.store.forget_label(HOME, Identity("hash:4"))
+    assert home.night.forgotten()
 
 
 # ---- what the child says and does

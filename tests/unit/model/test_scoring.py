@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 import threading
@@ -15,7 +16,7 @@ from spamd.domain import Identity, Label
 from spamd.errors import ModelError, SchemaMismatch
 from spamd.message.vector import StoredVector, pack, unpack, vectorise
 from spamd.model.base import load
-from spamd.model.bundle import Bundle, Bundles
+from spamd.model.bundle import Bundle, Bundles, read_card, write_card
 from spamd.model.explanation import explain
 from spamd.model.runtime import Runtime, _without_news, interpreter_class
 from spamd.model.scoring import Scorer
@@ -127,6 +128,29 @@ def test_rebuild_teaches_only_what_the_model_does_not_know(scorer: Scorer) -> No
     assert scorer.copy_of(features) is not None  # copies are remembered all the same
     scorer.rebuild([(Identity("new"), features, Label.SPAM, 1.0, known + 1)])
     assert len(scorer.head) == 1
+
+
+def test_what_a_model_was_not_made_from_stays_a_lesson(
+    scorer: Scorer, bundles: Bundles, tmp_path: Path
+) -> None:
+    """Though it is older than the model: the night had doubts about it."""
+    folder = candidate(tmp_path / "new")
+    card = read_card(folder)
+    write_card(
+        folder, dataclasses.replace(card, doubted=("home\0left out",), known_until=card.known_until + 9)
+    )
+    old = card.known_until + 5
+    rows = [
+        (Identity(one), vectorise(flood(n)), Label.SPAM, 1.0, old)
+        for n, one in enumerate(("known", "left out"))
+    ]
+    scorer.rebuild(rows)
+    assert len(scorer.head) == 2
+    bundles.install(folder)
+    assert scorer.reload()
+    assert [lesson.identity for lesson in scorer.head.lessons()] == ["left out"]
+    scorer.rebuild(rows)
+    assert [lesson.identity for lesson in scorer.head.lessons()] == ["left out"]
 
 
 def test_weak_evidence_has_no_copies(scorer: Scorer) -> None:

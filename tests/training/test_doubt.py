@@ -1,0 +1,110 @@
+"""Single labels against a sure model: which of them a night leaves out."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from spamd import paths
+from spamd.domain import ModelCard
+from spamd.message.vector import vectorise
+from spamd.model.bundle import read_card
+from spamd.training import doubt
+from spamd.training.dataset import Example, is_held
+from tests.unit.model.made import flood, mail
+
+KNOWN = 1000.0
+
+
+def sure(vectors) -> np.ndarray:
+    """A model that is sure of what it is asked about: junk, where the mail is marked so."""
+    return np.array([6.0 if v.junk else -6.0 for v in vectors])
+
+
+class Vector:
+    def __init__(self, raw: bytes, junk: bool) -> None:
+        features = vectorise(raw)
+        self.fingerprint, self.junk = features.fingerprint, junk
+
+
+def example(number: int, junk: bool, said: bool, at: float, raw: bytes | None = None, **more) -> Example:
+    text = " ".join(f"w{number}x{n}" for n in range(40))
+    vector = Vector(raw or mail(f"Letter {number}", f"Hello, {text}."), junk)
+    return Example(f"home\0{number}", vector, said, 1.0, at, fingerprint=vector.fingerprint, **more)
+
+
+@pytest.fixture
+def card() -> ModelCard:
+    shipped = read_card(paths.shipped_model())
+    return dataclasses.replace(shipped, parent=shipped.id, known_until=KNOWN, calibration=(1.0, 0.0))
+
+
+def history() -> list[Example]:
+    """Enough held-out mail of both kinds, of which the model was right."""
+    return [example(n, n % 2 == 0, n % 2 == 0, KNOWN - 1) for n in range(400) if is_held(f"home\0{n}")]
+
+
+def left_out(card: ModelCard, new: list[Example], believed=()) -> set[str]:
+    usual = [example(n, n % 2 == 0, n % 2 == 0, KNOWN + 1) for n in range(500, 540)]
+    return set(doubt.doubts([*history(), *usual, *new], card, sure, believed).left_out)
+
+
+def test_a_label_against_a_sure_model_is_left_out(card):
+    slip = example(1000, True, False, KNOWN + 2)
+    assert left_out(card, [slip]) == {slip.identity}
+    assert left_out(card, [example(1000, True, True, KNOWN + 2)]) == set()
+    assert left_out(card, [dataclasses.replace(slip, implicit=True)]) == set()
+
+
+def test_what_the_person_stayed_with_is_believed(card):
+    slip = example(1000, True, False, KNOWN + 2)
+    assert left_out(card, [slip], believed={slip.identity}) == set()
+
+
+def test_what_was_taken_out_of_junk_by_hand_is_no_slip(card):
+    assert left_out(card, [example(1000, True, False, KNOWN + 2, rescued=True, taken_out=True)]) == set()
+
+
+def test_the_shipped_model_is_sure_of_nothing(card):
+    first = dataclasses.replace(card, parent=None)
+    assert left_out(first, [example(1000, True, False, KNOWN + 2)]) == set()
+
+
+def test_a_model_that_was_wrong_where_it_was_sure_is_not_believed(card):
+    wrong = [example(n, True, False, KNOWN - 2) for n in range(5000, 5400) if is_held(f"home\0{n}")]
+    assert left_out(card, [*wrong, example(1000, True, False, KNOWN + 2)]) == set()
+
+
+@pytest.mark.parametrize("alike", ["sender", "text"])
+def test_others_of_its_kind_that_say_the_same_support_it(card, alike):
+    """Two newsletters that the person has had enough of; but not one among many that were good."""
+
+    def of_kind(number: int, said: bool, at: float = KNOWN + 2) -> Example:
+        if alike == "sender":
+            return example(number, False, said, at, sender="news@shop.example")
+        return example(number, False, said, at, raw=flood(number))
+
+    assert left_out(card, [of_kind(1000, True), of_kind(1001, True)]) == set()
+    assert left_out(card, [of_kind(1000, True)]) == {"home\x001000"}
+    older = [of_kind(n, False, KNOWN - 5) for n in range(1002, 1006)]
+    assert left_out(card, [of_kind(1000, True), *older]) == {"home\x001000"}
+    assert left_out(card, [of_kind(1000, True), of_kind(1001, True), *older]) == {
+        "home\x001000",
+        "home\x001001",
+    }
+
+
+def test_too_many_are_for_the_gate(card):
+    """The whole night is refused then: it learns as it is told, and nothing of it is taken."""
+    many = [example(n, True, False, KNOWN + 2) for n in range(1000, 1010)]
+    assert left_out(card, many) == set()
+
+
+def test_what_was_left_out_is_looked_at_again(card):
+    waiting = example(1000, True, False, KNOWN - 1)
+    again = dataclasses.replace(card, doubted=(waiting.identity,))
+    assert left_out(again, [waiting]) == {waiting.identity}
+    waiting.vector.junk = False  # meanwhile the model has changed its mind
+    assert left_out(again, [waiting]) == set()
