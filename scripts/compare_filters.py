@@ -43,7 +43,7 @@ import numpy as np  # noqa: E402
 from scripts.evaluate import Mail, day_of, progress, read_index, read_mail  # noqa: E402
 from spamd.domain import Label  # noqa: E402
 
-START_SECONDS = 120
+START_SECONDS = 600  # rspamd compiles its expressions first
 
 
 class Filter(Protocol):
@@ -182,7 +182,7 @@ def rspamd(home: Path) -> Iterator[Filter]:
             ["redis-server", "--port", str(words), "--bind", "127.0.0.1", "--dir", str(home), "--save", ""],
             words,
         ),
-        _serving(["rspamd", "-f", "-i", *variables], controller),
+        _serving(["rspamd", "-f", "-i", *variables], controller, port),
     ):
         client = ["rspamc", "-h"]
         scan, learn = f"127.0.0.1:{port}", f"127.0.0.1:{controller}"
@@ -203,15 +203,19 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def _listens(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        return True
+    return False
+
+
 @contextlib.contextmanager
-def _serving(command: list[str], port: int) -> Iterator[None]:
-    """The server runs and listens. RuntimeError if it ends or does not listen."""
+def _serving(command: list[str], *ports: int) -> Iterator[None]:
+    """The server runs and listens on all of them. RuntimeError if it ends or does not listen."""
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         until = time.monotonic() + START_SECONDS
-        while True:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                break
+        while not all(map(_listens, ports)):
             if server.poll() is not None or time.monotonic() > until:
                 raise RuntimeError(f"{command[0]} does not start")
             time.sleep(0.1)
