@@ -74,7 +74,9 @@ class Courier(MailHost):
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else each answer in two parts waits 40 ms
+            client.setsockopt(
+                socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
+            )  # else each answer in two parts waits 40 ms
             threading.Thread(target=self._greet, args=(client,), name="courier-front", daemon=True).start()
 
     def _greet(self, client: socket.socket) -> None:
