@@ -28,7 +28,7 @@ from spamd.domain import Account, AccountName, Label, MoveRecord, MoveState
 from spamd.store.database import Store
 from tests.daemon.conftest import Running
 from tests.servers.dovecot import BINARY, Dovecot, Options
-from tests.servers.mailhost import mail
+from tests.servers.mailhost import accepted, connected, mail
 
 DELIVERIES = 100  # to each account
 APART = 20  # further ones, each when all is quiet again
@@ -54,14 +54,8 @@ class Wire:
         threading.Thread(target=self._listen, daemon=True).start()
 
     def _listen(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            server = socket.create_connection(("127.0.0.1", self._target))
-            for one in (client, server):
-                one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for client in accepted(self._listener):
+            server = connected(self._target)
             threading.Thread(target=self._pass, args=(client, server, self._asked), daemon=True).start()
             threading.Thread(target=self._pass, args=(server, client, self._told), daemon=True).start()
 

@@ -35,6 +35,10 @@ class Plan:
     runs_commands: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
 
+    def command_of(self, part: str) -> tuple[str, ...] | None:
+        """What starts "daemon" or "tray"; None: there is none."""
+        return self.daemon if part == "daemon" else self.tray
+
 
 @dataclass(frozen=True, slots=True)
 class Part:

@@ -74,7 +74,7 @@ class TaskScheduler:
         self.file = folder / f"{TASKS[name]}.task.xml"
 
     def _text(self, plan: Plan) -> bytes | None:
-        command = plan.daemon if self._name == "daemon" else plan.tray
+        command = plan.command_of(self._name)
         return None if command is None else render(self._name, command, plan.environment)
 
     def install(self, plan: Plan, *, start: bool = True) -> tuple[str, ...]:

@@ -62,7 +62,7 @@ class XdgAutostart:
         self.file = base / "autostart" / _FILES[name]
 
     def _text(self, plan: Plan) -> bytes | None:
-        command = plan.daemon if self._name == "daemon" else plan.tray
+        command = plan.command_of(self._name)
         if command is None:
             return None
         return render(self._name, command, plan.environment).encode("utf-8", "surrogateescape")

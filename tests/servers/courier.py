@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 
 from tests.servers.cyrus import UNPACKED, libraries, why_not
-from tests.servers.mailhost import PASSWORD, MailHost
+from tests.servers.mailhost import PASSWORD, MailHost, accepted
 
 CAPABILITIES = "IMAP4rev1 UIDPLUS CHILDREN NAMESPACE THREAD=ORDEREDSUBJECT THREAD=REFERENCES SORT QUOTA IDLE"
 OWNER = "nobody" if os.getuid() == 0 else pwd.getpwuid(os.getuid()).pw_name
@@ -69,14 +69,7 @@ class Courier(MailHost):
         return user
 
     def _listen(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            client.setsockopt(
-                socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
-            )  # else each answer in two parts waits 40 ms
+        for client in accepted(self._listener):
             threading.Thread(target=self._greet, args=(client,), name="courier-front", daemon=True).start()
 
     def _greet(self, client: socket.socket) -> None:

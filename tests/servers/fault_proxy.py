@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from tests.servers.mailhost import accepted, connected
+
 
 @dataclass
 class Fault:
@@ -107,19 +109,12 @@ class FaultProxy:
         thread.start()
 
     def _listen(self) -> None:
-        while True:
+        for client in accepted(self._listener):
             try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            try:
-                server = socket.create_connection((self.host, self._target), timeout=30)
+                server = connected(self._target)
             except OSError:
                 client.close()
                 continue
-            server.settimeout(None)
-            for sock in (client, server):
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self._lock:
                 self._sockets += [client, server]
             connection = _Connection(self, client, server)

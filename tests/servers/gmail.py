@@ -18,7 +18,7 @@ import pytest
 
 from spamd.domain import Account
 from tests.servers.dovecot import BINARY, GMAIL, Dovecot, Options
-from tests.servers.mailhost import MailHost
+from tests.servers.mailhost import MailHost, accepted, connected
 
 _HIDDEN = "gml-"  # how a keyword begins that is a label
 
@@ -53,16 +53,9 @@ class Gmail(MailHost):
         return f"{_HIDDEN}{self.labels.index(label)}"
 
     def _listen(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            server = socket.create_connection((self.host, self.dovecot.port), timeout=30)
-            server.settimeout(None)
+        for client in accepted(self._listener):
+            server = connected(self.dovecot.port)
             self._sockets += [client, server]
-            for sock in (client, server):
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             talk = _Talk(self, client, server)
             threading.Thread(target=talk.upward, name="gmail", daemon=True).start()
             threading.Thread(target=talk.downward, name="gmail", daemon=True).start()

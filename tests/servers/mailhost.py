@@ -193,6 +193,25 @@ class MailHost:
                 assert status == "OK", answer
 
 
+def accepted(listener: socket.socket) -> Iterator[socket.socket]:
+    """Connections as they come, until the listener is closed. An answer in two parts does not wait 40 ms for itself."""
+    while True:
+        try:
+            client, _ = listener.accept()
+        except OSError:
+            return
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        yield client
+
+
+def connected(port: int) -> socket.socket:
+    """A connection to a server here, without a time limit once it stands."""
+    server = socket.create_connection(("127.0.0.1", port), timeout=30)
+    server.settimeout(None)
+    server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return server
+
+
 def _status(imap: imaplib.IMAP4, folder: str, item: str) -> int:
     status, answer = imap.status(f'"{folder}"', f"({item})")
     assert status == "OK", answer

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import pytest
 
 from spamd.domain import Account, AccountName, TlsMode
+from tests.servers.mailhost import accepted
 
 
 @dataclass(frozen=True)
@@ -86,11 +87,7 @@ class ScriptedServer:
         return Account(AccountName("scripted"), host=self.host, port=self.port, user="u", tls=TlsMode.NONE)
 
     def _listen(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
+        for client in accepted(self._listener):
             script = self._scripts[min(self.connections, len(self._scripts) - 1)]
             self.connections += 1
             self._sockets.append(client)
