@@ -60,6 +60,7 @@ from spamd.answers import (
 from spamd.domain import (
     Account,
     AccountName,
+    AuthMethod,
     EventRecord,
     Identity,
     Judgement,
@@ -74,7 +75,15 @@ from spamd.domain import (
     MoveRecord,
     Verdict,
 )
-from spamd.errors import ConfigError, ModelError, NotFound, RequestError, SpamdError
+from spamd.errors import (
+    ConfigError,
+    CredentialError,
+    ModelError,
+    NotFound,
+    RequestError,
+    SecretMissing,
+    SpamdError,
+)
 from spamd.judgement import shadow
 from spamd.judgement.evidence import upper_bound
 from spamd.store.judgements import DISPLAYS
@@ -92,6 +101,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DAY = 86400.0
+NEVER_SIGNED_IN = "never-signed-in:"
+"""State of an account that was added without a secret, before its first sign-in with the browser."""
 REVIEW_WINDOW = 30 * DAY  # older doubt is not asked about any more
 RAW_SHOWN = 65536  # bytes of a mail shown as text
 MAX_PAGE = 200
@@ -1028,14 +1039,20 @@ class Control:
 
     def check_account(self, account: Account, secret: str | None) -> AccountCheck:
         """Try an account that is not added yet."""
+        self._check_new(account)
+        return self._engine.check_account(account, secret)
+
+    def _check_new(self, account: Account) -> None:
         settings.check_account_name(account.name)
         settings.check_account(account)
-        if (twin := self._settings().same_mailbox(account)) is not None:
+        now = self._settings()
+        if now.account(account.name) is not None:
+            raise RequestError(f"There is already an account {account.name!r}.", "Choose another name.")
+        if (twin := now.same_mailbox(account)) is not None:
             raise RequestError(
                 f"This mailbox is looked after already, as {twin.name}.",
                 "A new password is set on its page.",
             )
-        return self._engine.check_account(account, secret)
 
     def test_account(self, name: str) -> AccountCheck:
         """Try an account that is there, with its stored secret."""
@@ -1044,12 +1061,11 @@ class Control:
     def add_account(self, account: Account, secret: str | None) -> AccountView:
         """The secret goes to the keyring first: an account without one would only fail."""
         with self._changing:
-            settings.check_account_name(account.name)
-            settings.check_account(account)
-            if self._settings().account(account.name) is not None:
-                raise RequestError(f"There is already an account {account.name!r}.", "Choose another name.")
+            self._check_new(account)
             if secret:
                 self._vault().set(account.name, secret)
+            elif account.auth is AuthMethod.OAUTH:
+                self._store.set_state(f"{NEVER_SIGNED_IN}{account.name}", str(self._clock()))
             settings.add_account(self._paths.config_file, account)
         return self._after_account(account.name, "was added")
 
@@ -1061,6 +1077,23 @@ class Control:
 
     def sign_in(self, name: str) -> SignIn:
         return self._engine.sign_in(self.account(name).account)
+
+    def sign_in_ended(self, name: AccountName) -> None:
+        """With or without a grant. An account that was added to be signed in to, and never was, goes again: it would only
+        ask for it for ever.
+        """
+        key = f"{NEVER_SIGNED_IN}{name}"
+        if not self._store.state(key):
+            return
+        try:
+            self._vault().get(name)
+        except SecretMissing:
+            if self._settings().account(name) is not None:
+                self.remove_account(name)
+        except CredentialError:
+            return  # a locked keyring says nothing
+        else:
+            self._store.set_state(key, "")
 
     def update_account(self, name: str, changes: Mapping[str, object]) -> AccountView:
         """Change settings of an account; None takes one back to its default. Not: paths and commands."""
@@ -1085,6 +1118,7 @@ class Control:
         account = self.account(name).account
         with self._changing:
             settings.remove_account(self._paths.config_file, name)
+            self._store.set_state(f"{NEVER_SIGNED_IN}{account.name}", "")
             with contextlib.suppress(SpamdError):  # none there, or a locked keyring: told by the doctor
                 self._vault().delete(account.name)
         self._engine.reload_settings()

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from spamd.domain import AccountName
-from spamd.errors import CredentialError
+from spamd.errors import CredentialError, SecretMissing
 from spamd.paths import Paths, find, write_private
 from spamd.settings import Settings
 
@@ -74,8 +74,8 @@ def service_name(paths: Paths, env: Mapping[str, str]) -> str:
     )
 
 
-def _missing(account: AccountName, place: str) -> CredentialError:
-    return CredentialError(
+def _missing(account: AccountName, place: str) -> SecretMissing:
+    return SecretMissing(
         f"There is no password of account {account!r} in {place}.", "Enter it again in the settings."
     )
 

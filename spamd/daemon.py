@@ -144,7 +144,7 @@ class Daemon:
         self._secrets: Secrets
         self._opener: Opener
         self._pauses: dict[str, float | None] = {}
-        self._pending_sign_ins: list[PendingSignIn] = []
+        self._pending_sign_ins: list[tuple[AccountName, PendingSignIn]] = []
         self._teaching = threading.Lock()
 
     # -- life
@@ -253,7 +253,7 @@ class Daemon:
         if self._night is not None:
             with contextlib.suppress(Exception):
                 self._night.stop()
-        for pending in list(self._pending_sign_ins):
+        for _, pending in list(self._pending_sign_ins):
             pending.cancel()
         if self._web is not None:
             self._web.stop()
@@ -563,18 +563,27 @@ class Daemon:
         return SignIn(account.name, pending.url, pending.code, pending.expires_at)
 
     def _finish_sign_in(self, account: Account, pending: PendingSignIn) -> None:
+        begun = (account.name, pending)
         with self._changing:
-            self._pending_sign_ins.append(pending)
+            self._pending_sign_ins.append(begun)
         try:
             secret = pending.wait()
             self._secrets.set(account.name, secret)
         except SpamdError as error:
             if not self._stopping.is_set():
                 self._store.add_event("account", f"The sign-in did not work. {error}", account=account.name)
+                with self._changing:
+                    again = any(
+                        name == account.name and one is not pending for name, one in self._pending_sign_ins
+                    )
+                if self.control is not None and not again:
+                    self.control.sign_in_ended(account.name)
             return
         finally:
             with self._changing:
-                self._pending_sign_ins.remove(pending)
+                self._pending_sign_ins.remove(begun)
+        if self.control is not None:
+            self.control.sign_in_ended(account.name)
         self._store.add_event("account", "You are signed in.", account=account.name)
         self.reload_settings()
 

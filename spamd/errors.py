@@ -52,6 +52,10 @@ class CredentialError(SpamdError):
     """There is no secret, or it cannot be reached."""
 
 
+class SecretMissing(CredentialError):
+    """None was ever put there."""
+
+
 class MailboxError(SpamdError):
     """Talking to the mail server or mail folder failed."""
 

@@ -173,6 +173,8 @@ class Settings:
 
 
 def _mailbox(account: Account) -> tuple[str, str]:
+    if account.kind is not SourceKind.IMAP:
+        return (str(Path(account.path).expanduser().absolute()) if account.path else ""), ""
     return account.host.lower().rstrip("."), account.user
 
 

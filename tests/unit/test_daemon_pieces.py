@@ -18,8 +18,8 @@ from spamd import daemon as daemon_module
 from spamd import paths, settings
 from spamd.answers import AccountPhase
 from spamd.daemon import Daemon, lock, notify
-from spamd.domain import Account, AccountName, Label, Mode
-from spamd.errors import AlreadyRunning, ConfigError, NotFound, SpamdError
+from spamd.domain import Account, AccountName, AuthMethod, Label, Mode
+from spamd.errors import AlreadyRunning, ConfigError, NotFound, SignInError, SpamdError
 from spamd.mailbox.network import Network, News
 from spamd.upgrade import Program
 from tests.fakes.memory_mailbox import MemoryServer
@@ -341,3 +341,59 @@ def test_a_first_reading_goes_on_the_next_day(running, monkeypatch):
     monkeypatch.setattr(worker._meter, "used_up", lambda session: False)
     wait_for(lambda: told().finished, "the next day")
     assert told().done == 60
+
+
+class BrowserThatIsClosed:
+    """A sign-in that nobody ends before it is told to."""
+
+    url, code, expires_at = "https://login.example/", "", 0.0
+
+    def __init__(self):
+        self.over = threading.Event()
+        self.grant = ""
+
+    def wait(self):
+        assert self.over.wait(60)
+        if not self.grant:
+            raise SignInError("Nobody signed in.", "Start the sign-in again.")
+        return self.grant
+
+    def cancel(self):
+        self.over.set()
+
+
+def test_an_account_that_is_never_signed_in_to_goes_again(running, monkeypatch):
+    """Once it was, or a second sign-in is under way, it stays whatever comes of this one."""
+    daemon = running.daemon
+    wait_for(lambda: running.phase() is AccountPhase.WATCHING, "watching")
+    monkeypatch.setattr("spamd.opening.begin_sign_in", lambda account, paths: pages.pop(0))
+    first, second, third, fourth = browsers = [BrowserThatIsClosed() for _ in range(4)]
+    pages = list(browsers)
+    new = Account(
+        AccountName("new"), host="imap.new.example", user="me", auth=AuthMethod.OAUTH, oauth_provider="google"
+    )
+
+    def ended(number):
+        told = [one for one in daemon.control.events() if "sign-in did not work" in one.text]
+        return len(told) == number and len(daemon._pending_sign_ins) == expected
+
+    daemon.control.add_account(new, None)
+    daemon.control.sign_in("new")
+    daemon.control.sign_in("new")
+    wait_for(lambda: len(daemon._pending_sign_ins) == 2, "both browsers")
+    first.over.set()
+    expected = 1
+    wait_for(lambda: ended(1), "the first one's end")
+    assert daemon.control.account("new")
+    second.over.set()
+    wait_for(lambda: not settings.load(running.paths.config_file).account("new"), "it goes")
+    daemon.control.add_account(new, None)
+    daemon.control.sign_in("new")
+    third.grant = "{}"
+    third.over.set()
+    wait_for(lambda: not daemon._pending_sign_ins, "it is signed in")
+    daemon.control.sign_in("new")
+    fourth.over.set()
+    expected = 0
+    wait_for(lambda: ended(3), "the last one's end")
+    assert daemon.control.account("new")

@@ -236,6 +236,15 @@ def test_an_account_is_found_checked_added_changed_and_removed(talk):
     assert "s3cret" not in world.paths.config_file.read_text()
     with pytest.raises(RequestError):
         client.add_account("new", host="imap.new.example", user="me")
+    for twin in (
+        {"host": "IMAP.new.example."},
+        {"host": "imap.new.example", "port": 143},
+    ):  # under another name
+        with pytest.raises(RequestError, match="as new"):
+            client.add_account("again", user="me", secret="s3cret", **twin)
+    with pytest.raises(NotFound):
+        client.account("again")
+    client.add_account("other", host="imap.new.example", user="somebody else", secret="s3cret")
     with pytest.raises(RequestError):
         client.add_account("../x", host="imap.new.example", user="me")
     with pytest.raises(RequestError):  # without TLS, not on this computer
