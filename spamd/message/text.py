@@ -15,7 +15,7 @@ from itertools import count as counting
 from itertools import filterfalse, islice
 from typing import Final, NamedTuple
 
-from selectolax.lexbor import LexborHTMLParser, LexborNode
+from selectolax.lexbor import LexborDocumentOptions, LexborHTMLParser, LexborNode
 
 from spamd.message.lookalikes import SKELETON
 from spamd.message.parsing import ParsedMessage
@@ -26,6 +26,9 @@ MAX_WORDS: Final = 4_000
 _MAX_STYLED: Final = 3_000  # elements whose style is looked at
 _MAX_STEPS: Final = 8_000  # climbing steps for inherited colours and sizes, per mail
 _MAX_ANCHORS: Final = 400
+_PLAIN_TREE: Final = LexborDocumentOptions.WO_EVENTS.value
+"""Without events: with them, taking an element out of the tree walks through all that is in it, and 21,000 nested ones
+take two seconds."""
 _MAX_PICTURES: Final = 16  # different ones: a newsletter's forty say no more of where they come from
 
 
@@ -226,9 +229,9 @@ _APART_TAGS: Final = listed(
     ol optgroup option p pre section select style table tbody td textarea tfoot th thead title tr ul"""
 )
 """Elements that part text: what stands before, in and after them is not one word."""
-_MAX_WITHIN: Final = 30  # different other elements that are taken out of the lines they stand in
+_MAX_WITHIN: Final = 100  # different other elements that are taken out of the lines they stand in
 _BREAK: Final = " \x02 "  # between two pieces of text that an element parts
-_TAG: Final = re.compile(r"<([a-zA-Z][a-zA-Z0-9]{0,15})")
+_TAG: Final = re.compile(r"<([a-zA-Z][a-zA-Z0-9_:.-]{0,99})")
 _COMMENT: Final = re.compile(r"<!(?:--)?[^>]{0,100}>(?=[a-zA-Z])")
 _UNSEEN: Final = ("script", "style", "template", "noscript", "object")
 _INLINE: Final = ("b", "i", "u", "em", "font", "span", "strong", "small", "big")
@@ -287,6 +290,7 @@ class _Page:
         "tags",
         "tree",
         "tricks",
+        "within",
     )
 
     def __init__(self, tricks: set[str]) -> None:
@@ -299,6 +303,7 @@ class _Page:
         )
         self.anchors: list[Anchor] = []
         self.tags: dict[str, int] = {}
+        self.within: list[str] = []  # elements that part no text
         self.steps = 0
         self.pictured: list[_Styled] = []  # elements on a picture
         self.declared: dict[int, _Style] = {}  # element -> what it declares itself
@@ -307,19 +312,20 @@ class _Page:
 
     def read(self, html: str) -> str:
         counted = Counter(_TAG.findall(html))
-        capitals = bool(counted) and not "".join(counted).islower()
-        if capitals:
-            tags: dict[str, int] = {}
-            for tag, count in counted.items():
-                tag = tag.lower()
-                tags[tag] = tags.get(tag, 0) + count
-            self.tags = tags
-        else:
-            self.tags = counted
+        names = "".join(counted)
+        capitals = bool(counted) and not names.islower()
+        self.tags = counted
+        self.within = [tag for tag in counted if tag not in _APART_TAGS]
+        if capitals or not names.isalnum():
+            self.tags = {}
+            for name, count in counted.items():
+                tag = re.split(r"[^a-z0-9]", name.lower(), maxsplit=1)[0]
+                self.tags[tag] = self.tags.get(tag, 0) + count
+            self.within = [name for name in dict.fromkeys(map(str.lower, counted)) if name not in _APART_TAGS]
         self._split_words(html)
         if "split-by-comment" in self.tricks:
             html = _COMMENT.sub("", html)
-        tree = LexborHTMLParser(html)
+        tree = LexborHTMLParser(html, options=_PLAIN_TREE)
         body = tree.body
         if body is None:
             return ""
@@ -368,9 +374,8 @@ class _Page:
 
     def _lines(self, body: LexborNode) -> str:
         """All text, in one line what no element parts: elements within lines are taken out first."""
-        within = [tag for tag in self.tags if tag not in _APART_TAGS][:_MAX_WITHIN]
-        if within:
-            for node in body.css(",".join(within)):
+        if self.within:
+            for node in body.css(re.sub(r"([:.])", r"\\\1", ",".join(self.within[:_MAX_WITHIN]))):
                 node.unwrap(delete_empty=True)
             body.merge_text_nodes()
         return body.text(separator=_BREAK, skip_empty=True)
