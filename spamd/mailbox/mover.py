@@ -163,6 +163,9 @@ class JournaledMover:
         self._signed: set[int] = set()
         self._unsigned: set[int] = set()  # they should be, and could not before the move
         self._name = ""
+        self._left: list[
+            tuple[OpenFolder, Sequence[Uid], Sequence[str]]
+        ] = []  # words that could not be taken off
 
     @property
     def _abilities(self) -> Abilities:
@@ -257,6 +260,9 @@ class JournaledMover:
 
         Only with true server ids. Returns the records that were taken back (now ABANDONED).
         """
+        left, self._left = self._left, []
+        for folder, uids, words in left:
+            self._take_off(folder, uids, words)
         now = self._clock()
         # One more look when the time is over, but not where that would be the person's copy.
         self._fresh = [
@@ -599,7 +605,7 @@ class JournaledMover:
             return ended + self._take_copies_back(source, target, safe, refusal.title)
         if note:
             if self._locks:
-                self._quietly(lambda: self._commands.unlock(source, uids, self._lock_words))
+                self._take_off(source, uids, self._lock_words)
             self._unlock_targets(safe)
             return ended + [self._end(record, MoveState.DONE, note) for record in safe]
         left = self._alive(source, safe) or {}
@@ -1033,14 +1039,14 @@ class JournaledMover:
             self._unlock(source, mails, moved=undo)
             uids = sorted(mail.ref.uid for mail in mails if undo and self._ours(mail))
             if uids:
-                self._quietly(lambda uids=uids: self._commands.unlock(source, uids, [RETURNED_KEYWORD]))  # type: ignore[misc]
+                self._take_off(source, uids, [RETURNED_KEYWORD])
 
     def _unlock(self, folder: OpenFolder, mails: Sequence[Arrival], *, moved: bool) -> None:
         """Take our lock off; moved: it has been moved, and goes on saying so."""
         uids = sorted(mail.ref.uid for mail in mails if self._ours(mail))
         words = self._lock_words if moved else (*self._lock_words, MOVED_KEYWORD)
         if uids:
-            self._quietly(lambda: self._commands.unlock(folder, uids, words))
+            self._take_off(folder, uids, words)
 
     def _unlock_targets(self, records: Sequence[MoveRecord]) -> None:
         """The keyword went along with the mail. Taken off before the row is closed: none is forgotten."""
@@ -1049,13 +1055,25 @@ class JournaledMover:
         target = _target(records[0])
         uids = sorted(record.target_uid for record in records if record.target_uid is not None)
         if uids:
-            self._quietly(lambda: self._commands.unlock(target, uids, self._lock_words))
+            self._take_off(target, uids, self._lock_words)
         for record in records:
             if record.id in self._unsigned and record.target_uid is not None:
                 # No room for it in the source (Cyrus has 100 keywords to a folder); in the target there may be.
                 ref = MessageRef(target.name, target.uid_validity, record.target_uid)
                 self._quietly(lambda ref=ref: self._session.add_keyword(ref, MOVED_KEYWORD))  # type: ignore[misc]
         self._unsigned.difference_update(record.id for record in records)
+
+    def _take_off(self, folder: OpenFolder, uids: Sequence[Uid], words: Sequence[str]) -> None:
+        """A lock that stays would keep others off the mail for good: refused, it is tried again with the next look."""
+        try:
+            self._commands.unlock(folder, uids, words)
+        except _TRANSIENT:
+            raise
+        except (FolderMissing, FolderRefused, FolderChanged):
+            return
+        except MailboxError as problem:
+            _log.debug("a lock is left on for now: %s", type(problem).__name__)
+            self._left.append((folder, uids, words))
 
     def _quietly(self, step: Callable[[], object]) -> None:
         """A step whose refusal changes nothing for the mail."""

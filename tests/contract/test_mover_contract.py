@@ -17,7 +17,7 @@ from dataclasses import replace
 
 import pytest
 
-from spamd.domain import OWNER_KEYWORD, FolderName, MoveKind, MoveState, Uid
+from spamd.domain import MOVED_KEYWORD, OWNER_KEYWORD, FolderName, MoveKind, MoveState, Uid
 from spamd.errors import ConnectionLost, ServerBusy
 from spamd.mailbox.move_commands import ImapCommands
 from spamd.mailbox.mover import LOCK_KEYWORD, JournaledMover
@@ -798,3 +798,23 @@ def test_random_faults(host):
         raise
     finally:
         own.close()
+
+
+@only("dovecot-maildir", "cyrus")
+@pytest.mark.scenario(33)
+def test_a_lock_that_could_not_be_taken_off(host, user, fault_proxy):
+    """The server refuses the STORE for a while: a later look takes it off, and the sign stays."""
+    host.append(user, mail("bait"))
+    proxy = fault_proxy(host.port)
+    own = Daemon(host, user, port=proxy.port).new()
+    proxy.refuse(r"UID STORE .*-FLAGS", answer="NO not now", every=True)
+    (done,) = own.move([own.session.uids(INBOX)[0]])
+    assert done.state is MoveState.DONE
+    assert LOCK_KEYWORD in host.contents(user)[0].flags
+    proxy.peace()
+    own.mover.reconcile()
+    flags = host.contents(user)[0].flags
+    assert MOVED_KEYWORD in flags
+    assert not any("moving" in flag.lower() or "spamdby-" in flag.lower() for flag in flags)
+    own.close()
+    proxy.close()
