@@ -792,6 +792,9 @@ class Control:
                 continue
             if not 0.0 < record.weight <= 1.0 or not math.isfinite(record.at):
                 continue
+            there = self._store.label_of(record.account, record.identity)
+            if there is not None and there.label is record.label and there.at >= record.at:
+                continue  # the same word: it keeps its source
             weak = record.source not in PERSON_SOURCES
             source = record.source if weak else LabelSource.IMPORT
             self._store.add_label(replace(record, id=0, source=source))
@@ -800,7 +803,10 @@ class Control:
             self._engine.rebuild_scores()
         self._forget_kept()
         skipped = len(records) - added
-        return Imported(added, skipped, f"{added} labels were added, {skipped} skipped.")
+        text = (
+            f"{added} labels were added, {skipped} skipped (known, of no account that is here, or no labels)."
+        )
+        return Imported(added, skipped, text)
 
     # -- undo --------------------------------------------------------------------------------------
 
@@ -1010,8 +1016,11 @@ class Control:
         if to is not None and to not in {card.id for card in self._bundles.list()}:
             raise NotFound(f"There is no model {_short(to)!r}.", "The Model page lists those that are kept.")
         with self._changing:
+            before = self._bundles.current().card.id
             bundle = self._bundles.roll_back(ModelId(to) if to else None)
             self._scorer.reload()
+        if to is None and bundle.card.id == before:
+            raise RequestError(f"Nothing to go back to: {before} serves already.", "See the list of models.")
         return self._changed_model(bundle.card, "went back to")
 
     def reset_model(self) -> ModelCard:

@@ -38,7 +38,18 @@ from spamd.answers import Happening
 from spamd.cli.output import plain
 from spamd.client import Client
 from spamd.demo.server import EmbeddedServer
-from spamd.domain import Account, AccountName, FolderName, Judgement, Label, Mode, Reason, TlsMode, Verdict
+from spamd.domain import (
+    Account,
+    AccountName,
+    FolderName,
+    Judgement,
+    Label,
+    Mode,
+    ModelCard,
+    Reason,
+    TlsMode,
+    Verdict,
+)
 from spamd.errors import NotRunning, SpamdError
 from spamd.web.shown import reason_place, reason_text
 
@@ -405,7 +416,8 @@ class Story:
         if promoted and after.current:
             self.tale.night["figures"] = {name: round(v, 5) for name, v in after.current.figures.items()}
         self.console.print(Text(f"  {told}", style="green" if promoted else "yellow"))
-        if promoted:
+        if promoted and after.current:
+            self.console.print(Text(f"  {figures_of(after.current)}", style="dim"))
             self.console.print("  The new model was swapped in between two mails.")
 
     def morning(self, client: Client, mailbox: Mailbox, verdicts: Verdicts) -> None:
@@ -526,6 +538,16 @@ class Story:
                 last = self._daemon_log.read_text(errors="replace")[-2000:]
                 raise SpamdError(f"Waited in vain for {what}.", last)
             verdicts.changed(0.2)
+
+
+def figures_of(card: ModelCard) -> str:
+    """What the gate had before it, in a line. Smaller losses are better."""
+    f = card.figures
+    return (
+        f"{f['fresh']:.0f} new labels, {f['cpu_seconds']:.1f} s of the processor. Loss on {f['held']:.0f} older labels that were "
+        f"held out {f['held_loss_before']:.3f}, now {f['held_loss_after']:.3f}; on {f['pinned']:.0f} public mails "
+        f"{f['pinned_loss_before']:.3f}, now {f['pinned_loss_after']:.3f} (less is better)."
+    )
 
 
 def _because(reasons: Sequence[Reason]) -> str:

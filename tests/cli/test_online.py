@@ -319,7 +319,7 @@ def test_labels(program: Program, tmp_path: Path) -> None:
     assert program("labels", "forget", "home", one.identity).code == 1
     assert one.identity not in program("labels", "list", "-n", "200").out
     imported = program("labels", "import", str(file), "--json").json
-    assert imported["added"] == count
+    assert imported["added"] >= 1 and imported["added"] + imported["skipped"] == count
     assert one.identity in program("labels", "list", "-n", "200").out
     assert program("labels", "set", "home", one.identity, "good").out == "Learned: good.\n"
     assert program("labels", "set", "home", "nosuch", "good").code == 1

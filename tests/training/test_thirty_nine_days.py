@@ -11,7 +11,6 @@ of the person who remembers what they did.
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import json
 import os
@@ -143,9 +142,7 @@ START = 1_790_000_000.0  # a Monday in September 2026; nothing depends on it
 DAY = 86400.0
 LOOKS = 4  # a day
 KILLED_LOOKS = 0.16
-SETTINGS = dataclasses.replace(
-    Settings(), night_min_labels=3
-)  # a good filter on little mail is corrected little
+TRAIN_NOW = 3  # days; a good filter is corrected little, and the person presses the button all the same
 SEED = int(os.environ.get("SPAMD_SEED", "39"))
 KILLS = {"before a write": 5, "in a move": 1, "trainer": 1, "in the swap": 3}
 """At least so many of each kind in every life."""
@@ -292,7 +289,7 @@ class Life:
 
     def night(self, day: int) -> None:
         job = self.job(evaluate.in_process())
-        if job.new_labels() < SETTINGS.night_min_labels:
+        if job.new_labels() < Settings().night_min_labels and day % TRAIN_NOW:
             self.nights["not due"] += 1
             return
         if day > 6 and not self.kills["trainer"] and not self.killed_night():
@@ -347,7 +344,7 @@ class Life:
             paths=self.paths,
             store=self.store,
             bundles=self.bundles,
-            settings=lambda: SETTINGS,
+            settings=Settings,
             clock=lambda: self.now,
             shipped=places.shipped_model(),
             trainer=(sys.executable, "-m", "spamd.training"),

@@ -165,6 +165,29 @@ def test_imported_labels_are_checked(world):
     assert world.store.label_of(good.account, good.identity).source is LabelSource.IMPORT
 
 
+def test_importing_what_is_there_changes_nothing(world):
+    """A drag stays a drag: by its source the gate knows a rescue."""
+    before = list(world.store.ledger())
+    drags = [one for one in before if one.source is LabelSource.DRAG]
+    assert drags and world.control.import_labels(drags).added == 0
+    assert list(world.store.ledger()) == before
+
+
+def test_before_the_first_model_there_is_nothing_to_go_back_to(world):
+    world.control.wipe("all")
+    with pytest.raises(RequestError, match="Nothing to go back to"):
+        world.control.roll_back()
+
+
+def test_wiping_takes_the_model_along(world):
+    assert world.control.models().current.parent is not None
+    world.control.wipe("display")
+    assert world.control.models().current.parent is not None
+    world.control.wipe("all")
+    assert world.control.models().current.parent is None and world.scorer.card.parent is None
+    assert ("rebuild",) in world.engine.calls
+
+
 def test_an_imported_ledger_protects_mail_that_is_not_known_here_yet(world):
     """A new installation: what the person rescued on the old one is never filed."""
     good = world.control.export_labels()[0]
