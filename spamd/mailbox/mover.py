@@ -971,12 +971,13 @@ class JournaledMover:
     def _remove(self, folder: OpenFolder, uids: Sequence[Uid]) -> None:
         """These mails of ours, and no others: without UIDPLUS only where nothing else is marked."""
         self._commands.mark_deleted(folder, uids)
-        removed = False
+        left: Sequence[Uid] = uids
         try:
-            removed = self._expunge(folder, uids) or self._expunge_ours(folder, uids)
+            if self._expunge(folder, uids) or self._expunge_ours(folder, uids):
+                left = sorted(self._by_uid(folder, uids))  # OK was said; was it done?
         finally:
-            if not removed:
-                self._quietly(lambda: self._commands.clear_deleted(folder, uids))
+            if left:
+                self._quietly(lambda: self._commands.clear_deleted(folder, left))
 
     @property
     def _lock_words(self) -> tuple[str, str]:

@@ -319,7 +319,7 @@ def test_through_a_network_that_fails(host, user, fault_proxy, kind):
     proxy.close()
 
 
-@pytest.mark.parametrize("answer", ["NO no", "BAD what?", "NO [UNAVAILABLE] later"])
+@pytest.mark.parametrize("answer", ["NO no", "BAD what?", "NO [UNAVAILABLE] later", "OK"])
 @pytest.mark.parametrize(
     ("kind", "verb"),
     [
@@ -332,8 +332,9 @@ def test_through_a_network_that_fails(host, user, fault_proxy, kind):
         ("neither", "EXPUNGE"),
     ],
 )
-@pytest.mark.scenario(33, 34)
+@pytest.mark.scenario(11, 33, 34)
 def test_a_command_is_refused(dovecot, fault_proxy, kind, verb, answer):
+    """Or answered OK, without a word, and not carried out."""
     host = dovecot(**DOVECOTS[kind])
     user = host.new_user()
     proxy = fault_proxy(host.port)
@@ -460,6 +461,38 @@ def test_the_persons_deleted_mail_survives(host, user, daemon):
     assert where(host, user, b"bait") == [host.junk]
     kept = [one for one in host.contents(user) if b"theirs" in one.raw]
     assert [one.folder for one in kept] == ["INBOX"]
+
+
+@only("neither")
+@pytest.mark.scenario(26, 27, 30)
+def test_the_persons_deleted_mail_survives_every_cut(host):
+    """In the inbox and in Junk. Ours are moved once; what we may not expunge stays marked."""
+    for at in range(50):
+        user = host.new_user()
+        host.append(user, mail("bait 1"), mail("bait 2"))
+        host.append(user, mail("theirs"), flags=["\\Deleted"])
+        host.append(user, mail("also theirs"), folder=host.junk, flags=["\\Deleted"])
+        own = Daemon(host, user).new()
+        rows = own.intents([1, 2])
+        cut(own.session, at, ("before", "sent", "after")[at % 3])
+        met = True
+        with contextlib.suppress(ConnectionLost):
+            own.mover.move([(row, row.source) for row in rows])
+            met = False
+        own.session.connection.drop()
+        own.new().mover.recover()
+        assert not own.journal.open_moves("test")
+        assert where(host, user, b"bait") == [host.junk] * 2, f"cut at {at}"
+        theirs = [one for one in host.contents(user) if b"theirs" in one.raw]
+        assert sorted(one.folder for one in theirs) == ["INBOX", host.junk], f"cut at {at}"
+        assert all("\\Deleted" in one.flags for one in theirs)
+        host.kept(user).doubled = True  # our originals, marked
+        own.close()
+        if not met:
+            break
+    else:
+        pytest.fail("50 commands were not enough")
+    assert at > 8
 
 
 @only(*WAYS, "cyrus", "courier", "pymap")
@@ -691,15 +724,23 @@ def test_target_missing(host, user, daemon):
 
 @pytest.mark.scenario(33)
 def test_over_quota(dovecot):
+    """It stays, and is moved when there is room again."""
     host = dovecot(quota_kb=10, capabilities=UIDPLUS)
     user = host.new_user()
-    host.append(user, mail("big", "x" * 6000))
+    host.append(user, mail("big", "x" * 4000))
+    (filler,) = host.append(user, mail("filler", "y" * 4000), folder="Trash")
     daemon = Daemon(host, user).new()
     with nothing_lost(host, user):
         (row,) = daemon.move([1])
     assert row.state is MoveState.FAILED
     assert "full" in row.error
     assert where(host, user, b"big") == ["INBOX"]
+    assert_settled(host, user, daemon)
+    remove(host, user, "Trash", [filler])
+    with nothing_lost(host, user):
+        (row,) = daemon.move([1])
+    assert row.state is MoveState.DONE
+    assert where(host, user, b"big") == ["Junk"]
     assert_settled(host, user, daemon)
     daemon.close()
 
