@@ -74,9 +74,8 @@ def test_the_daemon():
     for part in ("each_for_itself", "one_after_the_other"):
         assert found[part]["moved"] == 4
         assert found[part]["from_delivery"]["max_ms"] > 0
-    alone = found["each_for_itself"]
-    assert alone["woken_by"] == {"EXISTS": 4}
-    assert alone["commands"].count("UID MOVE") == 1
+        assert sum(found[part]["woken_by"].values()) == 4
+    assert found["each_for_itself"]["commands"].count("UID MOVE") == 1
 
 
 def test_the_pages():
