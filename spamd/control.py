@@ -86,6 +86,7 @@ from spamd.errors import (
 )
 from spamd.judgement import shadow
 from spamd.judgement.evidence import upper_bound
+from spamd.mailbox.quirks import GMAIL
 from spamd.store.judgements import DISPLAYS
 from spamd.store.labels import PERSON_SOURCES
 
@@ -1469,9 +1470,14 @@ def _account_headline(account: Account, state: AccountState) -> str:
         return phase
     why = f" {state.evidence.explanation}" if state.evidence else ""
     chosen = " (your choice)" if account.mode is not None else ""
+    suspected = "it lists what looks like junk and moves nothing"
+    if state.quirk == GMAIL and account.doubt_label:
+        suspected = f"what looks like junk gets the label “{account.doubt_label}” and stays"
+    elif state.quirk != GMAIL and account.unsure_folder:
+        suspected = f"what looks like junk goes to “{account.unsure_folder}”, and nothing to Junk"
     return {
         Mode.LEARNING: f"Learning{chosen}: it watches and moves nothing.",
-        Mode.SUGGESTING: f"Suggesting{chosen}: it lists what looks like junk and moves nothing.",
+        Mode.SUGGESTING: f"Suggesting{chosen}: {suspected}.",
         Mode.FILTERING: f"Filtering{chosen}: junk goes to {state.junk_folder or 'the Junk folder'}.",
     }[state.mode] + why
 

@@ -81,10 +81,12 @@ TAIL_SHARE = 0.02
 TAIL_LEAST = 20
 SILENT_SPREAD = 2.0
 """Standard deviations by which more silence is discounted than is expected: what chance left over would be a tail."""
-LAZY_FROM, LAZY_AT = 0.125, 0.375
-"""Junk left without a word for each that is named: up to the first, silence is all heard, as a person's who names all; from
-the second on it is all weighed. Weighed from the start, the odd good mail of a diligent person was taken for junk, and the
-promise broken twice over where good mail has a heavy tail."""
+UNNAMED_FROM, UNNAMED_AT = 0.125, 0.2
+UNHEARD_FROM, UNHEARD_AT = 0.005, 0.01
+"""Silence that surely lies above the median of the named junk, over the named junk there, and over all good mail. Up to the
+first of each it is all heard, as from a person who names all; from the second of one it is all weighed. Weighed from the
+start, the odd good mail of a diligent person was taken for junk, and the promise broken twice over where good mail has a
+heavy tail. Who names four fifths of much junk leaves more than any good mail's tail."""
 SILENT_STEP = 1.0
 """Width in log odds of the steps in which silent and named mail are compared."""
 UNNAMED_MOST = 5.0
@@ -207,24 +209,29 @@ def _sample(recent: Sequence[Point], told: Sequence[Point], promise: float) -> t
     )
     silent = sorted(_logit(point[0]) for point in newest if point[3] < SURE_WEIGHT)
     words = [_logit(point[0]) for point in newest if point[3] >= SURE_WEIGHT]
-    heard, unnamed = _heard(silent, named)
+    heard, unnamed = _heard(silent, named, len(newest))
     mass = min(UNNAMED_MOST, 1 + unnamed)
     good = heard + [_Good(logit, mass if logit > 0 else 1.0) for logit in words]
     left_out = len(silent) - round(sum(one.mass for one in heard))
     return sorted(good, key=lambda one: one.logit, reverse=True), left_out
 
 
-def _heard(silent: Sequence[float], named: Sequence[float]) -> tuple[list[_Good], float]:
+def _heard(silent: Sequence[float], named: Sequence[float], good: int) -> tuple[list[_Good], float]:
     """The silent mail that may be taken for good, and how much junk is left without a word for each that is named.
 
-    Both ascending.
+    Both ascending. good: all good mail of that time, by word or silence.
     """
     if not silent or not named:
         return [_Good(logit) for logit in silent], 0.0
     middle = len(named) // 2
     kept = bisect_left(silent, named[middle])
-    unnamed = (len(silent) - kept) / (len(named) - middle)
-    lazy = min(1.0, max(0.0, (unnamed - LAZY_FROM) / (LAZY_AT - LAZY_FROM)))
+    above = len(silent) - kept
+    surely = above - SILENT_SPREAD * math.sqrt(above)  # a few are chance
+    unnamed = above / (len(named) - middle)
+    lazy = max(
+        _ramp(surely / (len(named) - middle), UNNAMED_FROM, UNNAMED_AT),
+        _ramp(surely / good, UNHEARD_FROM, UNHEARD_AT),
+    )
     steps = Counter(math.floor(logit / SILENT_STEP) for logit in named)
     heard = [_Good(logit, 1 - lazy) for logit in silent[kept:] if lazy < 1]
     for step, group in groupby(silent[:kept], key=lambda one: math.floor(one / SILENT_STEP)):
@@ -234,6 +241,11 @@ def _heard(silent: Sequence[float], named: Sequence[float]) -> tuple[list[_Good]
         some = list(group)
         heard += [_Good(logit) for logit in some[: max(0, len(some) - math.floor(junk))]]
     return heard, unnamed
+
+
+def _ramp(value: float, begin: float, end: float) -> float:
+    """0 up to begin, 1 from end."""
+    return min(1.0, max(0.0, (value - begin) / (end - begin)))
 
 
 # where the threshold may be
@@ -368,20 +380,24 @@ def _explain(
 ) -> str:
     one_in = f"1 in {round(1 / promise):,}" if promise > 0 else "none"
     if mode is Mode.FILTERING:
-        share = f" About {caught * 100:.0f} % of the junk is caught." if caught is not None else ""
+        is_so = "is" if said in (None, Mode.FILTERING) else "would be"
+        share = f" About {caught * 100:.0f} % of the junk {is_so} caught." if caught is not None else ""
         return f"{counted} good mails show that at most {one_in} of them would be moved.{share}"
+    asked = said is Mode.FILTERING
+    until = f"until {one_in} is proven" if asked else "until I may move anything to Junk"
     if missing:
-        text = f"{missing} more good {'mail' if missing == 1 else 'mails'} until I may move anything."
+        text = f"{missing} more good {'mail' if missing == 1 else 'mails'} {until}."
     elif burst:
-        text = f"You took back {burst} moves within a week, more than {one_in} allows for, so I only suggest for now."
+        then = "" if asked else ", so I only suggest for now"
+        text = f"You took back {burst} moves within a week, more than {one_in} allows for{then}."
     elif unproven:
         more = max(0, _countable(promise) - heard)
         when = f"about {more:,} more good mails" if more else "more mail"
         text = f"Some good mail looks too much like junk to promise {one_in}; {when} will settle it."
     else:
         lacking = LEAST_SPAM - spam
-        text = f"{lacking} more confirmed junk mail{'' if lacking == 1 else 's'} until I may move anything."
-    if said is Mode.FILTERING:
+        text = f"{lacking} more confirmed junk mail{'' if lacking == 1 else 's'} {until}. A drag to Junk confirms one."
+    if asked:
         text += " Because you asked for it I already move what is far above your good mail."
     return text
 

@@ -12,7 +12,7 @@ import pytest
 
 from spamd import nightly, settings
 from spamd.answers import AccountPhase, AccountState
-from spamd.control import Feed, list_value
+from spamd.control import Feed, _account_headline, list_value
 from spamd.domain import (
     Account,
     AccountName,
@@ -21,6 +21,7 @@ from spamd.domain import (
     Label,
     LabelSource,
     MessageRef,
+    Mode,
     MoveState,
     Sighting,
     Uid,
@@ -54,6 +55,21 @@ def test_nothing_is_known_at_first(tmp_path):
         assert control.try_mail(JUNK_RAW).junk_threshold == empty.scorer.card.junk_threshold
     finally:
         empty.close()
+
+
+@pytest.mark.parametrize(
+    ("account", "quirk", "words"),
+    [
+        ({}, "dovecot", "it lists what looks like junk and moves nothing"),
+        ({"unsure_folder": "Maybe"}, "dovecot", "goes to “Maybe”, and nothing to Junk"),
+        ({}, "gmail", "gets the label “Junk?” and stays"),
+        ({"gmail_label": "none"}, "gmail", "it lists what looks like junk and moves nothing"),
+        ({"unsure_folder": "Maybe"}, "gmail", "gets the label “Maybe” and stays"),
+    ],
+)
+def test_what_happens_while_suggesting_is_said(account, quirk, words):
+    state = AccountState(HOME, AccountPhase.WATCHING, mode=Mode.SUGGESTING, quirk=quirk)
+    assert words in _account_headline(Account(HOME, **account), state)
 
 
 def test_the_worst_state_of_an_account_is_the_headline(world):

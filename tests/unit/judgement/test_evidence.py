@@ -41,15 +41,15 @@ def test_it_says_what_is_missing():
     nothing = ev.assess([], 0.001, NOW)
     assert nothing.mode is Mode.LEARNING
     assert nothing.junk_threshold is None
-    assert nothing.explanation == "300 more good mails until I may move anything."
+    assert nothing.explanation == "300 more good mails until I may move anything to Junk."
     some = ev.assess(mail(rng, 206, 30), 0.001, NOW)
     assert some.mode is Mode.SUGGESTING
-    assert some.explanation == "94 more good mails until I may move anything."
+    assert some.explanation == "94 more good mails until I may move anything to Junk."
     assert ev.assess(mail(rng, 299, 30), 0.001, NOW).explanation.startswith("1 more good mail until")
     lacking = ev.assess(mail(rng, 400, 3), 0.001, NOW)
     assert (lacking.mode, lacking.explanation) == (
         Mode.SUGGESTING,
-        "2 more confirmed junk mails until I may move anything.",
+        "2 more confirmed junk mails until I may move anything to Junk. A drag to Junk confirms one.",
     )
 
 
@@ -234,7 +234,7 @@ def test_odd_good_mail_is_counted_and_does_not_hold_everything_up():
     assert often.junk_threshold is None or logit(often.junk_threshold) >= 9, "four of 2,400 break it"
 
 
-@pytest.mark.parametrize("diligence", [1.0, 0.5, 0.2])
+@pytest.mark.parametrize("diligence", [1.0, 0.9, 0.8, 0.5, 0.2])
 def test_who_leaves_junk_without_a_word_still_gets_a_filter(diligence):
     """Silent junk looks like good mail far up. The threshold stays where it would be if each silence were known."""
     rng = random.Random(int(diligence * 10))
@@ -344,6 +344,27 @@ def test_good_mail_far_below_the_shipped_threshold_lowers_the_early_one():
     assert early([*wide, 3.2]) >= 3.2
     assert early([*wide, 7.0]) > 4.0 or early([*wide, 7.0]) == pytest.approx(4.0)
     assert early([-9.0 - (i % 2) for i in range(80)]) == 0.0
+
+
+def test_the_words_are_true_in_every_state():
+    """Whoever asked for filtering is not told that nothing may be moved; whoever asked for less not that junk is caught."""
+    points = [(p, label, NOW - 30 * 86400, w) for p, label, _, w in mail(random.Random(8), 3200, 300)]
+    filters = "3200 good mails show that at most 1 in 1,000 of them would be moved. About "
+    for said, caught in ((None, "is"), (Mode.FILTERING, "is"), (Mode.SUGGESTING, "would be")):
+        text = ev.assess(points, 0.001, NOW, said=said).explanation
+        assert text.startswith(filters) and text.endswith(f"% of the junk {caught} caught.")
+    took_back = "You took back 4 moves within a week, more than 1 in 1,000 allows for"
+    asked = " Because you asked for it I already move what is far above your good mail."
+    burst = [NOW - 1] * 4
+    assert (
+        ev.assess(points, 0.001, NOW, rescues=burst).explanation == f"{took_back}, so I only suggest for now."
+    )
+    told = ev.assess(points, 0.001, NOW, rescues=burst, said=Mode.FILTERING).explanation
+    assert told == f"{took_back}.{asked}"
+    told = ev.assess([], 0.001, NOW, said=Mode.FILTERING).explanation
+    assert told == f"300 more good mails until 1 in 1,000 is proven.{asked}"
+    told = ev.assess([], 0.05, NOW).explanation
+    assert told == "59 more good mails until I may move anything to Junk."
 
 
 @settings(max_examples=60, deadline=None)
