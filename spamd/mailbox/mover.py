@@ -88,11 +88,12 @@ LOCK_KEYWORD = MOVING_KEYWORD
 BATCH = 50
 """Mails in one command. Few: a server that lost us still finishes, and recovery must not meet it."""
 
-RECONCILE_SECONDS = 120.0
-"""How long after a move a second copy is still looked for."""
+RIVAL_SECONDS = 10.0
+"""A second copy that comes later than this after a move is no rival's: the person has made or moved one of their own."""
 
-UNSIGNED_SECONDS = 10.0
-"""The same where mail could not be signed: then a copy that the person makes of it cannot be told from a rival's."""
+RECONCILE_SECONDS = 120.0
+"""How much later than that the one look for it may come, where a copy made of ours can be told by its sign: the connection
+may have broken."""
 
 _UNSIGNED = "This folder keeps no keywords."
 """In the journal before anything is copied: such a copy cannot be known by our sign."""
@@ -832,8 +833,7 @@ class JournaledMover:
         for record in ended:
             if (before or self._proves(record)) and record.id not in known:
                 signed = record.id in self._signed
-                lasts = RECONCILE_SECONDS if signed else UNSIGNED_SECONDS
-                self._fresh.append(_Fresh(record, before, record.changed_at + lasts, signed))
+                self._fresh.append(_Fresh(record, before, record.changed_at + RIVAL_SECONDS, signed))
         self._signed.difference_update(record.id for record in ended)
 
     def _keep_neighbours(self, before: Mapping[FolderName, FolderStatus]) -> None:

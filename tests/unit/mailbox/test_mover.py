@@ -9,7 +9,7 @@ import pytest
 
 from spamd.domain import MOVED_KEYWORD, OWNER_KEYWORD, FolderName, MoveState, Uid
 from spamd.errors import ConnectionLost, FolderRefused, ProtocolFault, ServerBusy
-from spamd.mailbox.mover import BATCH, LOCK_KEYWORD, REDO_SECONDS, UNSIGNED_SECONDS
+from spamd.mailbox.mover import BATCH, LOCK_KEYWORD, REDO_SECONDS, RIVAL_SECONDS
 from tests.fakes.memory_mailbox import (
     FULL,
     INBOX,
@@ -129,7 +129,7 @@ def test_without_keywords_only_a_copy_at_once_is_a_rival():
     place = Place(keywords=False)
     place.server.deliver(ONE)
     place.move(place.intents())
-    place.now += UNSIGNED_SECONDS + 1
+    place.now += RIVAL_SECONDS + 1
     place.server.copy(place.server.refs("Junk")[0], "Archive")
     assert place.mover.reconcile() == []
     assert place.server.raws("Junk") == [ONE]
@@ -406,6 +406,21 @@ def test_same_folder_and_missing_source():
 
 
 @pytest.mark.scenario(35)
+def test_a_copy_of_their_own_is_no_rival():
+    """The person had copied the mail to Junk by hand before we moved it, and files that copy later: both stay."""
+    place = Place()
+    ref = place.server.deliver(ONE)
+    rows = place.intents()
+    theirs = place.server.copy(ref, "Junk")
+    place.move(rows)
+    place.now += RIVAL_SECONDS + 1
+    place.mover.reconcile()  # a look in between
+    place.server.drag(theirs, "Archive")
+    place.now += RIVAL_SECONDS
+    place.mover.reconcile()
+    assert place.server.raws("Junk") == place.server.raws("Archive") == [ONE]
+
+
 def test_renamed_target_is_not_followed():
     """Junk is renamed after our copy: the original stays, unmarked."""
     place = Place(move=False)
