@@ -86,6 +86,19 @@ def test_good_mail_alone_parts_it_from_junk_and_lowers_no_junk(scorer: Scorer) -
     assert after[1].mean() > before[1].mean() + 0.2
 
 
+def test_one_odd_lesson_does_not_turn_all_mail(scorer: Scorer) -> None:
+    """A slip, or a newsletter that looks like junk: other junk goes on being junk."""
+    junk = [vectorise(raw) for raw in modern_junk.mails(40)]
+    before = scorer.logits(junk)
+    order = np.argsort(before)
+    for number in (order[-1], order[20]):
+        scorer.teach(junk[number], Identity("slip"), Label.HAM)
+        others = np.delete(scorer.logits(junk) - before, number)
+        assert -1.0 < others.mean() < 0
+        assert others.min() > -2.0
+        assert scorer.forget(Identity("slip"))
+
+
 def test_forgetting_is_exact_on_the_shipped_model(scorer: Scorer, tmp_path: Path) -> None:
     ham = [vectorise(path.read_bytes()) for path in MODERN_HAM]
     other = Scorer(Bundles(tmp_path / "others", paths.shipped_model()))
