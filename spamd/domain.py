@@ -68,7 +68,7 @@ class SourceKind(enum.StrEnum):
 class MoveState(enum.StrEnum):
     INTENT = "intent"  # written before anything is sent
     COPIED = "copied"  # without MOVE: the copy is there
-    MARKED = "marked"  # the source is \\Deleted
+    MARKED = "marked"  # without MOVE: the source is \\Deleted, or about to be
     DONE = "done"
     ABANDONED = "abandoned"  # someone else acted, or the folder changed; nothing of ours remains to be done
     FAILED = "failed"  # refused by the server; the mail is where it was

@@ -35,6 +35,7 @@ class Quirk:
     notify: bool = True  # NOTIFY works where it is offered
     idle_pushes: bool = True  # IDLE tells of new mail before DONE
     idle_seconds: float = 540.0  # renew after this time
+    instead: bytes = b""  # how the mail begins that is given in place of one that was just taken away
     guid: bool = False  # FETCH X-GUID is a stable id
     rewrites_headers: bool = False  # header and size may change in a move: identity from few fields
     oauth: str = ""  # row of mailbox/oauth.py: sign-in with the browser
@@ -148,6 +149,7 @@ QUIRKS: tuple[Quirk, ...] = (
         banner=r"Courier-IMAP",
         max_connections=4,
         idle_pushes=False,  # without FAM only DONE brings the news
+        instead=b"From: System Administrator <root@localhost>\r\nSubject: message unavailable\r\n",
     ),
     Quirk(
         "gmx",

@@ -478,6 +478,9 @@ class ImapSession:
             size, header = row.get(b"RFC822.SIZE"), _section(row, b"BODY[HEADER")
             if not isinstance(size, int):
                 continue  # not the answer to our question, or the mail is gone
+            texts = (header or b"", _section(row, b"BODY[]") or b"")
+            if quirk.instead and any(text.startswith(quirk.instead) for text in texts):
+                continue  # a mail that was delivered begins with the lines of the servers on its way
             at = _timestamp(row.get(b"INTERNALDATE"))
             identity = _server_identity(item, row, at) if item else None
             if identity is None:

@@ -29,7 +29,7 @@ from spamd.errors import (
 )
 from spamd.mailbox.connection import connect, tls_context
 from spamd.mailbox.session import ImapSession, open_session
-from tests.servers.mailhost import PASSWORD, free_port, mail, nothing_lost
+from tests.servers.mailhost import PASSWORD, free_port, mail, normal, nothing_lost
 from tests.servers.scripted import CLOSE, answer, expect, opened, sign_in
 
 INBOX = FolderName("INBOX")
@@ -515,6 +515,33 @@ def test_19_expunged_between_search_and_fetch(dovecot):
     arrivals = list(session.arrivals(INBOX, Uid(1)))
     host.move(user, [1], "INBOX", "Trash")
     assert [f.arrival.ref.uid for f in session.fetch([a.ref for a in arrivals])] == [2]
+    session.close()
+
+
+@pytest.mark.parametrize("what", ["arrivals", "fetch"])
+def test_19_a_mail_in_place_of_one_that_was_taken_away(courier, what):
+    """Courier makes one up ("message unavailable"), under the UID of the mail that another program has just moved."""
+    user, gone = courier.new_user(), mail("one")
+    first, second = courier.append(user, gone, mail("two"))
+    session = open_session(courier.account(user), PASSWORD)
+    refs = [one.ref for one in session.arrivals(INBOX, Uid(1))]
+    real = session.connection.command
+
+    def command(verb, *args, **kwargs):
+        if verb == "UID FETCH":
+            for file in (courier.folder / user / "Maildir").glob("cur/*"):
+                if b"Subject: one" in file.read_bytes():
+                    file.unlink()
+                    courier.kept(user).bodies[normal(gone)] -= 1
+        return real(verb, *args, **kwargs)
+
+    session.connection.command = command
+    if what == "arrivals":
+        seen = [one.ref.uid for one in session.arrivals(INBOX, Uid(1))]
+    else:
+        seen = [one.arrival.ref.uid for one in session.fetch(refs)]
+    assert first not in seen
+    assert second in seen
     session.close()
 
 
