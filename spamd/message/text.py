@@ -225,10 +225,10 @@ def _alike(one: int, other: int) -> bool:
 
 _APART_TAGS: Final = listed(
     """address article aside blockquote body br caption center col colgroup dd dir div dl dt fieldset figcaption figure
-    footer form frame frameset h1 h2 h3 h4 h5 h6 head header hr html iframe img input legend li link main menu meta nav
+    footer form frame frameset h1 h2 h3 h4 h5 h6 head header hr html iframe legend li main menu nav
     ol optgroup option p pre section select style table tbody td textarea tfoot th thead title tr ul"""
 )
-"""Elements that part text: what stands before, in and after them is not one word."""
+"""Elements that part text: what stands before, in and after them is not one word. A picture of no size does not."""
 _MAX_WITHIN: Final = 100  # different other elements that are taken out of the lines they stand in
 _BREAK: Final = " \x02 "  # between two pieces of text that an element parts
 _TAG: Final = re.compile(r"<([a-zA-Z][a-zA-Z0-9_:.-]{0,99})")
@@ -278,6 +278,7 @@ class _Page:
 
     __slots__ = (
         "anchors",
+        "commented",
         "declared",
         "fores",
         "grounds",
@@ -303,6 +304,7 @@ class _Page:
         )
         self.anchors: list[Anchor] = []
         self.tags: dict[str, int] = {}
+        self.commented = False  # a comment stands behind a letter
         self.within: list[str] = []  # elements that part no text
         self.steps = 0
         self.pictured: list[_Styled] = []  # elements on a picture
@@ -323,9 +325,7 @@ class _Page:
                 self.tags[tag] = self.tags.get(tag, 0) + count
             self.within = [name for name in dict.fromkeys(map(str.lower, counted)) if name not in _APART_TAGS]
         self._split_words(html)
-        if "split-by-comment" in self.tricks:
-            html = _COMMENT.sub("", html)
-        tree = LexborHTMLParser(html, options=_PLAIN_TREE)
+        tree = LexborHTMLParser(_without_comments(html) if self.commented else html, options=_PLAIN_TREE)
         body = tree.body
         if body is None:
             return ""
@@ -377,7 +377,7 @@ class _Page:
         if self.within:
             for node in body.css(re.sub(r"([:.])", r"\\\1", ",".join(self.within[:_MAX_WITHIN]))):
                 node.unwrap(delete_empty=True)
-            body.merge_text_nodes()
+        body.merge_text_nodes()
         return body.text(separator=_BREAK, skip_empty=True)
 
     def _count_of(self, begin: str) -> int:
@@ -409,6 +409,7 @@ class _Page:
         at = html.find("<!")
         while at >= 0:
             if html[at - 1 : at].isalpha():
+                self.commented = True
                 for match in islice(_COMMENT.finditer(html), 500):
                     if html[match.start() - 1 : match.start()].isalpha():
                         self.tricks.add("split-by-comment")
@@ -728,6 +729,19 @@ def _hiding_selectors(sheet: str) -> tuple[str, ...]:
         if rules == 200:
             break
     return tuple(dict.fromkeys(found))[:40]
+
+
+def _without_comments(html: str) -> str:
+    """Nobody sees them, so they part no word."""
+    out: list[str] = []
+    at = 0
+    while (start := html.find("<!", at)) >= 0:
+        out.append(html[at:start])
+        mark = "-->" if html.startswith("<!--", start) else ">"
+        end = html.find(mark, start + 2)
+        at = end + len(mark) if end >= 0 else len(html)
+    out.append(html[at:])
+    return "".join(out)
 
 
 def _without_media(sheet: str) -> str:

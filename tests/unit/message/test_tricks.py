@@ -169,5 +169,9 @@ def test_elements_within_elements_cost_by_their_number_and_not_by_its_square(pie
 
 
 def test_text_is_parted_where_an_element_parts_it_and_only_there() -> None:
-    page = b"Content-Type: text/html\n\nv<b>i</b>agra<p>one<td>two<br>th<i></i>ree\nfour<div>five</div>six<x-y>seven</x-y>"
+    page = (
+        b"Content-Type: text/html\n\nv<b>i</b>agra<p>one<td>t<!-- "
+        + b"x" * 200
+        + b"-->wo<br>th<i></i>r<style>a{}</style>ee\nfour<div>five</div>six<x-y>se<img width=0>v<meta>en</x-y>"
+    )
     assert vector.vectorise(page).text.visible == "viagra\nonetwo\nthree four\nfive\nsixseven"
