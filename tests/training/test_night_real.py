@@ -195,6 +195,35 @@ def test_forgetting_is_exact(mailbox: Home, tmp_path: Path) -> None:
         other.store.close()
 
 
+def test_a_finger_that_slipped_is_left_out_and_asked_about(mailbox: Home) -> None:
+    """The night is taken without the one label; it stays a lesson of the head; confirmed, the next night learns it."""
+    mailbox.teach(False, 1, 60)
+    mailbox.teach(True, 2, 60)
+    assert mailbox.sleep().promoted
+    mailbox.scorer.reload()
+    mailbox.teach(False, 3, 15)
+    mailbox.teach(True, 4, 15)
+    (slip,) = mailbox.teach(False, 5, 1, wrong=True)
+    report = mailbox.sleep()
+    assert report.promoted, report
+    assert report.figures["learned_left_out"] == 1
+    card = mailbox.bundles.current().card
+    assert card.doubted == (f"{HOME}\0{slip}",)
+    assert nightly.contradicting(mailbox.store) == [(HOME, slip)]
+    assert mailbox.scorer.reload()
+    assert [lesson.identity for lesson in mailbox.scorer.head.lessons()] == [slip]
+    assert not mailbox.night.forgotten()
+
+    nightly.settle(mailbox.store, HOME, slip)  # the person was asked, and stays with it
+    mailbox.teach(False, 6, 8)
+    report = mailbox.sleep()
+    assert report.promoted, report
+    card = mailbox.bundles.current().card
+    assert card.doubted == () and sum(card.labels.values()) == 159
+    assert card.figures["from_scratch"] == 0
+    assert mailbox.scorer.reload() and len(mailbox.scorer.head) == 0
+
+
 def test_a_damaged_parent_gives_way_to_the_one_before(mailbox: Home) -> None:
     mailbox.teach(False, 1, 20)
     mailbox.teach(True, 2, 20)
