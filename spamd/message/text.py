@@ -550,7 +550,7 @@ class _Page:
             self.tricks.add(trick)
 
     def _ground(self, node: LexborNode | None) -> int:
-        """The background an element lies on; _UNKNOWN when the steps are spent."""
+        """The background an element lies on: white where none is declared; _UNKNOWN: a picture."""
         grounds, declared = self.grounds, self.declared
         climbed: list[int] = []
         found = 0xFFFFFF
