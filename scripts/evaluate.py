@@ -341,12 +341,11 @@ class Run:
             self.counts.nights["nothing new"] += 1
             return
         self.counts.nights["promoted" if report.promoted else "refused"] += 1
-        self.counts.nights["labels left out"] += int(
-            report.promoted and len(self.bundles.current().card.doubted)
-        )
         if not report.promoted:
             self.counts.reasons.update(report.reasons)
             return
+        if doubted := len(self.bundles.current().card.doubted):
+            self.counts.nights["labels left out"] += doubted
         if not self.scorer.reload():
             raise RuntimeError("promoted, but the same model serves")
         if self.in_folders:  # the night that learned them has scored them apart
