@@ -304,3 +304,20 @@ def test_as_typed_of_an_account():
     assert settings.account_value_from_text("stamp", "yes") is True
     with pytest.raises(ConfigError):
         settings.account_value_from_text("name", "x")
+
+
+def test_one_mailbox_under_two_names(tmp_path, monkeypatch):
+    """The same server and user, or the same folder on this computer however it is written."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    imap = Account(AccountName("a"), host="imap.example.org", user="me")
+    local = Account(AccountName("b"), kind=SourceKind.MAILDIR, path=str(tmp_path / "Maildir"))
+    config = Settings(accounts=(imap, local))
+    assert (
+        config.same_mailbox(
+            dataclasses.replace(imap, name=AccountName("c"), host="IMAP.example.org.", port=143)
+        )
+        is imap
+    )
+    assert config.same_mailbox(dataclasses.replace(imap, user="somebody else")) is None
+    assert config.same_mailbox(dataclasses.replace(local, name=AccountName("d"), path="~/Maildir")) is local
+    assert config.same_mailbox(dataclasses.replace(local, path=str(tmp_path / "other"))) is None
