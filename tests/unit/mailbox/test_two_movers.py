@@ -219,7 +219,7 @@ def play_out(play: Play, turns: list[int]) -> None:
     abilities=st.sampled_from([COURIER, LONELY, MUTE]),
     mails=st.sampled_from([(RAW,), (RAW, OTHER), (RAW, RAW)]),
 )
-@settings(max_examples=300, **CALM)
+@settings(max_examples=150, **CALM)
 def test_in_any_order(turns, abilities, mails):
     """Nothing lost, nothing doubled."""
     play_out(Play(abilities, mails), turns)
@@ -238,7 +238,7 @@ def test_it_is_moved():
 
 @pytest.mark.scenario(28, 32)
 @given(turns=TURNS, crashes=st.tuples(CRASHES, CRASHES), abilities=st.sampled_from([COURIER, LONELY]))
-@settings(max_examples=600, **CALM)
+@settings(max_examples=300, **CALM)
 def test_whoever_crashes(turns, crashes, abilities):
     """Cut before a command or after it, and again in the recovery."""
     play = Play(abilities)
@@ -255,7 +255,7 @@ def test_whoever_crashes(turns, crashes, abilities):
     crashes=st.tuples(CRASHES, CRASHES),
     abilities=st.sampled_from([COURIER, LONELY]),
 )
-@settings(max_examples=600, **CALM)
+@settings(max_examples=300, **CALM)
 def test_the_person_acts_meanwhile(turns, at, deed, crashes, abilities):
     """Between our COPY and the end of the original nobody can tell which of the two the person means: both may stay. A
     copy that they made for themselves stays, but where it passes for ours (by its id, or by a crashed daemon's lock).
@@ -268,7 +268,8 @@ def test_the_person_acts_meanwhile(turns, at, deed, crashes, abilities):
             play.person(deed)
         play.step(number % 2, times)
     play.finish()
-    (number,) = play.server.bodies().values()
+    # A copy made while the other one had marked the original bears its mark, and goes with the next clean-up.
+    number = sum((play.server.bodies() - play.server.flagged("\\Deleted")).values())
     if abilities.server_ids or any(crashes) or deed != "copy":
         assert number in (1, 2), play.story()
     else:
