@@ -789,14 +789,14 @@ class Learner:
 
         It never follows from our own verdict alone: the person must have opened (or flagged, answered, filed)
         it. A sender counts a few times a day at most. What we suspected and the person left counts for the
-        proof, and hardly for the lesson; so does what we moved to the folder for doubtful mail and nobody spoke of: the
-        good mail among it is the very tail that thresholds are drawn from. Returns the number of labels.
+        proof, and hardly for the lesson; so does what we moved to the folder for doubtful mail and still lies there,
+        opened or not: the good mail among it is the very tail that thresholds are drawn from. Returns the number of labels.
         """
         now = self._clock()
         name = self.account.name
         here = self._still_here(now)
         filed = self._filed(now)
-        wanted: list[tuple[Judgement, Sighting | None, str]] = []  # and why, if its flags are not asked
+        wanted: list[tuple[Judgement, Sighting | None, str]] = []  # and why, where its flags do not say it
         per_sender: Counter[tuple[str, int]] = Counter()
         per_day: Counter[int] = Counter()
         before: int | None = None
@@ -816,8 +816,9 @@ class Learner:
                         per_sender[_sender_day(judgement)] += 1
                         per_day[_sender_day(judgement)[1]] += 1
                 elif judgement.moved:
-                    if judgement.decision.verdict is Verdict.UNSURE and judgement.at < now - KEPT_AFTER:
-                        wanted.append((judgement, None, "left among doubtful mail"))
+                    doubted = self._doubted(judgement) if judgement.at < now - KEPT_AFTER else None
+                    if doubted is not None:
+                        wanted.append((judgement, doubted, "left among doubtful mail"))
                 elif judgement.identity in filed:
                     wanted.append((judgement, None, "filed in a folder"))
                 elif sighting is not None and judgement.at < now - KEPT_AFTER:
@@ -828,9 +829,11 @@ class Learner:
         written = 0
         flags = self._flags([sighting.ref for _, sighting, _ in wanted if sighting is not None])
         for judgement, sighting, why in wanted:
-            words = flags.get(sighting.ref, frozenset()) if sighting is not None else frozenset()
+            words = frozenset[str]() if sighting is None else flags.get(sighting.ref)
+            if words is None:
+                continue  # deleted, or taken elsewhere: no word at all
             lower = {word.lower() for word in words}
-            if sighting is not None and not lower & {"\\seen", "\\answered", "\\flagged"}:
+            if not why and not lower & {"\\seen", "\\answered", "\\flagged"}:
                 continue
             sender_day = _sender_day(judgement)
             per_sender[sender_day] += 1
@@ -889,16 +892,27 @@ class Learner:
         departed = set(gone)
         return {sighting.identity: sighting for uid, sighting in known.items() if uid not in departed}
 
+    def _doubted(self, judgement: Judgement) -> Sighting | None:
+        """Where we put it, if that is the folder for doubtful mail; whether it still lies there, its flags tell."""
+        folder = self.account.unsure_folder
+        if judgement.decision.verdict is not Verdict.UNSURE or folder is None:
+            return None
+        known = self._store.sighting_of(self.account.name, judgement.identity)
+        return next((one for one in known if one.gone_at is None and one.ref.folder == folder), None)
+
     def _flags(self, refs: Sequence[MessageRef]) -> dict[MessageRef, frozenset[str]]:
+        """Of those that are still there."""
         found: dict[MessageRef, frozenset[str]] = {}
-        by_validity: defaultdict[UidValidity, list[MessageRef]] = defaultdict(list)
+        by_folder: defaultdict[tuple[FolderName, UidValidity], list[MessageRef]] = defaultdict(list)
         for ref in refs:
-            by_validity[ref.uid_validity].append(ref)
-        for group in by_validity.values():
+            by_folder[ref.folder, ref.uid_validity].append(ref)
+        for group in by_folder.values():
             for start in range(0, len(group), 500):
-                found |= {
-                    arrival.ref: arrival.flags for arrival in self._session.locate(group[start : start + 500])
-                }
+                try:
+                    there = self._session.locate(group[start : start + 500])
+                except FolderMissing:  # with the mail in it
+                    break
+                found |= {arrival.ref: arrival.flags for arrival in there}
         return found
 
 
