@@ -335,7 +335,7 @@ class Nightly:
         return self._judged(folder / "candidate", card, report, parent.card.id)
 
     def _unlearn(self, model: ModelId) -> None:
-        """Too little is left to make another model of, and this one knows what was taken back: the shipped one serves."""
+        """No other model comes of what is left, and this one knows what was taken back: the shipped one serves."""
         self._bundles.reset()
         self._store.add_event(
             "model", f"Model {model} knew labels that were taken back. The model that came with spamd serves."
@@ -347,6 +347,8 @@ class Nightly:
             (refused, at), now = self._refusals(parent), self._clock()
             if abs(now - at) >= NEXT_NIGHT:
                 self._store.set_state(REFUSALS, json.dumps([parent, refused + 1, now]))
+                if refused >= PATIENCE and self.forgotten():
+                    self._unlearn(parent)
             return self._refused(report)
         if self._bundles.current().card.id != parent:
             return self._refused(GateReport(False, ("Another model was chosen meanwhile.",), report.figures))

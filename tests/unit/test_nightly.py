@@ -1024,6 +1024,20 @@ def test_with_all_taken_back_the_shipped_model_serves(home):
     assert not home.night.forgotten()
 
 
+def test_what_was_taken_back_is_not_known_for_ever_where_no_other_model_is_good_enough(home):
+    shipped = home.bundles.current().card.id
+    enough(home)
+    home.promote(1)
+    home.store.forget_label(HOME, Identity("hash:3"))
+    serving = []
+    for number in (2, 3, 4):
+        home.now += DAY
+        assert not home.promote(number, better=False).promoted
+        serving.append(home.bundles.current().card.id == shipped)
+    assert serving == [False, False, True], "the third night"
+    assert any("taken back" in text for text in home.events())
+
+
 def test_nothing_to_learn_alone_keeps_the_model(home):
     enough(home)
     home.promote()
