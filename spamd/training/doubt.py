@@ -37,6 +37,7 @@ class Doubts:
         default_factory=lambda: gate.NOBODY
     )  # of tonight's, what is not doubted
     left_out: frozenset[str] = frozenset()  # identities, also of earlier nights
+    fresh: int = 0  # labels that it does not know, silence included
 
 
 def doubts(
@@ -77,7 +78,7 @@ def doubts(
         for at, (e, doubted) in enumerate(zip(asked, against & ~settled, strict=True))
         if doubted and not e.taken_out and not (refused and at < count)
     }
-    return Doubts(tuple(tonight), settled[:count], frozenset(left_out))
+    return Doubts(tuple(tonight), settled[:count], frozenset(left_out), new)
 
 
 def agreed(one: Example, own: Sequence[Example]) -> bool:

@@ -59,7 +59,7 @@ def examine(
         kept_after=new.score_logits(kept)[1].astype(np.float64),
         threshold=threshold,
         difference=difference,
-        fresh=len(mixture.fresh),
+        fresh=doubts.fresh,  # not what is learned: from scratch that is all, and the gate would pass what doubt left to it
         learned=mixture.counts | {"left_out": len(doubts.left_out)},
     )
 

@@ -102,6 +102,14 @@ def test_too_many_are_for_the_gate(card):
     assert left_out(card, many) == set()
 
 
+def test_from_scratch_the_gate_counts_the_same_labels(card):
+    """All labels are learned anew then. Counted among all of them, those left to the gate would be few enough for it."""
+    many = [example(n, True, False, KNOWN + 2) for n in range(1000, 1010)]
+    everything = [*history(), *many]
+    found = doubt.doubts(everything, card, sure, ())
+    assert not found.left_out and found.fresh == len(many) < len(everything)
+
+
 def test_what_was_left_out_is_looked_at_again(card):
     waiting = example(1000, True, False, KNOWN - 1)
     again = dataclasses.replace(card, doubted=(waiting.identity,))

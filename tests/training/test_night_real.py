@@ -224,6 +224,21 @@ def test_a_finger_that_slipped_is_left_out_and_asked_about(mailbox: Home) -> Non
     assert mailbox.scorer.reload() and len(mailbox.scorer.head) == 0
 
 
+def test_from_scratch_many_slips_are_refused_as_ever(mailbox: Home) -> None:
+    """Five of 45 labels against a sure model; among all 345, which a night from scratch learns, they would be few."""
+    (taken_back, *_) = mailbox.teach(False, 1, 150)
+    mailbox.teach(True, 2, 150)
+    assert mailbox.sleep().promoted
+    assert mailbox.store.forget_label(HOME, taken_back)
+    mailbox.teach(False, 3, 20)
+    mailbox.teach(True, 4, 20)
+    mailbox.teach(False, 5, 5, wrong=True)
+    report = mailbox.sleep()
+    assert report.figures["learned_from_scratch"] == 1
+    assert report.figures["learned_left_out"] == 0
+    assert not report.promoted and "of 45 new labels contradict" in " ".join(report.reasons), report
+
+
 def test_a_damaged_parent_gives_way_to_the_one_before(mailbox: Home) -> None:
     mailbox.teach(False, 1, 20)
     mailbox.teach(True, 2, 20)
