@@ -134,6 +134,9 @@ def wipe(store: Store, bundles: Bundles, what: str) -> None:
     kind, _, account = what.partition(":")
     if kind == "all" or (kind == "account" and store.labels(AccountName(account), limit=1)):
         bundles.wipe()
+    if kind == "account":
+        for key in (CONTRADICTING, BELIEVED):
+            store.set_state(key, json.dumps([one for one in _pairs(store, key) if one[0] != account]))
     store.wipe(what)
 
 
@@ -331,7 +334,9 @@ class Nightly:
         examined = gate.believing(examined, believed)
         report = gate.judge(examined, stood=stood)
         waiting = card.doubted if report.promoted else (*parent.card.doubted, *gate.contradicting(examined))
-        self._store.set_state(CONTRADICTING, json.dumps([name.split("\0", 1) for name in waiting]))
+        answered = _pairs(self._store, BELIEVED)  # also while the night learned: nobody is asked twice
+        asked = [(account, identity) for account, _, identity in (name.partition("\0") for name in waiting)]
+        self._store.set_state(CONTRADICTING, json.dumps([one for one in asked if one not in answered]))
         return self._judged(folder / "candidate", card, report, parent.card.id)
 
     def _unlearn(self, model: ModelId) -> None:

@@ -471,6 +471,33 @@ def test_what_the_night_left_out_is_asked_about(home):
     assert home.night.forgotten()
 
 
+def test_nobody_is_asked_twice(home):
+    """What was left out stays in the card of the model that serves, also where later nights are refused."""
+
+    def night(number, meanwhile=lambda: None, better=True):
+        folder = home.candidate(number, better=better)
+        write_card(folder, dataclasses.replace(read_card(folder), doubted=("home\0hash:3", "home\0hash:5")))
+        train = home.night._train
+
+        def trained(*given: Any) -> Any:
+            outcome = train(*given)
+            meanwhile()
+            return outcome
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(home.night, "_train", trained)
+            said = json.dumps({"event": "result", "status": "candidate"})
+            return home.run({"candidate": str(folder)}, {"say": said})
+
+    assert night(1, lambda: None).promoted
+    three, five = nightly_module.contradicting(home.store)
+    nightly_module.settle(home.store, *three)
+    assert not night(2, better=False).promoted
+    assert nightly_module.contradicting(home.store) == [five]
+    assert night(3, lambda: nightly_module.settle(home.store, *five)).promoted
+    assert nightly_module.contradicting(home.store) == [], "answered while the night learned"
+
+
 # ---- what the child says and does
 
 
@@ -1052,7 +1079,11 @@ def test_wiping_takes_the_models_along(home):
     nightly_module.wipe(home.store, home.bundles, "account:somebody-else")
     nightly_module.wipe(home.store, home.bundles, "display")
     assert home.bundles.current().card.id == "personal-0000000001"
+    for key in (nightly_module.CONTRADICTING, nightly_module.BELIEVED):
+        home.store.set_state(key, json.dumps([["home", "hash:1"], ["work", "hash:2"]]))
     nightly_module.wipe(home.store, home.bundles, "account:home")
+    for key in (nightly_module.CONTRADICTING, nightly_module.BELIEVED):
+        assert json.loads(home.store.state(key)) == [["work", "hash:2"]]
     assert home.bundles.current().card.parent is None
     assert not list(home.paths.personal_models.iterdir())
 
