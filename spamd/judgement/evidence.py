@@ -294,13 +294,15 @@ def _errors_allowed(total: int, promise: float) -> int | None:
 
 def _by_tail(good: Sequence[_Good], promise: float) -> tuple[float, float] | None:
     """The exponential tail of good mail, its mean excess at the upper bound. None where the tail is heavier."""
+    if not good or promise <= 0:
+        return None
     total = sum(one.mass for one in good)
     beyond, length = 0.0, 0
     wanted = max(TAIL_LEAST, TAIL_SHARE * total)
     while length < len(good) and (length == 0 or beyond + good[length].mass <= wanted):
         beyond += good[length].mass
         length += 1
-    if total < 2 * beyond or promise <= 0:
+    if total < 2 * beyond:
         return None
     start = good[length].logit
     mean = max(1e-3, sum((one.logit - start) * one.mass for one in good[:length]) / beyond)

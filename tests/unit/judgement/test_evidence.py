@@ -271,6 +271,15 @@ def test_silence_of_a_diligent_person_is_heard():
     assert logit(more.junk_threshold) > 5.5
 
 
+def test_where_all_that_is_new_looks_like_junk_nothing_is_proven():
+    """Good mail enough in the ledger, and of the newest nothing that could be taken for good."""
+    older = [(logistic(-5.0), Label.HAM, NOW - 100, 1.0)] * 1000
+    left = [(logistic(5.0), Label.HAM, NOW - 5, 0.3)] * 6000
+    named = [(logistic(5.0), Label.SPAM, NOW - 5, 1.0)] * 10
+    answer = ev.assess([*older, *left, *named], 0.001, NOW)
+    assert (answer.mode, answer.ham_missing) == (Mode.SUGGESTING, 0)
+
+
 def test_a_word_from_a_lazy_person_counts_for_more():
     """Moves taken back by somebody who names a quarter of the junk: the others, not taken back, count too."""
     rng = random.Random(18)
