@@ -456,7 +456,7 @@ class JournaledMover:
                 copy_of = replace(record, target_uid=uid, target_uid_validity=copied.uid_validity)
                 proven.append(self._write(replace(copy_of, state=MoveState.COPIED)))
                 continue
-            copy = None if self._abilities.uidplus else self._find_copy(record)
+            copy = None if self._abilities.uidplus else self._find_copy(record, newest=True)
             if copy is not None:
                 proven.append(self._write(replace(record, state=MoveState.COPIED, target_uid=copy.ref.uid)))
             else:
@@ -518,6 +518,8 @@ class JournaledMover:
 
     def _copies(self, record: MoveRecord, folder: FolderName) -> list[Arrival]:
         """Mails of that identity in a folder, but for the original and those that our journal knows."""
+        if not _provable(record):
+            return []  # and not looked for: such a search reads every header of the folder
         try:
             found = self._session.find(folder, record.identity, record.message_id)
         except (FolderMissing, FolderChanged):
@@ -940,8 +942,11 @@ class JournaledMover:
         except (FolderMissing, FolderChanged):
             return {}
 
-    def _find_copy(self, record: MoveRecord) -> Arrival | None:
-        """Our copy in the target: by its UID if known, else by identity among what came since the intent."""
+    def _find_copy(self, record: MoveRecord, *, newest: bool = False) -> Arrival | None:
+        """Our copy in the target: by its UID if known, else by identity among what came since the intent.
+
+        newest: it was made this moment. Of several without our sign the others were made before it, by somebody else.
+        """
         if record.target_uid_validity is None or record.target_uid_next is None:
             return None
         target = OpenFolder(record.target, record.target_uid_validity)
@@ -956,7 +961,10 @@ class JournaledMover:
                 for mail in self._session.arrivals(record.target, record.target_uid_next)
                 if _same(record, mail) and mail.ref.uid not in claimed
             ]
-            return next((mail for mail in found if self._ours(mail)), found[0] if found else None)
+            signed = next((mail for mail in found if self._ours(mail)), None)
+            if signed is not None or not found:
+                return signed
+            return found[-1 if newest else 0]
         except (FolderMissing, FolderChanged):
             return None
 
@@ -1113,11 +1121,16 @@ def _batches(records: Iterable[MoveRecord]) -> Iterable[list[MoveRecord]]:
 def _same(record: MoveRecord, mail: Arrival) -> bool:
     """The mail of the record. An identity made of four fields only (servers that rewrite the rest) is not enough
     where there is no Message-ID among them."""
-    if mail.identity != record.identity:
-        return False
-    return not record.identity.startswith(WEAK_ID) or bool(
-        record.message_id and record.message_id == mail.message_id
+    return (
+        mail.identity == record.identity
+        and _provable(record)
+        and (not record.identity.startswith(WEAK_ID) or record.message_id == mail.message_id)
     )
+
+
+def _provable(record: MoveRecord) -> bool:
+    """Can any other mail be told to be this one?"""
+    return not record.identity.startswith(WEAK_ID) or bool(record.message_id)
 
 
 def _grown(

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from spamd.domain import MOVED_KEYWORD, OWNER_KEYWORD, FolderName, MoveState, Uid
+from spamd.domain import MOVED_KEYWORD, OWNER_KEYWORD, FolderName, Identity, MoveState, Uid
 from spamd.errors import ConnectionLost, FolderRefused, ProtocolFault, ServerBusy
 from spamd.mailbox.mover import BATCH, LOCK_KEYWORD, REDO_SECONDS, RIVAL_SECONDS
 from tests.fakes.memory_mailbox import (
@@ -218,6 +218,41 @@ def test_a_twin_that_the_person_filed_is_not_taken_for_our_copy(uidplus, cut_aft
     assert place.server.raws("Junk") == [ONE, ONE]
     assert not place.journal.open_moves("test")
     assert not place.server.flagged(LOCK_KEYWORD)
+
+
+@pytest.mark.parametrize("keywords", [True, False])
+def test_the_copy_of_a_faster_daemon_is_not_taken_for_ours(keywords):
+    """Without COPYUID (hMailServer: without keywords, too), by a row that is started again, at the moment in which the
+    other one has its copy and begins with the original: whoever comes later withdraws the copy of their own.
+    """
+    place = Place(move=False, uidplus=False, condstore=False, server_ids=False, keywords=keywords)
+    place.server.deliver(ONE)
+    rows = place.intents()
+    other = MemoryMover(MemorySession(place.server), MemoryJournal(), use_lock=True)
+    (mail,) = place.session.arrivals(INBOX, Uid(1))
+    theirs = other._journal.intent(intent(mail))
+    there = place.session.status(JUNK)
+    theirs = replace(theirs, target_uid_validity=there.uid_validity, target_uid_next=there.uid_next)
+    ended = []
+    place.when("STORE+DELETED INBOX", lambda: ended.extend(other.move([(theirs, theirs.source)])))
+    (done,) = place.move(rows)
+    assert [done.state, ended[0].state] == [MoveState.DONE, MoveState.ABANDONED]
+    assert place.server.bodies() == {ONE: 1}
+    assert [ref.uid for ref in place.server.refs("Junk")] == [done.target_uid]
+    assert not place.server.flagged("\\Deleted")
+
+
+def test_copies_of_a_mail_that_cannot_be_told_are_not_looked_for():
+    """An identity of four fields, without a Message-ID (Exchange): each search would read the whole of Junk."""
+    place = Place(move=False, keywords=False, server_ids=False)
+    place.server.deliver(b"Subject: bare\r\n\r\nbody")
+    rows = [replace(row, identity=Identity("hash:0.0.bare"), message_id="") for row in place.intents()]
+    for row in rows:
+        place.journal.advance(row)
+    searched = []
+    place.session.find = lambda *asked: searched.append(asked) or ()
+    place.mover._copies(rows[0], JUNK)
+    assert not searched
 
 
 @pytest.mark.parametrize("changes", [{"server_ids": False}, {"uidplus": False}, {}])
