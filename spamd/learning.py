@@ -273,7 +273,7 @@ class Learner:
 
     def _indexed(self, status: FolderStatus) -> Uid:
         """How far a first look came that was cut off; 0: not at all."""
-        text = self._store.state(f"index:{self.account.name}:{status.folder}") or ""
+        text = self._store.state(self._indexed_key(status)) or ""
         validity, _, uid = text.partition(" ")
         if validity != str(status.uid_validity) or not uid.isdigit():
             return Uid(0)
@@ -284,9 +284,11 @@ class Learner:
         """A step of the first look is done for good: cut off, it goes on from here."""
         with self._store.together():
             self._store.add_sightings(old)
-            self._store.set_state(
-                f"index:{self.account.name}:{status.folder}", f"{status.uid_validity} {old[-1].ref.uid}"
-            )
+            self._store.set_state(self._indexed_key(status), f"{status.uid_validity} {old[-1].ref.uid}")
+
+    def _indexed_key(self, status: FolderStatus) -> str:
+        """The account's name comes last: so wiping the account finds it, and the folder's name goes with it."""
+        return f"index:{status.folder}:{self.account.name}"
 
     def _compare(
         self,

@@ -110,6 +110,9 @@ def test_a_first_look_that_is_cut_off_goes_on_where_it_was(tmp_path, monkeypatch
     server.drag(server.refs("Junk")[700], "INBOX")
     place.look()
     assert [one.label for one in place.labels()] == [Label.HAM]
+    place.store.wipe(f"account:{ME}")
+    kept = [row["key"] for row in place.store._all("SELECT key FROM state WHERE key NOT LIKE 'wiped%'")]
+    assert not [key for key in kept if ME in key or "Junk" in key], "the folder's name is forgotten, too"
     place.store.close()
 
 
