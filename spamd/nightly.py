@@ -108,13 +108,21 @@ class _Outcome:
 
 
 def contradicting(store: Store) -> list[tuple[AccountName, Identity]]:
-    """Labels that no night has learned yet, because the model is sure of the contrary; not looked at yet."""
-    return _pairs(store, CONTRADICTING)
+    """Labels that no night has learned yet, because the model is sure of the contrary; not looked at yet.
+
+    What was said anew since that night (the slip was dragged back) is for the next one, and nothing to ask about.
+    """
+    try:
+        night = float(store.state(LAST_NIGHT) or "inf")
+    except ValueError:
+        night = math.inf
+    waiting = _pairs(store, CONTRADICTING)
+    return [one for one in waiting if (said := store.label_of(*one)) is None or not said.at > night]
 
 
 def settle(store: Store, account: AccountName, identity: Identity) -> None:
     """The person has looked at this one. What they say of it now, the next night believes."""
-    waiting = contradicting(store)
+    waiting = _pairs(store, CONTRADICTING)
     if (account, identity) not in waiting:
         return
     store.set_state(CONTRADICTING, json.dumps([one for one in waiting if one != (account, identity)]))

@@ -471,6 +471,20 @@ def test_what_the_night_left_out_is_asked_about(home):
     assert home.night.forgotten()
 
 
+def test_who_took_the_slip_back_is_not_asked_about_it(home):
+    home.label("hash:3", at=NIGHT - 300)
+    folder = home.candidate(1)
+    write_card(folder, dataclasses.replace(read_card(folder), doubted=("home\0hash:3",)))
+    home.run({"candidate": str(folder)}, {"say": json.dumps({"event": "result", "status": "candidate"})})
+    slip = (HOME, Identity("hash:3"))
+    assert nightly_module.contradicting(home.store) == [slip]
+    home.now += 60.0
+    home.label("hash:3", Label.HAM, at=home.now)  # dragged back
+    assert nightly_module.contradicting(home.store) == []
+    nightly_module.settle(home.store, *slip)  # a click on Review says it anew, and is believed
+    assert json.loads(home.store.state(nightly_module.BELIEVED)) == [list(slip)]
+
+
 def test_nobody_is_asked_twice(home):
     """What was left out stays in the card of the model that serves, also where later nights are refused."""
 
