@@ -226,7 +226,7 @@ class JournaledMover:
         self._signed |= {row.id for row in lately if self._locks}
         self._remember(lately, before)
         left_over = sorted(self._journal.open_moves(self._account), key=_place)
-        self._asked = set()
+        self._asked = {row.id for row in left_over if asked is not None and asked(row)}
         if left_over and self._locks:
             # Wherever a locked mail was taken to meanwhile. Before the rows are ended: a crash here repeats it.
             involved = {row.source.folder for row in left_over} | {row.target for row in left_over}
@@ -250,7 +250,6 @@ class JournaledMover:
                 if not wanted(row)
             ]
             again = [row for row in again if wanted(row)]
-        self._asked = {row.id for row in again if asked is not None and asked(row)}
         for batch in _batches(again):
             finished += self._start_or_leave(batch)
         self._reconcile_quietly()
@@ -739,6 +738,8 @@ class JournaledMover:
                 # Not marked by us, and gone: another daemon may have been faster, and its copy be there, too.
                 rivalled = ours and not self._abilities.move and record.state is not MoveState.MARKED
                 if mail is None and not rivalled:
+                    if self._lacks_the_sign(record, copy):
+                        self._unsigned.add(record.id)
                     self._unlock_targets([record])
                     ended.append(self._end(record, MoveState.DONE))
                 elif record.state is MoveState.INTENT:
@@ -762,6 +763,18 @@ class JournaledMover:
             ended += self._keep_originals(source, to_keep)
         ended += self._delete_originals(source, to_finish)
         return ended, again
+
+    def _lacks_the_sign(self, record: MoveRecord, copy: Arrival) -> bool:
+        """The connection broke after a move that could not be signed before. Where the source has room for the sign, what
+        lies there without it was taken there by the person.
+        """
+        by_itself = record.kind is not MoveKind.UNDO and record.id not in self._asked
+        if not self._locks or not by_itself or _has(copy, MOVED_KEYWORD):
+            return False
+        try:
+            return not self._session.room_for_keywords(record.source.folder)
+        except (FolderMissing, FolderRefused):
+            return False
 
     def _never_copied(self, record: MoveRecord) -> bool:
         """MOVE never leaves a mail in both folders. What has the same identity there is a twin (one that another

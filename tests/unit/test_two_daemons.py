@@ -363,6 +363,31 @@ class TestAnInboxWithoutRoomForTheSign:
         self.later(two)
         assert two.labels() == [[], []]
 
+    @pytest.mark.parametrize("asked", [False, True])
+    def test_cut_between_the_move_and_the_sign(self, two, asked):
+        """The next connection sets it, long after: the laptop was off. Not where the person has said that it is junk."""
+        two.server.deliver(mail(1, 0.99))
+        two.look(two.lap)
+
+        def cut(command):
+            if command.startswith("MOVE"):
+                raise ConnectionLost("cut")
+
+        two.server.after = cut
+        with pytest.raises(ConnectionLost):
+            two.look(two.desk)
+        two.server.after = None
+        (row,) = two.desk.store.open_moves(ME)
+        if asked:
+            said = LabelRecord(ME, row.identity, Label.SPAM, LabelSource.REVIEW, 1.0, two.desk.now)
+            two.desk.store.add_label(said)
+        two.desk.connect()
+        two.desk.filter.recover()
+        assert two.server.flags(two.only("Junk")) == (set() if asked else {MOVED_KEYWORD})
+        two.look()
+        self.later(two)
+        assert two.labels()[1] == ([SPAM] if asked else [])
+
     def test_no_sign_anywhere(self, two):
         """Then nothing is learned where another daemon is known to be at work, and the person is told."""
         two.server.crowded = set()
