@@ -97,7 +97,6 @@ def _written(text: str) -> list[str]:
     return found
 
 
-_LOOKS_LIKE_HOST: Final = re.compile(r"(?:https?://)?(?:[\w-]{1,63}\.)+[a-zA-Z]{2,18}(?=[/:?#\s]|$)")
 _SHOWN_HOST: Final = re.compile(r"(?:https?://|www\.)?((?:[\w-]{1,63}\.){1,8}[a-zA-Z]{2,18})", re.I)
 _NUMBER_PART: Final = re.compile(r"(?:0x[0-9a-f]{1,16}|\d{1,16})$")
 _INNER_URL: Final = re.compile(r"(?:=|/|^)(?:https?(?:%3a|:)(?:%2f|/){2}|aHR0c)", re.I)

@@ -34,7 +34,6 @@ PINNED_FACTOR, PINNED_SLACK = 1.25, 0.02
 # Many small steps, each taken, must not lead away from where it began: against the shipped model itself.
 DRIFT_FACTOR, DRIFT_SLACK = 2.0, 0.05
 KEPT_LIFT = 1.0  # logit: mean lift of kept mail
-KEPT_BURIED = 0.01  # share of kept mail that comes to lie above the threshold
 CLIP = 1e-3  # of probabilities in a log-loss: one hopeless mail must not decide alone
 # Smoothed labels do not do here: their least possible loss (0.03) hides what 5 % of wrong labels do (0.01).
 STRONGLY = 4.0  # calibrated logit from which the serving model is sure

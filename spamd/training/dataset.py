@@ -20,7 +20,6 @@ from spamd.message.vector import unpack
 from spamd.model.copies import CopyMemory
 from spamd.model.runtime import MailVector
 
-MIN_PER_CLASS = 5  # below this a class is borrowed from the public reference set
 HELD_SHARE = 10  # one in ten of the older labels
 REPLAY = 2000  # older labels rehearsed each night, at least; else as many as there are new ones
 MAX_LABELS = 20_000
