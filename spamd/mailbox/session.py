@@ -350,12 +350,13 @@ class ImapSession:
                     b'""',
                     patterns,
                     b"RETURN (STATUS " + self._status_items() + b")",
-                    tolerate=(b"OK", b"BAD"),
+                    tolerate=(b"OK", b"NO", b"BAD"),
                 )
                 if reply.status == b"OK":
                     found = dict(self._statuses_in(reply))
                     by_list = {raws[raw]: _status(raws[raw], found[raw]) for raw in plain if raw in found}
-                    alone = self._each_status([raws[raw] for raw in raws if raw not in plain])
+                    # A moment's trouble with one of them, and its answer is left out (RFC 5819): that is not gone.
+                    alone = self._each_status([folder for folder in folders if folder not in by_list])
                     known = by_list | {status.folder: status for status in alone}
                     return [known[folder] for folder in folders if folder in known]
         return self._each_status(folders)

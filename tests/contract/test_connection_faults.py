@@ -545,6 +545,27 @@ def test_19_a_mail_in_place_of_one_that_was_taken_away(courier, what):
     session.close()
 
 
+@pytest.mark.parametrize("said", ["OK done", "NO a folder is locked"])
+def test_a_state_that_a_list_of_states_leaves_out(scripted_server, said):
+    """RFC 5819 lets a server drop the STATUS of a folder that it cannot look at this moment: the folder is there all the same."""
+    server = scripted_server(
+        [
+            *sign_in("IMAP4rev1 LIST-EXTENDED LIST-STATUS"),
+            *answer("LIST", '* LIST () "/" INBOX', '* LIST () "/" Junk'),
+            *answer("LIST .*STATUS", "* STATUS INBOX (MESSAGES 1 UIDNEXT 2 UIDVALIDITY 7)", status=said),
+            *(
+                answer("STATUS .*INBOX", "* STATUS INBOX (MESSAGES 1 UIDNEXT 2 UIDVALIDITY 7)")
+                * (said[0] == "N")
+            ),
+            *answer("STATUS .*Junk", "* STATUS Junk (MESSAGES 2 UIDNEXT 3 UIDVALIDITY 8)"),
+        ]
+    )
+    session = scripted_session(server)
+    found = session.statuses([INBOX, FolderName("Junk")])
+    assert [(one.folder, one.messages, one.uid_validity) for one in found] == [(INBOX, 1, 7), ("Junk", 2, 8)]
+    session.close()
+
+
 def test_19_nil_body_is_not_an_empty_mail(scripted_server):
     server = scripted_server(
         [
