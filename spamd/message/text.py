@@ -325,10 +325,13 @@ class _Page:
                 self.tags[tag] = self.tags.get(tag, 0) + count
             self.within = [name for name in dict.fromkeys(map(str.lower, counted)) if name not in _APART_TAGS]
         self._split_words(html)
-        tree = LexborHTMLParser(_without_comments(html) if self.commented else html, options=_PLAIN_TREE)
+        tree = LexborHTMLParser(html, options=_PLAIN_TREE)
         body = tree.body
         if body is None:
             return ""
+        if self.commented:  # nobody sees them, so they part no word; where each ends, only the parser knows
+            for node in [one for one in body.traverse(include_text=True) if one.is_comment_node]:
+                node.decompose()
         sheet = _sheets(html, self._count_of("style"), capitals) if "style" in self.tags else ""
         tree.strip_tags(["head", *[tag for tag in _UNSEEN if tag in self.tags]])
         self._links(tree)
@@ -729,19 +732,6 @@ def _hiding_selectors(sheet: str) -> tuple[str, ...]:
         if rules == 200:
             break
     return tuple(dict.fromkeys(found))[:40]
-
-
-def _without_comments(html: str) -> str:
-    """Nobody sees them, so they part no word."""
-    out: list[str] = []
-    at = 0
-    while (start := html.find("<!", at)) >= 0:
-        out.append(html[at:start])
-        mark = "-->" if html.startswith("<!--", start) else ">"
-        end = html.find(mark, start + 2)
-        at = end + len(mark) if end >= 0 else len(html)
-    out.append(html[at:])
-    return "".join(out)
 
 
 def _without_media(sheet: str) -> str:

@@ -150,6 +150,7 @@ def test_every_mail_of_the_folder_gives_finite_numbers() -> None:
         "<table bgcolor=white><tr><td><font color=#ffffff>x",
         '<div style="display:none">x',
         "<div hidden>x",
+        "<b>a<!-- x -->",
         '<a href="http://x.example/"><div>',
     ],
 )
@@ -175,3 +176,18 @@ def test_text_is_parted_where_an_element_parts_it_and_only_there() -> None:
         + b"-->wo<br>th<i></i>r<style>a{}</style>ee\nfour<div>five</div>six<x-y>se<img width=0>v<meta>en</x-y>"
     )
     assert vector.vectorise(page).text.visible == "viagra\nonetwo\nthree four\nfive\nsixseven"
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        '<p title="ab<!-- ">Buy our pills now</p>',
+        "<p>Buy<!-- x --!> our pills now</p>",
+        "<p>Buy o<!-- x -->ur pills now</p><textarea>ab<!--</textarea>",
+        "<style>p{} a<!-- </style><p>Buy our pil<!>ls now</p>",
+    ],
+)
+def test_no_mark_of_a_comment_takes_away_what_is_seen(page: str) -> None:
+    """A comment begins and ends where a mail program says so, or it hides a whole mail from us and from nobody else."""
+    features = vector.vectorise(f"Content-Type: text/html\n\n{page}<p>Goodbye</p>".encode())
+    assert {"buy", "our", "pills", "now", "goodbye"} <= set(features.text.words)
