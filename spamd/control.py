@@ -1056,13 +1056,13 @@ class Control:
         settings.check_account_name(account.name)
         settings.check_account(account)
         now = self._settings()
-        if now.account(account.name) is not None:
-            raise RequestError(f"There is already an account {account.name!r}.", "Choose another name.")
         if (twin := now.same_mailbox(account)) is not None:
             raise RequestError(
                 f"This mailbox is looked after already, as {twin.name}.",
                 "A new password is set on its page.",
             )
+        if now.account(account.name) is not None:
+            raise RequestError(f"There is already an account {account.name!r}.", "Choose another name.")
 
     def test_account(self, name: str) -> AccountCheck:
         """Try an account that is there, with its stored secret."""
