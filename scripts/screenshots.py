@@ -2,13 +2,14 @@
 
     python scripts/screenshots.py [FOLDER [PAGE]]        default: docs/pictures, all of them
 
-PAGE: one of PAGES, or "demo": `make demo` is told once, and its own words are drawn.
+Of "demo", `make demo` is told once, and its own words are drawn.
 
 Uses the tests' small world (seeded mail, no server, no account of yours) and Chromium.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import io
 import re
@@ -85,6 +86,8 @@ def demo(browser: Browser, file: Path) -> None:
     svg = console.export_svg(title="make demo", theme=MONOKAI)
     svg = re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL)  # nothing is fetched from elsewhere
     svg = svg.replace("Fira Code", "DejaVu Sans Mono")
+    # rich counts letters, not columns, and so would squeeze Chinese and Japanese into half of their width.
+    svg = re.sub(r' textLength="[^"]*"(?=[^>]*>[^<]*[\u3000-\u9fff])', "", svg)
     page = browser.new_context(viewport={"width": 1100, "height": 900}, device_scale_factor=1.5).new_page()
     page.set_content(f'<body style="margin:0; background:white">{svg}</body>')
     page.locator("svg").first.screenshot(path=str(file))
@@ -126,4 +129,10 @@ def main(folder: Path, only: str = "") -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path("docs/pictures"), *sys.argv[2:3]))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", nargs="?", type=Path, default=Path("docs/pictures"))
+    parser.add_argument("page", nargs="?", default="", choices=["", *PAGES, "demo"])
+    asked = parser.parse_args()
+    sys.exit(main(asked.folder, asked.page))
