@@ -789,8 +789,8 @@ class Learner:
         """Mail that was opened and left in the inbox for days, or put into another folder, is, weakly, good
         mail. Once a day is enough.
 
-        It never follows from our own verdict alone: the person must have opened (or flagged, answered, filed)
-        it. A sender counts a few times a day at most. What we suspected and the person left counts for the
+        In the inbox it never follows from our own verdict alone: the person must have opened (or flagged, answered,
+        filed) it. A sender counts a few times a day at most. What we suspected and the person left counts for the
         proof, and hardly for the lesson; so does what we moved to the folder for doubtful mail and still lies there,
         opened or not: the good mail among it is the very tail that thresholds are drawn from. Returns the number of labels.
         """

@@ -128,6 +128,16 @@ def test_broken_off_it_leaves_nothing(demo, number: signal.Signals, chapter: str
     assert telling.left() == [], "no process is left"
 
 
+def test_killed_it_leaves_no_filter_behind(demo) -> None:
+    telling = demo("--once")
+    telling.until("New mail arrives")
+    others = [one for one in telling.left() if one.pid != telling.process.pid]
+    assert others
+    telling.process.kill()
+    assert psutil.wait_procs(others, timeout=60)[1] == []
+    assert telling.left() == []
+
+
 def test_it_stays_until_ctrl_c_and_says_how_to_connect(demo) -> None:
     telling = demo("--no-night")
     telling.until("Have a look yourself")

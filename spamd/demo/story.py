@@ -289,9 +289,9 @@ class Story:
         log = self.home.log / "demo-daemon.txt"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "spamd", "run"],
-                env={**os.environ, "SPAMD_HOME": str(self.home.config.parent)},
-                stdin=subprocess.DEVNULL,
+                [sys.executable, "-m", "spamd.demo.filter"],
+                env={"OPENBLAS_NUM_THREADS": "1", **os.environ, "SPAMD_HOME": str(self.home.config.parent)},
+                stdin=subprocess.PIPE,  # never written to: it closes when we end, however we end
                 stdout=output,
                 stderr=output,
                 start_new_session=True,  # Ctrl-C is ours to hand on, in order
@@ -307,6 +307,8 @@ class Story:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+            assert process.stdin is not None
+            process.stdin.close()
 
     def client(self) -> Client:
         deadline = time.monotonic() + PATIENCE
