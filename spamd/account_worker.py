@@ -437,6 +437,7 @@ class AccountWorker:
         look = at_work.learner.look()
         if look.labels:
             self._evidence_stale = True
+        at_work.filter.free(look.locked)
         at_work.filter.judge_all(look.new)
         at_work.learner.settle(look)
         if not look.new:  # new mail comes first
@@ -454,6 +455,7 @@ class AccountWorker:
         look = at_work.learner.look(judge=False)
         if look.labels:
             self._evidence_stale = True
+        at_work.filter.free(look.locked)
         at_work.learner.settle(look)
 
     def used_up(self, session: MailSession) -> bool:

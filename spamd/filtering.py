@@ -12,7 +12,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -589,6 +589,10 @@ class Filter:
             log.info("%s: second copies were not looked for: %s", self.account.name, type(error).__name__)
             return
         self.finish(records)
+
+    def free(self, found: Iterable[Sighting]) -> None:
+        """Mail that the person took away under our lock is theirs again."""
+        self._mover.free(found)
 
     def put_back(self, record: MoveRecord) -> MoveRecord | None:
         """Undo one move: the mail goes back to where it was. None where it has gone elsewhere meanwhile."""

@@ -110,6 +110,7 @@ class Look:
     new: tuple[Sighting, ...] = ()
     labels: tuple[LabelRecord, ...] = ()
     cursors: tuple[FolderCursor, ...] = ()
+    locked: tuple[Sighting, ...] = ()  # new at their places, and some daemon's lock is on them
     waiting: float | None = None  # seconds until mail that is still too young may be judged
     quiet: bool = False  # nothing had changed
 
@@ -217,7 +218,8 @@ class Learner:
             waiting = min(waiting or corrections.SIGN_SECONDS, corrections.SIGN_SECONDS)
         held_back = {sighting.ref for sighting in findings.new} - {sighting.ref for sighting in new}
         cursors = [_cursor(self.account, change.status, held_back) for change in moved]
-        return Look(tuple(new), tuple(labels), (*cursors, *elsewhere_cursors), waiting)
+        locked = tuple(one for one in (*fresh, *found_elsewhere) if corrections.locked(one.keywords))
+        return Look(tuple(new), tuple(labels), (*cursors, *elsewhere_cursors), locked, waiting)
 
     def settle(self, look: Look) -> None:
         """The new mails of this look are judged: the next one starts after them."""
@@ -341,7 +343,7 @@ class Learner:
             statuses=statuses,
             emptied=self._emptied,
             crowded=self._crowded(arrivals, known),
-            signed_now={ref for ref, flags in found.items() if corrections.held_or_signed(flags)},
+            flags=found,
             shared=self._store.state(f"shared:{name}") is not None,
             now=now,
             flood=self._flood,

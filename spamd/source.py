@@ -17,6 +17,7 @@ from spamd.domain import (
     Identity,
     MessageRef,
     MoveRecord,
+    Sighting,
     Uid,
     UidValidity,
 )
@@ -298,6 +299,10 @@ class Mover(Protocol):
 
         Worth calling at every look: without a move in the last two minutes it asks nothing.
         """
+        ...
+
+    def free(self, found: Iterable[Sighting]) -> None:
+        """Our lock goes off mail of which no open row speaks: the person had taken it away before we could."""
         ...
 
 

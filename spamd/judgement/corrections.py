@@ -62,6 +62,8 @@ TWIN_SECONDS = 90.0
 """Two mails of one identity that came within this time, one to Junk and one to the inbox, were delivered so."""
 SIGN_SECONDS = 5.0
 """How long a sign that could not be set before the move is waited for."""
+LOCK_SECONDS = 120.0
+"""How long a mail under another daemon's lock is looked at every few seconds; after that with other changes only."""
 DRAG_WEIGHT = 1.0
 KEYWORD_WEIGHT = 0.7
 HINT_WEIGHT = 0.3
@@ -91,7 +93,11 @@ _MEANING: Mapping[tuple[Place, Place], Label] = {
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A second copy was seen; the first was still there. unsigned: it is gone, and by whom must be seen yet."""
+    """A second copy was seen; the first was still there. unsigned: it is gone, and by whom must be seen yet.
+
+    old is new: it lies in the inbox under another daemon's lock. Is it about to be moved, or was it, and the person has
+    taken it back before the lock was off?
+    """
 
     identity: Identity
     old: MessageRef
@@ -145,8 +151,12 @@ def keyword_label(keywords: Collection[str]) -> Label | None:
 
 def signed(keywords: Collection[str]) -> bool:
     """Was the mail moved by a daemon, at some time? Together with the lock it is only being moved."""
-    lower = {keyword.lower() for keyword in keywords}
-    return MOVED_KEYWORD.lower() in lower and MOVING_KEYWORD.lower() not in lower
+    return held_or_signed(keywords) and not locked(keywords)
+
+
+def locked(keywords: Collection[str]) -> bool:
+    """Is some daemon moving it?"""
+    return MOVING_KEYWORD.lower() in {keyword.lower() for keyword in keywords}
 
 
 def held_or_signed(keywords: Collection[str]) -> bool:
@@ -178,7 +188,7 @@ def compare(
     statuses: Mapping[FolderName, FolderStatus] | None = None,
     emptied: Collection[FolderName] = (),
     crowded: Collection[FolderName] = (),
-    signed_now: Collection[MessageRef] = (),
+    flags: Mapping[MessageRef, Collection[str]] | None = None,
     shared: bool = False,
     now: float,
     flood: int = FLOOD,
@@ -190,7 +200,7 @@ def compare(
     now. own: journal rows that may explain arrivals. reset: folders whose UIDVALIDITY is new. consumed:
     departures that earlier passes have paired. statuses: the folders as they are now. emptied: folders from
     which all that was known is gone (new mail may be there already). crowded: folders that may have no room for the sign.
-    signed_now: pending references that bear it now. shared: another daemon is known to work on this mailbox.
+    flags: of the pending references that are there, as they are now. shared: another daemon is known to work on this mailbox.
     """
     pairing = _Pairing(
         places,
@@ -203,7 +213,7 @@ def compare(
         set(emptied),
         own,
         set(crowded),
-        set(signed_now),
+        flags or {},
         shared,
     )
     ours, rest = _split_own(arrivals, own)
@@ -222,7 +232,9 @@ def compare(
         if isinstance(outcome, Correction):
             corrections.append(outcome)
         elif isinstance(outcome, Pending):
-            still.append(outcome)
+            still += [outcome] if all(wait.new != outcome.new for wait in still) else []
+            if outcome.old == outcome.new and not pairing.earlier(arrival):
+                new.append(arrival)  # to be judged all the same
         elif outcome is _UNKNOWN:
             place = places.get(arrival.ref.folder, Place.KEPT)
             if place is Place.INBOX:
@@ -266,11 +278,11 @@ class _Pairing:
         emptied: set[FolderName],
         own: Sequence[MoveRecord],
         crowded: set[FolderName],
-        signed_now: set[MessageRef],
+        flags: Mapping[MessageRef, Collection[str]],
         shared: bool,
     ) -> None:
         self._crowded = crowded
-        self._signed_now = signed_now
+        self._flags = flags
         self._shared = shared
         self._ours = {(one.target, one.target_uid_validity, one.target_uid) for one in own}
         self._emptied_folders = emptied
@@ -285,18 +297,21 @@ class _Pairing:
         self.others = 0
         self.unclear = 0
 
+    def earlier(self, arrival: Sighting) -> list[Sighting]:
+        return [s for s in self._known.get(arrival.identity, ()) if s.ref != arrival.ref]
+
     def arrival(self, arrival: Sighting) -> Correction | Pending | _Unknown | None:
         """None: a known mail about which nothing is to be said."""
-        earlier = [s for s in self._known.get(arrival.identity, ()) if s.ref != arrival.ref]
+        earlier = self.earlier(arrival)
         candidates = [s for s in earlier if self._same_delivery(s, arrival)]
         if not candidates and self._taken_out(arrival, earlier):
-            return self._rescued(arrival)
+            return self._rescued_unless_held(arrival)
         if not candidates:
             # A twin of known mail is new mail: it was delivered on its own.
             return None if earlier and arrival.ref.folder in self._reset else _UNKNOWN
         elsewhere = [s for s in candidates if s.ref.folder != arrival.ref.folder]
         if self._taken_out(arrival, earlier):
-            return self._rescued(arrival)
+            return self._rescued_unless_held(arrival)
         if arrival.ref.folder in self._reset and any(s.ref.folder == arrival.ref.folder for s in candidates):
             return None  # the folder was made anew with the mail it had
         gone = [s for s in elsewhere if self._is_gone(s) and s.ref not in self._used]
@@ -324,6 +339,8 @@ class _Pairing:
             return None
         if wait.new not in self._alive or wait.old in self._used:
             return None
+        if wait.old == wait.new:
+            return self._unlocked(wait)
         if wait.old in self._alive:
             return wait if self._now - wait.since < PENDING_LIFE else None
         if not names_one_delivery(wait.identity) and self._emptied(wait.old.folder):
@@ -336,7 +353,7 @@ class _Pairing:
             self.departed.append(wait.old)
             return None
         if wait.unsigned or self._may_lack_the_sign(wait.old, wait.new):
-            if wait.new in self._signed_now:
+            if held_or_signed(self._flags.get(wait.new, ())):
                 self.others += 1
                 self._use(wait.old)
                 return None
@@ -385,19 +402,35 @@ class _Pairing:
             and not signed(old.keywords)
         )
 
+    def _unlocked(self, wait: Pending) -> Correction | Pending | None:
+        """The lock goes together with the sign if the mail was not moved, and alone if it was."""
+        flags = self._flags.get(wait.new, ())
+        if signed(flags):
+            return self._rescued(wait.identity, wait.new)
+        if not held_or_signed(flags) or not 0 <= self._now - wait.since < PENDING_LIFE:
+            return None
+        return replace(wait, unsigned=0 <= self._now - wait.since < LOCK_SECONDS)
+
     def _taken_out(self, arrival: Sighting, earlier: Sequence[Sighting]) -> bool:
-        """Did the person take it out of Junk, where we never saw it? (Where we did, the departure says so.)"""
+        """Did the person take it out of Junk, where we never saw it? (Where we did, the departure says so.) Under a lock that
+        may be so, too.
+        """
         return (
             self._places.get(arrival.ref.folder) is Place.INBOX
             and arrival.ref.folder not in self._reset
-            and signed(arrival.keywords)
+            and held_or_signed(arrival.keywords)
             and not returned(arrival.keywords)
             and all(s.ref.folder == arrival.ref.folder and not signed(s.keywords) for s in earlier)
         )
 
-    def _rescued(self, arrival: Sighting) -> Correction:
+    def _rescued_unless_held(self, arrival: Sighting) -> Correction | Pending:
+        if locked(arrival.keywords):
+            return Pending(arrival.identity, arrival.ref, arrival.ref, self._now, unsigned=True)
+        return self._rescued(arrival.identity, arrival.ref)
+
+    def _rescued(self, identity: Identity, ref: MessageRef) -> Correction:
         note = "out of junk, where another daemon had put it"
-        return Correction(arrival.identity, Label.HAM, LabelSource.DRAG, DRAG_WEIGHT, arrival.ref, note=note)
+        return Correction(identity, Label.HAM, LabelSource.DRAG, DRAG_WEIGHT, ref, note=note)
 
     def _is_gone(self, sighting: Sighting) -> bool:
         return sighting.gone_at is not None or sighting.ref not in self._alive

@@ -49,7 +49,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -65,6 +65,7 @@ from spamd.domain import (
     MoveKind,
     MoveRecord,
     MoveState,
+    Sighting,
     Uid,
     UidValidity,
 )
@@ -290,6 +291,19 @@ class JournaledMover:
         if self._locks and grown:  # a mail we had locked may have been taken there, with our keyword
             self._sweep_locks(grown)
         return taken_back
+
+    def free(self, found: Iterable[Sighting]) -> None:
+        """Our lock goes off mail of which no open row speaks: the person (or a program of theirs) took it out of the target
+        between our move and the end of the lock, and so it came along. The sign stays, for other daemons.
+        """
+        mine = {word.lower() for word in self._lock_words}
+        ours = [one.ref for one in found if mine <= {keyword.lower() for keyword in one.keywords}]
+        if not ours:
+            return
+        spoken_of = {place for row in self._journal.open_moves(self._account) for place in _places_of(row)}
+        ours = sorted((ref for ref in ours if ref not in spoken_of), key=lambda ref: (ref.folder, ref.uid))
+        for (name, validity), refs in groupby(ours, key=lambda ref: (ref.folder, ref.uid_validity)):
+            self._take_off(OpenFolder(name, validity), [ref.uid for ref in refs], self._lock_words)
 
     def _reconcile_quietly(self) -> Sequence[MoveRecord]:
         """Reconcile, and let nothing that goes wrong there spoil moves that are done."""
@@ -579,6 +593,8 @@ class JournaledMover:
         ]
         gone = [record for record in copied if record not in safe]
         if gone:
+            deleted = [copies[r.target_uid] for r in gone if r.target_uid in copies]
+            self._unlock(target, deleted, moved=False)  # the person may take their \Deleted off it again
             ended += self._keep_originals(source, gone)
         if not safe:
             return ended
@@ -1121,6 +1137,12 @@ def _target(record: MoveRecord) -> OpenFolder:
 
 def _place(record: MoveRecord) -> tuple[str, int, str]:
     return record.source.folder, record.source.uid_validity, record.target
+
+
+def _places_of(record: MoveRecord) -> Iterator[MessageRef]:
+    yield record.source
+    if record.target_uid is not None and record.target_uid_validity is not None:
+        yield MessageRef(record.target, record.target_uid_validity, record.target_uid)
 
 
 def _batches(records: Iterable[MoveRecord]) -> Iterable[list[MoveRecord]]:

@@ -31,6 +31,7 @@ class Courier(MailHost):
     junk = "INBOX.Junk"
     trash = "INBOX.Trash"
     separator = "."
+    patience = 20.0
 
     def __init__(self) -> None:
         self.root = UNPACKED / "courier"

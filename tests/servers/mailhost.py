@@ -81,6 +81,7 @@ class MailHost:
     junk = "Junk"  # raw name of the Junk folder of a new user
     trash = "Trash"
     separator = "/"
+    patience = 60.0  # seconds without an answer
 
     def new_user(self) -> str:
         """A user nobody had before, with an empty inbox."""
@@ -109,7 +110,7 @@ class MailHost:
     @contextlib.contextmanager
     def oracle(self, user: str) -> Iterator[Person]:
         """An imaplib connection, signed in."""
-        imap = Person(self.host, self.port, timeout=60)
+        imap = Person(self.host, self.port, timeout=self.patience)
         imap.kept = self.kept(user)
         try:
             imap.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -140,6 +141,13 @@ class MailHost:
 
     def contents(self, user: str) -> list[Lying]:
         """Every mail of the user in every folder."""
+        try:
+            return self._contents(user)
+        except TimeoutError:
+            # Courier, while others set keywords, at times never answers a SELECT; on another connection it does.
+            return self._contents(user)
+
+    def _contents(self, user: str) -> list[Lying]:
         out: list[Lying] = []
         with self.oracle(user) as imap:
             for folder in self.folder_names(user, imap):

@@ -87,6 +87,7 @@ class Place:
     def look(self, seconds=5.0):
         self.now += seconds
         look = self.learner.look()
+        self.filter.free(look.locked)
         judged = self.filter.judge(look.new)
         self.learner.settle(look)
         return judged

@@ -16,7 +16,7 @@ from spamd.domain import (
     LabelSource,
     Mode,
 )
-from spamd.errors import ConnectionLost
+from spamd.errors import ConnectionLost, FolderRefused
 from spamd.judgement.corrections import SIGN_SECONDS
 from tests.fakes.memory_mailbox import FULL, MemoryServer
 from tests.unit.test_filtering import ME, Place, mail
@@ -115,6 +115,62 @@ def test_what_was_taken_out_of_junk_is_left_alone_by_who_never_saw_it(two):
     two.look()
     assert two.server.raws("INBOX") == [mail(1, 0.99)]
     assert two.labels() == [[HAM], [HAM]]
+
+
+def drag_under_the_lock(two):
+    """The desk moves the mail, and the person has it back in the inbox before the desk can take its lock off."""
+
+    def before(command):
+        if command.startswith("UNLOCK") and (lying := two.server.refs("Junk")):
+            two.server.before = None
+            two.server.drag(lying[0], "INBOX")
+
+    two.server.before = before
+    two.desk.look()
+    assert two.server.before is None, "it was dragged"
+
+
+@pytest.mark.parametrize("seen", [True, False], ids=["seen-before", "never-seen"])
+@pytest.mark.parametrize("sees_the_lock", [True, False])
+def test_a_rescue_under_the_lock_is_the_persons_for_both(two, seen, sees_the_lock):
+    two.lap.evidence = replace(two.lap.evidence, mode=Mode.LEARNING)
+    two.server.deliver(mail(1, 0.99))
+    if seen:
+        two.look(two.lap)
+    drag_under_the_lock(two)
+    if sees_the_lock:
+        two.look(two.lap)
+        assert MOVING_KEYWORD in two.server.flags(two.only("INBOX"))
+    two.look(two.desk)
+    assert two.server.flags(two.only("INBOX")) == {MOVED_KEYWORD}, "the lock went, the sign stays"
+    two.look(two.lap)
+    two.look()
+    assert two.labels() == [[HAM], [HAM]]
+    assert not two.server.raws("Junk")
+
+
+@pytest.mark.parametrize("moved", [True, False], ids=["then-moved", "then-given-up"])
+def test_a_mail_under_a_lock_is_no_rescue(two, moved):
+    """The laptop looks while the desk is at it; in the end the mail is in Junk, or it is not."""
+    two.lap.evidence = replace(two.lap.evidence, mode=Mode.LEARNING)
+    two.server.deliver(mail(1, 0.99))
+
+    def before(command):
+        if command.startswith(("MOVE", "COPY")):
+            two.server.before = None
+            assert MOVING_KEYWORD in two.server.flags(two.only("INBOX"))
+            two.look(two.lap)
+            if not moved:
+                raise FolderRefused("no")
+
+    two.server.before = before
+    two.desk.look()
+    assert two.server.before is None
+    for _ in range(3):
+        two.look()
+    assert len(two.server.raws("Junk" if moved else "INBOX")) == 1
+    assert two.labels() == [[], []]
+    assert [one.subject for one in two.lap.store.judgements()], "the laptop has its verdict on it, too"
 
 
 def test_put_back_by_one_is_the_persons_word_for_both(two):
