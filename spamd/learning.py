@@ -387,8 +387,8 @@ class Learner:
     def _without_old(self, findings: Findings, changes: Sequence[_Change]) -> Findings:
         """At the first look only mail that came after the account was set up is new.
 
-        Where a folder was made anew (UIDVALIDITY), only what is younger than all that was known in it, and
-        has no Message-ID that was: a restored mailbox may have lost its dates or its ids.
+        Where a folder was made anew (UIDVALIDITY), only what is younger than all that was known in it (or of the same
+        second, with a Message-ID), and has no Message-ID that was: a restored mailbox may have lost its dates or its ids.
         """
         limits: dict[FolderName, float] = {}
         known_ids: set[str] = set()
@@ -408,7 +408,8 @@ class Learner:
         new = tuple(
             sighting
             for sighting in findings.new
-            if sighting.internal_date > limits.get(sighting.ref.folder, float("-inf"))
+            if (sighting.internal_date, bool(sighting.message_id))
+            > (limits.get(sighting.ref.folder, float("-inf")), False)
             and not (sighting.ref.folder in limits and sighting.message_id in known_ids)
         )
         return replace(findings, new=new)

@@ -219,8 +219,8 @@ class MoveCommands(Protocol):
     def lock(
         self, folder: OpenFolder, uids: Sequence[Uid], keyword: str, also: Sequence[str] = ()
     ) -> frozenset[Uid] | None:
-        """Set the keyword, and `also` in the same command, on those that lack it and (with CONDSTORE) did not change
-        meanwhile; which we now hold. None where the folder keeps no keywords: nothing was set.
+        """Set the keyword, and `also` in the same command, on those that lack it, are not marked \\Deleted and (with
+        CONDSTORE) did not change meanwhile; which we now hold. None where the folder keeps no keywords: nothing was set.
         """
         ...
 

@@ -198,8 +198,10 @@ def _owners(flags: set[str]) -> set[str]:
 
 
 def _free(flags: set[str], keyword: str) -> bool:
-    """Not locked; a lock without a name was left by two that withdrew, and is nobody's."""
-    return keyword.lower() not in flags or not _owners(flags)
+    """Not locked; a lock without a name was left by two that withdrew, and is nobody's. Nor about to be expunged: a mail
+    program without MOVE copies, marks and expunges.
+    """
+    return "\\deleted" not in flags and (keyword.lower() not in flags or not _owners(flags))
 
 
 def _copied(proof: CopyUid | None) -> Copied:

@@ -331,6 +331,9 @@ class JournaledMover:
         target = batch[0].target
         if source.name == target:
             return [self._end(record, MoveState.ABANDONED, "The mail is there already.") for record in batch]
+        before = self._neighbours(
+            source.name, target
+        )  # first: what comes there from now on may be one of these
         try:
             there = self._session.status(target)
             if not there.messages and there.uid_next == 1:
@@ -362,7 +365,6 @@ class JournaledMover:
                 ready.append(self._write(begun))
         if ready:
             self._release(source, ready, alive)  # a lock of ours that an earlier attempt could not take off
-            before = self._neighbours(source.name, target)
             self._keep_neighbours(before)
             moved = self._send(source, target, ready)
             ended += moved
@@ -591,7 +593,10 @@ class JournaledMover:
             for record in copied
             if record.target_uid in copies and not _has(copies[record.target_uid], "\\Deleted")
         ]
-        gone = [record for record in copied if record not in safe]
+        # Made of an original that was just being deleted (and not marked by us yet): the copy bears that mark.
+        dead = [r for r in copied if r not in safe and r.target_uid in copies and r.state is MoveState.COPIED]
+        ended += self._yield(source, target, dead)
+        gone = [record for record in copied if record not in safe and record not in dead]
         if gone:
             deleted = [copies[r.target_uid] for r in gone if r.target_uid in copies]
             self._unlock(target, deleted, moved=False)  # the person may take their \Deleted off it again

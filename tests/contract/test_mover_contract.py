@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import random
@@ -13,6 +14,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -217,6 +219,30 @@ def cut_after(session: ImapSession, verb: str) -> None:
         return result
 
     connection.command = command
+
+
+def before_command(session: ImapSession, at: int, deed: Callable[[], object]) -> list[object]:
+    """The deed is done just before the at-th command (from now); what it gave, once it is done."""
+    connection = session.connection
+    real, left, done = connection.command, [at], []
+
+    def command(*args, **kwargs):
+        left[0] -= 1
+        if left[0] == -1:
+            done.append(deed())
+        return real(*args, **kwargs)
+
+    connection.command = command
+    return done
+
+
+def by_hand(host: MailHost, user: str, *words: str) -> bool:
+    """One UID command in the inbox, of a move that takes several. Did it copy something?"""
+    with host.oracle(user) as imap:
+        imap.kept = None  # in the end nothing is copied
+        imap.select("INBOX")
+        assert imap.uid(*words)[0] == "OK"
+        return imap.response("COPYUID")[1] != [None]
 
 
 CUTS = [
@@ -663,6 +689,61 @@ def test_read_at_the_moment_of_the_lock(host, user, daemon):
     assert [row.state for row in ended] == [MoveState.DONE] * 2
     assert where(host, user, b"Subject") == [host.junk] * 2
     assert_settled(host, user, daemon)
+
+
+@only("dovecot-maildir", "dovecot-mdbox", "uidplus-only", "cyrus", "courier")
+@pytest.mark.scenario(31)
+def test_deleted_at_the_moment_of_the_lock(host, user, daemon):
+    """By a mail program that moves it by COPY, STORE and EXPUNGE: its copy is there, and must stay the only one."""
+    host.append(user, mail("bait"))
+    if "Archive" not in host.folder_names(user):
+        host.create(user, "Archive" if host.separator == "/" else "INBOX.Archive")
+    rows = daemon.intents([one.uid for one in host.contents(user)])
+    real = daemon.session.connection.fetch
+    done = []
+
+    def fetch(uids, items, modifier=b""):
+        if items[0] == b"FLAGS" and len(items) <= 2 and not done:
+            done.append(items)
+            host.store(user, [rows[0].source.uid], "+FLAGS", "\\Deleted", "INBOX")
+        return real(uids, items, modifier)
+
+    daemon.session.connection.fetch = fetch
+    (ended,) = daemon.mover.move([(rows[0], rows[0].source)])
+    assert done
+    assert ended.state is MoveState.ABANDONED
+    (lying,) = host.contents(user)
+    assert lying.folder == "INBOX"
+    assert LOCK_KEYWORD not in lying.flags
+
+
+@only("dovecot-maildir", "dovecot-mdbox")
+@pytest.mark.scenario(31)
+def test_a_mail_program_without_move_files_what_we_move(host):
+    """COPY, STORE, EXPUNGE, and we move the mail after its COPY, which comes before each of our commands in turn. Its copy
+    stays, ours goes.
+    """
+    for at in itertools.count(
+        2
+    ):  # before we look at the folders it could be a copy that the person wants besides
+        user = host.new_user()
+        host.create(user, "Archive")
+        (uid,) = host.append(user, mail("bait"))
+        own = Daemon(host, user).new()
+        (row,) = own.intents([uid])
+        copied = before_command(
+            own.session, at, lambda user=user: by_hand(host, user, "COPY", "1", "Archive")
+        )
+        own.mover.move([(row, row.source)])
+        by_hand(host, user, "STORE", "1", "+FLAGS.SILENT", "(\\Deleted)")
+        by_hand(host, user, "EXPUNGE", "1")
+        own.mover.reconcile()
+        if not copied:
+            break
+        assert where(host, user, b"bait") == ["Archive" if copied == [True] else host.junk], at
+        assert_settled(host, user, own)
+        own.close()
+    assert at > 14
 
 
 @only("dovecot-maildir", "like-outlook", "neither")

@@ -1,4 +1,4 @@
-"""A hostile hour in minutes: real daemons, a real Dovecot (or Courier), a person who does what they like, and everything that breaks.
+"""A hostile hour in minutes: real daemons, a real Dovecot (or Courier, or Cyrus), a person who does what they like, and everything that breaks.
 
 `Soak(seed, ...)` plays epochs. In each, mail arrives, the person drags, copies, deletes, marks and renames from another
 client, connections are cut, the server hangs or dies, daemons are killed. Then comes a checkpoint in peace, at which
@@ -23,6 +23,7 @@ from pathlib import Path
 from spamd.domain import MOVING_KEYWORD, OWNER_KEYWORD
 from tests.daemon.conftest import Running, wait_for
 from tests.servers.courier import Courier
+from tests.servers.cyrus import Cyrus
 from tests.servers.dovecot import Dovecot
 from tests.servers.fault_proxy import FaultProxy
 from tests.servers.mailhost import mail, normal
@@ -32,7 +33,7 @@ KNOWN_SENDER = (
     "sentinel@home.example"  # whose mail no daemon moves, whatever it has learned: both see it in the inbox
 )
 UIDPLUS = "IMAP4rev1 LITERAL+ ID NAMESPACE IDLE UIDPLUS UNSELECT ENABLE CONDSTORE"
-COURIER = "courier"
+OTHERS = {"courier": Courier, "cyrus": Cyrus}  # that cannot be stopped, frozen, told to count anew
 KINDS: dict[str, dict[str, object]] = {
     "maildir": {},
     "mdbox": {"storage": "mdbox"},
@@ -78,11 +79,11 @@ class Soak:
         self.dice = random.Random(seed)
         self.log = log
         self.kind = kind
-        self.steerable = kind != COURIER  # can be stopped, frozen, told to count anew
+        self.steerable = kind not in OTHERS
         if self.steerable:
             self.host = Dovecot(replace(Dovecot.__init__.__defaults__[0], **KINDS[kind]))  # type: ignore[index]
         else:
-            self.host = Courier()
+            self.host = OTHERS[kind]()
         prefix = self.host.junk.removesuffix("Junk")
         self.raw = {"INBOX": "INBOX"} | {name: prefix + name for name in ("Junk", "Trash", "Keep")}
         self.user = self.host.new_user()

@@ -633,7 +633,11 @@ class MemoryCommands:
             here = self._open(folder)
             if not self.session.abilities.keywords or folder.name in self.server.crowded:
                 return None
-            free = [uid for uid in uids if uid in here.mails and keyword not in here.mails[uid].flags]
+            free = [
+                uid
+                for uid in uids
+                if uid in here.mails and not {keyword, "\\Deleted"} & here.mails[uid].flags
+            ]
             for uid in free:
                 self.server.set_flags(self._ref(folder, uid), [keyword, *also])
             return frozenset(free)

@@ -285,6 +285,16 @@ def test_uidvalidity_changes_and_nothing_is_judged_again(place):
     assert len(place.look()) == 1
 
 
+def test_mail_of_the_second_in_which_uidvalidity_changes(place):
+    """INTERNALDATE counts seconds: what comes in that of the newest known mail is new, if it can be told from what was known."""
+    place.server.deliver(mail(1, 0.6), at=place.now)
+    place.look()
+    place.server.renumber("INBOX")
+    place.server.deliver(mail(9, 0.99), at=place.now)
+    assert len(place.look()) == 1
+    assert place.server.raws("Junk") == [mail(9, 0.99)]
+
+
 def test_a_restored_mailbox_without_its_dates_and_ids(tmp_path):
     place = Place(tmp_path)
     for number in range(3):
