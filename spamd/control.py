@@ -1105,6 +1105,11 @@ class Control:
         else:
             self._store.set_state(key, "")
 
+    def end_sign_ins(self) -> None:
+        """At the start: those that an earlier program had begun. Nobody listens for what the provider says to it."""
+        for account in self._settings().accounts:
+            self.sign_in_ended(account.name)
+
     def update_account(self, name: str, changes: Mapping[str, object]) -> AccountView:
         """Change settings of an account; None takes one back to its default. Not: paths and commands."""
         self.account(name)

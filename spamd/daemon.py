@@ -218,6 +218,7 @@ class Daemon:
             clock=self._clock,
         )
         self.control.settings()  # read while they are good: the pages keep them when the file breaks
+        self.control.end_sign_ins()
         self._night = self._make_night()
         with self._changing:
             for account in self._settings.accounts:

@@ -653,8 +653,12 @@ class JournaledMover:
         return True
 
     def _expunge_ours(self, folder: OpenFolder, uids: Sequence[Uid]) -> bool:
-        """Plain EXPUNGE, only if every \\Deleted mail of the folder is ours; else False."""
-        if not self._commands.deleted(folder) <= self._marked_by_us(folder, uids):
+        """Plain EXPUNGE, only if every \\Deleted mail of the folder is ours; else False. So it is where the answer leaves
+        out what we have just marked. Between the answer and the command lies one way to the server: a mail that the person
+        marks right then goes with ours.
+        """
+        ours = self._marked_by_us(folder, uids)
+        if not frozenset(uids) <= self._commands.deleted(folder) <= ours:
             return False
         self._commands.expunge_all(folder)
         return True
@@ -673,7 +677,10 @@ class JournaledMover:
         """The copy is gone (the person deleted or moved it): the original must stay."""
         alive = self._alive(source, batch)
         if alive:
-            self._commands.clear_deleted(source, sorted(alive))
+            # What is only COPIED was not marked by us: a mark on it is the person's.
+            ours = [r.source.uid for r in batch if r.source.uid in alive and r.state is MoveState.MARKED]
+            if ours:
+                self._commands.clear_deleted(source, sorted(ours))
             self._release(source, batch, alive)
         return [self._end(r, MoveState.ABANDONED, "The copy in the target folder is gone.") for r in batch]
 
@@ -840,6 +847,8 @@ class JournaledMover:
                 if swept:
                     # Not where we wanted it: then we have not moved it.
                     words = self._lock_words if marks else (*self._lock_words, MOVED_KEYWORD)
+                    if not self._abilities.move:  # our mark may have gone along, too
+                        self._commands.clear_deleted(folder, swept)
                     self._commands.unlock(folder, swept, words)
             except _TRANSIENT:
                 raise

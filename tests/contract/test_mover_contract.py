@@ -464,8 +464,7 @@ def test_interference(host, user, daemon, verb, deed):
     assert where(host, user, b"bystander") == ["INBOX"]
     if deed == "copy deleted" and verb == "UID STORE":
         assert where(host, user, b"bait") == ["INBOX"]
-    if deed != "original moved" or verb != "UID STORE":  # there our mark went along with the mail
-        assert_settled(host, user, daemon)
+    assert_settled(host, user, daemon)  # also where our mark went along with the mail
 
 
 def remove(host: MailHost, user: str, folder: str, uids=(1,)) -> None:
@@ -474,6 +473,25 @@ def remove(host: MailHost, user: str, folder: str, uids=(1,)) -> None:
     with host.oracle(user) as imap:
         imap.select(f'"{folder}"')
         imap.expunge()
+
+
+@only("neither")
+@pytest.mark.scenario(30)
+def test_an_answer_that_leaves_out_our_marks_is_not_believed(host, user, daemon, monkeypatch):
+    """What else may it leave out? Nothing is expunged."""
+    host.append(user, mail("bait"))
+    host.append(user, mail("theirs"), flags=["\\Deleted"])
+    monkeypatch.setattr(daemon.session.connection, "search", lambda *criteria: [])
+    (done,) = daemon.move([1])
+    assert done.state is MoveState.DONE
+    assert where(host, user, b"bait") == [host.junk]
+    assert sorted(
+        one.raw.split(b"Subject: ")[1][:4] for one in host.contents(user) if one.folder == "INBOX"
+    ) == [
+        b"bait",
+        b"thei",
+    ]
+    host.kept(user).doubled = True  # the original is there, marked
 
 
 @only("neither")

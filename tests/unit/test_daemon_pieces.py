@@ -397,3 +397,30 @@ def test_an_account_that_is_never_signed_in_to_goes_again(running, monkeypatch):
     expected = 0
     wait_for(lambda: ended(3), "the last one's end")
     assert daemon.control.account("new")
+
+
+def test_a_sign_in_that_was_cut_off_leaves_no_account(tmp_path, monkeypatch):
+    """The program ends while the person is at the provider's page: nobody listens there any more."""
+    home = tmp_path / "home"
+    running = Running(home).start()
+    monkeypatch.setattr("spamd.opening.begin_sign_in", lambda account, paths: BrowserThatIsClosed())
+    new = Account(
+        AccountName("new"), host="imap.new.example", user="me", auth=AuthMethod.OAUTH, oauth_provider="google"
+    )
+    signed_in = Account(
+        AccountName("old"), host="imap.old.example", user="me", auth=AuthMethod.OAUTH, oauth_provider="google"
+    )
+    for account in (new, signed_in):
+        running.daemon.control.add_account(account, None)
+        running.daemon.control.sign_in(account.name)
+    wait_for(lambda: len(running.daemon._pending_sign_ins) == 2, "the browser")
+    running.daemon._secrets.set(signed_in.name, "{}")
+    running.stop()
+    assert settings.load(running.paths.config_file).account("new")
+    running = Running(home).start()
+    try:
+        assert [one.name for one in settings.load(running.paths.config_file).accounts] == [ME, "old"]
+        assert {one.name for one in running.daemon.account_states()} == {ME, "old"}
+        assert any("new was removed" in one.text for one in running.daemon.control.events())
+    finally:
+        running.stop()
