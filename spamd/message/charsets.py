@@ -88,7 +88,9 @@ def decode(data: bytes, declared: str, *, is_html: bool) -> tuple[str, bool]:
             text = guess(data)
     if name == "utf-7":  # the one decoder that lets halves of a character through
         text = text.encode("utf-8", "replace").decode("utf-8")
-    if "\0" in text:
+    # Where characters have two bytes, every other one is 0, and the search for a NUL stops at all of them.
+    has_nul = b"\0" in data if name == "utf-8" else "\0" in text
+    if has_nul:
         text = text.replace("\0", "")
     return text, right
 

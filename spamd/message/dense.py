@@ -146,8 +146,8 @@ def _text_shape(mail: Mail) -> list[float]:
         codes = np.minimum(wide, 0x2FFF)
         kinds = _TABLE.take(codes)
         made_of = _MADE_OF.take(codes)
-        beyond = wide >= 0x3000
-        if beyond.any():
+        if np.maximum.reduce(wide) >= 0x3000:
+            beyond = wide >= 0x3000
             kinds[beyond] = _CJK
             symbols = wide >= 0x1F000
             kinds[symbols] = _SYMBOL
@@ -301,13 +301,14 @@ _LOOKUP: Final = {
 }
 
 
-def _topic_counts(words: Iterable[str]) -> list[int]:
-    """How many of these words, all from _LOOKUP, belong to each topic."""
-    counts = [0] * len(TOPICS)
-    for orders, times in Counter(map(_LOOKUP.__getitem__, words)).items():
-        for order in orders:
+def _topic_counts(words: Iterable[str]) -> tuple[list[int], list[int]]:
+    """How many of these words, all from _LOOKUP, belong to each topic; and how many different ones."""
+    counts, distinct = [0] * len(TOPICS), [0] * len(TOPICS)
+    for word, times in Counter(words).items():
+        for order in _LOOKUP[word]:
             counts[order] += times
-    return counts
+            distinct[order] += 1
+    return counts, distinct
 
 
 _NOTHING_TOLD: Final = (0.0,) * 10
@@ -315,16 +316,14 @@ _NOTHING_TOLD: Final = (0.0,) * 10
 
 def _told(telling: list[str], words: int) -> list[float]:
     """Rates of the first ten topics in the subject."""
-    counts = _topic_counts(telling)
+    counts, _ = _topic_counts(telling)
     return [counts[at] / words for at in _TOPICAL_AT[:10]]
 
 
 def _topics(mail: Mail) -> list[float]:
     words = mail.words[:TEXT_WORDS]
     number = max(len(words), 1)
-    telling = list(filter(_LOOKUP.__contains__, words))
-    counts = _topic_counts(telling)
-    distinct = _topic_counts(set(telling))
+    counts, distinct = _topic_counts(filter(_LOOKUP.__contains__, words))
     subject = mail.subject_words
     told = list(filter(_LOOKUP.__contains__, subject))
     you, me = counts[_INDEX["you"]], counts[_INDEX["i"]]
@@ -361,7 +360,12 @@ _UNSUBSCRIBE: Final = re.compile(
     r"unsub|opt-?out|remove|abmeld|desabonn|désabonn|desinscri|désinscri|cancelar sus|darse de baja|disiscri|annulla l|wypis"
     r"|отписа|afmeld|退订|配信停止"
 )
+_ASCII_DIGIT: Final = re.compile("[0-9]")
 _MIXED_NAME: Final = re.compile(r"(?=[a-z-]*\d)(?=\d*[a-z])[a-z0-9-]{10,}|[bcdfghjklmnpqrstvwxz]{6,}")
+
+
+def _has_digit(host: str) -> bool:
+    return _ASCII_DIGIT.search(host) is not None if host.isascii() else any(map(str.isdigit, host))
 
 
 _NO_LINKS: Final = [float(name == "links: none") for name in _LINK_NAMES]
@@ -416,7 +420,7 @@ def _link_shape(mail: Mail) -> list[float]:
             school += 1
         elif len(suffix) == 2:
             country += 1
-        digits += any(map(str.isdigit, host))
+        digits += _has_digit(host)
         hyphens += "-" in host
         longest_host = max(longest_host, len(host))
     flags = Counter(found)
@@ -788,7 +792,7 @@ def _results(value: str, received: str, trusted: str | None) -> dict[str, str]:
         end = at
         while end > last and value[end - 1].isspace():
             end -= 1
-        for name in _CHECKS:
+        for name in _CHECKS if value.endswith(_CHECKS, last, end) else ():
             begin = end - len(name)
             if (
                 value.startswith(name, begin, end)
@@ -845,7 +849,7 @@ def measure(mail: Mail) -> NDArray[np.float32]:
     values: list[float] = []
     for _, _, _, function in GROUPS:
         values.extend(function(mail))
-    kept: NDArray[np.float32] = np.array(values, np.float32)[_KEPT].astype(np.float16).astype(np.float32)
+    kept: NDArray[np.float32] = np.array(values, np.float32).take(_KEPT).astype(np.float16).astype(np.float32)
     return kept
 
 

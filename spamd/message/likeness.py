@@ -91,7 +91,7 @@ def compared(words: Hashes, digits: Bits, names: Hashes, shapes: Hashes) -> tupl
     if names.size:
         names = np.sort(names)
         kept &= names.take(names.searchsorted(words), mode="clip") != words
-    single = words[kept]
+    single = words.compress(kept)
     pairs = hashing.pair(single) if single.size > 1 else single[:0]
     return single ^ _ONE, pairs ^ _TWO, shapes ^ _THREE
 

@@ -200,7 +200,7 @@ _PLAIN_URL: Final = re.compile(r"(https?)://([a-zA-Z0-9.-]{1,200})(?![^/?#])([^?
 def link(url: str, shown: str = "", kind: str = "a") -> Link | None:
     """A link from what is written in an href or a text; None if it leads nowhere."""
     url = url.strip()
-    if "\n" in url or "\t" in url or "\r" in url:
+    if not url.isprintable():
         url = url.replace("\n", "").replace("\t", "").replace("\r", "")
     if plain := _PLAIN_URL.match(url):
         scheme, raw_host, path, query = plain.groups("")

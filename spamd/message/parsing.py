@@ -564,7 +564,8 @@ def decode_words(text: str) -> str:
     a character in two."""
     if "=?" not in text:
         return text
-    text = _BETWEEN_WORDS.sub(r"\1", text)
+    if "?= " in text or "?=\t" in text or "?=\n" in text:
+        text = _BETWEEN_WORDS.sub(r"\1", text)
     out: list[str] = []
     at = 0
     pending = bytearray()

@@ -7,15 +7,17 @@ HTML is read by lexbor (selectolax): linear, bounded, no recursion in Python. Ea
 from __future__ import annotations
 
 import re
+import threading
 import unicodedata
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import count as counting
 from itertools import filterfalse, islice
 from typing import Final, NamedTuple
 
-from selectolax.lexbor import LexborDocumentOptions, LexborHTMLParser, LexborNode
+from selectolax.lexbor import LexborCSSSelector, LexborDocumentOptions, LexborHTMLParser, LexborNode
 
 from spamd.message.lookalikes import SKELETON
 from spamd.message.parsing import ParsedMessage
@@ -273,6 +275,33 @@ def _mark(text: str) -> str:
     return f"\x1f{number}\x1e"
 
 
+class _Queries(threading.local):
+    """CSS queries. A tree's own .css() makes an engine for each tree, which takes longer than to ask it all we ask of
+    8 kB; one engine serves all trees of a thread."""
+
+    def __init__(self) -> None:
+        self.find = LexborCSSSelector().find  # type: ignore[no-untyped-call]
+
+
+_queries: Final = _Queries()
+_TAG_IDS: Final = 1_000
+"""Below: lexbor's own numbers of elements; above: addresses, of elements that it does not know."""
+
+
+@lru_cache(maxsize=256)
+def _tag_id(name: str) -> int:
+    """Lexbor's number of an element, the same in all trees; 0 where it knows none of that name."""
+    number = LexborHTMLParser("").create_node(name).tag_id
+    return number if number < _TAG_IDS else 0
+
+
+@lru_cache(maxsize=256)
+def _tag(name: str) -> str:
+    """An element's name as it is counted, from what stands behind "<": up to the first that is neither letter nor
+    digit."""
+    return re.split(r"[^a-z0-9]", name.lower(), maxsplit=1)[0]
+
+
 class _Page:
     """One HTML document being read."""
 
@@ -289,7 +318,6 @@ class _Page:
         "steps",
         "styles",
         "tags",
-        "tree",
         "tricks",
         "within",
     )
@@ -321,7 +349,7 @@ class _Page:
         if capitals or not names.isalnum():
             self.tags = {}
             for name, count in counted.items():
-                tag = re.split(r"[^a-z0-9]", name.lower(), maxsplit=1)[0]
+                tag = _tag(name)
                 self.tags[tag] = self.tags.get(tag, 0) + count
             self.within = [name for name in dict.fromkeys(map(str.lower, counted)) if name not in _APART_TAGS]
         self._split_words(html)
@@ -334,9 +362,10 @@ class _Page:
                 node.decompose()
         sheet = _sheets(html, self._count_of("style"), capitals) if "style" in self.tags else ""
         tree.strip_tags(["head", *[tag for tag in _UNSEEN if tag in self.tags]])
-        self._links(tree)
+        find, root = _queries.find, tree.root or body
+        self._links(find, root)
         # Each different style is looked at once, and of the elements only those whose style hides or may hide.
-        nodes = tree.css("[style]")[:_MAX_STYLED]
+        nodes = find("[style]", root)[:_MAX_STYLED]
         declared = [node.attrs["style"] or "" for node in nodes]
         seen: dict[int, int] = {}
         hiding: dict[str, str] = {}
@@ -356,30 +385,35 @@ class _Page:
                 self._hide(node, hiding[css])
         more = self.pictured
         if "font" in self.tags:
-            for node in tree.css("font[color], font[size]")[:_MAX_STYLED]:
+            for node in find("font[color], font[size]", root)[:_MAX_STYLED]:
                 style = _font(node.attrs.sget("color", ""), node.attrs.sget("size", ""))
                 seen[style.flags] = seen.get(style.flags, 0) + 1
                 more.append((node, style))
         if any(map(html.__contains__, _BGCOLOR)):
-            for node in tree.css("[bgcolor]")[:_MAX_STYLED]:
+            for node in find("[bgcolor]", root)[:_MAX_STYLED]:
                 back = colour(node.attrs.sget("bgcolor", ""))
                 if back is not None and back >= 0:
                     self.styles["background"] += 1
                     more.append((node, _ground_style(back)))
-        for node in tree.css("[hidden]")[:200]:
+        for node in find("[hidden]", root)[:200]:
             self._hide(node, "hidden-text")
         self._count(seen)
         if sheet:
-            self._sheet(tree, sheet)
+            self._sheet(find, root, sheet)
         if looks or more:
             self._hide_unreadable(nodes, declared, looks, more)
         return self._seen(body) if self.hidden_nodes else self._lines(body)
 
     def _lines(self, body: LexborNode) -> str:
         """All text, in one line what no element parts: elements within lines are taken out first."""
-        if self.within:
-            for node in body.css(re.sub(r"([:.])", r"\\\1", ",".join(self.within[:_MAX_WITHIN]))):
-                node.unwrap(delete_empty=True)
+        if within := frozenset(self.within[:_MAX_WITHIN]):
+            # A query for each name looks up what the tree has no element of again at each element, and most mail names
+            # such ones in comments to Word.
+            numbers = frozenset(map(_tag_id, within))
+            for node in _queries.find("*", body):
+                number = node.tag_id
+                if number in numbers or (number > _TAG_IDS and node.tag in within):
+                    node.unwrap(delete_empty=True)
         body.merge_text_nodes()
         return body.text(separator=_BREAK, skip_empty=True)
 
@@ -409,16 +443,18 @@ class _Page:
 
     def _split_words(self, html: str) -> None:
         """Words cut in two by markup that shows nothing, and letters written as numbers."""
-        at = html.find("<!")
+        mark = "!" if html.count("!") < 1_000 else "<!"  # one letter is found several times faster than two
+        at = html.find(mark)
         while at >= 0:
-            if html[at - 1 : at].isalpha():
+            begin = at + len(mark) - len("<!")
+            if begin > 0 and html.startswith("<", begin) and html[begin - 1].isalpha():
                 self.commented = True
                 for match in islice(_COMMENT.finditer(html), 500):
                     if html[match.start() - 1 : match.start()].isalpha():
                         self.tricks.add("split-by-comment")
                         break
                 break
-            at = html.find("<!", at + 2)
+            at = html.find(mark, at + 1)
         if not self.tags.keys().isdisjoint(_INLINE) and _EMPTY_END.search(html):
             for tag in _INLINE:
                 if tag in self.tags and self._empty_inside(html, f"></{tag}>"):
@@ -485,10 +521,10 @@ class _Page:
         }
         backs = {0xFFFFFF, *list(backs)[:50]}
         fores = {style.colour for style in styles if style.colour is not None and style.colour >= 0}
-        faint = {fore for fore in fores if any(_alike(fore, back) for back in backs)}
+        faint = {fore for fore in fores for back in backs if _alike(fore, back)}
         if not faint and not any(style.flags & TINY for style in styles):
             return
-        lost = {back for back in backs if any(_alike(fore, back) for fore in faint)}
+        lost = {back for back in backs for fore in faint if _alike(fore, back)}
 
         def begins(style: _Style) -> bool:
             return (
@@ -498,10 +534,11 @@ class _Page:
             )
 
         begin = {css: style for css, style in looks.items() if begins(style)}
-        tops = [(node, begin[css]) for node, css in zip(nodes, declared, strict=True) if css in begin]
+        pairs = list(zip(nodes, declared, strict=True))
+        tops = [(node, style) for node, css in pairs if (style := begin.get(css))]
         tops += [top for top in more if begins(top[1])]
         own = self.declared
-        own |= {node.mem_id: looks[css] for node, css in zip(nodes, declared, strict=True) if css in looks}
+        own |= {node.mem_id: style for node, css in pairs if (style := looks.get(css))}
         for node, style in more:
             above = own.setdefault(node.mem_id, style)
             if above is not style:
@@ -592,24 +629,25 @@ class _Page:
             fores[name] = found
         return found
 
-    def _sheet(self, tree: LexborHTMLParser, sheet: str) -> None:
+    def _sheet(self, find: _Find, root: LexborNode, sheet: str) -> None:
         """Hide what the style sheet hides on every screen."""
         for selector in _hiding_selectors(sheet[:30_000]):
-            for node in tree.css(selector)[:50]:
+            for node in find(selector, root)[:50]:
                 own = node.attrs.sget("style", "")
                 if own and "display" in own and not _style(own[:600]).flags & HIDDEN:
                     continue
                 self.styles["hidden"] += 1
                 self._hide(node, "hidden-text")
 
-    def _links(self, tree: LexborHTMLParser) -> None:
+    def _links(self, find: _Find, root: LexborNode) -> None:
         wanted = [selector for tag, selector in _LINKING.items() if tag in self.tags]
         anchors = self.anchors
         known: dict[str, int] = {}  # target -> its place among the anchors
         pictures = 0
-        for node in tree.css(", ".join([*wanted, "[background]"]))[:_MAX_ANCHORS]:
-            tag = node.tag
-            if tag == "a" or tag == "area":
+        links, form = (_tag_id("a"), _tag_id("area")), _tag_id("form")
+        for node in find(", ".join([*wanted, "[background]"]), root)[:_MAX_ANCHORS]:
+            tag = node.tag_id
+            if tag in links:
                 target = node.attrs.sget("href", "")[:2048]
                 shown = node.text()[:300].strip()
                 place = known.setdefault(target, len(anchors))
@@ -618,7 +656,7 @@ class _Page:
                 elif "." in shown and "." not in anchors[place].shown:
                     # Of several links to one place the one that may name a host tells most.
                     anchors[place] = Anchor("a", target, shown)
-            elif tag == "form":
+            elif tag == form:
                 anchors.append(Anchor("form", node.attrs.sget("action", "")[:2048]))
             else:
                 target = node.attrs.sget("src", "")
@@ -640,6 +678,7 @@ _BGCOLOR: Final = (
 )  # as people write it; a query for it takes longer
 _PICTURE: Final = _Style(0, None, _UNKNOWN)
 _Styled = tuple[LexborNode, _Style]
+_Find = Callable[[str, LexborNode], list[LexborNode]]
 _tuple = tuple.__new__  # a NamedTuple made without its own, slower __new__
 _COUNTED: Final = (
     ("hidden", HIDDEN),
@@ -1029,7 +1068,7 @@ def split_words(lowered: str) -> list[str]:
 
 def _in_lines(text: str) -> str:
     """A page's text: a line for each piece between two breaks, one space between words, no empty lines."""
-    return "\n".join(filter(None, map(str.strip, " ".join(text.split()).split(_BREAK.strip()))))
+    return "\n".join(filter(None, map(" ".join, map(str.split, text.split(_BREAK.strip())))))
 
 
 def read(message: ParsedMessage) -> MessageText:

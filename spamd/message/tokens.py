@@ -55,7 +55,7 @@ class Hashed:
         self.words: Hashes = hashes[after:count]
         # Below 2 wraps around to a huge number; True > False is "and not".
         sized = (lengths - 2).view(np.uint64) <= _MAX_BYTES - 2
-        self.travels: Hashes = hashes[:count][sized > digits]
+        self.travels: Hashes = hashes[:count].compress(sized > digits)
         self.groups: dict[str, Hashes] = {}
         for name, texts in zip(_HASHED_NAMES, lists, strict=True):
             self.groups[name] = hashes[count : count + len(texts)]
