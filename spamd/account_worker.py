@@ -474,8 +474,9 @@ class AccountWorker:
         return not self._meter.used_up(None)
 
     def _tidy(self, at_work: _AtWork, now: float) -> None:
-        """Once an hour: moves that failed, the weak evidence of the day, the proof."""
+        """Once an hour: moves that failed, locks that nobody takes off, the weak evidence of the day, the proof."""
         at_work.filter.again()
+        at_work.filter.end_old_locks()
         at_work.filter.take_labels_off()
         key = f"kept:{self.account.name}"
         last = float(self._store.state(key) or 0.0)

@@ -71,6 +71,8 @@ REMEMBERED = 200
 """Mails whose judgements are kept in memory, 1.5 kB each, when many are waiting."""
 RETRY_AFTER = 600.0
 RETRY_FOR = 86400.0
+LOCK_LIFE = 86400.0
+"""A lock of another daemon that is seen on a mail for so long (seconds) is nobody's: a move takes less than one."""
 DEALT_WITH = frozenset({"\\answered", "\\flagged", "\\draft", "\\deleted"})
 STAMPS = {Verdict.JUNK: "Junk", Verdict.KEEP: "NonJunk"}
 OPPOSITE = {"Junk": ("NonJunk", "$NotJunk", "NotJunk"), "NonJunk": ("Junk", "$Junk")}
@@ -678,6 +680,34 @@ class Filter:
         for identity in dict.fromkeys(record.identity for record in waiting):
             judgement = self._store.judgement_of(self.account.name, identity)
             if judgement is not None and judgement.decision.move and not judgement.moved:
+                done += self._move_late(judgement)
+        return done
+
+    def end_old_locks(self) -> list[Judgement]:
+        """A daemon that never comes back holds no mail for ever: what lies under its lock for a day is decided anew."""
+        name, now = self.account.name, self._clock()
+        key = f"locks:{name}"
+        try:
+            locked = self._mover.locked_by_others(INBOX)
+            before = json.loads(self._store.state(key) or "{}")
+            seen = {f"{ref.uid_validity}.{ref.uid}": ref for ref in locked}
+            since = {place: min(before.get(place, now), now) for place in seen}
+            old = [ref for place, ref in seen.items() if now - since[place] >= LOCK_LIFE]
+            if since != before:
+                self._store.set_state(key, json.dumps(since))
+            self._mover.break_locks(old)
+        except (ConnectionLost, ServerBusy, SignInError):
+            raise
+        except MailboxError as error:
+            log.info("%s: old locks were not looked for: %s", name, type(error).__name__)
+            return []
+        known = self._store.sightings(name, INBOX) if old else {}
+        done: list[Judgement] = []
+        for sighting in (known[ref.uid] for ref in old if ref.uid in known):
+            judgement = self._store.judgement_of(name, sighting.identity)
+            if judgement is None or judgement.label is not None or judgement.moved:
+                continue
+            if judgement.decision.move or judgement.decision.reason == "dealt-with":
                 done += self._move_late(judgement)
         return done
 

@@ -305,6 +305,14 @@ class Mover(Protocol):
         """Our lock goes off mail of which no open row speaks: the person had taken it away before we could."""
         ...
 
+    def locked_by_others(self, folder: FolderName) -> Sequence[MessageRef]:
+        """Mails there under the lock of another daemon (or of one that is no more)."""
+        ...
+
+    def break_locks(self, refs: Sequence[MessageRef]) -> None:
+        """Take these locks off (one folder), whosever they are, and the sign that the mail was moved: it was not."""
+        ...
+
 
 __all__ = [
     "Abilities",

@@ -305,6 +305,17 @@ class JournaledMover:
         for (name, validity), refs in groupby(ours, key=lambda ref: (ref.folder, ref.uid_validity)):
             self._take_off(OpenFolder(name, validity), [ref.uid for ref in refs], self._lock_words)
 
+    def locked_by_others(self, folder: FolderName) -> Sequence[MessageRef]:
+        if not self._locks:
+            return []
+        opened, uids = self._commands.locked(folder, LOCK_KEYWORD)
+        return [mail.ref for mail in self._by_uid(opened, uids).values() if not self._ours(mail)]
+
+    def break_locks(self, refs: Sequence[MessageRef]) -> None:
+        if refs:
+            folder = OpenFolder(refs[0].folder, refs[0].uid_validity)
+            self._break(folder, [ref.uid for ref in refs], MOVED_KEYWORD)
+
     def _reconcile_quietly(self) -> Sequence[MoveRecord]:
         """Reconcile, and let nothing that goes wrong there spoil moves that are done."""
         try:
@@ -1046,10 +1057,7 @@ class JournaledMover:
         if asked_for:
             # The person wants it back. A keyword that some daemon left there long ago must not be in the way:
             # nobody else moves mail out of where we put it.
-            there = self._by_uid(source, asked_for).values()
-            names = {flag for mail in there for flag in mail.flags if _names_an_owner(flag)}
-            words = (LOCK_KEYWORD, *sorted(names | {self._owner}))
-            self._quietly(lambda: self._commands.unlock(source, asked_for, words))
+            self._break(source, asked_for)
         kept: list[MoveRecord] = []
         ended: list[MoveRecord] = []
         by_itself = [r for r in ready if r.kind is not MoveKind.UNDO and r.id not in self._asked]
@@ -1077,6 +1085,17 @@ class JournaledMover:
                 if r.source.uid not in held
             ]
         return kept, ended
+
+    def _break(self, folder: OpenFolder, uids: Sequence[Uid], *also: str) -> None:
+        """Whoever's lock it is."""
+        names = {
+            flag
+            for mail in self._by_uid(folder, uids).values()
+            for flag in mail.flags
+            if _names_an_owner(flag)
+        }
+        words = (LOCK_KEYWORD, *sorted(names | {self._owner}), *also)
+        self._quietly(lambda: self._commands.unlock(folder, uids, words))
 
     def _release(
         self, source: OpenFolder, records: Sequence[MoveRecord], alive: Mapping[Uid, Arrival]

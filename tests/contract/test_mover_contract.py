@@ -792,6 +792,22 @@ def test_a_lock_that_two_have_left_is_nobodys(host, user, daemon):
     assert not any("moving" in flag.lower() or "spamdby-" in flag.lower() for flag in moved.flags)
 
 
+@only("dovecot-maildir", "uidplus-only", "cyrus", "courier")
+def test_a_lock_of_one_that_never_came_back_is_broken(host, user, daemon):
+    """Whose it was, and that the mail was moved, is forgotten with it. Ours are none of others."""
+    host.append(user, mail("bait"), mail("ours"), mail("free"))
+    host.store(user, [1], "+FLAGS", f"{LOCK_KEYWORD} {OWNER_KEYWORD}zzzz {MOVED_KEYWORD}")
+    host.store(user, [2], "+FLAGS", " ".join(daemon.mover._lock_words))
+    held = daemon.mover.locked_by_others(INBOX)
+    assert [ref.uid for ref in held] == [1]
+    daemon.mover.break_locks(held)
+    assert daemon.mover.locked_by_others(INBOX) == []
+    (bait,) = [one for one in host.contents(user) if b"bait" in one.raw]
+    assert not any("spamd" in flag.lower() for flag in bait.flags)
+    host.store(user, [2], "-FLAGS", " ".join(daemon.mover._lock_words))
+    assert daemon.move([1])[0].state is MoveState.DONE
+
+
 @pytest.mark.parametrize("kind", ["like-outlook", "neither"])
 def test_a_server_that_says_ok_and_keeps_no_keyword(dovecot, fault_proxy, kind):
     host = dovecot(**DOVECOTS[kind])

@@ -8,6 +8,8 @@ import pytest
 
 from spamd.domain import (
     MOVED_KEYWORD,
+    MOVING_KEYWORD,
+    OWNER_KEYWORD,
     STAMPED_KEYWORD,
     Account,
     AccountName,
@@ -283,6 +285,47 @@ def test_uidvalidity_changes_and_nothing_is_judged_again(place):
     assert place.scorer.scored == scored
     place.server.deliver(mail(9, 0.6), at=place.now)
     assert len(place.look()) == 1
+
+
+@pytest.mark.parametrize("seen", ["under the lock", "before it"])
+def test_a_daemon_that_never_comes_back_holds_its_mail_for_a_day(place, monkeypatch, seen):
+    """Its lock was on the mail when we read it, or came before our own."""
+    ref = place.server.deliver(mail(1, 0.99))
+    held = [MOVING_KEYWORD, f"{OWNER_KEYWORD}gone", MOVED_KEYWORD]
+    if seen == "under the lock":
+        place.server.set_flags(ref, held)
+    score = place.scorer.score
+
+    def locked_meanwhile(features):
+        place.server.set_flags(ref, held)
+        return score(features)
+
+    monkeypatch.setattr(place.scorer, "score", locked_meanwhile)
+    assert [one.moved for one in place.look()] == [False]
+    monkeypatch.undo()
+    assert place.filter.end_old_locks() == [], "it may be at work this moment"
+    place.connect()
+    place.now += 86_000
+    assert place.filter.end_old_locks() == []
+    assert place.server.flags(ref) >= set(held)
+    place.now += 1_000
+    assert [one.moved for one in place.filter.end_old_locks()] == [True]
+    assert place.server.raws("Junk") == [mail(1, 0.99)]
+    (there,) = place.server.refs("Junk")
+    assert place.server.flags(there) == {MOVED_KEYWORD}
+    assert place.filter.end_old_locks() == []
+
+
+def test_a_lock_that_comes_and_goes_is_not_old(place):
+    ref = place.server.deliver(mail(1, 0.6))
+    place.look()
+    for _ in range(3):
+        place.server.set_flags(ref, [MOVING_KEYWORD, f"{OWNER_KEYWORD}busy"])
+        assert place.filter.end_old_locks() == []
+        place.now += 80_000
+        place.server.set_flags(ref, [], [MOVING_KEYWORD, f"{OWNER_KEYWORD}busy"])
+        assert place.filter.end_old_locks() == []
+    assert place.store.state(f"locks:{ME}") == "{}"
 
 
 def test_mail_of_the_second_in_which_uidvalidity_changes(place):
