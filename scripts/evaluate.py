@@ -16,9 +16,10 @@ bootstrap    corrections, with the first --bootstrap N messages lying in folders
 cold         the shipped base alone; nothing is learned
 
 --poison SHARE (or ham, spam): some nights are also run on a copy whose new labels are damaged (flipped with that
-probability, or all ham, or all spam); counted is how often the gate refuses. The damaged model is never used. May be
-given several times. A night may also be taken without the labels that contradict the model: how many of the damaged
-ones were left out, and how many learned, is counted, too ("labels left out" of clean nights: at each night's end).
+probability, or all ham, or all spam). The damaged model is never used. May be given several times. What became of them
+is told on standard error, night by night and in sum, and counted in the summary: refused by the gate; taken, but with
+none of the damaged labels (all were left out, and the person is asked), which is as good; taken with some of them.
+Nights that train nothing yet, for want of good mail, count as "waits" on both sides.
 """
 
 from __future__ import annotations
@@ -63,6 +64,7 @@ from spamd.domain import (  # noqa: E402
     Evidence,
     FetchedMail,
     FolderName,
+    GateReport,
     Identity,
     Label,
     LabelRecord,
@@ -154,7 +156,7 @@ def day_of(raw: bytes, before: int) -> int:
 @dataclass
 class Counts:
     nights: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
-    poisoned: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+    poisoned: dict[str, collections.Counter[str]] = dataclasses.field(default_factory=dict)
     corrections: int = 0
     moved_ham: int = 0
     moved: int = 0
@@ -337,10 +339,7 @@ class Run:
             self.counts.nights["failed"] += 1
             self.counts.reasons[exc.title] += 1
             return
-        if report.reasons[:1] == ("There are no new labels.",):
-            self.counts.nights["nothing new"] += 1
-            return
-        self.counts.nights["promoted" if report.promoted else "refused"] += 1
+        self.counts.nights[outcome(report)] += 1
         if not report.promoted:
             self.counts.reasons.update(report.reasons)
             return
@@ -370,6 +369,7 @@ class Run:
         from spamd.store.database import Store
 
         known = self.bundles.current().card.known_until
+        counts = self.counts.poisoned.setdefault(poison, collections.Counter())
         with tempfile.TemporaryDirectory() as folder:
             copy = places.find({"SPAMD_HOME": folder})
             copy.make()
@@ -392,20 +392,52 @@ class Run:
                 try:
                     report = job.run_night()
                 except TrainingError:
-                    self.counts.poisoned[f"{poison} failed"] += 1
+                    counts["failed"] += 1
                     return
-                self.counts.poisoned[f"{poison} {'taken' if report.promoted else 'refused'}"] += 1
+                learned = damaged - set(bundles.current().card.doubted) if report.promoted else set()
+                became = outcome(report)
                 if report.promoted:
-                    learned = damaged - set(bundles.current().card.doubted)
-                    self.counts.poisoned[f"{poison} taken without the damaged labels"] += not learned
-                    self.counts.poisoned[f"{poison} damaged labels learned"] += len(learned)
-                    self.counts.poisoned[f"{poison} damaged labels left out"] += len(damaged) - len(learned)
+                    became = TAKEN_WITH if learned else TAKEN_WITHOUT
+                counts["nights"] += 1
+                counts[became] += 1
+                if report.promoted:
+                    counts["damaged labels in nights taken"] += len(damaged)
+                    counts["of them learned"] += len(learned)
+                print(
+                    f"night {self.nights}, {poison}: {len(damaged)} labels damaged, {became}"
+                    + (f" ({len(learned)})" if learned else ""),
+                    file=sys.stderr,
+                )
 
     def damaged(self, label: Label, poison: str) -> Label:
         if poison in ("ham", "spam"):
             return Label(poison)
         flip = self.dice.random() < float(poison)
         return (Label.HAM if label is Label.SPAM else Label.SPAM) if flip else label
+
+
+TAKEN_WITHOUT, TAKEN_WITH = "taken without a damaged label", "taken with damaged labels"
+
+
+def outcome(report: GateReport) -> str:
+    if report.promoted:
+        return "promoted"
+    return "waits" if report.waits else "refused"
+
+
+def in_sum(counts: Counts) -> Iterator[str]:
+    """What became of clean and of damaged nights, in words."""
+    judged = counts.nights["promoted"] + counts.nights["refused"]
+    yield f"{judged} clean nights judged: {counts.nights['refused']} refused"
+    for poison, found in counts.poisoned.items():
+        judged = found["nights"] - found["waits"]
+        text = (
+            f"{poison}: {judged} damaged nights judged: {found['refused']} refused, {found[TAKEN_WITHOUT]} "
+        )
+        text += f"{TAKEN_WITHOUT}, {found[TAKEN_WITH]} with some"
+        if found[TAKEN_WITH]:
+            text += f" ({found['of them learned']} of {found['damaged labels in nights taken']} labels)"
+        yield text
 
 
 def in_process() -> type[Nightly]:
@@ -539,6 +571,9 @@ def main(arguments: list[str] | None = None) -> int:
         if run.nightly:
             run.midnight()
     counts = run.counts
+    if given.poison:
+        for line in in_sum(counts):
+            print(line, file=sys.stderr)
     print(
         json.dumps(
             {
@@ -549,7 +584,7 @@ def main(arguments: list[str] | None = None) -> int:
                 "moved": counts.moved,
                 "moved_ham": counts.moved_ham,
                 "nights": dict(counts.nights),
-                "poisoned": dict(counts.poisoned),
+                "poisoned": {poison: dict(found) for poison, found in counts.poisoned.items()},
                 "refusals": dict(counts.reasons.most_common(8)),
                 "ham": sum(mail.label is Label.HAM for mail in mails),
                 "first": run.first,

@@ -290,6 +290,7 @@ class Models:
     progress: Progress | None
     labels_waiting: int  # labels the current model has not seen
     history: tuple[EventRecord, ...]
+    unusable: dict[ModelId, str] = field(default_factory=dict)  # of the cards, which are damaged, and how
 
 
 @dataclass(frozen=True, slots=True)

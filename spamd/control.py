@@ -1000,6 +1000,7 @@ class Control:
                     key=lambda event: -event.id,
                 )
             ),
+            unusable=self._bundles.unusable(),
         )
 
     def progress(self) -> tuple[Progress, ...]:

@@ -617,8 +617,8 @@ class Daemon:
                 from_scratch=from_scratch,
                 tell=lambda done, total, text: self._note_progress("train", None, done, total, text, began),
             )
-            text = "A new model serves. " if report.promoted else "The model stays. "
-            text += " ".join(report.reasons)
+            told = "A new model serves." if report.promoted else "The model stays."
+            text = " ".join(("The training waits." if report.waits else told, *report.reasons))
             self.model_changed()  # also where it is the shipped one again
             self._note_progress("train", None, 1, 1, text, began, finished=True)
         except SpamdError as error:

@@ -326,11 +326,15 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class GateReport:
-    """Why a candidate was taken or refused. figures are plain numbers by name."""
+    """Why a candidate was taken or refused. figures are plain numbers by name.
+
+    waits: there was no candidate, as there is nothing to learn from yet.
+    """
 
     promoted: bool
     reasons: tuple[str, ...]
     figures: dict[str, float] = field(default_factory=dict)
+    waits: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,6 +358,9 @@ class ModelCard:
     files: dict[str, str] = field(default_factory=dict)  # other files of the bundle -> sha256
     taught: str = ""  # digest of the labels up to known_until that it was made from; "": not known
     doubted: tuple[str, ...] = ()  # "account\0identity": labels up to known_until that were left out of it
+    overruled: tuple[
+        str, ...
+    ] = ()  # likewise: labels of mail of which the person has changed their mind since
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -208,13 +208,12 @@ class Nightly:
         return due(new_labels=self.new_labels())
 
     def new_labels(self) -> int:
-        """Labels by the person that the model in force does not know yet."""
-        now = self._clock()
+        """Labels by the person that the model in force does not know yet, also if the clock was ahead when they were said."""
         known = self._bundles.current().card.known_until
-        if known > now + CLOCK_SLACK:
+        if known > self._clock() + CLOCK_SLACK:
             known = 0.0  # made while the clock was ahead; the next night begins from scratch
         fresh = self._store.labels(since=known, held=False)
-        return sum(known < one.at <= now and one.source is not LabelSource.IMPLICIT for one in fresh)
+        return sum(one.at > known and one.source is not LabelSource.IMPLICIT for one in fresh)
 
     def forgotten(self) -> bool:
         """Has the model in force learned a label that no longer holds (taken back, changed, held, wiped)?
@@ -299,6 +298,7 @@ class Nightly:
             # It was made while the clock was ahead: what was taught since would never count as new.
             log.info("the model's knowledge lies in the future: training from scratch")
             from_scratch = True
+        self._store.date_back(now)
         if self.forgotten():
             log.info("a label that the model knew was taken back: training from scratch")
             from_scratch = True
@@ -323,10 +323,12 @@ class Nightly:
             arguments += ["--believe", folder / "believed.json"]
         outcome = self._train([str(one) for one in arguments], tell)
         status = outcome.result.get("status")
-        if status == "refused":
+        if status == "waits":
             if self.forgotten():
                 self._unlearn(parent.card.id)
-            return self._refused(GateReport(False, (str(outcome.result.get("reason", "")),)))
+            report = GateReport(False, (str(outcome.result.get("reason", "")),), waits=True)
+            self._store.add_event("night", f"The training waits. {' '.join(report.reasons)}")
+            return report
         if status != "candidate" or outcome.code != 0:
             title = str(outcome.result.get("reason") or f"The trainer ended with code {outcome.code}.")
             hint = str(outcome.result.get("hint") or outcome.last_words or "The model in force goes on.")
@@ -341,11 +343,17 @@ class Nightly:
             return None
         examined = gate.believing(examined, believed)
         report = gate.judge(examined, stood=stood)
-        waiting = card.doubted if report.promoted else (*parent.card.doubted, *gate.contradicting(examined))
-        answered = _pairs(self._store, BELIEVED)  # also while the night learned: nobody is asked twice
-        asked = [(account, identity) for account, _, identity in (name.partition("\0") for name in waiting)]
+        judged = self._judged(folder / "candidate", card, report, parent.card.id)
+        if judged is report:  # else neither model nor list of what is asked about has changed
+            refused = (*parent.card.doubted, *gate.contradicting(examined))
+            self._ask(card.doubted if report.promoted else refused)
+        return judged
+
+    def _ask(self, names: Iterable[str]) -> None:
+        """About these labels ("account\0identity"), and no others. Nobody is asked twice."""
+        answered = _pairs(self._store, BELIEVED)  # also while the night learned
+        asked = [(account, identity) for account, _, identity in (name.partition("\0") for name in names)]
         self._store.set_state(CONTRADICTING, json.dumps([one for one in asked if one not in answered]))
-        return self._judged(folder / "candidate", card, report, parent.card.id)
 
     def _unlearn(self, model: ModelId) -> None:
         """No other model comes of what is left, and this one knows what was taken back: the shipped one serves."""

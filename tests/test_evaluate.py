@@ -16,6 +16,7 @@ from tests.stream import written
 from tests.training.test_night import letter
 
 DAYS, PER_DAY = 3, 12
+BECAME = "waits", "refused", evaluate.TAKEN_WITHOUT, evaluate.TAKEN_WITH
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,9 @@ def run(
 ) -> tuple[dict[str, Any], list[list[str]]]:
     out = index.parent / "results.txt"
     assert evaluate.main(["--index", str(index), "--out", str(out), *options]) == 0
-    summary = json.loads(capsys.readouterr().out.splitlines()[-1])
+    told = capsys.readouterr()
+    summary = json.loads(told.out.splitlines()[-1])
+    assert ("clean nights judged" in told.err) is ("--poison" in options)
     rows = [line.split() for line in out.read_text().splitlines()]
     assert all(row[0] in ("ham", "spam") and math.isfinite(float(row[1])) for row in rows)
     assert all(row[3] in ("keep", "unsure", "junk") for row in rows)
@@ -116,8 +119,11 @@ def test_corrections_and_damaged_nights(index, capsys):
     assert summary["corrections"] == wrong > 0
     assert summary["moved_ham"] == sum(row[0] == "ham" and row[3] == "junk" for row in rows)
     assert sum(summary["nights"].values()) == DAYS
-    assert {name.split()[0] for name in summary["poisoned"]} <= {".5", "spam", "ham"}
-    assert summary["poisoned"]
+    assert set(summary["poisoned"]) <= {".5", "spam", "ham"}
+    for found in summary["poisoned"].values():
+        assert found["nights"] == sum(found.get(one, 0) for one in BECAME)
+        assert found.get("of them learned", 0) <= found.get("damaged labels in nights taken", 0)
+    assert any(found["nights"] for found in summary["poisoned"].values())
     lazy, _ = run(
         index, capsys, *("--protocol", "corrections", "--correct-fraction", "0", "--in-process"),
         *("--when-due", "--limit", str(2 * PER_DAY)),

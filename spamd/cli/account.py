@@ -237,12 +237,9 @@ def remove(name: str, yes: bool) -> None:
     except CredentialError as exc:
         click.echo(f"Its password could not be removed: {exc}", err=True)
     if here.database.exists():
-        from spamd import nightly
-        from spamd.model.bundle import Bundles
-        from spamd.store.database import Store
+        from spamd.cli.care import wipe_alone
 
-        with Store(here.database) as store:
-            nightly.wipe(store, Bundles(here.personal_models, paths.shipped_model()), f"account:{name}")
+        wipe_alone(here, f"account:{name}")
     click.echo(f"Removed {name}.")
 
 

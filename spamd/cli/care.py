@@ -171,11 +171,15 @@ def backup(file: Path, passphrase_stdin: bool, force: bool) -> None:
 def restore(file: Path, passphrase_stdin: bool, yes: bool) -> None:
     """Bring a backup back. What is here now is kept aside, and named."""
     from spamd import backup as room
+    from spamd.daemon import lock
 
     if running():
         raise RequestError("The filter is running.", "Stop it first: `spamdctl stop`.")
     confirm("Replace labels, lists, models and settings by those of the backup?", yes=yes)
-    click.echo(room.restore(paths.find(), file, _passphrase(stdin=passphrase_stdin, twice=False)).text)
+    here = paths.find()
+    passphrase = _passphrase(stdin=passphrase_stdin, twice=False)
+    with lock(here.lock_file):  # none may begin meanwhile
+        click.echo(room.restore(here, file, passphrase).text)
 
 
 def running() -> bool:
@@ -208,10 +212,16 @@ def wipe(what: str, yes: bool, as_json: bool) -> None:
     if not here.database.exists():
         tell(Wiped(what, "There is nothing to wipe."), as_json=as_json)
         return
+    wipe_alone(here, what)
+    tell(Wiped(what, "Wiped."), as_json=as_json)
+
+
+def wipe_alone(here: paths.Paths, what: str) -> None:
+    """Where no filter runs, and none may begin meanwhile. AlreadyRunning: one does."""
     from spamd import nightly
+    from spamd.daemon import lock
     from spamd.model.bundle import Bundles
     from spamd.store.database import Store
 
-    with Store(here.database) as store:
+    with lock(here.lock_file), Store(here.database) as store:
         nightly.wipe(store, Bundles(here.personal_models, paths.shipped_model()), what)
-    tell(Wiped(what, "Wiped."), as_json=as_json)

@@ -283,7 +283,11 @@ def model_list(as_json: bool) -> None:
         ("", "model", "made", "good", "junk", "from"),
         [
             (
-                "*" if found.current and one.id == found.current.id else "",
+                "*"
+                if found.current and one.id == found.current.id
+                else "!"
+                if one.id in found.unusable
+                else "",
                 one.id,
                 when(one.created_at),
                 one.labels.get("ham", 0),
@@ -294,6 +298,8 @@ def model_list(as_json: bool) -> None:
         ],
         empty="No model.",
     )
+    for why in found.unusable.values():
+        click.echo(plain(f"! {why}"))
     if found.training_hint:
         click.echo(plain(found.training_hint))
 

@@ -93,7 +93,7 @@ def _card(data: Any) -> ModelCard:
             values[name] = _number(values[name])
     a, b = values["calibration"]
     values["calibration"] = (_number(a), _number(b))
-    for name in ("reasons", "doubted"):
+    for name in ("reasons", "doubted", "overruled"):
         values[name] = tuple(str(one) for one in values.get(name, ()))
     values["labels"] = {str(key): int(value) for key, value in dict(values.get("labels", {})).items()}
     values["figures"] = {str(key): _number(value) for key, value in dict(values.get("figures", {})).items()}
@@ -210,6 +210,17 @@ class Bundles:
         with contextlib.suppress(ModelError):
             cards.append(read_card(self._shipped))
         return cards
+
+    def unusable(self) -> dict[ModelId, str]:
+        """Of list(), those that cannot serve (damaged, or made for other features), and why."""
+        why = {}
+        for card in self.list():
+            folder = self._personal / card.id
+            try:
+                verify(folder if folder.is_dir() else self._shipped, self._schema)
+            except ModelError as error:
+                why[card.id] = error.title
+        return why
 
     # changing
 

@@ -40,6 +40,9 @@ STRONGLY = 4.0  # calibrated logit from which the serving model is sure
 DOUBTFUL = 3.0  # and from which a single label against it is left out of the night, and asked about
 CONTRADICTED_LEAST, CONTRADICTED_SHARE = 3, 0.025  # of a night's new labels, against a sure personal model
 ONE_SIDED_LEAST = 20  # new labels of one class alone
+FIRST_ONE_SIDED_SHARE = 1 / 3
+"""Of the first labels ever, all good: so much of that mail must be surely junk to the shipped model. That is a Junk folder
+taken for an archive; of anybody's good mail it is sure in one of hundreds."""
 # A model may only speak against new labels if what it was sure of among older ones was so, and for each side by itself:
 # one that learned from much spam and five good mails is sure that all is spam, and would refuse every correction for
 # ever. What shows that its "junk" can be believed is older good mail, and the other way round.
@@ -84,6 +87,7 @@ class Night:
         default_factory=lambda: NOBODY
     )  # of `new`, what is not doubted; or empty
     shipped: Numbers = field(default_factory=_nothing)  # the shipped model's probabilities of the pinned set
+    personal: bool = True  # has the serving model learned from this person?
 
 
 def probabilities(logits: Numbers | Floats, calibration: tuple[float, float]) -> Numbers:
@@ -227,6 +231,10 @@ def _contradicted(night: Night, strongly: float = STRONGLY) -> NDArray[np.bool_]
     """Of the new labels, those against which the serving model is sure, as far as it may be believed."""
     new = night.new
     found = np.zeros(len(new.spam), bool)
+    if not night.personal:  # the shipped model is sure of nothing, but of a whole heap of junk called good
+        junk_to_it = _sure(new.before, strongly) & (new.before > 0.5)
+        heap = _one_sided(night) and not new.spam.any() and junk_to_it.mean() > FIRST_ONE_SIDED_SHARE
+        return junk_to_it if heap else found
     for junk in (True, False):
         against = _sure(new.before, strongly) & ((new.before > 0.5) == junk) & (new.spam != junk)
         if against.any() and (_trusted(night.held, junk, strongly) or _first_surprise(night, junk, strongly)):
@@ -288,6 +296,7 @@ def save(folder: Path, night: Night) -> None:
         "shipped": night.shipped,
         "names": np.array(night.names, np.str_),
         "settled": night.settled,
+        "personal": np.array(night.personal),
     }
     for name in _SETS:
         scored: Scored = getattr(night, name)
@@ -321,6 +330,7 @@ def load(folder: Path) -> Night:
                 shipped=data["shipped"],
                 names=tuple(str(name) for name in data["names"]),
                 settled=data["settled"].astype(bool),
+                personal=bool(data["personal"]),
             )
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise ModelError("The trainer left no readable examination.", "The night is tried again.") from error

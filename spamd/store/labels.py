@@ -27,6 +27,9 @@ STRENGTH: dict[LabelSource, int] = {
 CLOCK_SLACK = 60.0
 """Seconds by which a word may seem to come from the future."""
 
+APART = 1e-3
+"""Seconds between two words that are dated back."""
+
 PERSON_SOURCES = frozenset(source for source, strength in STRENGTH.items() if strength >= 3)
 """What only the person does."""
 
@@ -138,6 +141,29 @@ class Labels(Connections):
             ).rowcount
             _show(db, account, identity)
             return changed > 0
+
+    def date_back(self, now: float) -> int:
+        """Words from the future were said while the clock was ahead: by now, and before a later word on the same mail.
+
+        Returns how many. Where all lie ahead it is today's clock that is wrong (no battery: 1970), and nothing changes.
+        """
+        latest = now + CLOCK_SLACK
+        first = self._one("SELECT min(id) FROM label WHERE at > ?", (latest,))
+        if first is None or first[0] is None:
+            return 0
+        if self._one("SELECT 1 FROM label WHERE at <= ? LIMIT 1", (latest,)) is None:
+            return 0
+        dated: list[tuple[float, int]] = []
+        later: dict[tuple[str, str], float] = {}
+        written = "SELECT id, account, identity, at FROM label WHERE id >= ? ORDER BY id DESC"
+        for label_id, account, identity, at in self._all(written, (first[0],)):
+            if at > latest:
+                at = min(now, later.get((account, identity), now)) - APART * (len(dated) + 1)
+                dated.append((at, label_id))
+            later[account, identity] = at
+        with self._write() as db:
+            db.executemany("UPDATE label SET at = ? WHERE id = ?", dated)
+        return len(dated)
 
     def rescued(self, account: AccountName, identity: Identity) -> bool:
         """Whether the person ever said ham: such a mail is never filed again."""

@@ -1,7 +1,7 @@
 """`python -m spamd.training --database FILE --parent FOLDER --out FOLDER`: one night, in a process of its own.
 
 Prints JSON lines: {"event": "progress", "done": n, "of": n}, at the end {"event": "result", "status": ...}.
-Exit codes: 0 a candidate lies in --out · 3 refused with a reason (nothing to learn, one-sided) · 4 cannot be done (parent,
+Exit codes: 0 a candidate lies in --out · 3 nothing to learn from yet, with the reason · 4 cannot be done (parent,
 database or installation unusable) · 2 wrong arguments · anything else: a crash. Nothing but --out is ever written.
 """
 
@@ -20,7 +20,7 @@ from pathlib import Path
 from spamd.errors import SpamdError
 from spamd.training.report import NothingToLearn, Reporter
 
-REFUSED, IMPOSSIBLE = 3, 4
+WAITS, IMPOSSIBLE = 3, 4
 MAX_LABELS = 30_000
 """The newest, what the person said before what they left lying: 10 kB each in memory, and no night learns from more."""
 
@@ -89,8 +89,8 @@ def main(arguments: list[str] | None = None) -> int:
         report.event("result", status="impossible", reason=error.title, hint=error.hint)
         return IMPOSSIBLE
     except NothingToLearn as error:
-        report.event("result", status="refused", reason=str(error), hint="")
-        return REFUSED
+        report.event("result", status="waits", reason=str(error), hint="")
+        return WAITS
     report.event(
         "result", status="candidate", folder=str(given.out), card=json.loads(json.dumps(asdict(card)))
     )

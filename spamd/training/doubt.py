@@ -25,6 +25,8 @@ from spamd.model.gate import Night, Scored
 from spamd.model.runtime import Floats, MailVector
 from spamd.training.dataset import Example, is_held
 
+Logits = Callable[[Sequence[MailVector]], Floats]
+CHANGED_LEAST = 3  # labels of one sender: what a single one says may be of that mail alone
 LOOKED_AT = 3000  # labels: the newest tell what the person thinks of the like
 
 
@@ -43,14 +45,15 @@ class Doubts:
 def doubts(
     everything: Sequence[Example],
     card: ModelCard,
-    logits: Callable[[Sequence[MailVector]], Floats],
+    logits: Logits,
     believed: Collection[str],
 ) -> Doubts:
     """card, logits: of the serving model. believed: identities of labels that the person stayed with when asked."""
-    if card.parent is None:
-        return Doubts()  # the shipped model is sure of nothing
+    personal = card.parent is not None
     own = [e for e in everything if not e.implicit]
     tonight = [e for e in own if e.at > card.known_until]
+    if not personal and any(e.spam for e in tonight):
+        return Doubts()  # the shipped model is sure of nothing
     again = [e for e in own if e.at <= card.known_until and e.identity in card.doubted]
     held = [e for e in own if e.at <= card.known_until and is_held(e.identity)][-LOOKED_AT:]
     asked = tonight + again
@@ -61,7 +64,9 @@ def doubts(
 
     nobody = Scored(np.zeros(0), np.zeros(0), gate.NOBODY)
     new = sum(e.at > card.known_until for e in everything)
-    examined = Night(held=scored(held), rescued=nobody, pinned=nobody, new=scored(asked), fresh=new)
+    examined = Night(
+        held=scored(held), rescued=nobody, pinned=nobody, new=scored(asked), fresh=new, personal=personal
+    )
     against = gate.doubtful(examined)
     settled = np.array(
         [
@@ -83,12 +88,52 @@ def doubts(
 
 def agreed(one: Example, own: Sequence[Example]) -> bool:
     """Do other labels say the same of the like, and no more of them the contrary?"""
-    others = [e for e in own[-LOOKED_AT:] if e.identity != one.identity]
+    others = like(one, own[-LOOKED_AT:])
+    same = sum(e.spam is one.spam for e in others)
+    return same >= max(1, len(others) - same)
+
+
+def like(one: Example, some: Sequence[Example]) -> list[Example]:
+    """The others of the same sender, and near-copies."""
+    others = [e for e in some if e.identity != one.identity]
     prints = [e.fingerprint for e in others if e.fingerprint is not None]
     if one.fingerprint is None or not prints or len(prints) < len(others):
-        return False
+        return []
     alike = similarities(one.fingerprint, np.stack(prints)) >= COPY
-    if one.sender:
-        alike |= np.array([e.sender == one.sender for e in others], bool)
-    same = np.array([e.spam is one.spam for e in others], bool)
-    return int((alike & same).sum()) >= max(1, int((alike & ~same).sum()))
+    return [
+        e for e, copy in zip(others, alike, strict=True) if copy or (one.sender and e.sender == one.sender)
+    ]
+
+
+def overruled(
+    everything: Sequence[Example], card: ModelCard, logits: Logits, believed: Collection[str]
+) -> tuple[str, ...]:
+    """Older labels of mail of which the person has changed their mind since, as identities, oldest first.
+
+    After them `CHANGED_LEAST` labels of the like or more say the contrary, and none the same. Those are believed, or no
+    fewer than the older ones; or a night has taken them for such already. What was said before must hold back no model
+    that has learned better: who had rescued a newsletter, and then had enough of it, got no new model any more.
+    """
+    if card.parent is None:
+        return ()
+    own = [e for e in everything if not e.implicit][-LOOKED_AT:]
+    tonight = [e for e in own if e.at > card.known_until]
+    changed: set[str] = set()
+    for one in own:
+        if one.identity in card.overruled:
+            newer = [e for e in like(one, own) if e.at > one.at and e.identity not in card.overruled]
+            if len(newer) >= CHANGED_LEAST and not any(e.spam is one.spam for e in newer):
+                changed.add(one.identity)
+    seen: set[str] = set()
+    junk = gate.probabilities(logits([e.vector for e in tonight]), card.calibration) > 0.5
+    for one in (e for e, says in zip(tonight, junk.tolist(), strict=True) if says is not e.spam):
+        if one.identity in seen:
+            continue
+        others = like(one, own)
+        said = [one, *(e for e in others if e.at > card.known_until)]
+        seen |= {e.identity for e in said}
+        older = {e.identity for e in others if e.at <= card.known_until and e.spam is not one.spam}
+        meant = len(said) >= len(older) or sum(e.identity in believed for e in said) >= CHANGED_LEAST
+        if len(said) >= CHANGED_LEAST and meant and all(e.spam is one.spam for e in said):
+            changed |= older
+    return tuple(e.identity for e in own if e.identity in changed)

@@ -55,6 +55,7 @@ def examine(
         names=tuple(e.identity for e in doubts.tonight),
         settled=doubts.settled,
         shipped=probabilities(first, shipped[1].calibration),
+        personal=before[1].parent is not None,
         kept_before=old.score_logits(kept)[1].astype(np.float64),
         kept_after=new.score_logits(kept)[1].astype(np.float64),
         threshold=threshold,

@@ -10,7 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from spamd import paths as places
 from spamd.cli.commands import ROWS
+from spamd.daemon import lock
+from spamd.domain import AccountName, Identity, Label, LabelRecord, LabelSource
+from spamd.store.database import Store
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -125,6 +129,26 @@ def test_a_wrong_word_says_what_to_do(home: Path, arguments: tuple[str, ...], sa
     assert done.returncode == 1
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_nothing_is_wiped_under_the_feet_of_a_filter_that_begins(home: Path, tmp_path: Path) -> None:
+    """It has the lock before it can be asked."""
+    here = places.find({"SPAMD_HOME": str(home)})
+    here.make()
+    word = LabelRecord(AccountName("x"), Identity("hash:1"), Label.SPAM, LabelSource.DRAG, 1.0, 1.0)
+    with Store(here.database) as store:
+        store.add_label(word)
+    saved = spamdctl(home, "backup", str(tmp_path / "one.age"), "--passphrase-stdin", stdin="correct horse\n")
+    assert saved.returncode == 0, saved.stderr
+    with lock(here.lock_file):
+        for command in (("wipe", "all"), ("restore", str(tmp_path / "one.age"), "--passphrase-stdin")):
+            done = spamdctl(home, *command, "--yes", stdin="correct horse\n")
+            assert (done.returncode, "runs already" in done.stderr) == (1, True), done.stderr
+    with Store(here.database) as store:
+        assert len(store.labels()) == 1
+    assert spamdctl(home, "wipe", "all", "--yes").returncode == 0
+    with Store(here.database) as store:
+        assert store.labels() == []
 
 
 def test_scoring_goes_on_after_an_unreadable_file(home: Path, tmp_path: Path) -> None:

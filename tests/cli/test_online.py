@@ -444,7 +444,7 @@ def test_train_says_how_it_ended_and_models_can_be_taken_back(program: Program) 
     began, end = said.out.strip().splitlines()
     assert began == "Training has begun. A new model is taken only if it proves better."
     promoted = end.startswith("A new model serves.")
-    assert promoted or end.startswith("The model stays.")
+    assert promoted or end.startswith(("The model stays.", "The training waits."))
     assert len(end) > 25, "the reason is said"
     now = program("model", "list", "--json").json["current"]["id"]
     assert (now != before) is promoted
@@ -458,6 +458,10 @@ def test_train_says_how_it_ended_and_models_can_be_taken_back(program: Program) 
     if promoted:
         assert program("model", "rollback", "--yes").out == f"Now {before}.\n"
         assert program("model", "rollback", now, "--yes", "--json").json["id"] == now
+        assert "!" not in program("model", "list").out
+        (program.paths.personal_models / now / "model.tflite").write_bytes(b"nothing")
+        assert f"! The file of the model {now} is not a TFLite model." in program("model", "list").out
+        assert list(program("model", "list", "--json").json["unusable"]) == [now]
     assert program("model", "reset", "--yes").code == 0
     assert program("model", "list", "--json").json["current"]["id"].startswith("base-")
 

@@ -10,6 +10,7 @@ import pytest
 from spamd import paths
 from spamd.domain import ModelCard
 from spamd.message.vector import vectorise
+from spamd.model import gate
 from spamd.model.bundle import read_card
 from spamd.training import doubt
 from spamd.training.dataset import Example, is_held
@@ -94,6 +95,64 @@ def test_others_of_its_kind_that_say_the_same_support_it(card, alike):
         "home\x001000",
         "home\x001001",
     }
+
+
+NEWS = "news@shop.example"
+
+
+def overruled(card: ModelCard, some: list[Example], believed=()) -> set[str]:
+    return set(doubt.overruled(sorted(some, key=lambda e: e.at), card, sure, believed))
+
+
+def newsletters(*numbers: int, said: bool, at: float, junk: bool = False) -> list[Example]:
+    return [example(n, junk, said, at + n / 1e6, sender=NEWS) for n in numbers]
+
+
+def test_who_has_changed_their_mind_is_not_held_to_what_they_said_before(card):
+    """Rescued a few times, and now junk: neither protected nor rehearsed as good mail any more."""
+    older = newsletters(1, 2, 3, said=False, at=KNOWN - 50)
+    names = {e.identity for e in older}
+    other = example(4, False, False, KNOWN - 50, sender="friend@home.example")
+    now = newsletters(5, 6, 7, said=True, at=KNOWN + 5)
+    assert overruled(card, [*older, other, *now]) == names
+    assert overruled(card, [*older, *now[:2]]) == set(), "two may be of those mails alone"
+    assert overruled(card, [*older, *now, *newsletters(8, said=False, at=KNOWN + 4)]) == set()
+    many = [*older, *newsletters(*range(10, 20), said=False, at=KNOWN - 40)]
+    assert overruled(card, [*many, *now]) == set(), (
+        "three promotions of a shop whose confirmations are wanted"
+    )
+    assert overruled(card, [*many, *now], {e.identity for e in now}) == {e.identity for e in many}
+    assert overruled(dataclasses.replace(card, parent=None), [*older, *now]) == set()
+
+
+def test_a_changed_mind_stays_so_until_it_changes_again(card):
+    older = newsletters(1, 2, 3, said=False, at=KNOWN - 50)
+    taken = newsletters(5, 6, 7, said=True, at=KNOWN - 5, junk=True)
+    names = {e.identity for e in older}
+    after = dataclasses.replace(card, overruled=tuple(names))
+    assert overruled(after, [*older, *taken]) == names
+    assert overruled(card, [*older, *taken]) == set()
+    assert overruled(after, [*older, *taken[1:]]) == set(), "one was taken back: as if it had never been said"
+    assert overruled(after, [*older, *taken, *newsletters(8, said=False, at=KNOWN + 1, junk=True)]) == set()
+
+
+def test_first_labels_that_call_a_heap_of_junk_good_are_for_the_gate(card):
+    first = dataclasses.replace(card, parent=None, known_until=0.0)
+
+    def doubted(junk: int, good: int, spam: int = 0) -> tuple[int, int]:
+        kinds = [(True, False)] * junk + [(False, False)] * good + [(True, True)] * spam
+        labels = [example(n, is_junk, said, KNOWN) for n, (is_junk, said) in enumerate(kinds)]
+        found = doubt.doubts(labels, first, sure, ())
+        before = gate.probabilities(sure([e.vector for e in found.tonight]), first.calibration)
+        new = gate.Scored(before, before, np.array([e.spam for e in found.tonight], bool))
+        nobody = gate.Scored(np.zeros(0), np.zeros(0), gate.NOBODY)
+        night = gate.Night(nobody, nobody, nobody, new=new, fresh=found.fresh, personal=False)
+        return len(found.left_out), int(gate.too_many(night))
+
+    assert doubted(30, 20) == (0, 1), "a Junk folder taken for an archive"
+    assert doubted(10, 40) == (0, 0), "good mail that looks like junk"
+    assert doubted(30, 20, 1) == (0, 0), "whose first words say both"
+    assert doubted(10, 5) == (0, 0), "too few to tell"
 
 
 def test_too_many_are_for_the_gate(card):

@@ -177,7 +177,7 @@ def test_spam_alone_is_refused_with_a_reason(tmp_path: Path) -> None:
     fill(tmp_path / "spamd.db", 2, 60, start=1000.0, seed=3)
     code, events = train(tmp_path / "spamd.db", paths.shipped_model(), tmp_path / "out")
     assert code == 3
-    assert events[-1]["status"] == "refused"
+    assert events[-1]["status"] == "waits"
     assert "good mail" in events[-1]["reason"]
     assert not (tmp_path / "out" / "card.json").exists()
 

@@ -11,7 +11,16 @@ import pytest
 
 from spamd import nightly
 from spamd import paths as places
-from spamd.domain import AccountName, Identity, Label, LabelRecord, LabelSource
+from spamd.domain import (
+    AccountName,
+    Decision,
+    Identity,
+    Judgement,
+    Label,
+    LabelRecord,
+    LabelSource,
+    Verdict,
+)
 from spamd.message.vector import pack, vectorise
 from spamd.model.bundle import WEIGHTS, Bundles
 from spamd.model.scoring import Scorer
@@ -19,11 +28,13 @@ from spamd.nightly import Nightly
 from spamd.settings import Settings
 from spamd.store.database import Store
 from tests.training.test_night import letter
+from tests.unit.model.made import mail
 
 pytestmark = [pytest.mark.train, pytest.mark.timeout(600)]
 HOME = AccountName("home")
 BEGIN = 1_790_000_000.0
 DAY = 86400.0
+CLUB = "club@sofa.example"
 
 
 class Home:
@@ -53,6 +64,22 @@ class Home:
             features = vectorise(letter(rng, spam))
             label = Label.SPAM if spam != wrong else Label.HAM
             self.store.put_vector(HOME, identity, pack(features))
+            self.store.add_label(LabelRecord(HOME, identity, label, LabelSource.DRAG, 1.0, self.now))
+            self.scorer.teach(features, identity, label, 1.0, self.now)
+            identities.append(identity)
+        return identities
+
+    def say(self, mails: list[bytes], label: Label, sender: str) -> list[Identity]:
+        """Judged mails of one sender, labelled by the person."""
+        identities = []
+        for raw in mails:
+            self.now += 1.0
+            identity = Identity(f"hash:{next(self._numbers)}")
+            features = vectorise(raw)
+            score = self.scorer.score(features)
+            decision = Decision(Verdict.KEEP, False, "score", "")
+            judgement = Judgement(0, HOME, identity, self.now, score, decision, sender=sender)
+            self.store.record_judgement(judgement, vector=pack(features))
             self.store.add_label(LabelRecord(HOME, identity, label, LabelSource.DRAG, 1.0, self.now))
             self.scorer.teach(features, identity, label, 1.0, self.now)
             identities.append(identity)
@@ -222,6 +249,50 @@ def test_a_finger_that_slipped_is_left_out_and_asked_about(mailbox: Home) -> Non
     assert card.doubted == () and sum(card.labels.values()) == 159
     assert card.figures["from_scratch"] == 0
     assert mailbox.scorer.reload() and len(mailbox.scorer.head) == 0
+
+
+def newsletter(rng: np.random.Generator) -> bytes:
+    words = " ".join(
+        rng.choice(
+            ["sofa", "chair", "table", "lamp", "cushion", "collection", "outlet", "shop", "members", "week"],
+            40,
+        )
+    )
+    filler = " ".join(f"n{number}" for number in rng.integers(0, 5000, 20))
+    text = f"Dear members, {words} {filler} http://club.sofa.example/{rng.integers(9999)}"
+    return mail(f"Saturday at the sofa club {rng.integers(1000)}", text, sender=f"Sofa Club <{CLUB}>")
+
+
+@pytest.mark.parametrize(
+    ("rescued", "nights"), [(12, [True, True]), (25, [False, False, True, True])], ids=["few", "many"]
+)
+def test_who_changes_their_mind_is_believed(mailbox: Home, rescued: int, nights: list[bool]) -> None:
+    """Twenty newsletters on one day are junk, and others were rescued before.
+
+    More than these were: two nights ask, the third one learns. What was rescued stands against none of the later nights.
+    """
+    rng = np.random.default_rng(7)
+    mailbox.teach(False, 1, 60)
+    mailbox.teach(True, 2, 60)
+    mailbox.say([newsletter(rng) for _ in range(rescued)], Label.HAM, CLUB)
+    assert mailbox.sleep().promoted
+    mailbox.scorer.reload()
+    fresh = [vectorise(newsletter(rng)) for _ in range(5)]
+    assert all(mailbox.scorer.score(one).probability < 0.1 for one in fresh)
+    meant = mailbox.say([newsletter(rng) for _ in range(20)], Label.SPAM, CLUB)
+    assert all(mailbox.scorer.score(one).probability > 0.9 for one in fresh), "at once"
+    taken, asked = [], []
+    for day in range(len(nights)):
+        mailbox.teach(False, 10 + day, 5)
+        mailbox.teach(True, 20 + day, 5)
+        report = mailbox.sleep()
+        taken.append(report.promoted)
+        asked.append({identity for _, identity in nightly.contradicting(mailbox.store)})
+        mailbox.scorer.reload()
+        assert all(mailbox.scorer.score(one).probability > 0.9 for one in fresh), report
+    assert taken == nights
+    assert asked == [set() if one else set(meant) for one in nights]
+    assert len(mailbox.bundles.current().card.overruled) == rescued
 
 
 def test_from_scratch_many_slips_are_refused_as_ever(mailbox: Home) -> None:

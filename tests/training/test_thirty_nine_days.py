@@ -293,7 +293,7 @@ class Life:
             self.nights["not due"] += 1
             return
         if day > 6 and not self.kills["trainer"] and not self.killed_night():
-            self.nights["refused"] += 1
+            self.nights["waits"] += 1
             return
         if self.kills["in the swap"] < KILLS["in the swap"] or self.dice.random() < 0.1:
             outcome = self.killed_swap()
@@ -301,7 +301,7 @@ class Life:
                 self.nights[outcome] += 1
                 return
         report = job.run_night()
-        self.nights["promoted" if report.promoted else "refused"] += 1
+        self.nights[evaluate.outcome(report)] += 1
         assert self.running is not None
         assert self.running.scorer.reload() is report.promoted
 
@@ -317,7 +317,7 @@ class Life:
 
         self.job(OnlyTrained).run_night()
         if not kept.exists():
-            return "refused"  # there was nothing to learn
+            return "waits"
         plan.write_text(
             json.dumps(
                 [{"candidate": str(kept)}, {"say": json.dumps({"event": "result", "status": "candidate"})}]

@@ -227,7 +227,6 @@ def test_what_does_not_count_towards_a_night(home):
     enough(home, 20, source=LabelSource.IMPLICIT)
     for number in range(20):
         home.label(f"hash:held-{number}", held=True)
-        home.label(f"hash:future-{number}", at=NIGHT + 3 * DAY)
     assert home.night.new_labels() == 0
     assert not home.night.due().due
     enough(home)
@@ -272,11 +271,28 @@ def test_a_clock_that_was_ahead_does_not_stop_the_nights(home, said):
     assert home.night.due().due
 
 
+def test_what_was_said_while_the_clock_was_ahead_is_learned_tonight(home):
+    for number in range(8):
+        home.label(f"hash:{number}", at=NIGHT + 400 * DAY + number)
+    assert home.night.due().due
+    home.promote()
+    assert {one.at for one in home.store.labels()} == {NIGHT + 400 * DAY + number for number in range(8)}, (
+        "where nothing was said in the past, today's clock may be wrong"
+    )
+    home.label("hash:0", Label.HAM, at=NIGHT - 1.0)
+    home.promote(2, known_until=NIGHT)
+    said = [one.identity for one in home.store.ledger()]
+    assert said == ["hash:0", "hash:0", *(f"hash:{number}" for number in range(1, 8))]
+    assert home.store.label_of(HOME, Identity("hash:0")).label is Label.HAM
+    assert all(NIGHT - 2.0 < one.at <= NIGHT for one in home.store.ledger())
+    assert home.night.new_labels() == 0
+
+
 def test_a_model_made_while_the_clock_was_ahead_is_trained_anew(home):
     home.promote(known_until=NIGHT + 400 * DAY)
     enough(home)
     assert home.night.new_labels() == 8
-    home.run({"say": json.dumps({"event": "result", "status": "refused", "reason": "no"})})
+    home.run({"say": json.dumps({"event": "result", "status": "waits", "reason": "no"})})
     assert "--from-scratch" in home.arguments()
 
 
@@ -344,13 +360,14 @@ def test_a_worse_model_is_refused_with_the_reason(home):
     assert home.leftovers() == []
 
 
-def test_what_the_trainer_refuses_is_no_error(home):
+def test_nothing_to_learn_yet_is_neither_an_error_nor_a_refusal(home):
     report = home.run(
-        {"say": json.dumps({"event": "result", "status": "refused", "reason": "There are no new labels."})},
+        {"say": json.dumps({"event": "result", "status": "waits", "reason": "There are no new labels."})},
         {"exit": 3},
     )
-    assert not report.promoted
+    assert report.waits and not report.promoted
     assert report.reasons == ("There are no new labels.",)
+    assert home.events()[0] == "The training waits. There are no new labels."
 
 
 def test_the_person_chose_another_model_meanwhile(home):
@@ -512,6 +529,25 @@ def test_nobody_is_asked_twice(home):
     assert nightly_module.contradicting(home.store) == [], "answered while the night learned"
 
 
+@pytest.mark.parametrize("trouble", ["the disk is full", "another was chosen"])
+def test_where_the_candidate_cannot_be_taken_nobody_is_asked_about_its_doubts(home, trouble):
+    home.promote(1)
+    home.label("hash:3", at=NIGHT - 300)
+    folder = home.candidate(2)
+    write_card(folder, dataclasses.replace(read_card(folder), doubted=("home\0hash:3",)))
+    steps = {"candidate": str(folder)}, {"say": json.dumps({"event": "result", "status": "candidate"})}
+    if trouble == "the disk is full":
+        (home.paths.personal_models / "personal-0000000002").write_text("in the way")
+        with pytest.raises(TrainingError):
+            home.run(*steps)
+    else:
+        home.plan.write_text(json.dumps(steps))
+        told = iter([home.bundles.reset])
+        report = home.night.run_night(tell=lambda *_: next(told, lambda: None)())
+        assert not report.promoted
+    assert nightly_module.contradicting(home.store) == []
+
+
 # ---- what the child says and does
 
 
@@ -521,7 +557,7 @@ def test_progress_is_told_in_words(home):
         {"say": json.dumps({"event": "progress", "stage": "fit", "done": 3, "of": 10})},
         {"say": json.dumps({"event": "progress", "stage": "fit", "done": "3", "of": None})},
         {"say": json.dumps({"event": "stage", "stage": "examine"})},
-        {"say": json.dumps({"event": "result", "status": "refused", "reason": "enough"})},
+        {"say": json.dumps({"event": "result", "status": "waits", "reason": "enough"})},
     )
     assert (0, 0, "Reading labels") in home.told
     assert (3, 10, "Learning") in home.told
@@ -540,9 +576,7 @@ GARBAGE = [
 
 
 def test_garbage_on_its_output_is_passed_over(home):
-    report = home.run(
-        *GARBAGE, {"say": json.dumps({"event": "result", "status": "refused", "reason": "none"})}
-    )
+    report = home.run(*GARBAGE, {"say": json.dumps({"event": "result", "status": "waits", "reason": "none"})})
     assert report.reasons == ("none",)
 
 
@@ -1058,7 +1092,7 @@ def test_with_all_taken_back_the_shipped_model_serves(home):
     home.promote()
     for number in range(8):
         home.store.forget_label(HOME, Identity(f"hash:{number}"))
-    refusal = {"event": "result", "status": "refused", "reason": "There are no new labels."}
+    refusal = {"event": "result", "status": "waits", "reason": "There are no new labels."}
     home.run({"say": json.dumps(refusal)}, {"exit": 3})
     assert home.bundles.current().card.id == shipped
     assert any("taken back" in text for text in home.events())
@@ -1082,7 +1116,7 @@ def test_what_was_taken_back_is_not_known_for_ever_where_no_other_model_is_good_
 def test_nothing_to_learn_alone_keeps_the_model(home):
     enough(home)
     home.promote()
-    refusal = {"event": "result", "status": "refused", "reason": "There are no new labels."}
+    refusal = {"event": "result", "status": "waits", "reason": "There are no new labels."}
     home.run({"say": json.dumps(refusal)}, {"exit": 3})
     assert home.bundles.current().card.id == "personal-0000000001"
 
@@ -1104,9 +1138,7 @@ def test_wiping_takes_the_models_along(home):
 
 def test_temporary_files_go_with_the_night(home):
     """TensorFlow's own: of a trainer that is killed, none stays behind elsewhere."""
-    home.run(
-        {"temporary": True}, {"say": json.dumps({"event": "result", "status": "refused", "reason": "-"})}
-    )
+    home.run({"temporary": True}, {"say": json.dumps({"event": "result", "status": "waits", "reason": "-"})})
     folder = Path((home.root / "temporary.txt").read_text())
     assert folder == home.paths.cache / "night" and not folder.exists()
     (folder / "candidate").mkdir(parents=True)

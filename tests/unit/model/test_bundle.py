@@ -85,6 +85,8 @@ def test_a_damaged_model_gives_way_to_the_one_before(bundles: Bundles, tmp_path:
         path.write_bytes(harm[damage])
     assert bundles.current().card.id == named(1)
     assert list(bundles.refused) == [named(2)]
+    (why,) = bundles.unusable().values()
+    assert list(bundles.unusable()) == [named(2)] and named(2) in why
     (tmp_path / "models" / named(1) / "card.json").write_text("{}")
     assert bundles.current().card.id.startswith("base-")
 
