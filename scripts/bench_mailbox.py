@@ -140,10 +140,10 @@ def _read(server: Dovecot, share: float) -> dict[str, object]:
         judge_cpu, _ = cost(lambda: [None for raw in mails if scorer.score(vector.vectorise(raw))])
 
         def whole() -> None:  # as the daemon does: what is new since the last look, judged and written down
-            look = learner.look()
-            judge.judge_all(look.new)
+            while (look := learner.look()).new:
+                judge.judge_all(look.new)
+                learner.settle(look)
             assert sum(store.counts(account.name, 0.0)[one] for one in ("keep", "unsure", "junk")) == count
-            learner.settle(look)
 
         whole_cpu, whole_wall = cost(whole)
         grown = rss_mb() - rss

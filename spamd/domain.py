@@ -234,6 +234,15 @@ class Judgement:
 
 
 @dataclass(frozen=True, slots=True)
+class Past:
+    """What was said of a mail, and done with it, before it is judged."""
+
+    said: Label | None = None  # the person's word that holds
+    rescued: bool = False  # the person said once that it is good
+    moved: bool = False  # we moved it once, even if it was put back since
+
+
+@dataclass(frozen=True, slots=True)
 class LabelRecord:
     """One row of the ledger: the person's word (or weak evidence) on one mail."""
 

@@ -20,6 +20,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from spamd.domain import (
@@ -60,8 +61,11 @@ log = logging.getLogger(__name__)
 INBOX = FolderName("INBOX")
 BASELINE = 5000
 """Mails per folder that are remembered when a folder is first seen."""
-INDEX_STEP = 500
-"""Mails of a first look that are written down at a time."""
+STEP = 500
+"""Mails of a look that the store is asked about, and of a first look written down, at a time (half a MB). After so many new
+ones in the inbox a look ends and the next one begins at once: memory does not grow with what waits, the person's drags are
+seen in between, and the day's bytes are counted.
+"""
 BULK = 1000
 """Mails to be read for the first time from which the connection is worth compressing."""
 ELSEWHERE = 500
@@ -111,7 +115,7 @@ class Look:
     labels: tuple[LabelRecord, ...] = ()
     cursors: tuple[FolderCursor, ...] = ()
     locked: tuple[Sighting, ...] = ()  # new at their places, and some daemon's lock is on them
-    waiting: float | None = None  # seconds until mail that is still too young may be judged
+    waiting: float | None = None  # seconds until there is more to judge: mail too young yet, or not looked at
     quiet: bool = False  # nothing had changed
 
 
@@ -126,6 +130,7 @@ class _Change:
     arrived: int = 0  # all, also those our own moves brought
     first_time: bool = False
     reset: bool = False
+    cut: bool = False  # there is more, for the next look; the status says how far this one read
 
 
 class Learner:
@@ -200,7 +205,7 @@ class Learner:
         fresh: list[Sighting] = []
         for change in list(moved):
             try:
-                self._read(change, now)
+                self._read(change, now, whole=not judge or self.account.wait_seconds > 0)
             except (FolderMissing, FolderRefused, FolderChanged) as error:
                 # Taken away or locked this moment: the other folders are looked at all the same.
                 log.info("%s: a folder is left for later: %s", self.account.name, type(error).__name__)
@@ -216,6 +221,8 @@ class Learner:
         new, waiting = self._ripe(findings, now, judge)
         if any(wait.unsigned for wait in self._pending):
             waiting = min(waiting or corrections.SIGN_SECONDS, corrections.SIGN_SECONDS)
+        if any(change.cut for change in moved):
+            waiting = 0.0
         held_back = {sighting.ref for sighting in findings.new} - {sighting.ref for sighting in new}
         cursors = [_cursor(self.account, change.status, held_back) for change in moved]
         locked = tuple(one for one in (*fresh, *found_elsewhere) if corrections.locked(one.keywords))
@@ -235,8 +242,12 @@ class Learner:
             change.reset = cursor.messages > 0 or cursor.uid_next > 1
         return change
 
-    def _read(self, change: _Change, now: float) -> None:
-        """The arrivals of one folder that the store does not know at that reference."""
+    def _read(self, change: _Change, now: float, *, whole: bool) -> None:
+        """The arrivals of one folder that the store does not know at that reference.
+
+        whole: however much is new: mail that will not be judged now holds the cursor back, and what came after it must be
+        seen all the same. Mail that is known from elsewhere is never parted: many drags at once are asked about.
+        """
         status, cursor = change.status, change.cursor
         if cursor is None or change.reset:
             uids = self._session.uids(status.folder)
@@ -253,20 +264,28 @@ class Learner:
             first = max(first, Uid(self._indexed(status) + 1))
         old: list[Sighting] = []  # at the first look, up to the first mail that is new
         limit = self._oldest_new() if cursor is None else float("-inf")
-        for arrival in self._session.arrivals(status.folder, first):
-            if arrival.ref.uid < first:
-                continue
-            change.arrived += 1
-            earlier = self._store.sighting_of(self.account.name, arrival.identity)
-            if any(sighting.ref == arrival.ref for sighting in earlier):
-                continue
-            if change.arrivals or arrival.internal_date > limit:
-                change.arrivals.append(sighting_of(self.account, arrival, now))
-                continue
-            old.append(sighting_of(self.account, arrival, now))
-            if len(old) >= INDEX_STEP:
+        whole = whole or cursor is None or change.reset or change.place is not Place.INBOX
+        unknown = 0
+        arrivals = self._session.arrivals(status.folder, first)
+        while step := list(islice(arrivals, STEP)):
+            known = self._store.sightings_of(self.account.name, [arrival.identity for arrival in step])
+            for arrival in step:
+                if arrival.ref.uid < first:
+                    continue
+                change.arrived += 1
+                if any(sighting.ref == arrival.ref for sighting in known.get(arrival.identity, ())):
+                    continue
+                sighting = sighting_of(self.account, arrival, now)
+                newer = change.arrivals or arrival.internal_date > limit
+                (change.arrivals if newer else old).append(sighting)
+            if len(old) >= STEP:
                 self._note_indexed(status, old)
                 old = []
+            unknown += sum(arrival.identity not in known for arrival in step)
+            following = Uid(step[-1].ref.uid + 1)
+            if unknown >= STEP and not whole and following < status.uid_next:
+                change.status, change.cut = replace(status, uid_next=following), True
+                break
         change.arrivals[:0] = old
 
     def _oldest_new(self) -> float:
@@ -284,7 +303,7 @@ class Learner:
 
     def _note_indexed(self, status: FolderStatus, old: Sequence[Sighting]) -> None:
         """A step of the first look is done for good: cut off, it goes on from here."""
-        with self._store.together():
+        with self._store.transaction():
             self._store.add_sightings(old)
             self._store.set_state(self._indexed_key(status), f"{status.uid_validity} {old[-1].ref.uid}")
 
@@ -304,13 +323,13 @@ class Learner:
         identities = dict.fromkeys(
             [sighting.identity for sighting in arrivals] + [wait.identity for wait in self._pending]
         )
-        known = {identity: self._store.sighting_of(name, identity) for identity in identities}
+        known = self._store.sightings_of(name, identities)
         # Mail that still waits to be judged can be dragged, too.
         outside = {one.identity for one in arrivals if self.places().get(one.ref.folder) is not Place.INBOX}
         outside |= {wait.identity for wait in self._pending}
         for sighting in self._waiting:
             if sighting.identity in outside:
-                known[sighting.identity] = [*known[sighting.identity], sighting]
+                known.setdefault(sighting.identity, []).append(sighting)
         here = {sighting.ref for sighting in arrivals}
         asked = {
             sighting.ref
@@ -320,13 +339,8 @@ class Learner:
         }
         for wait in self._pending:
             asked |= {wait.old, wait.new}
-        own = []
-        for identity in identities:
-            record = self._store.move_of(name, identity)
-            if record is not None:
-                own.append(record)
-                if record.state is MoveState.DONE:
-                    self._consumed[record.source] = now
+        own = self._store.moves_of(name, identities)
+        self._consumed.update((record.source, now) for record in own if record.state is MoveState.DONE)
         own += [row for row in self._store.open_moves(name) if row not in own]
         found, renewed = self._alive(asked, statuses)
         alive = set(found)
@@ -360,7 +374,7 @@ class Learner:
         dragged = any(
             self.places().get(one.ref.folder) in (Place.JUNK, Place.UNSURE)
             and not corrections.held_or_signed(one.keywords)
-            and any(earlier.ref.folder == INBOX for earlier in known[one.identity])
+            and any(earlier.ref.folder == INBOX for earlier in known.get(one.identity, ()))
             for one in arrivals
         )
         if not dragged and not any(wait.old.folder == INBOX for wait in self._pending):
@@ -695,7 +709,7 @@ class Learner:
         """Sightings as they are now; new mail's are written with its judgement."""
         name = self.account.name
         new = {sighting.ref for sighting in findings.new}
-        with self._store.together():
+        with self._store.transaction():
             # Killed in between, all mail of a folder made anew would be new mail.
             for change in changes:
                 if change.reset:
@@ -878,11 +892,9 @@ class Learner:
             if status.uid_next <= cursor.uid_next:
                 continue
             first = Uid(max(cursor.uid_next, status.uid_next - ELSEWHERE))
-            known = [
-                sighting_of(self.account, arrival, now)
-                for arrival in self._session.arrivals(status.folder, first)
-                if arrival.ref.uid >= first and self._store.sighting_of(name, arrival.identity)
-            ]
+            there = [one for one in self._session.arrivals(status.folder, first) if one.ref.uid >= first]
+            seen = self._store.sightings_of(name, [arrival.identity for arrival in there])
+            known = [sighting_of(self.account, one, now) for one in there if one.identity in seen]
             self._store.add_sightings(known)  # a later drag to Junk is then known to come from there
             # What carries the sign may have been put there by another daemon (its folder for doubtful mail).
             found |= {sighting.identity for sighting in known if not corrections.signed(sighting.keywords)}
@@ -1034,7 +1046,7 @@ class FirstReading:
         finally:
             # Also when the connection broke: what was taught is written down, and not scored again as if it
             # had not been. One commit for a chunk: a slow disk would make it a long evening.
-            with self._store.together():
+            with self._store.transaction():
                 for mail, judgement, packed, record in read:
                     self._write(mail, judgement, packed, record)
 

@@ -124,9 +124,8 @@ class Features:
     @property
     def link_hosts(self) -> tuple[str, ...]:
         """Registered domains of the links, in order, each once."""
-        return tuple(dict.fromkeys(text.harmless(link.domain, 253) for link in self.mail.links if link.host))[
-            :20
-        ]
+        domains = dict.fromkeys(link.domain for link in self.mail.links if link.host)
+        return tuple(dict.fromkeys(text.harmless(domain, 253) for domain in domains))[:20]
 
     @property
     def tricks(self) -> frozenset[str]:

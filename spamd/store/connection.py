@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ BUSY_SECONDS = 10.0  # how long to wait for another program
 IDLE_READERS = 3  # kept open between questions; each has its own page cache
 Clock = Callable[[], float]
 Row = sqlite3.Row
+ASKED_FOR = "identity IN (SELECT value FROM json_each(?))"
+"""Any number of mails in one question; its value is made by `asked`."""
 
 
 class Connections:
@@ -85,7 +88,7 @@ class Connections:
         )
         try:
             db.row_factory = sqlite3.Row
-            db.execute(f"PRAGMA cache_size = {-4096 if writing else -1024}")
+            db.execute("PRAGMA cache_size = -1024")
             if writing:
                 db.execute("PRAGMA journal_mode = WAL")
                 # FULL: an intent must outlive a power cut, or our own move would be taken for the person's.
@@ -136,15 +139,6 @@ class Connections:
                 raise
 
     @contextlib.contextmanager
-    def together(self) -> Iterator[None]:
-        """What is written in this block by this thread is one transaction: all of it or nothing.
-
-        Others wait.
-        """
-        with self._write():
-            yield
-
-    @contextlib.contextmanager
     def _read(self) -> Iterator[sqlite3.Connection]:
         """A connection that sees every commit made so far. For one thread at a time."""
         with converted(self.path):
@@ -164,7 +158,7 @@ class Connections:
                 if not keep:
                     db.close()
 
-    def _all(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
+    def _all(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Row]:
         with self._read() as db:
             return db.execute(sql, values).fetchall()
 
@@ -190,6 +184,11 @@ class Connections:
         """A consistent copy, while everything goes on."""
         with opening(path), self._read() as db:
             copy_to(db, path)
+
+
+def asked(identities: Iterable[str]) -> str:
+    """The value of ASKED_FOR."""
+    return json.dumps(list(identities))
 
 
 def _roll_back(db: sqlite3.Connection) -> None:

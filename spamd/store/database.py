@@ -8,23 +8,29 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from spamd.domain import AccountName
+from spamd.domain import AccountName, Identity, Label, Past
 from spamd.errors import RequestError, StoreBusy, StoreFull
-from spamd.store.connection import Clock
+from spamd.store.connection import Clock, asked
 from spamd.store.folders import Folders
 from spamd.store.judgements import DISPLAYS, Display, Judgements, blank, display_of
-from spamd.store.labels import Labels
-from spamd.store.moves import Moves
+from spamd.store.labels import RESCUED, SAID, Labels
+from spamd.store.moves import MOVED, Moves
 from spamd.store.notes import Notes
 
 DAY = 86400.0
 TREND_DAYS = 400  # judgements without text and label are kept this long: a year's picture
 _ACCOUNT_TABLES = ("judgement", "vector", "sighting", "cursor", "label", "move", "event", "contact")
+_OF_MAIL = "WHERE account = :account AND identity = asked.value"
+_PAST = (
+    f"SELECT asked.value AS identity, (SELECT label FROM label {_OF_MAIL} AND {SAID}) AS said,"
+    f" EXISTS (SELECT 1 FROM label {_OF_MAIL} AND {RESCUED}) AS rescued,"
+    f" EXISTS (SELECT 1 FROM move {_OF_MAIL} AND {MOVED}) AS moved FROM json_each(:asked) AS asked"
+)
 _UNCLEAN = "wiped, not yet cleaned"
 WIPED = "wiped"
 _ALL_TABLES = (*_ACCOUNT_TABLES, "list_entry")
@@ -66,6 +72,19 @@ class Store(Judgements, Labels, Moves, Folders, Notes):
         """Everything written in this block, by this thread, at once or not at all. Others' writes wait."""
         with self._write():
             yield
+
+    # ---- asking about many at once
+
+    def past_of(self, account: AccountName, identities: Iterable[Identity]) -> dict[Identity, Past]:
+        """Of those of these mails of which anything was said, or that were moved."""
+        rows = self._all(_PAST, {"account": account, "asked": asked(identities)})
+        return {
+            Identity(row["identity"]): Past(
+                Label(row["said"]) if row["said"] else None, bool(row["rescued"]), bool(row["moved"])
+            )
+            for row in rows
+            if row["said"] or row["rescued"] or row["moved"]
+        }
 
     # ---- forgetting
 

@@ -15,7 +15,7 @@ from spamd.domain import (
     Uid,
     UidValidity,
 )
-from spamd.store.connection import Connections, Row
+from spamd.store.connection import ASKED_FOR, Connections, Row, asked
 
 _KEY = "account = ? AND folder = ? AND uid_validity = ? AND uid = ?"
 
@@ -26,8 +26,7 @@ class Folders(Connections):
     def add_sightings(self, sightings: Iterable[Sighting]) -> None:
         """Seen again: identity and keywords are renewed, the first time is kept, it is not gone."""
         with self._write() as db:
-            for sighting in sightings:
-                insert_sighting(db, sighting)
+            insert_sightings(db, sightings)
 
     def sightings(
         self, account: AccountName, folder: FolderName, uid_validity: UidValidity | None = None
@@ -45,12 +44,21 @@ class Folders(Connections):
 
     def sighting_of(self, account: AccountName, identity: Identity) -> list[Sighting]:
         """Wherever this mail was seen, also where it is gone; newest first."""
+        return self.sightings_of(account, (identity,)).get(identity, [])
+
+    def sightings_of(
+        self, account: AccountName, identities: Iterable[Identity]
+    ) -> dict[Identity, list[Sighting]]:
+        """`sighting_of` each of these mails that was ever seen."""
         rows = self._all(
-            "SELECT * FROM sighting WHERE account = ? AND identity = ?"
+            f"SELECT * FROM sighting WHERE account = ? AND {ASKED_FOR}"
             " ORDER BY gone_at IS NOT NULL, seen_at DESC, rowid DESC",
-            (account, identity),
+            (account, asked(identities)),
         )
-        return [_sighting(row) for row in rows]
+        found: dict[Identity, list[Sighting]] = {}
+        for row in rows:
+            found.setdefault(Identity(row["identity"]), []).append(_sighting(row))
+        return found
 
     def newest_date(self, account: AccountName, before: MessageRef, until: float) -> float:
         """The newest INTERNALDATE, not after `until`, among mails known in that folder at lower UIDs; 0 if none."""
@@ -115,26 +123,28 @@ class Folders(Connections):
             )
 
 
-def insert_sighting(db: sqlite3.Connection, sighting: Sighting) -> None:
-    ref = sighting.ref
-    db.execute(
+def insert_sightings(db: sqlite3.Connection, sightings: Iterable[Sighting]) -> None:
+    db.executemany(
         "INSERT INTO sighting (account, folder, uid_validity, uid, identity, keywords, seen_at, gone_at,"
         " message_id, size, internal_date) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (account, folder, uid_validity, uid) DO UPDATE SET identity = excluded.identity,"
         " keywords = excluded.keywords, gone_at = excluded.gone_at, message_id = excluded.message_id,"
         " size = excluded.size, internal_date = excluded.internal_date",
         (
-            sighting.account,
-            ref.folder,
-            ref.uid_validity,
-            ref.uid,
-            sighting.identity,
-            _joined(sighting.keywords),
-            sighting.seen_at,
-            sighting.gone_at,
-            sighting.message_id,
-            sighting.size,
-            sighting.internal_date,
+            (
+                one.account,
+                one.ref.folder,
+                one.ref.uid_validity,
+                one.ref.uid,
+                one.identity,
+                _joined(one.keywords),
+                one.seen_at,
+                one.gone_at,
+                one.message_id,
+                one.size,
+                one.internal_date,
+            )
+            for one in sightings
         ),
     )
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 import re
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 from spamd.domain import (
@@ -24,7 +25,7 @@ from spamd.domain import (
     Verdict,
 )
 from spamd.store.connection import Connections, Row
-from spamd.store.folders import insert_sighting
+from spamd.store.folders import insert_sightings
 from spamd.store.labels import shown_label
 from spamd.store.moves import insert_move
 
@@ -32,10 +33,22 @@ Display = Literal["nothing", "headers", "snippet"]
 DISPLAYS: tuple[Display, ...] = ("nothing", "headers", "snippet")
 SUBJECT_LIMIT = 500  # characters kept for display
 SNIPPET_LIMIT = 300
+TOGETHER = 16
+"""Judgements written by one statement: 126 us of CPU each alone, 93 by 16, 86 by 64."""
 SENDER_LIMIT = 320  # RFC 5321 4.5.3.1: 64 + 1 + 255
 
 _SHOWN_TEXT = "judgement.sender || char(10) || judgement.subject || char(10) || judgement.snippet"
 _NEWEST_FIRST = "ORDER BY at DESC, id DESC LIMIT ?"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Entry:
+    """What is written down of one mail: all of it, or none."""
+
+    judgement: Judgement
+    vector: bytes | None = None
+    intents: tuple[MoveRecord, ...] = ()
+    sighting: Sighting | None = None
 
 
 class Judgements(Connections):
@@ -51,46 +64,46 @@ class Judgements(Connections):
         intents: Sequence[MoveRecord] = (),
         sighting: Sighting | None = None,
     ) -> tuple[Judgement, list[MoveRecord]]:
-        """Judgement, vector, sighting and intents in one transaction; all of them or none.
+        """One Entry: see `record`."""
+        ((stored, moves),) = self.record([Entry(judgement, vector, tuple(intents), sighting)])
+        return stored, moves
+
+    def record(self, entries: Sequence[Entry]) -> list[tuple[Judgement, list[MoveRecord]]]:
+        """All of them in one transaction: each one costs a wait for the disk. The judgements and intents as stored.
 
         A mail has one judgement: judged again, it keeps its number, its first score and its mark. An intent
         for a mail that was already moved once is left out of what is returned.
         """
+        recorded: list[tuple[Judgement, list[MoveRecord]]] = []
         with self._write() as db:
-            row = db.execute(_RECORD, self._values(db, judgement)).fetchone()
-            if vector is not None:
-                _put_vector(db, judgement.account, judgement.identity, vector, judgement.at)
-            if sighting is not None:
-                insert_sighting(db, sighting)
-            # One after the other: two intents for one mail must not both pass.
-            stored = [stored for intent in intents if (stored := insert_move(db, intent, self.clock()))]
-            return _judgement(row), stored
-
-    def _values(self, db: sqlite3.Connection, judgement: Judgement) -> dict[str, object]:
-        score, decision = judgement.score, judgement.decision
-        shown = trimmed(judgement, display_of(db))
-        return {
-            "account": judgement.account,
-            "identity": judgement.identity,
-            "at": judgement.at,
-            "probability": score.probability,
-            "logit": score.logit,
-            "base_logit": score.base_logit,
-            "model_id": score.model_id,
-            "copy_of": score.copy_of,
-            "verdict": decision.verdict,
-            "move": decision.move,
-            "reason": decision.reason,
-            "explanation": decision.explanation,
-            "folder": judgement.folder,
-            "sender": shown.sender,
-            "subject": shown.subject,
-            "snippet": shown.snippet,
-            "sender_domain": shown.sender_domain,
-            "link_hosts": "\n".join(shown.link_hosts),
-            "moved": judgement.moved,
-            "label": shown_label(db, judgement.account, judgement.identity),
-        }
+            display = display_of(db)
+            for start in range(0, len(entries), TOGETHER):
+                some = entries[start : start + TOGETHER]
+                shown = [trimmed(entry.judgement, display) for entry in some]
+                values = [value for judgement in shown for value in _values(judgement)]
+                rows = {
+                    (row["account"], row["identity"]): row
+                    for row in db.execute(_recording(len(some)), values)
+                }
+                _put_vectors(
+                    db,
+                    (
+                        (one.account, one.identity, one.at, entry.vector)
+                        for one, entry in zip(shown, some, strict=True)
+                        if entry.vector is not None
+                    ),
+                )
+                insert_sightings(db, (entry.sighting for entry in some if entry.sighting is not None))
+                for entry, judgement in zip(some, shown, strict=True):
+                    row = rows[judgement.account, judgement.identity]
+                    label = Label(row["label"]) if row["label"] else None
+                    # One after the other: two intents for one mail must not both pass.
+                    moves = [move for one in entry.intents if (move := insert_move(db, one, self.clock()))]
+                    stored = dataclasses.replace(
+                        judgement, id=row["id"], moved=bool(row["moved"]), label=label
+                    )
+                    recorded.append((stored, moves))
+        return recorded
 
     def set_mark(self, judgement_id: int, moved: bool) -> None:
         """Whether our move of this mail holds. `advance` sets it by itself."""
@@ -278,7 +291,7 @@ class Judgements(Connections):
 
     def put_vector(self, account: AccountName, identity: Identity, vector: bytes) -> None:
         with self._write() as db:
-            _put_vector(db, account, identity, vector, self.clock())
+            _put_vectors(db, [(account, identity, self.clock(), vector)])
 
     def vector_of(self, account: AccountName, identity: Identity) -> bytes | None:
         row = self._one("SELECT data FROM vector WHERE account = ? AND identity = ?", (account, identity))
@@ -305,7 +318,7 @@ class Judgements(Connections):
                 yield Identity(row[0]), bytes(row[1])
 
 
-_COLUMNS = [
+_GIVEN = (
     "account",
     "identity",
     "at",
@@ -325,16 +338,52 @@ _COLUMNS = [
     "sender_domain",
     "link_hosts",
     "moved",
-    "label",
-]
-_KEPT = frozenset({"account", "identity", "moved"})
-_RECORD = (
-    f"INSERT INTO judgement ({', '.join(_COLUMNS)}, first_probability, first_at)"
-    f" VALUES ({', '.join(':' + name for name in _COLUMNS)}, :probability, :at)"
-    " ON CONFLICT (account, identity) DO UPDATE SET "
-    + ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS if name not in _KEPT)
-    + " RETURNING *"
 )
+_KEPT = frozenset({"account", "identity", "moved"})
+
+
+@functools.cache
+def _recording(count: int) -> str:
+    """Writes so many judgements. In one statement, as the full text is written out after each."""
+    rows = []
+    for first in range(1, 1 + count * len(_GIVEN), len(_GIVEN)):
+        place = {name: f"?{number}" for number, name in enumerate(_GIVEN, first)}
+        label = shown_label(place["account"], place["identity"])
+        rows.append(f"({', '.join(place.values())}, {label}, {place['probability']}, {place['at']})")
+    renewed = ", ".join(f"{name} = excluded.{name}" for name in (*_GIVEN, "label") if name not in _KEPT)
+    return (
+        f"INSERT INTO judgement ({', '.join(_GIVEN)}, label, first_probability, first_at)"
+        f" VALUES {', '.join(rows)} ON CONFLICT (account, identity) DO UPDATE SET {renewed}"
+        " RETURNING account, identity, id, moved, label"
+    )
+
+
+def _values(judgement: Judgement) -> tuple[object, ...]:
+    """In the order of _GIVEN."""
+    score, decision = judgement.score, judgement.decision
+    return (
+        judgement.account,
+        judgement.identity,
+        judgement.at,
+        score.probability,
+        score.logit,
+        score.base_logit,
+        score.model_id,
+        score.copy_of,
+        decision.verdict,
+        decision.move,
+        decision.reason,
+        decision.explanation,
+        judgement.folder,
+        judgement.sender,
+        judgement.subject,
+        judgement.snippet,
+        judgement.sender_domain,
+        "\n".join(judgement.link_hosts),
+        judgement.moved,
+    )
+
+
 _SUMS = """
     sum(verdict = 'keep') AS keep, sum(verdict = 'unsure') AS unsure, sum(verdict = 'junk') AS junk,
     sum(moved) AS moved, sum(verdict = 'junk' AND label IS 'ham') AS false_positives,
@@ -379,11 +428,15 @@ def trimmed(judgement: Judgement, display: Display) -> Judgement:
         subject=_clean(judgement.subject, SUBJECT_LIMIT),
         snippet=_clean(judgement.snippet, SNIPPET_LIMIT) if display == "snippet" else "",
         sender_domain=_clean(judgement.sender_domain, 255),
-        link_hosts=tuple(_clean(host, 255).replace("\n", "") for host in judgement.link_hosts[:20]),
+        link_hosts=tuple(
+            _clean(host, 255).replace("\n", "") for host in judgement.link_hosts[:20] if host.strip("\n")
+        ),
     )
 
 
 def _clean(text: str, limit: int) -> str:
+    if text.isascii() and "\x00" not in text:
+        return text[:limit]
     # Lone surrogates come from broken headers and are no UTF-8; NUL ends a text for SQLite's functions.
     return text[:limit].replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
 
@@ -415,11 +468,12 @@ def full_text_query(words: Sequence[str]) -> str:
     return " ".join('"' + word.replace('"', '""') + '"*' for word in words)
 
 
-def _put_vector(db: sqlite3.Connection, account: str, identity: str, vector: bytes, at: float) -> None:
-    db.execute(
+def _put_vectors(db: sqlite3.Connection, rows: Iterable[tuple[str, str, float, bytes]]) -> None:
+    """Account, identity, time and vector of each."""
+    db.executemany(
         "INSERT INTO vector (account, identity, at, data) VALUES (?, ?, ?, ?)"
         " ON CONFLICT (account, identity) DO UPDATE SET data = excluded.data, at = excluded.at",
-        (account, identity, at, vector),
+        rows,
     )
 
 

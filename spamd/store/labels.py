@@ -34,7 +34,8 @@ PERSON_SOURCES = frozenset(source for source, strength in STRENGTH.items() if st
 """What only the person does."""
 
 _PERSON = ", ".join(f"'{source.value}'" for source in sorted(PERSON_SOURCES))
-_SHOWN = f"current = 1 AND held = 0 AND source IN ({_PERSON}, 'folder')"
+SAID = f"current = 1 AND held = 0 AND source IN ({_PERSON})"
+RESCUED = f"label = 'ham' AND source IN ({_PERSON})"
 
 
 class Labels(Connections):
@@ -168,8 +169,7 @@ class Labels(Connections):
     def rescued(self, account: AccountName, identity: Identity) -> bool:
         """Whether the person ever said ham: such a mail is never filed again."""
         row = self._one(
-            "SELECT 1 FROM label WHERE account = ? AND identity = ? AND label = 'ham'"
-            f" AND source IN ({_PERSON}) LIMIT 1",
+            f"SELECT 1 FROM label WHERE account = ? AND identity = ? AND {RESCUED} LIMIT 1",
             (account, identity),
         )
         return row is not None
@@ -272,18 +272,18 @@ def _insert(db: sqlite3.Connection, record: LabelRecord, *, current: bool) -> La
     return dataclasses.replace(record, id=cursor.lastrowid or 0)
 
 
-def shown_label(db: sqlite3.Connection, account: str, identity: str) -> str | None:
-    """The person's word as a page shows it: no hints, nothing implicit, nothing held."""
-    row = db.execute(
-        f"SELECT label FROM label WHERE account = ? AND identity = ? AND {_SHOWN}", (account, identity)
-    ).fetchone()
-    return str(row[0]) if row else None
+def shown_label(account: str, identity: str) -> str:
+    """SQL for the person's word as a page shows it: no hints, nothing implicit, nothing held."""
+    return (
+        f"(SELECT label FROM label WHERE account = {account} AND identity = {identity}"
+        f" AND current = 1 AND held = 0 AND source IN ({_PERSON}, 'folder'))"
+    )
 
 
 def _show(db: sqlite3.Connection, account: str, identity: str) -> None:
     db.execute(
-        "UPDATE judgement SET label = ? WHERE account = ? AND identity = ?",
-        (shown_label(db, account, identity), account, identity),
+        f"UPDATE judgement SET label = {shown_label('?1', '?2')} WHERE account = ?1 AND identity = ?2",
+        (account, identity),
     )
 
 

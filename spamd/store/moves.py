@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import secrets
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from spamd.domain import (
     AccountName,
@@ -20,10 +20,11 @@ from spamd.domain import (
     UidValidity,
 )
 from spamd.errors import RequestError
-from spamd.store.connection import Connections, Row
+from spamd.store.connection import ASKED_FOR, Connections, Row, asked
 
 _AUTOMATIC = "kind IN ('junk', 'unsure')"
 _HAPPENED = "state NOT IN ('failed', 'abandoned')"
+MOVED = f"{_AUTOMATIC} AND {_HAPPENED}"
 _OPEN = "state IN ('intent', 'copied', 'marked')"
 
 
@@ -136,12 +137,15 @@ class Moves(Connections):
 
     def move_of(self, account: AccountName, identity: Identity) -> MoveRecord | None:
         """Our move of this mail (not its undoing): the one that took place, else the last tried."""
-        row = self._one(
-            f"SELECT * FROM move WHERE account = ? AND identity = ? AND {_AUTOMATIC}"
-            f" ORDER BY {_HAPPENED} DESC, id DESC LIMIT 1",
-            (account, identity),
+        return next(iter(self.moves_of(account, (identity,))), None)
+
+    def moves_of(self, account: AccountName, identities: Iterable[Identity]) -> list[MoveRecord]:
+        """`move_of` each of these mails that has one."""
+        rows = self._all(
+            f"SELECT * FROM move WHERE account = ? AND {ASKED_FOR} AND {_AUTOMATIC} ORDER BY {_HAPPENED}, id",
+            (account, asked(identities)),
         )
-        return _move(row) if row else None
+        return [_move(row) for row in {row["identity"]: row for row in rows}.values()]
 
     def to_undo(
         self, account: AccountName | None = None, since: float | None = None, model_id: ModelId | None = None
@@ -180,17 +184,14 @@ class Moves(Connections):
     def moves_since(self, account: AccountName, at: float) -> int:
         """Moves to Junk or the unsure folder begun since then that were not refused: for the flood brake."""
         row = self._one(
-            "SELECT count(*) FROM move WHERE account = ? AND created_at >= ?"
-            f" AND {_AUTOMATIC} AND {_HAPPENED}",
-            (account, at),
+            f"SELECT count(*) FROM move WHERE account = ? AND created_at >= ? AND {MOVED}", (account, at)
         )
         return int(row[0]) if row else 0
 
 
 def _was_moved(db: sqlite3.Connection, account: str, identity: str) -> bool:
     row = db.execute(
-        f"SELECT 1 FROM move WHERE account = ? AND identity = ? AND {_AUTOMATIC} AND {_HAPPENED}",
-        (account, identity),
+        f"SELECT 1 FROM move WHERE account = ? AND identity = ? AND {MOVED}", (account, identity)
     ).fetchone()
     return row is not None
 

@@ -112,14 +112,16 @@ class Notes(Connections):
             )
 
     def is_contact(self, account: AccountName, address: str) -> bool:
+        return bool(self.contacts_among(account, (address,)))
+
+    def contacts_among(self, account: AccountName, addresses: Iterable[str]) -> set[str]:
+        """Those of these addresses that the person wrote to."""
         with self._read() as db:
             key = _contact_key(db)
             if key is None:
-                return False
-            row = db.execute(
-                "SELECT 1 FROM contact WHERE account = ? AND address = ?", (account, _digest(key, address))
-            ).fetchone()
-            return row is not None
+                return set()
+            sql = "SELECT 1 FROM contact WHERE account = ? AND address = ?"
+            return {one for one in addresses if db.execute(sql, (account, _digest(key, one))).fetchone()}
 
     def contact_count(self, account: AccountName) -> int:
         row = self._one("SELECT count(*) FROM contact WHERE account = ?", (account,))

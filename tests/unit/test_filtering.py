@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
+from itertools import islice
 
 import pytest
 
@@ -24,8 +26,8 @@ from spamd.domain import (
     MoveState,
     Verdict,
 )
-from spamd.errors import ConnectionLost, FolderRefused
-from spamd.filtering import Filter, sender_proven
+from spamd.errors import ConnectionLost, FolderRefused, StoreFull
+from spamd.filtering import BATCH, Filter, sender_proven
 from spamd.judgement import corrections
 from spamd.learning import Learner, places
 from spamd.mailbox.mover import JournaledMover
@@ -163,9 +165,10 @@ def test_many_verdicts_are_written_down_before_anything_else_is_said(tmp_path):
     """Good mail is recorded in groups: all of a group before the first command that may fail."""
     place = Place(tmp_path, Account(ME, stamp=True))
     place.look()
-    for number in range(25):
+    count = BATCH + 5
+    for number in range(count):
         place.server.deliver(mail(number))
-    place.server.deliver(mail(25, 0.99))
+    place.server.deliver(mail(count, 0.99))
 
     def cut(command):
         if "STORE" in command:
@@ -175,15 +178,74 @@ def test_many_verdicts_are_written_down_before_anything_else_is_said(tmp_path):
     with pytest.raises(ConnectionLost):
         place.look()
     place.server.before = None
-    assert len(place.store.judgements(account=ME, limit=100)) == 20
+    assert len(place.store.judgements(account=ME, limit=100)) == BATCH
     place.connect()
     place.filter.recover()
     place.look()
     judged = place.store.judgements(account=ME, limit=100)
-    assert len({one.identity for one in judged}) == 26
+    assert len({one.identity for one in judged}) == count + 1
     assert [one.moved for one in judged].count(True) == 1
-    assert place.scorer.scored == 26, "what was written down is not judged again"
+    assert place.scorer.scored == count + 1, "what was written down is not judged again"
     place.store.close()
+
+
+def test_the_line_breaks_while_a_batch_is_written(tmp_path, monkeypatch):
+    """What was read until then is written down, and nothing of it read again."""
+    place = Place(tmp_path)
+    place.look()
+    for number in range(3 * BATCH):
+        place.server.deliver(mail(number))
+    real, read = place.session.fetch, 2 * BATCH + 3
+
+    def cut(refs, limit):
+        yield from islice(real(refs, limit), read)
+        raise ConnectionLost("cut")
+
+    monkeypatch.setattr(place.session, "fetch", cut)
+    with pytest.raises(ConnectionLost):
+        place.look()
+    assert len(place.store.judgements(account=ME, limit=500)) == read
+    place.connect()
+    place.look()
+    judged = place.store.judgements(account=ME, limit=500)
+    assert len({one.identity for one in judged}) == len(judged) == 3 * BATCH == place.scorer.scored
+    place.store.close()
+
+
+def test_what_could_not_be_written_is_judged_again(tmp_path, monkeypatch):
+    """The disk is full while the next batch is read."""
+    place = Place(tmp_path)
+    place.look()
+    for number in range(2 * BATCH + 1):
+        place.server.deliver(mail(number))
+    real, writers = place.store.record, []
+
+    def full(entries):
+        writers.append(threading.current_thread())
+        if len(writers) == 2:
+            raise StoreFull("There is no space left.", "")
+        return real(entries)
+
+    monkeypatch.setattr(place.store, "record", full)
+    with pytest.raises(StoreFull):
+        place.look()
+    assert threading.current_thread() not in writers, "it was written beside the reading"
+    assert not [one for one in writers if one.is_alive()]
+    assert len(place.store.judgements(account=ME, limit=500)) == BATCH
+    place.connect()
+    place.look()
+    judged = place.store.judgements(account=ME, limit=500)
+    assert len({one.identity for one in judged}) == len(judged) == 2 * BATCH + 1
+    assert len([1 for kind, _ in place.told if kind == "verdict"]) == 2 * BATCH + 1
+    place.store.close()
+
+
+def test_of_a_mail_and_its_copy_in_one_batch_one_is_moved(place):
+    place.server.copy(place.server.deliver(mail(1, 0.99)), "INBOX")
+    judged = place.look()
+    assert [(one.moved, one.decision.reason) for one in judged] == [(True, "score"), (False, "once")]
+    assert len(place.store.moves(ME)) == 1
+    assert place.server.raws("INBOX") == place.server.raws("Junk") == [mail(1, 0.99)]
 
 
 def test_the_answer_of_the_move_is_lost(place):

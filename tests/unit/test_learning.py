@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from spamd import learning
 from spamd.domain import (
     Account,
     AccountName,
@@ -717,3 +718,57 @@ def test_what_was_read_in_an_earlier_way_is_not_read_again(place):
     place.connect()
     assert place.learner.read_again() == 0
     assert [found[0] for found in lessons(place.store, place.now, 100)] == [label.identity]
+
+
+# -- much at once
+
+
+def test_much_new_mail_is_looked_at_in_steps(place, monkeypatch):
+    """Each mail is judged once, and what the person does meanwhile is seen between two steps."""
+    monkeypatch.setattr(learning, "STEP", 4)
+    refs = [place.server.deliver(mail(number, 0.2)) for number in range(10)]
+    look = place.learner.look()
+    assert [one.ref for one in look.new] == refs[:4]
+    assert look.waiting == 0, "the next look begins at once"
+    place.filter.judge(look.new)
+    place.learner.settle(look)
+    place.server.drag(refs[1], "Junk")
+    place.server.drag(refs[8], "Junk")  # before anybody here saw it
+    second = place.learner.look()
+    assert [one.ref for one in second.new] == refs[4:8]
+    assert [one.label for one in second.labels] == [Label.SPAM]
+    place.filter.judge(second.new)
+    place.learner.settle(second)
+    assert [one.folder for one in place.look()] == ["INBOX"]
+    assert place.learner.look().quiet
+    assert place.scorer.scored == 9
+    assert len(place.labels()) == 1
+
+
+def test_a_rescue_behind_much_new_mail_is_seen_though_none_is_judged(place, monkeypatch):
+    monkeypatch.setattr(learning, "STEP", 4)
+    junk = place.server.deliver(mail(100, 0.2), "Junk")
+    place.look()
+    for number in range(9):
+        place.server.deliver(mail(number, 0.2))
+    place.server.drag(junk, "INBOX")
+    look = place.learner.look(judge=False)
+    assert [one.label for one in look.labels] == [Label.HAM]
+    assert not look.new
+
+
+def test_many_drags_behind_much_new_mail_are_asked_about_together(place, monkeypatch):
+    monkeypatch.setattr(learning, "STEP", 4)
+    junk = [place.server.deliver(mail(100 + number, 0.2), "Junk") for number in range(61)]
+    place.look()
+    for number in range(5):
+        place.server.deliver(mail(number, 0.2))
+    for ref in junk[:60]:
+        place.server.drag(ref, "INBOX")
+    place.look()
+    assert place.labels() == [], "not come to yet"
+    place.look()
+    assert [one.held for one in place.labels()] == [True] * 60
+    assert len(place.store.events(needs_person=True)) == 1
+    judged = [one for one in place.store.judgements(account=ME, limit=100) if one.decision.reason != "before"]
+    assert len(judged) == 5

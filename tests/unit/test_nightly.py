@@ -923,7 +923,7 @@ def judge(
     home: Home, count: int, model: str = "personal-0000000002", identity: Identity | None = None
 ) -> None:
     """So many good mails of a day, judged by that model."""
-    with home.store.together():
+    with home.store.transaction():
         for _ in range(count):
             home.judged += 1
             judgement = Judgement(

@@ -546,16 +546,17 @@ def test_the_person_speaks_between_the_verdict_and_the_move(place, moment):
 
 def test_the_person_speaks_before_anything_is_sent(place, monkeypatch):
     place.server.deliver(mail(1, 0.99))
-    real = place.filter._judge_one
+    real = place.filter._record
 
-    def speak(mail, sighting, *more):
-        judged = real(mail, sighting, *more)
-        place.store.add_label(
-            LabelRecord(ME, sighting.identity, Label.HAM, LabelSource.REVIEW, 1.0, place.now)
-        )
+    def speak(decided):
+        judged = real(decided)
+        for one in judged:
+            place.store.add_label(
+                LabelRecord(ME, one.judgement.identity, Label.HAM, LabelSource.REVIEW, 1.0, place.now)
+            )
         return judged
 
-    monkeypatch.setattr(place.filter, "_judge_one", speak)
+    monkeypatch.setattr(place.filter, "_record", speak)
     (judged,) = place.look()
     assert not judged.moved
     assert not [command for command in place.server.commands if command.startswith("MOVE")]

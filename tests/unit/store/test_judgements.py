@@ -9,9 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from spamd.domain import AccountName, Label, ModelId, MoveState, Uid, Verdict
+from spamd.domain import AccountName, FolderName, Label, ModelId, MoveState, Past, Uid, Verdict
 from spamd.errors import RequestError
-from spamd.store.judgements import search_words
+from spamd.store.database import Store
+from spamd.store.judgements import TOGETHER, Entry, search_words
 
 
 def test_a_judgement_comes_back_as_it_was(store, rows):
@@ -287,3 +288,66 @@ def test_a_first_score_is_told_anew(store, rows):
     store.rescore({(rows.account, rows.identity(1)): 0.125, (rows.account, rows.identity(9)): 0.5})
     assert [point[0] for point in store.evidence_points(rows.account)] == [0.125, 0.9]
     assert store.judgement_of(rows.account, rows.identity(1)).score.probability == 0.9, "what was said then"
+
+
+def test_many_at_once_are_as_one_after_the_other(tmp_path, rows, clock):
+    """With one in them twice, one that was judged before, one that the person spoke of and one that was moved."""
+    stores = [Store(tmp_path / name, clock=clock) for name in ("one", "many")]
+    for store in stores:
+        store.record_judgement(rows.judgement(3, at=rows.noon - 5, probability=0.4), vector=b"old")
+        store.add_label(rows.label(4))
+        store.add_label(rows.label(5, source="implicit"))
+        store.intent(rows.move(6))
+    entries = [
+        Entry(
+            rows.judgement(n, probability=n / 100, sender=f"ann{n}@x.example", link_hosts=("a.example", "", "b.example")),
+            b"v%d" % n if n % 5 else None,
+            (rows.move(n),) if n in (6, 7) else (),
+            rows.sighting(n) if n % 7 else None,
+        )
+        for n in (*range(1, 2 * TOGETHER + 3), 9)
+    ]  # fmt: skip
+    one, many = stores
+    single = [one.record([entry])[0] for entry in entries]
+    assert many.record(entries) == single
+    assert [len(moves) for _, moves in single if moves] == [1]
+    assert {judgement.identity: judgement.label for judgement, _ in single if judgement.label} == {
+        rows.identity(4): Label.HAM
+    }
+    for question in (
+        lambda store: store.judgements(limit=100),
+        lambda store: [(found.id, first) for found, first in store.first_scores(rows.account, 0.0)],
+        lambda store: [store.vector_of(rows.account, rows.identity(n)) for n in range(40)],
+        lambda store: store.sightings(rows.account, FolderName("INBOX")),
+        lambda store: [found.id for found in store.search("ann1", limit=100)],
+        lambda store: store.moves(rows.account),
+    ):
+        assert question(many) == question(one)
+        assert question(many)
+    for store in stores:
+        store.check()
+        store.close()
+
+
+def test_what_is_known_of_many_mails_is_one_question(store, rows):
+    store.add_label(rows.label(1))
+    store.add_label(rows.label(2))
+    store.add_label(rows.label(2, label="spam", at=rows.noon + 1))
+    store.add_label(rows.label(3, label="spam", source="hint"))
+    store.add_label(rows.label(4, label="spam", held=True))
+    store.intent(rows.move(5))
+    store.intent(rows.move(6, kind="undo"))
+    asked = [rows.identity(n) for n in range(8)]
+    assert store.past_of(rows.account, asked) == {
+        rows.identity(1): Past(said=Label.HAM, rescued=True),
+        rows.identity(2): Past(said=Label.SPAM, rescued=True),
+        rows.identity(5): Past(moved=True),
+    }
+    assert store.past_of(AccountName("other"), asked) == {}
+    assert store.past_of(rows.account, []) == {}
+    store.add_sightings([rows.sighting(1), rows.sighting(2), rows.sighting(12)])
+    found = store.sightings_of(rows.account, asked)
+    assert found == {
+        one: store.sighting_of(rows.account, one) for one in (rows.identity(1), rows.identity(2))
+    }
+    assert store.moves_of(rows.account, asked) == [store.move_of(rows.account, rows.identity(5))]
