@@ -110,7 +110,10 @@ REDO_SECONDS = 24 * 3600.0
 
 PROVING_IDS = ("guid:",)
 """Ids of one mail and its copies. An EMAILID may be that of the content (RFC 8474), shared by two deliveries of one
-mail; a Gmail id is shared by all labels. Neither tells a copy of ours from a mail of the person's."""
+mail: there only our lock tells a copy of ours from a mail of the person's."""
+
+LABELLED_IDS = ("gmail:",)
+"""A Gmail id is shared by all labels of one mail, and so are its flags: nothing tells a copy, for there is none."""
 
 WATCHED_FOLDERS = 25
 """Reconciling asks for the STATUS of at most so many folders."""
@@ -664,14 +667,15 @@ class JournaledMover:
         return True
 
     def _expunge_ours(self, folder: OpenFolder, uids: Sequence[Uid]) -> bool:
-        """Plain EXPUNGE, only if every \\Deleted mail of the folder is ours; else False. So it is where the answer leaves
-        out what we have just marked. Between the answer and the command lies one way to the server: a mail that the person
-        marks right then goes with ours.
+        """Plain EXPUNGE, only if every \\Deleted mail of the folder is ours; else False. Between the answer and the command
+        lies one way to the server: a mail that the person marks right then goes with ours.
         """
         ours = self._marked_by_us(folder, uids)
-        if not frozenset(uids) <= self._commands.deleted(folder) <= ours:
+        marked = self._commands.deleted(folder)
+        if not marked <= ours:
             return False
-        self._commands.expunge_all(folder)
+        if marked.issuperset(uids):  # what leaves out our own marks may leave out others
+            self._commands.expunge_all(folder)
         return True
 
     def _marked_by_us(self, source: OpenFolder, uids: Sequence[Uid]) -> frozenset[Uid]:
@@ -887,7 +891,7 @@ class JournaledMover:
     def _remember(self, ended: Sequence[MoveRecord], before: dict[FolderName, FolderStatus]) -> None:
         known = {fresh.record.id for fresh in self._fresh}
         for record in ended:
-            if (before or self._proves(record)) and record.id not in known:
+            if (before or record.identity.startswith(PROVING_IDS)) and record.id not in known:
                 signed = record.id in self._signed
                 self._fresh.append(_Fresh(record, before, record.changed_at + RIVAL_SECONDS, signed))
         self._signed.difference_update(record.id for record in ended)
@@ -917,7 +921,15 @@ class JournaledMover:
             return {}
 
     def _proves(self, record: MoveRecord) -> bool:
-        return record.state is MoveState.DONE and record.identity.startswith(PROVING_IDS)
+        """Can a copy of it be told from another mail, by its id or by the lock that we had on it?"""
+        named, labelled = (record.identity.startswith(ids) for ids in (PROVING_IDS, LABELLED_IDS))
+        by_lock = self._locks and _provable(record) and not labelled
+        return record.state is MoveState.DONE and (named or by_lock)
+
+    def _is_copy(self, record: MoveRecord, mail: Arrival) -> bool:
+        """Of the mail that we have moved: that very mail, or one that was made of it while it bore our lock."""
+        certain = record.identity.startswith(PROVING_IDS) or self._ours(mail)
+        return certain and mail.identity == record.identity and not _has(mail, "\\Deleted")
 
     def _reconcile_one(
         self, fresh: _Fresh, grown: Sequence[tuple[FolderStatus, FolderStatus]]
@@ -959,7 +971,7 @@ class JournaledMover:
             claimed = self._journal.claimed_uids(self._account, now.folder, now.uid_validity)
             for mail in self._session.arrivals(now.folder, then.uid_next):
                 own = mail.ref.uid in claimed or (_has(mail, MOVED_KEYWORD) and not _has(mail, LOCK_KEYWORD))
-                if mail.identity == record.identity and not own and not _has(mail, "\\Deleted"):
+                if not own and self._is_copy(record, mail):
                     return mail
         if record.target_uid_next is None or record.target_uid is None:
             return None
@@ -967,8 +979,7 @@ class JournaledMover:
             below = Uid(record.target_uid - 1)
             claimed = self._claimed(record)
             for mail in self._session.arrivals(record.target, record.target_uid_next, below):
-                own = mail.ref.uid in claimed
-                if mail.identity == record.identity and not own and not _has(mail, "\\Deleted"):
+                if mail.ref.uid not in claimed and self._is_copy(record, mail):
                     return mail
         return None
 

@@ -478,20 +478,18 @@ def remove(host: MailHost, user: str, folder: str, uids=(1,)) -> None:
 @only("neither")
 @pytest.mark.scenario(30)
 def test_an_answer_that_leaves_out_our_marks_is_not_believed(host, user, daemon, monkeypatch):
-    """What else may it leave out? Nothing is expunged."""
+    """What else may it leave out? Nothing is expunged, and the move is ended when there is a whole answer."""
     host.append(user, mail("bait"))
     host.append(user, mail("theirs"), flags=["\\Deleted"])
     monkeypatch.setattr(daemon.session.connection, "search", lambda *criteria: [])
-    (done,) = daemon.move([1])
-    assert done.state is MoveState.DONE
+    daemon.move([1])
+    assert len(host.contents(user)) == 3, "the copy, too"
+    monkeypatch.undo()
+    daemon.new().mover.recover()
+    assert not daemon.journal.open_moves("test")
     assert where(host, user, b"bait") == [host.junk]
-    assert sorted(
-        one.raw.split(b"Subject: ")[1][:4] for one in host.contents(user) if one.folder == "INBOX"
-    ) == [
-        b"bait",
-        b"thei",
-    ]
-    host.kept(user).doubled = True  # the original is there, marked
+    assert [one.folder for one in host.contents(user) if b"theirs" in one.raw] == ["INBOX"]
+    host.kept(user).doubled = True  # the original stays, marked, because theirs is
 
 
 @only("neither")
@@ -762,6 +760,30 @@ def test_a_mail_program_without_move_files_what_we_move(host):
         assert_settled(host, user, own)
         own.close()
     assert at > 14
+
+
+@only("dovecot-maildir", "cyrus")
+@pytest.mark.scenario(31)
+def test_a_copy_that_was_made_under_our_lock(host, user, daemon):
+    """Also where an id is that of the content, it is no twin: it bears our lock. A twin does not, and stays."""
+    for folder in {"Archive"} - set(host.folder_names(user)):
+        host.create(user, folder)
+    bait = mail("bait")
+    host.append(user, bait, at=1_700_000_000.0)
+    (row,) = daemon.intents([one.uid for one in host.contents(user)])
+    connection, uid = daemon.session.connection, str(row.source.uid)
+    real = connection.move
+
+    def move(*args, **kwargs):
+        by_hand(host, user, "COPY", uid, "Archive")
+        host.append(user, bait, folder=host.trash, at=1_700_000_000.0)
+        return real(*args, **kwargs)
+
+    connection.move = move
+    (done,) = daemon.mover.move([(row, row.source)])
+    assert where(host, user, b"bait") == sorted(["Archive", host.trash])
+    assert daemon.journal.rows[done.id].state is MoveState.ABANDONED
+    assert_settled(host, user, daemon)
 
 
 @only("dovecot-maildir", "like-outlook", "neither")

@@ -255,18 +255,44 @@ def test_copies_of_a_mail_that_cannot_be_told_are_not_looked_for():
     assert not searched
 
 
-@pytest.mark.parametrize("changes", [{"server_ids": False}, {"uidplus": False}, {}])
+@pytest.mark.parametrize("changes", [{"server_ids": False}, {"keywords": False}, {}])
 def test_without_proof_nothing_is_removed(changes):
     """An EMAILID is no proof either: two deliveries of one mail may share it, and the twin in the archive is the person's."""
     place = Place(**changes)
-    if not changes:
-        place.server.id_kind = "emailid"
+    place.server.id_kind = "emailid"
+    ref = place.server.deliver(ONE)
+    rows = place.intents()
+
+    def twin():
+        there = place.server.copy(ref, "Archive")
+        place.server.set_flags(there, (), place.server.flags(there))
+
+    place.when("MOVE", twin)
+    (ended,) = place.move(rows)
+    assert ended.state is MoveState.DONE
+    assert place.server.bodies() == {ONE: 2}
+
+
+def test_without_uid_expunge_nothing_is_removed():
+    place = Place(uidplus=False)
     ref = place.server.deliver(ONE)
     rows = place.intents()
     place.when("MOVE", lambda: place.server.copy(ref, "Archive"))
     (ended,) = place.move(rows)
     assert ended.state is MoveState.DONE
     assert place.server.bodies() == {ONE: 2}
+
+
+@pytest.mark.parametrize(("kind", "bodies"), [("emailid", 1), ("gmail", 2)])
+def test_our_lock_is_proof_but_where_flags_are_shared(kind, bodies):
+    """A copy made under it bears it. So do all labels of a Gmail mail, which is one."""
+    place = Place()
+    place.server.id_kind = kind
+    ref = place.server.deliver(ONE)
+    rows = place.intents()
+    place.when("MOVE", lambda: place.server.copy(ref, "Archive"))
+    place.move(rows)
+    assert place.server.bodies() == {ONE: bodies}
 
 
 def test_a_virtual_folder_is_no_second_copy():
