@@ -77,12 +77,11 @@ from spamd.domain import (  # noqa: E402
     UidValidity,
     Verdict,
 )
-from spamd.judgement import evidence, policy  # noqa: E402
+from spamd.judgement import evidence, policy, silence  # noqa: E402
 from spamd.learning import (  # noqa: E402
     FOLDER_WEIGHT,
-    KEPT_WEIGHT,
+    KEPT_WINDOW,
     READ_CHUNK,
-    SUSPECT_WEIGHT,
     read_in_folder,
     score_apart,
     teaches,
@@ -306,6 +305,7 @@ class Run:
 
     def midnight(self) -> None:
         """The day's labels, and the night."""
+        left = []
         for mail, packed, score, verdict in self.today:
             self.now += 1e-3
             if self.given.protocol == "nightly":
@@ -313,13 +313,24 @@ class Run:
                 self.write_label(mail, packed, mail.label, LabelSource.REVIEW, 1.0)
             elif verdict is not Verdict.JUNK and self.store.label_of(ACCOUNT, mail.identity) is None:
                 # Left in the inbox without a word: weak evidence for good mail, right or wrong.
-                # As in spamd.learning: hardly a lesson where the verdict was doubt.
-                weight = KEPT_WEIGHT if verdict is Verdict.KEEP else SUSPECT_WEIGHT
-                self.points.append((score.probability, Label.HAM, self.now, weight))
-                self.write_label(mail, packed, Label.HAM, LabelSource.IMPLICIT, weight)
+                self.points.append((score.probability, Label.HAM, self.now, silence.LEFT))
+                left.append((mail, packed, score, verdict))
+        share = self.share_named() if left else None
+        for mail, packed, score, verdict in left:
+            self.now += 1e-3
+            weight = silence.weight(score.probability, share, doubtful=verdict is not Verdict.KEEP)
+            self.write_label(mail, packed, Label.HAM, LabelSource.IMPLICIT, weight)
         self.today = []
         self.night()
         self.evidence = self.assess()
+
+    def share_named(self) -> float | None:
+        """As in spamd.learning, but that nobody waits for days: whoever corrects does so at once."""
+        lately = [point for point in self.points[self.in_folders :] if point[2] >= self.now - KEPT_WINDOW]
+        named = [
+            p for p, label, _, weight in lately if label is Label.SPAM and weight >= evidence.SURE_WEIGHT
+        ]
+        return silence.share_named(named, [point[0] for point in lately if point[3] < evidence.SURE_WEIGHT])
 
     def night(self) -> None:
         from spamd.errors import TrainingError

@@ -250,7 +250,7 @@ class LabelRecord:
     identity: Identity
     label: Label
     source: LabelSource
-    weight: float  # 1.0 a drag; 0.3 implicit
+    weight: float  # 1.0 a drag; implicit: judgement/silence.py
     at: float
     model_id: ModelId = ModelId("")
     note: str = ""

@@ -47,7 +47,7 @@ from spamd.domain import (
     Verdict,
 )
 from spamd.errors import FolderChanged, FolderMissing, FolderRefused, SpamdError
-from spamd.judgement import corrections, evidence
+from spamd.judgement import corrections, evidence, silence
 from spamd.judgement.corrections import Correction, Findings, KeywordChange, Pending, Place
 from spamd.message import vector
 from spamd.source import Folder, MailSession
@@ -83,12 +83,6 @@ CONTRADICTION = 4.0
 """Log odds from which a weak label against the model is held for the person to look at."""
 KEPT_AFTER = 3 * DAY
 KEPT_WINDOW = 21 * DAY
-KEPT_WEIGHT = 0.3
-SUSPECT_WEIGHT = 0.1
-"""Suspected mail that was opened and left proves something; it teaches next to nothing.
-
-The person may be lazy.
-"""
 KEPT_PER_SENDER = 3
 KEPT_PER_DAY = 60
 
@@ -807,9 +801,10 @@ class Learner:
         mail. Once a day is enough.
 
         In the inbox it never follows from our own verdict alone: the person must have opened (or flagged, answered,
-        filed) it. A sender counts a few times a day at most. What we suspected and the person left counts for the
-        proof, and hardly for the lesson; so does what we moved to the folder for doubtful mail and still lies there,
-        opened or not: the good mail among it is the very tail that thresholds are drawn from. Returns the number of labels.
+        filed) it. A sender counts a few times a day at most. What it weighs as a lesson is asked of the person's habit
+        (judgement/silence.py): what we suspected and the person left counts for the proof, and as a lesson only from who
+        names nearly all junk; so does what we moved to the folder for doubtful mail and still lies there, opened or not:
+        the good mail among it is the very tail that thresholds are drawn from. Returns the number of labels.
         """
         now = self._clock()
         name = self.account.name
@@ -818,7 +813,9 @@ class Learner:
         wanted: list[tuple[Judgement, Sighting | None, str]] = []  # and why, where its flags do not say it
         per_sender: Counter[tuple[str, int]] = Counter()
         per_day: Counter[int] = Counter()
+        left: list[float] = []  # what was thought of mail that lies in the inbox without a word
         before: int | None = None
+        begin = now - KEPT_WINDOW  # of the time that was looked at
         while len(wanted) < 1000:
             page = self._store.judgements(
                 account=name,
@@ -834,6 +831,7 @@ class Learner:
                     if label.source is LabelSource.IMPLICIT:
                         per_sender[_sender_day(judgement)] += 1
                         per_day[_sender_day(judgement)[1]] += 1
+                        left += [] if judgement.moved else [judgement.score.probability]
                 elif judgement.moved:
                     doubted = self._doubted(judgement) if judgement.at < now - KEPT_AFTER else None
                     if doubted is not None:
@@ -843,34 +841,39 @@ class Learner:
                 elif sighting is not None and judgement.at < now - KEPT_AFTER:
                     wanted.append((judgement, sighting, ""))
             if len(page) < 200:
+                begin = now - KEPT_WINDOW
                 break
-            before = page[-1].id
-        written = 0
+            before, begin = page[-1].id, page[-1].at
+        opened: list[tuple[Judgement, str]] = []
         flags = self._flags([sighting.ref for _, sighting, _ in wanted if sighting is not None])
         for judgement, sighting, why in wanted:
             words = frozenset[str]() if sighting is None else flags.get(sighting.ref)
             if words is None:
                 continue  # deleted, or taken elsewhere: no word at all
             lower = {word.lower() for word in words}
-            if not why and not lower & {"\\seen", "\\answered", "\\flagged"}:
+            if "\\deleted" in lower or not (why or lower & {"\\seen", "\\answered", "\\flagged"}):
                 continue
+            note = why or ("answered" if lower & {"\\answered", "\\flagged"} else "opened and left")
+            opened.append((judgement, note))
+            left += [judgement.score.probability] if note == "opened and left" else []
+        share = silence.share_named(self._store.named_junk(name, begin, now - KEPT_AFTER), left)
+        written = 0
+        for judgement, note in opened:
             sender_day = _sender_day(judgement)
             per_sender[sender_day] += 1
             per_day[sender_day[1]] += 1
             if per_sender[sender_day] > KEPT_PER_SENDER or per_day[sender_day[1]] > KEPT_PER_DAY:
                 continue
-            if "\\deleted" in lower:
-                continue
-            note = why or ("answered" if lower & {"\\answered", "\\flagged"} else "opened and left")
             silent = note in ("opened and left", "left among doubtful mail")
-            doubtful = judgement.decision.verdict is not Verdict.KEEP and silent
+            doubtful = judgement.decision.verdict is not Verdict.KEEP
+            weight = silence.weight(judgement.score.probability, share, doubtful=doubtful)
             self._store.add_label(
                 LabelRecord(
                     account=name,
                     identity=judgement.identity,
                     label=Label.HAM,
                     source=LabelSource.IMPLICIT,
-                    weight=SUSPECT_WEIGHT if doubtful else KEPT_WEIGHT,
+                    weight=weight if silent else max(weight, silence.LEFT),
                     at=now,
                     model_id=judgement.score.model_id,
                     note=note,
@@ -1084,7 +1087,7 @@ class FirstReading:
         if flags & {"\\answered", "\\flagged"}:
             return FOLDER_WEIGHT
         old = arrival.internal_date < self._clock() - KEPT_AFTER
-        return KEPT_WEIGHT if "\\seen" in flags and old else 0.0
+        return silence.LEFT if "\\seen" in flags and old else 0.0
 
     def _read_sent(self) -> None:
         """Whom the person writes to: evidence, never taught."""

@@ -24,6 +24,7 @@ from spamd.domain import (
     Sighting,
     Verdict,
 )
+from spamd.judgement.silence import LEFT
 from spamd.store.connection import Connections, Row
 from spamd.store.folders import insert_sightings
 from spamd.store.labels import shown_label
@@ -204,15 +205,29 @@ class Judgements(Connections):
         return [_judgement(row) for row in rows]
 
     def evidence_points(self, account: AccountName) -> list[tuple[float, Label, float, float]]:
-        """(probability, label, when labelled, weight) of each labelled mail, as scored before learning it."""
+        """(probability, label, when labelled, weight) of each labelled mail, as scored before learning it.
+
+        What was only left lying is no word, however good a lesson it may be: there the weight is `silence.LEFT` at most.
+        """
         rows = self._all(
-            "SELECT first_probability, label.label, label.at, label.weight FROM label"
+            "SELECT first_probability, label.label, label.at,"
+            f" CASE label.source WHEN 'implicit' THEN min(label.weight, {LEFT}) ELSE label.weight END FROM label"
             " JOIN judgement USING (account, identity)"
             " WHERE label.account = ? AND label.current = 1 AND label.held = 0 AND label.at >= first_at"
             " ORDER BY label.at",
             (account,),
         )
         return [(row[0], Label(row[1]), row[2], row[3]) for row in rows]
+
+    def named_junk(self, account: AccountName, since: float, until: float) -> list[float]:
+        """What was thought of the mail of that time that stayed in the inbox until the person called it junk."""
+        rows = self._all(
+            "SELECT first_probability FROM judgement JOIN label USING (account, identity)"
+            " WHERE account = ? AND first_at >= ? AND first_at < ? AND moved = 0 AND current = 1 AND held = 0"
+            " AND label.label = 'spam' AND source IN ('drag', 'keyword', 'addon', 'review')",
+            (account, since, until),
+        )
+        return [row[0] for row in rows]
 
     def first_scores(self, account: AccountName, since: float) -> Iterator[tuple[Judgement, float]]:
         """Each mail that arrived since then, newest first, with its probability before it was learned."""

@@ -15,6 +15,7 @@ import numpy as np
 
 from spamd.domain import AccountName, Identity, Label, LabelRecord, LabelSource
 from spamd.errors import SchemaMismatch
+from spamd.judgement import silence
 from spamd.message.likeness import Fingerprint
 from spamd.message.vector import unpack
 from spamd.model.copies import CopyMemory
@@ -28,7 +29,6 @@ DAY_CAP = 500  # new implicit labels of one day
 SENDER_CAP = 100  # labels of one sender and class in one night
 COPY_CAP = 3  # near-copies of one mail
 SCARCE = 10.0  # weight of good mail that spam may outweigh twice; it rises and falls with that weight
-SILENCE_LEAST = 0.2  # weight from which a label nobody gave teaches anything
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +73,11 @@ def examples(
 ) -> list[Example]:
     """Ledger rows with readable vectors, oldest first. Held labels and vectors of other features are left out.
 
-    So is silence about mail that the filter had doubts about: from a person who leaves spam lying it is mostly spam.
+    So is silence that says next to nothing (judgement/silence.py).
     """
     found: dict[tuple[str, str], Example] = {}
     for record, packed in rows:
-        if record.held or (record.source is LabelSource.IMPLICIT and record.weight < SILENCE_LEAST):
+        if record.held or (record.source is LabelSource.IMPLICIT and record.weight <= silence.LEFT_DOUBTFUL):
             continue
         try:
             vector = unpack(packed)

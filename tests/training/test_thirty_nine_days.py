@@ -29,14 +29,12 @@ from scripts import evaluate
 from spamd import paths as places
 from spamd.domain import GateReport, Identity, Judgement, Label, LabelSource, MoveKind, MoveState, Verdict
 from spamd.errors import TrainingError
-from spamd.judgement import evidence
-from spamd.learning import KEPT_WEIGHT, SUSPECT_WEIGHT
+from spamd.judgement import evidence, silence
 from spamd.model.bundle import Bundles, read_card
 from spamd.model.scoring import Scorer
 from spamd.nightly import STAGES, Nightly
 from spamd.settings import Settings
 from spamd.store.database import Store
-from spamd.training.dataset import SILENCE_LEAST
 from tests.servers.mailhost import MailHost, normal
 from tests.training.filter_and_die import PROMISE, Running, account_of
 from tests.unit.model.made import mail
@@ -442,8 +440,7 @@ def the_ledger_is_what_the_person_remembers(life: Life) -> None:
     for number in life.person.opened:
         one, judged = silent.get(life.names[number]), life.judgement(number)
         if one is not None:
-            kept = judged.decision.verdict is Verdict.KEEP
-            assert one.weight == (KEPT_WEIGHT if kept else SUSPECT_WEIGHT)
+            assert 0 < one.weight <= 1, "how much, the habit of the person says"
             assert one.at - judged.at >= 3 * DAY
     assert not any(one.held for one in labels)
     assert life.store.labels(held=True) == []
@@ -479,7 +476,7 @@ def the_models_are_those_of_the_nights(life: Life) -> None:
     assert current == cards[0]
     for newer, older in itertools.pairwise(cards):
         assert newer.parent == older.id and newer.known_until > older.known_until
-    lessons = [one for one in labels if one.weight >= SILENCE_LEAST]
+    lessons = [one for one in labels if one.weight > silence.LEFT_DOUBTFUL]
     for card in cards:
         known = Counter(
             str(one.label)

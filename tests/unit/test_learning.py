@@ -17,6 +17,7 @@ from spamd.domain import (
     ModelId,
 )
 from spamd.errors import ConnectionLost
+from spamd.judgement import silence
 from spamd.judgement.corrections import Place as Folder
 from spamd.learning import (
     FirstReading,
@@ -325,6 +326,39 @@ def test_kept_mail_is_weak_evidence(place):
     assert all(one.source is LabelSource.IMPLICIT for one in place.labels())
     assert not place.scorer.taught, "silence teaches nothing at once"
     assert place.learner.keep_quiet_mail() == 0
+
+
+@pytest.mark.parametrize(("names", "least", "most"), [(1, 0.85, 1.0), (2, 0.2, 0.5)])
+def test_silence_weighs_by_what_the_person_names(place, names, least, most):
+    """Forty junk mails are missed; who drags each of them away tells more by leaving mail than who drags every second."""
+    missed = [
+        place.server.deliver(mail(number, 0.9, sender=f"{number}@x.example")) for number in range(100, 140)
+    ]
+    good = [place.server.deliver(mail(number, 0.05, sender=f"{number}@y.example")) for number in range(30)]
+    doubted = place.server.deliver(mail(50, 0.6))
+    answered = place.server.deliver(mail(51, 0.05))
+    place.look()
+    for ref in (*missed, *good, doubted, answered):
+        place.server.set_flags(ref, ["\\Seen"])
+    place.server.set_flags(answered, ["\\Seen", "\\Answered"])
+    place.look()
+    for ref in missed[::names]:
+        place.server.drag(ref, "Junk")
+    place.look()
+    place.now += 4 * DAY
+    written = place.learner.keep_quiet_mail()
+    weights = {one.identity: one.weight for one in place.labels() if one.source is LabelSource.IMPLICIT}
+    assert len(weights) == written
+    assert all(least <= weights[f"emailid:M{40 + number}"] <= most for number in range(1, 28)), weights
+    assert (weights["emailid:M71"] > 0.5) is (names == 1), "doubted: a lesson from who names all"
+    if names == 2:
+        silent_junk = [
+            weights[f"emailid:M{number}"] for number in range(2, 40, 2) if f"emailid:M{number}" in weights
+        ]
+        assert silent_junk and set(silent_junk) == {silence.LEFT_DOUBTFUL}
+    points = place.store.evidence_points(ME)
+    silent = [weight for _, label, _, weight in points if label is Label.HAM]
+    assert silent and max(silent) <= silence.LEFT, "for the proof it stays silence"
 
 
 def test_silence_about_mail_in_the_folder_for_doubt_counts_for_the_proof(tmp_path):

@@ -1,0 +1,82 @@
+"""What it says that a person left mail lying: how much of a lesson that is depends on the mail, and on the person.
+
+From one who drags away all junk that was missed, what stays is good mail, and nearly as good a lesson as their word. From
+one who names a fifth of it, most of what is missed stays, too: taken for good mail it would teach the filter to miss
+more of it. Which person this is can be seen without asking. Where the model is surest of junk, nearly all mail is junk:
+of what it said so of and left in the inbox, either much is named, or little (`share_named`).
+
+A silent label then weighs as much as (`weight`)
+
+- the person's habit allows, `LOUD * sqrt(named / unnamed)` and 1 at most: 1 from nine tenths named, .35 for half, .17 for
+  a fifth;
+- less the chance that this very mail is junk they did not name: of what the model took for junk by p, the person names
+  s, and so p (1 - s) / (1 - p s) of what is left;
+- and what the model doubted teaches only by the silence of a person who names nearly all.
+
+It never becomes a label "junk", however sure the model is: a replay in which doubtful silence was half a junk label fed on its
+own verdicts (1-ROCA of 4,000 mails of Enron, half named, after the first 1,000: 3.9 % instead of .8).
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Sequence
+
+LEFT = 0.3
+"""Weight of mail that was only opened and left while nothing is known of the person."""
+LEFT_DOUBTFUL = 0.1
+"""The same where the model had doubts. Counts for the proof; from this weight on down silence teaches nothing."""
+FEWEST = 20
+"""Junk mails named, before they tell what the person's silence means."""
+CAUTION = 0.67
+"""Standard deviations by which the share is taken lower than it was seen: in three of four cases it is higher."""
+FIRST, STEP = 10, 5
+"""The share is looked for among so many mails the model was surest of, and by so many more at a time."""
+LOUD = 0.35
+DOUBTFUL_MASS = 3.0
+"""How many times the chance of junk is taken off a doubtful mail's weight; off any other's once."""
+NAMES_MOST = (0.8, 0.95)
+"""Share named from which silence about doubtful mail begins to teach, and teaches in full."""
+
+
+def share_named(named: Sequence[float], silent: Sequence[float]) -> float | None:
+    """Of the junk left in the inbox, the share that the person names: a cautious guess. None while too little is known.
+
+    named, silent: probabilities of junk that the model gave, before it learned them, to mail of the same weeks that stayed in
+    the inbox: what the person called junk, and what they opened and left. Good mail is among the silent, so the share is
+    looked for where there is least of it: above the score where it comes out highest.
+    """
+    if len(named) < FEWEST:
+        return None
+    most_junk = sorted(named, reverse=True)
+    left = sorted(silent)
+    best = 0.0
+    for count in (*range(FIRST, len(most_junk), STEP), len(most_junk)):
+        quiet = len(left) - bisect_left(left, most_junk[count - 1])
+        best = max(best, _lower(count, count + quiet))
+    return best
+
+
+def weight(probability: float, share: float | None, *, doubtful: bool) -> float:
+    """Of the label "good" for a mail that was opened and left. 0..1.
+
+    probability: of junk, as judged when it came. share: of `share_named`. doubtful: the verdict was not keep.
+    """
+    if share is None:
+        return LEFT_DOUBTFUL if doubtful else LEFT
+    habit = 1.0 if share >= 1 else min(1.0, LOUD * math.sqrt(share / (1 - share)))
+    junk = probability * (1 - share) / max(1e-12, 1 - probability * share)
+    if not doubtful:
+        return habit * (1 - junk)
+    begin, end = NAMES_MOST
+    trusted = min(1.0, max(0.0, (share - begin) / (end - begin)))
+    return max(LEFT_DOUBTFUL, habit * trusted * (1 - DOUBTFUL_MASS * junk))
+
+
+def _lower(hits: int, total: int) -> float:
+    """Wilson's lower bound on a share."""
+    share, z = hits / total, CAUTION
+    middle = share + z * z / (2 * total)
+    spread = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
+    return (middle - spread) / (1 + z * z / total)
