@@ -225,7 +225,8 @@ def _account(here: Paths, config: settings.Settings, account: Account) -> Iterat
         yield Finding(
             "account",
             Level.WARN,
-            f"{name}: the server has neither MOVE nor UIDPLUS; moved mail stays marked as deleted in INBOX.",
+            f"{name}: the server has neither MOVE nor UIDPLUS; while other mail in INBOX is marked as deleted, moved mail stays "
+            "there, marked.",
             "Your mail program hides or expunges it.",
             account=name,
         )

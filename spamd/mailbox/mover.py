@@ -121,6 +121,12 @@ WATCHED_FOLDERS = 25
 _YIELDS = "Another program was faster."
 """In the journal while our copy is being taken away again: another one of that mail was seen."""
 
+_STAYS = "The original stays in its folder, marked as deleted."
+"""In the journal of a move that is done, where a plain EXPUNGE would have taken other mail along."""
+
+STAYS_SECONDS = 30 * 86400.0
+"""So long such an original goes with the next plain EXPUNGE of ours."""
+
 _GUESSED = "This copy was found by what it says."
 """In the journal of a copy that may be another daemon's: it is never taken away."""
 
@@ -631,7 +637,7 @@ class JournaledMover:
             if not self._expunge(source, uids) and not self._expunge_ours(source, uids):
                 # Someone else's \Deleted mail would go with ours. It stays marked until the person's own
                 # program cleans up.
-                note = "The original stays in its folder, marked as deleted."
+                note = _STAYS
         except _TRANSIENT:
             raise
         except FolderChanged:
@@ -671,7 +677,7 @@ class JournaledMover:
         lies one way to the server: a mail that the person marks right then goes with ours.
         """
         ours = self._marked_by_us(folder, uids)
-        marked = self._commands.deleted(folder)
+        marked = self._commands.deleted(folder)  # from here on nothing may take time
         if not marked <= ours:
             return False
         if marked.issuperset(uids):  # what leaves out our own marks may leave out others
@@ -679,14 +685,14 @@ class JournaledMover:
         return True
 
     def _marked_by_us(self, source: OpenFolder, uids: Sequence[Uid]) -> frozenset[Uid]:
-        """All mails of this folder that our journal says we marked: this batch, and rows still open."""
-        mine = set(uids)
-        for row in self._journal.open_moves(self._account):
-            at = row.source
-            here = (at.folder, at.uid_validity) == (source.name, source.uid_validity)
-            if here and row.state is MoveState.MARKED:
-                mine.add(at.uid)
-        return frozenset(mine)
+        """All mails of this folder that our journal says we marked: this batch, rows still open, and what had to stay."""
+        lately = self._journal.done_since(self._account, self._clock() - STAYS_SECONDS)
+        rows = [row for row in self._journal.open_moves(self._account) if row.state is MoveState.MARKED]
+        rows += [row for row in lately if row.error == _STAYS]
+        here = (source.name, source.uid_validity)
+        return frozenset(uids) | {
+            row.source.uid for row in rows if (row.source.folder, row.source.uid_validity) == here
+        }
 
     def _keep_originals(self, source: OpenFolder, batch: Sequence[MoveRecord]) -> list[MoveRecord]:
         """The copy is gone (the person deleted or moved it): the original must stay."""

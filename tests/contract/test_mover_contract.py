@@ -506,6 +506,21 @@ def test_the_persons_deleted_mail_survives(host, user, daemon):
 
 
 @only("neither")
+@pytest.mark.scenario(30)
+def test_what_had_to_stay_marked_goes_with_the_next(host, user, daemon):
+    """Once nothing of the person's is marked there any more; it is no mark of theirs."""
+    host.append(user, mail("bait"), mail("other"))
+    host.append(user, mail("theirs"), flags=["\\Deleted"])
+    with nothing_lost(host, user):
+        assert "marked" in daemon.move([1])[0].error
+        host.store(user, [3], "-FLAGS", "\\Deleted")
+        daemon.new()
+        assert not daemon.move([2])[0].error
+        assert where(host, user, b"Subject") == ["INBOX", host.junk, host.junk]
+        assert_settled(host, user, daemon)
+
+
+@only("neither")
 @pytest.mark.scenario(26, 27, 30)
 def test_the_persons_deleted_mail_survives_every_cut(host):
     """In the inbox and in Junk. Ours are moved once; what we may not expunge stays marked."""

@@ -23,7 +23,7 @@ from spamd.store.database import Store
 from tests.servers.invariant import nothing_lost_doubled_or_read
 from tests.servers.mailhost import PASSWORD
 
-PATIENCE = 60.0
+PATIENCE = float(os.environ.get("SPAMD_PATIENCE", "60"))
 
 
 def wait_for(condition: Callable[[], object], what: str, seconds: float = PATIENCE) -> object:
