@@ -314,6 +314,11 @@ class ImapSession:
             return current
         return self.select(folder)
 
+    def _again(self, folder: FolderName, before: Selected) -> None:
+        """The caller may have opened another one meanwhile, and this one be made anew: then its UIDs name other mails."""
+        if self.select(folder).uid_validity != before.uid_validity:
+            raise FolderChanged(f"The folder {folder} has changed.")
+
     def _recent(self, folder: FolderName) -> Selected:
         """Open a folder and see its news up to the last STATUS. For what follows a look at it at once: a round trip less
         than _refreshed(), which is for whoever needs proof.
@@ -411,7 +416,7 @@ class ImapSession:
             uids = [uid for uid in self._there(span) if uid >= first]
             numbers = [number_set(batch) for batch in _batches(uids)]
         for span in numbers:
-            self.select(folder)
+            self._again(folder, selected)
             rows = self._describe(folder, selected.uid_validity, span)
             # n:* always gives the last mail, even below n
             yield from (rows[uid] for uid in sorted(rows) if uid >= first and (last is None or uid <= last))
@@ -437,7 +442,7 @@ class ImapSession:
             selected = self._recent(folder)
             asked = self._asked_of_each(body)
             for batch in _batches(self._valid(wanted, folder, selected), at_once):
-                self.select(folder)  # the caller may have opened another one meanwhile
+                self._again(folder, selected)
                 rows = self._fetch_rows(folder, selected.uid_validity, number_set(batch), asked)
                 described = self._described(folder, selected.uid_validity, rows)
                 for uid in batch:
@@ -569,7 +574,6 @@ class ImapSession:
             uids = set(self._there(b"1:*"))
         out: list[Arrival] = []
         for batch in _batches(sorted(uids)):
-            self.select(folder)
             rows = self._describe(folder, selected.uid_validity, number_set(batch))
             out += (arrival for uid, arrival in sorted(rows.items()) if arrival.identity == identity)
         return out

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from spamd.domain import FolderName, MessageRef, Uid, UidValidity
-from spamd.errors import FolderMissing
-from spamd.mailbox.session import open_session
+from spamd.errors import FolderChanged, FolderMissing
+from spamd.mailbox.session import BATCH, open_session
 from tests.servers.dovecot import GMAIL, ICLOUD, OLD, OUTLOOK, YAHOO
 from tests.servers.mailhost import PASSWORD, mail, nothing_lost
 
@@ -130,3 +130,21 @@ def test_other_uidvalidity_is_another_folder(host, user, session):
     assert session.locate([stale]) == []
     assert list(session.fetch([stale])) == []
     assert session.add_keyword(stale, "$Junk") is False
+
+
+@pytest.mark.parametrize("reading", ["fetch", "arrivals"])
+@pytest.mark.scenario(36)
+def test_the_folder_is_another_one_in_the_middle_of_reading(dovecot, reading):
+    """The mover opens Junk between two batches; when the inbox is opened again its UIDs name other mails."""
+    host = dovecot()
+    user = host.new_user()
+    host.append(user, *(mail(f"number {number}") for number in range(BATCH + 1)))
+    session = open_session(host.account(user), PASSWORD)
+    refs = [arrival.ref for arrival in session.arrivals(INBOX, Uid(1))]
+    found = iter(session.fetch(refs) if reading == "fetch" else session.arrivals(INBOX, Uid(1)))
+    next(found)
+    session.select(FolderName(host.junk))
+    host.doveadm("mailbox", "update", "--uid-validity", "4242", "-u", user, "INBOX")
+    with pytest.raises(FolderChanged):
+        list(found)
+    session.close()
