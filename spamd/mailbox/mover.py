@@ -25,7 +25,8 @@ on that no other row has claimed):
     no             yes, INTENT      start again
     no             yes, later       take our \\Deleted off again, ABANDONED
     no             no               someone else acted: ABANDONED
-    UIDVALIDITY changed             ABANDONED; nothing is touched by UID
+    UIDVALIDITY changed             ABANDONED; nothing is touched by UID (of the target, with MOVE, and no
+                                    copy there, the mail in the source: start again)
     ============== ================ ==============================================
 
 Two clients that move one mail at the same moment can both succeed on real servers. `reconcile` finds such
@@ -802,7 +803,7 @@ class JournaledMover:
                 to_keep.append(record)
             elif there is None:
                 ended.append(self._end(record, MoveState.FAILED, f"There is no folder “{record.target}”."))
-            elif not same_target:
+            elif not same_target and (not self._abilities.move or self._copies(record, record.target)):
                 ended.append(self._end(record, MoveState.ABANDONED, "The target folder has changed."))
             elif self._clock() - record.created_at > REDO_SECONDS:
                 ended.append(self._end(record, MoveState.ABANDONED, "Given up: too old."))

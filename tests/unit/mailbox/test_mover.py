@@ -172,6 +172,33 @@ def test_no_lock_stays_where_the_inbox_was_made_anew(way, cut):
     assert place.server.flags(place.server.refs("Junk")[0]) == {MOVED_KEYWORD}
 
 
+@pytest.mark.parametrize(("there", "state"), [(False, MoveState.DONE), (True, MoveState.ABANDONED)])
+def test_junk_is_made_anew_before_a_move_that_was_cut_off_is_begun_again(there, state):
+    """MOVE leaves no mail in both folders: what is in the inbox was not moved, whatever has become of Junk. A copy that lies
+    there is one too many.
+    """
+    place = Place()
+    ref = place.server.deliver(ONE)
+    rows = place.intents()
+
+    def cut(command: str) -> None:
+        if command.startswith("MOVE"):
+            raise ConnectionLost("cut")
+
+    place.server.before = cut
+    with pytest.raises(ConnectionLost):
+        place.move(rows)
+    place.server.before = None
+    place.server.renumber("Junk")
+    if there:
+        place.server.copy(ref, "Junk")
+    mover = MemoryMover(MemorySession(place.server), place.journal, use_lock=True, clock=lambda: place.now)
+    assert [row.state for row in mover.recover()] == [state]
+    assert place.server.raws("Junk") == [ONE]
+    assert place.server.raws("INBOX") == [ONE] * there
+    assert not place.server.flagged(LOCK_KEYWORD)
+
+
 def test_a_mail_that_is_not_moved_is_not_signed():
     place = Place(move=False)
     place.server.deliver(ONE)
