@@ -315,22 +315,22 @@ class Run:
                 # Left in the inbox without a word: weak evidence for good mail, right or wrong.
                 self.points.append((score.probability, Label.HAM, self.now, silence.LEFT))
                 left.append((mail, packed, score, verdict))
-        share = self.share_named() if left else None
+        habit = self.habit()
         for mail, packed, score, verdict in left:
             self.now += 1e-3
-            weight = silence.weight(score.probability, share, doubtful=verdict is not Verdict.KEEP)
+            weight = habit.weight(score.probability, doubtful=verdict is not Verdict.KEEP)
             self.write_label(mail, packed, Label.HAM, LabelSource.IMPLICIT, weight)
         self.today = []
         self.night()
         self.evidence = self.assess()
 
-    def share_named(self) -> float | None:
+    def habit(self) -> silence.Habit:
         """As in spamd.learning, but that nobody waits for days: whoever corrects does so at once."""
         lately = [point for point in self.points[self.in_folders :] if point[2] >= self.now - KEPT_WINDOW]
         named = [
             p for p, label, _, weight in lately if label is Label.SPAM and weight >= evidence.SURE_WEIGHT
         ]
-        return silence.share_named(named, [point[0] for point in lately if point[3] < evidence.SURE_WEIGHT])
+        return silence.habit(named, [point[0] for point in lately if point[3] < evidence.SURE_WEIGHT])
 
     def night(self) -> None:
         from spamd.errors import TrainingError

@@ -856,7 +856,7 @@ class Learner:
             note = why or ("answered" if lower & {"\\answered", "\\flagged"} else "opened and left")
             opened.append((judgement, note))
             left += [judgement.score.probability] if note == "opened and left" else []
-        share = silence.share_named(self._store.named_junk(name, begin, now - KEPT_AFTER), left)
+        habit = silence.habit(self._store.named_junk(name, begin, now - KEPT_AFTER), left)
         written = 0
         for judgement, note in opened:
             sender_day = _sender_day(judgement)
@@ -866,7 +866,7 @@ class Learner:
                 continue
             silent = note in ("opened and left", "left among doubtful mail")
             doubtful = judgement.decision.verdict is not Verdict.KEEP
-            weight = silence.weight(judgement.score.probability, share, doubtful=doubtful)
+            weight = habit.weight(judgement.score.probability, doubtful=doubtful)
             self._store.add_label(
                 LabelRecord(
                     account=name,

@@ -5,12 +5,12 @@ one who names a fifth of it, most of what is missed stays, too: taken for good m
 more of it. Which person this is can be seen without asking. Where the model is surest of junk, nearly all mail is junk:
 of what it said so of and left in the inbox, either much is named, or little (`share_named`).
 
-A silent label then weighs as much as (`weight`)
+And where junk hides among the silent mail is seen as well. Where a person who names one in five has named three, twelve lie
+unnamed; where they have named nothing, there is next to nothing. So a silent label weighs as much as
 
 - the person's habit allows, `LOUD * sqrt(named / unnamed)` and 1 at most: 1 from nine tenths named, .35 for half, .17 for
-  a fifth;
-- less the chance that this very mail is junk they did not name: of what the model took for junk by p, the person names
-  s, and so p (1 - s) / (1 - p s) of what is left;
+  a fifth; and up to 1 where mail of about its score hides less than `CLEAN` of junk;
+- less the share of junk there;
 - and what the model doubted teaches only by the silence of a person who names nearly all.
 
 It never becomes a label "junk", however sure the model is: a replay in which doubtful silence was half a junk label fed on its
@@ -22,6 +22,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 LEFT = 0.3
 """Weight of mail that was only opened and left while nothing is known of the person."""
@@ -33,19 +34,66 @@ CAUTION = 0.67
 """Standard deviations by which the share is taken lower than it was seen: in three of four cases it is higher."""
 FIRST, STEP = 10, 5
 """The share is looked for among so many mails the model was surest of, and by so many more at a time."""
+GROUPS, GROUP = 10, 20
+"""Groups into which silent mail is parted by its score, at most, and mails in each, at least."""
 LOUD = 0.35
+CLEAN = 0.01
 DOUBTFUL_MASS = 3.0
-"""How many times the chance of junk is taken off a doubtful mail's weight; off any other's once."""
+"""How many times the share of junk is taken off a doubtful mail's weight; off any other's once."""
 NAMES_MOST = (0.8, 0.95)
 """Share named from which silence about doubtful mail begins to teach, and teaches in full."""
+
+
+@dataclass(frozen=True, slots=True)
+class Habit:
+    """What a person's silence means. share: of the junk left in the inbox, what they name; None: not known yet."""
+
+    share: float | None = None
+    edges: tuple[float, ...] = ()  # probabilities that part the silent mail into groups, ascending
+    junk: tuple[float, ...] = (0.0,)  # share of junk in each group, one more than edges
+
+    def weight(self, probability: float, *, doubtful: bool) -> float:
+        """Of the label "good" for a mail that was opened and left. 0..1.
+
+        probability: of junk, as judged when it came. doubtful: the verdict was not keep.
+        """
+        if self.share is None:
+            return LEFT_DOUBTFUL if doubtful else LEFT
+        allowed = min(1.0, LOUD * math.sqrt(self.share / (1 - self.share)))
+        junk = self.junk[bisect_left(self.edges, probability)]
+        if not doubtful:
+            return (allowed + (1 - allowed) * max(0.0, 1 - junk / CLEAN)) * (1 - junk)
+        begin, end = NAMES_MOST
+        trusted = min(1.0, max(0.0, (self.share - begin) / (end - begin)))
+        return max(LEFT_DOUBTFUL, allowed * trusted * (1 - DOUBTFUL_MASS * junk))
+
+
+def habit(named: Sequence[float], silent: Sequence[float]) -> Habit:
+    """Seen from mail that stayed in the inbox, of the same weeks: what the person called junk, and what they opened and left.
+
+    named, silent: the probabilities of junk that the model gave it before it learned it.
+    """
+    share = share_named(named, silent)
+    if share is None:
+        return Habit()
+    left = sorted(silent)
+    groups = max(1, min(GROUPS, len(left) // GROUP))
+    edges = [left[number * len(left) // groups] for number in range(1, groups)]
+    lying, said = [0] * groups, [1] * groups  # one more: none named may be chance
+    for probability in left:
+        lying[bisect_left(edges, probability)] += 1
+    for probability in named:
+        said[bisect_left(edges, probability)] += 1
+    unnamed = (1 - share) / share
+    junk = (min(1.0, many * unnamed / max(1, of)) for many, of in zip(said, lying, strict=True))
+    return Habit(share, tuple(edges), tuple(junk))
 
 
 def share_named(named: Sequence[float], silent: Sequence[float]) -> float | None:
     """Of the junk left in the inbox, the share that the person names: a cautious guess. None while too little is known.
 
-    named, silent: probabilities of junk that the model gave, before it learned them, to mail of the same weeks that stayed in
-    the inbox: what the person called junk, and what they opened and left. Good mail is among the silent, so the share is
-    looked for where there is least of it: above the score where it comes out highest.
+    named, silent: as for `habit`. Good mail is among the silent, so the share is looked for where there is least of it: above
+    the score where it comes out highest.
     """
     if len(named) < FEWEST:
         return None
@@ -56,22 +104,6 @@ def share_named(named: Sequence[float], silent: Sequence[float]) -> float | None
         quiet = len(left) - bisect_left(left, most_junk[count - 1])
         best = max(best, _lower(count, count + quiet))
     return best
-
-
-def weight(probability: float, share: float | None, *, doubtful: bool) -> float:
-    """Of the label "good" for a mail that was opened and left. 0..1.
-
-    probability: of junk, as judged when it came. share: of `share_named`. doubtful: the verdict was not keep.
-    """
-    if share is None:
-        return LEFT_DOUBTFUL if doubtful else LEFT
-    habit = 1.0 if share >= 1 else min(1.0, LOUD * math.sqrt(share / (1 - share)))
-    junk = probability * (1 - share) / max(1e-12, 1 - probability * share)
-    if not doubtful:
-        return habit * (1 - junk)
-    begin, end = NAMES_MOST
-    trusted = min(1.0, max(0.0, (share - begin) / (end - begin)))
-    return max(LEFT_DOUBTFUL, habit * trusted * (1 - DOUBTFUL_MASS * junk))
 
 
 def _lower(hits: int, total: int) -> float:
