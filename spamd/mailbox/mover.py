@@ -615,7 +615,14 @@ class JournaledMover:
             if record.target_uid in copies and not _has(copies[record.target_uid], "\\Deleted")
         ]
         # Made of an original that was just being deleted (and not marked by us yet): the copy bears that mark.
-        dead = [r for r in copied if r not in safe and r.target_uid in copies and r.state is MoveState.COPIED]
+        dead = [
+            record
+            for record in copied
+            if record not in safe
+            and record.target_uid in copies
+            and record.state is MoveState.COPIED
+            and record.error != _GUESSED
+        ]
         ended += self._yield(source, target, dead)
         gone = [record for record in copied if record not in safe and record not in dead]
         if gone:

@@ -172,6 +172,28 @@ def test_no_lock_stays_where_the_inbox_was_made_anew(way, cut):
     assert place.server.flags(place.server.refs("Junk")[0]) == {MOVED_KEYWORD}
 
 
+def test_a_marked_copy_that_may_be_another_ones_is_not_expunged():
+    """Without MOVE, cut off before COPY: what lies in Junk, and somebody has marked, is found only by what it says."""
+    place = Place(move=False)
+    ref = place.server.deliver(ONE)
+    rows = place.intents()
+
+    def cut(command: str) -> None:
+        if command.startswith("COPY"):
+            raise ConnectionLost("cut")
+
+    place.server.before = cut
+    with pytest.raises(ConnectionLost):
+        place.move(rows)
+    place.server.before = None
+    theirs = place.server.copy(ref, "Junk")
+    place.server.set_flags(theirs, ["\\Deleted"], place.server.flags(theirs))
+    mover = MemoryMover(MemorySession(place.server), place.journal, use_lock=True, clock=lambda: place.now)
+    assert [row.state for row in mover.recover()] == [MoveState.ABANDONED]
+    assert place.server.flags(theirs) == {"\\Deleted"}
+    assert place.server.flags(ref) == set()
+
+
 @pytest.mark.parametrize(("there", "state"), [(False, MoveState.DONE), (True, MoveState.ABANDONED)])
 def test_junk_is_made_anew_before_a_move_that_was_cut_off_is_begun_again(there, state):
     """MOVE leaves no mail in both folders: what is in the inbox was not moved, whatever has become of Junk. A copy that lies
