@@ -803,8 +803,8 @@ class Learner:
         In the inbox it never follows from our own verdict alone: the person must have opened (or flagged, answered,
         filed) it. A sender counts a few times a day at most. What it weighs as a lesson is asked of the person's habit
         (judgement/silence.py): what we suspected and the person left counts for the proof, and as a lesson only from who
-        names nearly all junk; so does what we moved to the folder for doubtful mail and still lies there, opened or not:
-        the good mail among it is the very tail that thresholds are drawn from. Returns the number of labels.
+        names nearly all junk. What we moved to the folder for doubtful mail and still lies there, opened or not, counts for
+        the proof alone: the good mail among it is the very tail that thresholds are drawn from. Returns the number of labels.
         """
         now = self._clock()
         name = self.account.name
@@ -866,7 +866,9 @@ class Learner:
                 continue
             silent = note in ("opened and left", "left among doubtful mail")
             doubtful = judgement.decision.verdict is not Verdict.KEEP
-            weight = habit.weight(judgement.score.probability, doubtful=doubtful)
+            # What they name of the inbox says nothing of the folder for doubtful mail: they may never look there.
+            seen = silence.Habit() if judgement.moved else habit
+            weight = seen.weight(judgement.score.probability, doubtful=doubtful)
             self._store.add_label(
                 LabelRecord(
                     account=name,

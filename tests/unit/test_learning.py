@@ -361,6 +361,27 @@ def test_silence_weighs_by_what_the_person_names(place, names, least, most):
     assert silent and max(silent) <= silence.LEFT, "for the proof it stays silence"
 
 
+def test_what_lies_unopened_in_the_folder_for_doubt_is_no_lesson_however_much_is_named(tmp_path):
+    """Who drags all junk out of the inbox may never look into that folder: their habit says nothing of what we put there."""
+    place = Place(tmp_path, account=Account(ME, unsure_folder="Doubt"))
+    place.look()
+    missed = [
+        place.server.deliver(mail(number, 0.3, sender=f"{number}@x.example")) for number in range(100, 130)
+    ]
+    place.server.deliver(mail(1, 0.7))
+    place.server.deliver(mail(2, 0.05))  # a folder that is emptied at once is asked about
+    place.look()
+    assert len(place.server.refs("Doubt")) == 1
+    for ref in missed:
+        place.server.drag(ref, "Junk")
+    place.look()
+    place.now += 4 * DAY
+    assert place.learner.keep_quiet_mail() == 1
+    (silent,) = (one for one in place.labels() if one.source is LabelSource.IMPLICIT)
+    assert silent.weight == silence.LEFT_DOUBTFUL
+    place.store.close()
+
+
 def test_silence_about_mail_in_the_folder_for_doubt_counts_for_the_proof(tmp_path):
     """What was moved there is the tail that thresholds are drawn from: unseen, it would seem to be empty."""
     place = Place(tmp_path, account=Account(ME, unsure_folder="Doubt"))
