@@ -159,7 +159,7 @@ class ParsedMessage:
         return tuple(part for part in self.parts if part.text is None)
 
 
-_PLAIN_FIELD: Final = re.compile(r"([!-9;-~]+)([ \t]*:[ \t]*)([^\n]*(?:\n[ \t][^\n]*)*)\n")
+_PLAIN_FIELD: Final = re.compile(r"([!-9;-~]++)([ \t]*+:[ \t]*+)([^\n]*+(?:\n[ \t][^\n]*+)*+)\n")
 _FIELD: Final = re.compile(rb"([!-9;-~]+)[ \t]*:[ \t]*([^\n]*(?:\n[ \t][^\n]*)*)(?:\n|$)")
 _CLEAN_BYTES: Final = 3_000
 _Field = tuple[str, str | bytes, int, int]

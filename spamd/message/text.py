@@ -389,8 +389,9 @@ class _Page:
                 style = _font(node.attrs.sget("color", ""), node.attrs.sget("size", ""))
                 seen[style.flags] = seen.get(style.flags, 0) + 1
                 more.append((node, style))
-        if any(map(html.__contains__, _BGCOLOR)):
-            for node in find("[bgcolor]", root)[:_MAX_STYLED]:
+        grounds = find("[bgcolor]", root)[:_MAX_STYLED]
+        if grounds and any(map(html.__contains__, _BGCOLOR)):
+            for node in grounds:
                 back = colour(node.attrs.sget("bgcolor", ""))
                 if back is not None and back >= 0:
                     self.styles["background"] += 1
@@ -670,12 +671,7 @@ class _Page:
 
 
 _LINKING: Final = {"a": "a[href]", "area": "area[href]", "form": "form[action]", "img": "img[src]"}
-_BGCOLOR: Final = (
-    "bgcolor",
-    "BGCOLOR",
-    "bgColor",
-    "BgColor",
-)  # as people write it; a query for it takes longer
+_BGCOLOR: Final = ("bgcolor", "BGCOLOR", "bgColor", "BgColor")  # as people write it
 _PICTURE: Final = _Style(0, None, _UNKNOWN)
 _Styled = tuple[LexborNode, _Style]
 _Find = Callable[[str, LexborNode], list[LexborNode]]
@@ -934,15 +930,15 @@ def _letters_apart(lowered: str, letters: list[str], start: int) -> int:
     return min(found, default=-1)
 
 
-def _disguises(lowered: str) -> list[int]:
+def _disguises(lowered: str, encoded: bytes) -> list[int]:
     """Where a mark that may stand for a letter stands before a letter."""
-    count = sum(map(lowered.count, "@$|!"))
-    if not count:
+    marks = [mark for mark in b"@$|!" if mark in encoded]
+    if not marks:
         return []
-    if count > 8:
+    if sum(map(encoded.count, marks)) > 8:
         return [match.start() for match in islice(_DISGUISE.finditer(lowered), 200)]
     found: list[int] = []
-    for mark in "@$|!":
+    for mark in map(chr, marks):
         at = lowered.find(mark)
         while at >= 0:
             if "a" <= lowered[at + 1 : at + 2] <= "z" or "A" <= lowered[at + 1 : at + 2] <= "Z":
@@ -997,23 +993,23 @@ def _put_together(text: str, lowered: str, words: list[str], tricks: set[str]) -
             if len(addresses) > 40:
                 break
     suspects: set[str] = set()
-    kinds = lowered.encode("utf-8", "replace").translate(_LETTER_OR_DIGIT)
+    encoded = lowered.encode("utf-8", "replace")
+    kinds = encoded.translate(_LETTER_OR_DIGIT)
     if b"a0" in kinds or b"0a" in kinds:
         odd = filterfalse(str.isalpha, words)
         suspects = {word for word in odd if 3 < len(word) < 21 and not word.isdigit()}
-    for at in _disguises(lowered):
+    for at in _disguises(lowered, encoded):
         begin = at
         while begin and at - begin < 12 and (lowered[begin - 1].isalnum() or lowered[begin - 1] in "@$|!"):
             begin -= 1
         if (found := _DISGUISED_RUN.match(lowered, begin)) and found.end() > at:
             suspects.add(found[0])
-    for word in sorted(suspects):
-        for table in (_PLAIN_LETTER, _PLAIN_LETTER_L):
-            clear = word.translate(table)
-            if clear in _OFTEN_DISGUISED:
-                tricks.add("digit-letters")
-                mended.append(clear)
-                break
+    told = "\n".join(sorted(suspects))
+    clear = [told.translate(table).split("\n") for table in (_PLAIN_LETTER, _PLAIN_LETTER_L)]
+    for readings in zip(*clear, strict=True):
+        if word := next(filter(_OFTEN_DISGUISED.__contains__, readings), ""):
+            tricks.add("digit-letters")
+            mended.append(word)
     return mended, addresses
 
 
