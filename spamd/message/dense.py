@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from spamd.message.links import Link, registered
 from spamd.message.parsing import ParsedMessage
-from spamd.message.text import MessageText
+from spamd.message.text import MessageText, search
 from spamd.message.wordlists import BIT, FREE_MAIL, GREETINGS, LEXICON, TOPICS, listed
 
 TEXT_CHARACTERS: Final = 3_000  # of the visible text that shape is measured on
@@ -749,7 +749,7 @@ def _header_facts(mail: Mail) -> list[float]:
 _RESULT: Final = re.compile(r"(?<![\w.-])(spf|dkim|dmarc|arc|iprev|compauth)\s*=\s*([a-z]+)", re.I)
 _CHECKS: Final = ("spf", "dkim", "dmarc", "arc", "iprev", "compauth")
 _OUTCOME: Final = re.compile(r"\s*([a-z]+)")
-_BY: Final = re.compile(r"(?:^|\s)by\s+([\w.-]{3,255})", re.I)
+_BY: Final = re.compile(r"(?<!\S)by\s+([\w.-]{3,255})", re.I)
 
 
 def authentication(message: ParsedMessage, trusted: str | None = None) -> dict[str, str]:
@@ -773,7 +773,7 @@ def _results(value: str, received: str, trusted: str | None) -> dict[str, str]:
         if server != trusted.lower():
             return {}
     else:
-        receiver = _BY.search(received)
+        receiver = search(_BY, "by", received.lower()) if received.isascii() else _BY.search(received)
         if not receiver:
             return {}
         by = registered(receiver[1].lower().rstrip("."))
@@ -795,8 +795,7 @@ def _results(value: str, received: str, trusted: str | None) -> dict[str, str]:
         for name in _CHECKS if value.endswith(_CHECKS, last, end) else ():
             begin = end - len(name)
             if (
-                value.startswith(name, begin, end)
-                and begin >= last
+                value.endswith(name, last, end)
                 and (begin == 0 or not (value[begin - 1].isalnum() or value[begin - 1] in "_.-"))
                 and (outcome := _OUTCOME.match(value, at + 1))
             ):

@@ -556,7 +556,7 @@ def content_type(value: str, default: str = "text/plain") -> tuple[str, dict[str
 _WORD: Final = re.compile(
     r"=\?([A-Za-z0-9!#$%&'+./^`{|}~_-]{1,60})(?:\*[A-Za-z0-9-]{0,20})?\?([bBqQ])\?([^?\n]*)\?="
 )
-_BETWEEN_WORDS: Final = re.compile(r"(\?=)[ \t\n]+(?==\?)")
+_BETWEEN_WORDS: Final = re.compile(r"\?=[ \t\n]+(?==\?)")
 
 
 def decode_words(text: str) -> str:
@@ -564,8 +564,7 @@ def decode_words(text: str) -> str:
     a character in two."""
     if "=?" not in text:
         return text
-    if "?= " in text or "?=\t" in text or "?=\n" in text:
-        text = _BETWEEN_WORDS.sub(r"\1", text)
+    text = _BETWEEN_WORDS.sub("?=", text)
     out: list[str] = []
     at = 0
     pending = bytearray()

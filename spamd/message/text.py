@@ -165,13 +165,14 @@ def _hides(css: str) -> int:
     return flags
 
 
-def _from(pattern: re.Pattern[str], begin: str, css: str) -> re.Match[str] | None:
-    """pattern.search for a pattern that looks behind itself and then wants `begin`."""
-    at = css.find(begin)
+def search(pattern: re.Pattern[str], begin: str, text: str) -> re.Match[str] | None:
+    """pattern.search(text) for a pattern that looks behind itself and then wants `begin`; searched for, it would try
+    each letter."""
+    at = text.find(begin)
     while at >= 0:
-        if found := pattern.match(css, at):
+        if found := pattern.match(text, at):
             return found
-        at = css.find(begin, at + 1)
+        at = text.find(begin, at + 1)
     return None
 
 
@@ -194,7 +195,7 @@ def _style(css: str) -> _Style:
         flags |= WORD
     fore = back = None
     if "color" in css or "background" in css:
-        if found := _from(_COLOUR, "color", css):
+        if found := search(_COLOUR, "color", css):
             fore = colour(found[1])
             if fore is not None:
                 flags |= COLOUR

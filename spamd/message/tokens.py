@@ -19,7 +19,7 @@ from spamd.message import hashing, likeness
 from spamd.message.dense import TRICKS, Mail, authentication
 from spamd.message.hashing import Hashes
 from spamd.message.links import registered
-from spamd.message.text import split_words
+from spamd.message.text import search, split_words
 from spamd.message.wordlists import FREE_MAIL
 
 MAX_WORDS: Final = 2_500  # of the text, for the base
@@ -296,16 +296,7 @@ def _once(tokens: Texts) -> Texts:
 
 
 def _host_by(line: str) -> re.Match[str] | None:
-    """_HOST_BY.search, from where "by" stands: the pattern itself would try each letter."""
-    if not line.isascii():
-        return _HOST_BY.search(line)
-    lowered = line.lower()
-    at = lowered.find("by")
-    while at >= 0:
-        if found := _HOST_BY.match(line, at):
-            return found
-        at = lowered.find("by", at + 1)
-    return None
+    return search(_HOST_BY, "by", line.lower()) if line.isascii() else _HOST_BY.search(line)
 
 
 def _recipients(to: str) -> list[str]:
