@@ -285,15 +285,6 @@ class _Queries(threading.local):
 
 
 _queries: Final = _Queries()
-_TAG_IDS: Final = 1_000
-"""Below: lexbor's own numbers of elements; above: addresses, of elements that it does not know."""
-
-
-@lru_cache(maxsize=256)
-def _tag_id(name: str) -> int:
-    """Lexbor's number of an element, the same in all trees; 0 where it knows none of that name."""
-    number = LexborHTMLParser("").create_node(name).tag_id
-    return number if number < _TAG_IDS else 0
 
 
 @lru_cache(maxsize=256)
@@ -409,12 +400,14 @@ class _Page:
     def _lines(self, body: LexborNode) -> str:
         """All text, in one line what no element parts: elements within lines are taken out first."""
         if within := frozenset(self.within[:_MAX_WITHIN]):
-            # A query for each name looks up what the tree has no element of again at each element, and most mail names
-            # such ones in comments to Word.
-            numbers = frozenset(map(_tag_id, within))
+            # Asked for by name, each that the tree has no element of would be looked up again at each element, and most
+            # mail names such ones in comments to Word.
+            stays: dict[int, bool] = {}
             for node in _queries.find("*", body):
-                number = node.tag_id
-                if number in numbers or (number > _TAG_IDS and node.tag in within):
+                kind = node.tag_id
+                if kind not in stays:
+                    stays[kind] = (node.tag or "").lower() not in within
+                if not stays[kind]:
                     node.unwrap(delete_empty=True)
         body.merge_text_nodes()
         return body.text(separator=_BREAK, skip_empty=True)
@@ -646,10 +639,9 @@ class _Page:
         anchors = self.anchors
         known: dict[str, int] = {}  # target -> its place among the anchors
         pictures = 0
-        links, form = (_tag_id("a"), _tag_id("area")), _tag_id("form")
         for node in find(", ".join([*wanted, "[background]"]), root)[:_MAX_ANCHORS]:
-            tag = node.tag_id
-            if tag in links:
+            tag = node.tag
+            if tag == "a" or tag == "area":
                 target = node.attrs.sget("href", "")[:2048]
                 shown = node.text()[:300].strip()
                 place = known.setdefault(target, len(anchors))
@@ -658,7 +650,7 @@ class _Page:
                 elif "." in shown and "." not in anchors[place].shown:
                     # Of several links to one place the one that may name a host tells most.
                     anchors[place] = Anchor("a", target, shown)
-            elif tag == form:
+            elif tag == "form":
                 anchors.append(Anchor("form", node.attrs.sget("action", "")[:2048]))
             else:
                 target = node.attrs.sget("src", "")
