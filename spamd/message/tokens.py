@@ -36,7 +36,7 @@ Texts = list[str]
 class Hashed:
     """The strings of one mail, hashed together: words of subject, sender's name and text, then each group's own."""
 
-    __slots__ = ("digits", "groups", "mail", "subject", "travels", "words")
+    __slots__ = ("digits", "groups", "mail", "pairs", "subject", "travels", "words")
 
     def __init__(self, mail: Mail) -> None:
         self.mail = mail
@@ -51,8 +51,10 @@ class Hashed:
         count = len(words)
         at = min(len(mail.subject_words), _MAX_SUBJECT)
         after = count - min(len(mail.words), MAX_WORDS)
-        self.subject: Hashes = hashes[:at]
         self.words: Hashes = hashes[after:count]
+        pairs = hashing.pair(hashes[:count])  # of all words at once; those between two kinds of words are left out
+        self.subject: Hashes = np.concatenate((hashes[:at], pairs[: max(at - 1, 0)]))
+        self.pairs: Hashes = pairs[after : after + _MAX_OWN_WORDS]
         # Below 2 wraps around to a huge number; True > False is "and not".
         sized = (lengths - 2).view(np.uint64) <= _MAX_BYTES - 2
         self.travels: Hashes = hashes[:count].compress(sized > digits)
@@ -108,17 +110,9 @@ def _pair_texts(mail: Mail) -> Texts:
     return [f"{one} {two}" for one, two in pairwise(mail.words[: _MAX_OWN_WORDS + 1])]
 
 
-def _pairs(hashed: Hashed) -> Hashes:
-    return hashing.pair(hashed.words[: _MAX_OWN_WORDS + 1])
-
-
 def _subject_texts(mail: Mail) -> Texts:
     found = mail.subject_words[:_MAX_SUBJECT]
     return [*(f"subject {word}" for word in found), *(f"subject {one} {two}" for one, two in pairwise(found))]
-
-
-def _subject(hashed: Hashed) -> Hashes:
-    return np.concatenate((hashed.subject, hashing.pair(hashed.subject)))
 
 
 _TO_LETTERS: Final = bytes(code if 97 <= code <= 122 else 32 for code in range(256))
@@ -339,10 +333,10 @@ EXTRACTORS: Final[tuple[Extractor, ...]] = (
     Extractor("base links", 1, "base", "link", link_words),
     Extractor("facts", 1, "personal", "fact", fact_tokens),
     Extractor("header", 1, "personal", "sender", header_tokens),
-    Extractor("subject", 2, "personal", "word", _subject_texts, _subject),
+    Extractor("subject", 2, "personal", "word", _subject_texts, lambda hashed: hashed.subject),
     Extractor("links", 1, "personal", "link", link_tokens),
     Extractor("words", 2, "personal", "word", _words, lambda hashed: hashed.words[:_MAX_OWN_WORDS]),
-    Extractor("pairs", 2, "personal", "word", _pair_texts, _pairs),
+    Extractor("pairs", 2, "personal", "word", _pair_texts, lambda hashed: hashed.pairs),
     Extractor("letters", 1, "personal", "letters", _gram_texts, _gram_hashes),
 )
 """In order of importance: where a mail has more than vector.LENGTH different buckets, the last groups are cut."""
