@@ -598,8 +598,14 @@ def _subject_shape(mail: Mail) -> list[float]:
     subject = mail.subject[:400]
     words = mail.subject_words
     size = max(len(subject), 1)
-    letters = max(sum(map(str.isalpha, subject)), 1)
-    capitals = sum(map(str.isupper, subject))
+    if subject.isascii():
+        kinds = subject.encode("ascii").translate(_ASCII_KINDS)
+        capitals, digits = kinds.count(_UPPER), kinds.count(_DIGIT)
+        letters = capitals + kinds.count(_LOWER)
+    else:
+        capitals, digits = sum(map(str.isupper, subject)), sum(map(str.isdigit, subject))
+        letters = sum(map(str.isalpha, subject))
+    letters = max(letters, 1)
     long_words = [word for word in words if len(word) > 3]
     seen = set(long_words).intersection(mail.words) if long_words else ()
     pieces = subject.split()
@@ -608,7 +614,7 @@ def _subject_shape(mail: Mail) -> list[float]:
         _log(len(words)),
         capitals / letters,
         float(letters > 5 and subject.isupper()),
-        sum(map(str.isdigit, subject)) / size,
+        digits / size,
         float(_RE.match(subject) is not None),
         float(_FWD.match(subject) is not None),
         float("[" in subject or "(" in subject),

@@ -353,7 +353,10 @@ class _Page:
             for node in [one for one in body.traverse(include_text=True) if one.is_comment_node]:
                 node.decompose()
         sheet = _sheets(html, self._count_of("style"), capitals) if "style" in self.tags else ""
-        tree.strip_tags(["head", *[tag for tag in _UNSEEN if tag in self.tags]])
+        if (head := tree.head) is not None:
+            head.decompose(recursive=False)
+        if unseen := [tag for tag in _UNSEEN if tag in self.tags]:
+            tree.strip_tags(unseen)
         find, root = _queries.find, tree.root or body
         self._links(find, root)
         # Each different style is looked at once, and of the elements only those whose style hides or may hide.
@@ -1020,7 +1023,6 @@ _WORDS: Final = re.compile(r"\w+")
 _TO_SPACE: Final = bytes(
     code if chr(code).isalnum() or code == 95 or code > 127 else 32 for code in range(256)
 )
-_TO_SPACE_TEXT: Final = {code: 32 for code in range(128) if _TO_SPACE[code] == 32}
 _PUNCTUATION: Final = {mark: mark.encode() for mark in "\xa0’‘“”–—…•·«»®©™€£¡¿°§„‚→│|"}
 _UNSPACED: Final = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]"
@@ -1035,7 +1037,7 @@ def split_words(lowered: str) -> list[str]:
     """The same as re.findall(r"\\w+"), several times faster; and runs of a script that is written without spaces
     become pairs of neighbouring characters."""
     if lowered.isascii():
-        return lowered.translate(_TO_SPACE_TEXT).split()
+        return lowered.encode("ascii").translate(_TO_SPACE).decode("ascii").split()
     encoded = lowered.encode("utf-8", "replace")
     letters = set(encoded.translate(None, _ASCII).decode("utf-8"))
     for mark in letters & _PUNCTUATION.keys():

@@ -52,7 +52,8 @@ class Hashed:
         at = min(len(mail.subject_words), _MAX_SUBJECT)
         after = count - min(len(mail.words), MAX_WORDS)
         self.words: Hashes = hashes[after:count]
-        pairs = hashing.pair(hashes[:count])  # of all words at once; those between two kinds of words are left out
+        # Of all words at once; a pair of the last word of one kind and the first of the next is in neither.
+        pairs = hashing.pair(hashes[:count])
         self.subject: Hashes = np.concatenate((hashes[:at], pairs[: max(at - 1, 0)]))
         self.pairs: Hashes = pairs[after : after + _MAX_OWN_WORDS]
         # Below 2 wraps around to a huge number; True > False is "and not".
