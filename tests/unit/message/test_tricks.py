@@ -174,8 +174,18 @@ def test_text_is_parted_where_an_element_parts_it_and_only_there() -> None:
         b"Content-Type: text/html\n\nv<b>i</b>agra<p>one<td>t<!-- "
         + b"x" * 200
         + b"-->wo<br>th<i></i>r<style>a{}</style>ee\nfour<div>five</div>six<x-y>se<img width=0>v<meta>en</x-y>"
+        + b"<h1>ei<o:p>g<O:P></o:p></o:p>h<!--[if mso]><v:rect><w:anchorlock/></v:rect><![endif]-->t</h1>"
+        + b"<svg><foreignObject>ni</foreignObject>ne</svg>"
     )
-    assert vector.vectorise(page).text.visible == "viagra\nonetwo\nthree four\nfive\nsixseven"
+    assert vector.vectorise(page).text.visible == "viagra\nonetwo\nthree four\nfive\nsixseven\neight\nnine"
+
+
+@pytest.mark.parametrize("marks", [0, 900, 1_100, 20_000])
+def test_a_comment_in_a_word_is_found_behind_any_number_of_exclamation_marks(marks: int) -> None:
+    page = f"Content-Type: text/html\n\n<!DOCTYPE html><p>{'!' * marks} <!-- y --> vi<!-- x -->agra".encode()
+    features = vector.vectorise(page)
+    assert "split-by-comment" in features.tricks
+    assert features.text.words == ("viagra",)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,14 @@ def test_the_same_bytes_give_the_same_features_and_line_ends_do_not_matter() -> 
     assert np.array_equal(one.personal_ids, two.personal_ids)
     assert np.array_equal(one.dense, two.dense, equal_nan=True)
     assert vector.similarity(one.fingerprint, two.fingerprint) == pytest.approx(1.0)
+
+
+def test_mails_read_in_several_threads_at_once_give_the_numbers_each_gives_alone() -> None:
+    mails = [file.read_bytes() for file in sorted(MAILS.glob("*.eml"))[:40]]
+    alone = [vector.pack(vector.vectorise(raw)) for raw in mails]
+    with ThreadPoolExecutor(4) as several:
+        together = list(several.map(lambda raw: vector.pack(vector.vectorise(raw)), mails * 3))
+    assert together == alone * 3
 
 
 def test_ids_are_sorted_and_each_there_once_and_values_are_finite() -> None:
