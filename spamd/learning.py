@@ -16,6 +16,7 @@ import email.utils
 import functools
 import json
 import logging
+import math
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -212,7 +213,7 @@ class Learner:
         findings = self._compare([*fresh, *found_elsewhere], moved, keywords, statuses, now)
         labels = self._learn(findings, now)
         self._write_down(findings, moved, keywords, now)
-        new, waiting = self._ripe(findings, now, judge)
+        new, waiting = self._ripe(findings, moved, now, judge)
         if any(wait.unsigned for wait in self._pending):
             waiting = min(waiting or corrections.SIGN_SECONDS, corrections.SIGN_SECONDS)
         if any(change.cut for change in moved):
@@ -727,13 +728,18 @@ class Learner:
             self._pending = findings.pending
             self._save_pending()
 
-    def _ripe(self, findings: Findings, now: float, judge: bool) -> tuple[list[Sighting], float | None]:
+    def _ripe(
+        self, findings: Findings, changes: Sequence[_Change], now: float, judge: bool
+    ) -> tuple[list[Sighting], float | None]:
         """New mail that has waited as long as the person wants.
 
         And how long the youngest still has to wait.
         """
         ripe: list[Sighting] = []
-        before, self._waiting = self._waiting, []
+        before = self._waiting
+        ends = {change.status.folder: change.status.uid_next for change in changes if change.cut}
+        # What was met already (the day's bytes were used up), and this look did not come to: it may be dragged meanwhile.
+        self._waiting = [one for one in before if one.ref.uid >= ends.get(one.ref.folder, math.inf)]
         missing: list[float] = []
         seen = {sighting.ref: self._first_seen.get(sighting.ref, now) for sighting in findings.new}
         for sighting in findings.new:

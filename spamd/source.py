@@ -253,8 +253,8 @@ class MoveJournal(Protocol):
         """Target UIDs that belong to other journal rows."""
         ...
 
-    def done_since(self, account: str, at: float) -> Sequence[MoveRecord]:
-        """Moves that were ended well since then."""
+    def done_since(self, account: str, at: float, note: str | None = None) -> Sequence[MoveRecord]:
+        """Moves that were ended well since then, newest first, 1000 at most; of a note: only those that bear it as error."""
         ...
 
     def neighbours(self, account: str) -> str:

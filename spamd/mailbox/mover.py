@@ -694,9 +694,8 @@ class JournaledMover:
 
     def _marked_by_us(self, source: OpenFolder, uids: Sequence[Uid]) -> frozenset[Uid]:
         """All mails of this folder that our journal says we marked: this batch, rows still open, and what had to stay."""
-        lately = self._journal.done_since(self._account, self._clock() - STAYS_SECONDS)
         rows = [row for row in self._journal.open_moves(self._account) if row.state is MoveState.MARKED]
-        rows += [row for row in lately if row.error == _STAYS]
+        rows += self._journal.done_since(self._account, self._clock() - STAYS_SECONDS, _STAYS)
         here = (source.name, source.uid_validity)
         return frozenset(uids) | {
             row.source.uid for row in rows if (row.source.folder, row.source.uid_validity) == here

@@ -77,10 +77,11 @@ class Moves(Connections):
         )
         return frozenset(int(row[0]) for row in rows)
 
-    def done_since(self, account: str, at: float) -> Sequence[MoveRecord]:
+    def done_since(self, account: str, at: float, note: str | None = None) -> Sequence[MoveRecord]:
         rows = self._all(
-            "SELECT * FROM move WHERE account = ? AND state = 'done' AND changed_at >= ? ORDER BY id LIMIT 1000",
-            (account, at),
+            "SELECT * FROM move WHERE account = ?1 AND state = 'done' AND changed_at >= ?2"
+            " AND (?3 IS NULL OR error = ?3) ORDER BY id DESC LIMIT 1000",
+            (account, at, note),
         )
         return [_move(row) for row in rows]
 

@@ -530,13 +530,14 @@ class MemoryJournal:
         self._owner = secrets.token_hex(3)
         self._neighbours: dict[str, str] = {}
 
-    def done_since(self, account: str, at: float) -> Sequence[MoveRecord]:
+    def done_since(self, account: str, at: float, note: str | None = None) -> Sequence[MoveRecord]:
         with self._lock:
             return [
                 row
-                for row in self.rows.values()
+                for row in reversed(self.rows.values())
                 if row.account == account and row.state is MoveState.DONE and row.changed_at >= at
-            ]
+                if note is None or row.error == note
+            ][:1000]
 
     def neighbours(self, account: str) -> str:
         return self._neighbours.get(account, "")

@@ -812,6 +812,21 @@ def test_a_rescue_behind_much_new_mail_is_seen_though_none_is_judged(place, monk
     assert not look.new
 
 
+def test_mail_that_was_met_yesterday_is_known_until_it_is_come_to(place, monkeypatch):
+    """The day's bytes were used up; today it is judged in steps, and the person drags what the first did not come to."""
+    monkeypatch.setattr(learning, "STEP", 4)
+    refs = [place.server.deliver(mail(number, 0.2)) for number in range(10)]
+    place.learner.settle(place.learner.look(judge=False))
+    assert len(place.look()) == 4
+    place.server.drag(refs[8], "Junk")
+    place.connect()
+    assert len(place.look()) == 4
+    assert [one.label for one in place.labels()] == [Label.SPAM]
+    assert len(place.look()) == 1
+    assert place.learner.look().quiet
+    assert place.store.state(f"waiting:{ME}") == "[]"
+
+
 def test_many_drags_behind_much_new_mail_are_asked_about_together(place, monkeypatch):
     monkeypatch.setattr(learning, "STEP", 4)
     junk = [place.server.deliver(mail(100 + number, 0.2), "Junk") for number in range(61)]

@@ -112,3 +112,16 @@ def test_claims_of_undo_in_the_inbox(store, rows):
     move = store.intent(rows.move(1, "undo", target="INBOX", target_uid_validity=UidValidity(3)))
     store.advance(dataclasses.replace(move, target_uid=Uid(8)))
     assert store.claimed_uids(rows.account, "INBOX", 3) == {8}
+
+
+def test_moves_that_ended_lately(store, rows):
+    """The newest, however many there are; and those with a note among them, however old."""
+    noted = "It stays marked."
+    with store.transaction():
+        for number in range(1002):
+            row = store.intent(rows.move(number))
+            store.advance(dataclasses.replace(row, state=MoveState.DONE, error="" if number else noted))
+    lately = store.done_since(rows.account, rows.noon)
+    assert [row.identity for row in lately] == [rows.identity(number) for number in range(1001, 1, -1)]
+    assert [row.error for row in store.done_since(rows.account, rows.noon, noted)] == [noted]
+    assert store.done_since(rows.account, rows.noon + 1) == []
