@@ -194,6 +194,7 @@ class Nightly:
             schedule.night_is_due,
             now,
             last_night=self._last_night(now),
+            began=self._store.first_word(),
             min_labels=settings.night_min_labels,
             start=settings.night_start,
             end=settings.night_end,
@@ -353,7 +354,8 @@ class Nightly:
         """About these labels ("account\0identity"), and no others. Nobody is asked twice."""
         answered = _pairs(self._store, BELIEVED)  # also while the night learned
         asked = [(account, identity) for account, _, identity in (name.partition("\0") for name in names)]
-        self._store.set_state(CONTRADICTING, json.dumps([one for one in asked if one not in answered]))
+        asked = [one for one in asked if one not in answered][-gate.ASKED_MOST :]
+        self._store.set_state(CONTRADICTING, json.dumps(asked))
 
     def _unlearn(self, model: ModelId) -> None:
         """No other model comes of what is left, and this one knows what was taken back: the shipped one serves."""
@@ -556,7 +558,10 @@ def _progress(event: dict[str, Any]) -> tuple[int, int, str]:
 
 
 def resident_bytes(pid: int) -> int | None:
-    """Resident memory of another process; None where that cannot be told."""
+    """Resident memory of another process; None where that cannot be told.
+
+    So on Windows, where a virtual environment's python.exe is but a launcher of the real one: there only the time is limited.
+    """
     if PLATFORM == "linux":
         try:
             pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])

@@ -14,7 +14,10 @@ FIRST_WAIT = 2.0
 LONGEST_WAIT = 300.0
 BUSY_WAIT = 60.0
 CATCH_UP = 20 * HOUR
-"""A night missed (machine asleep) is made up for as soon as this much time has passed since the last one."""
+"""A night missed (machine asleep) is made up for half a day after this much time has passed since the last one."""
+PATIENCE = 72 * HOUR
+"""So long is an idle machine waited for. Its load says little where something runs at low priority all day, and Windows
+tells none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,7 @@ def night_is_due(
     now: float,
     *,
     last_night: float | None,
+    began: float | None = None,
     new_labels: int,
     min_labels: int,
     start: str,
@@ -73,26 +77,27 @@ def night_is_due(
     idle_needed: float = 10 * MINUTE,
     zone: dt.tzinfo | None = None,
 ) -> Due:
-    """Should the trainer run now? At most once a night; a missed night is made up for when the machine is
-    idle.
+    """Should the trainer run now? At most once a night; a missed night is made up for when the machine is idle.
 
-    idle_seconds: how long nobody has used the machine; None where that is not known (then it is not asked for
-    inside the window). zone: None is the machine's own time zone.
+    began: when the person first said something; where there was no night yet, nights are missed from then on.
+    idle_seconds: how long nobody has used the machine; None where that is not known (then it is not asked for inside the
+    window). zone: None is the machine's own time zone.
     """
     if new_labels < min_labels:
         missing = min_labels - new_labels
         return Due(False, f"{missing} more {'label' if missing == 1 else 'labels'} until a night is worth it")
     if not on_mains and not on_battery_allowed:
         return Due(False, "waiting for mains power")
-    since = None if last_night is None else max(0.0, now - last_night)
+    waited = max(0.0, now - (last_night or began or now))
     local = dt.datetime.fromtimestamp(now, zone) if zone else dt.datetime.fromtimestamp(now).astimezone()
     if in_window(local, start, end):
-        if since is not None and since < CATCH_UP / 2:
+        if last_night is not None and waited < CATCH_UP / 2:
             return Due(False, "done for tonight")
-        if idle_seconds is not None and idle_seconds < idle_needed:
+        if idle_seconds is not None and idle_seconds < idle_needed and waited < PATIENCE:
             return Due(False, "waiting until the machine is idle")
         return Due(True, "in the nightly window")
-    if since is not None and since >= CATCH_UP + 12 * HOUR and (idle_seconds or 0) >= idle_needed:
+    idle = waited >= PATIENCE if idle_seconds is None else idle_seconds >= idle_needed
+    if waited >= CATCH_UP + 12 * HOUR and idle:
         return Due(True, "making up for a missed night")
     return Due(False, f"waiting for {start}")
 

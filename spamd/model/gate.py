@@ -36,9 +36,13 @@ DRIFT_FACTOR, DRIFT_SLACK = 2.0, 0.05
 KEPT_LIFT = 1.0  # logit: mean lift of kept mail
 CLIP = 1e-3  # of probabilities in a log-loss: one hopeless mail must not decide alone
 # Smoothed labels do not do here: their least possible loss (0.03) hides what 5 % of wrong labels do (0.01).
-STRONGLY = 4.0  # calibrated logit from which the serving model is sure
-DOUBTFUL = 3.0  # and from which a single label against it is left out of the night, and asked about
+DOUBTFUL = (
+    3.0  # calibrated logit from which a label against the serving model is left out, or refuses the night
+)
+STRONGLY = 4.0  # and from which a single one shows that a day on which all is said to be the same is damaged
 CONTRADICTED_LEAST, CONTRADICTED_SHARE = 3, 0.025  # of a night's new labels, against a sure personal model
+ASKED_MOST = 500
+"""The newest of the labels in question; who has let older ones stand for so long means them. A card has room for 2,000."""
 ONE_SIDED_LEAST = 20  # new labels of one class alone
 FIRST_ONE_SIDED_SHARE = 1 / 3
 """Of the first labels ever, all good: so much of that mail must be surely junk to the shipped model. That is a Junk folder
@@ -171,7 +175,7 @@ def judge(night: Night, *, stood: bool = False) -> GateReport:
         against.append(
             f"{contradicted} of {night.fresh} new labels contradict what the model is sure of: please look at them."
         )
-    elif (surprises := int(_contradicted(night).sum())) and _one_sided(night) and not stood:
+    elif (surprises := int(_contradicted(night, STRONGLY).sum())) and _one_sided(night) and not stood:
         kind = "junk" if night.new.spam.any() else "good"
         against.append(
             f"All {len(night.new.spam)} new labels say {kind}, also that of {surprises} mail{'s' if surprises > 1 else ''} "
@@ -223,11 +227,11 @@ def doubtful(night: Night) -> NDArray[np.bool_]:
 
 
 def _doubted(night: Night) -> NDArray[np.bool_]:
-    contradicted = _contradicted(night)
+    contradicted = doubtful(night)
     return contradicted & ~night.settled if len(night.settled) else contradicted
 
 
-def _contradicted(night: Night, strongly: float = STRONGLY) -> NDArray[np.bool_]:
+def _contradicted(night: Night, strongly: float) -> NDArray[np.bool_]:
     """Of the new labels, those against which the serving model is sure, as far as it may be believed."""
     new = night.new
     found = np.zeros(len(new.spam), bool)

@@ -95,6 +95,11 @@ class Labels(Connections):
         with self._read() as db:
             return _current(db, account, identity)
 
+    def first_word(self) -> float | None:
+        """When the oldest of what now holds was said, or fell silent."""
+        row = self._one("SELECT min(at) FROM label WHERE current = 1")
+        return None if row is None else row[0]
+
     def ledger(self, account: AccountName | None = None) -> Iterator[LabelRecord]:
         """Every word ever said and not forgotten, oldest first: for export."""
         with self._read() as db:

@@ -88,6 +88,10 @@ def main(arguments: list[str] | None = None) -> int:
     except SpamdError as error:
         report.event("result", status="impossible", reason=error.title, hint=error.hint)
         return IMPOSSIBLE
+    except OSError as error:
+        reason = f"The new model could not be written: {error.strerror or error}."
+        report.event("result", status="impossible", reason=reason, hint="Is the disk full?")
+        return IMPOSSIBLE
     except NothingToLearn as error:
         report.event("result", status="waits", reason=str(error), hint="")
         return WAITS

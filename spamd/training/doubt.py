@@ -78,12 +78,13 @@ def doubts(
     count = len(tonight)
     # A night of which too much is doubted is refused as a whole.
     refused = gate.too_many(replace(examined, new=scored(tonight), settled=settled[:count]))
-    left_out = {
-        e.identity
+    left_out = [
+        e
         for at, (e, doubted) in enumerate(zip(asked, against & ~settled, strict=True))
         if doubted and not e.taken_out and not (refused and at < count)
-    }
-    return Doubts(tuple(tonight), settled[:count], frozenset(left_out), new)
+    ]
+    newest = sorted(left_out, key=lambda e: e.at)[-gate.ASKED_MOST :]
+    return Doubts(tuple(tonight), settled[:count], frozenset(e.identity for e in newest), new)
 
 
 def agreed(one: Example, own: Sequence[Example]) -> bool:

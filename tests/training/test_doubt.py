@@ -169,6 +169,13 @@ def test_from_scratch_the_gate_counts_the_same_labels(card):
     assert not found.left_out and found.fresh == len(many) < len(everything)
 
 
+def test_no_card_grows_for_ever(card, monkeypatch):
+    monkeypatch.setattr(gate, "ASKED_MOST", 3)
+    waiting = [example(n, True, False, KNOWN - n) for n in range(1000, 1005)]
+    again = dataclasses.replace(card, doubted=tuple(e.identity for e in waiting))
+    assert left_out(again, waiting) == {e.identity for e in waiting[:3]}, "the newest"
+
+
 def test_what_was_left_out_is_looked_at_again(card):
     waiting = example(1000, True, False, KNOWN - 1)
     again = dataclasses.replace(card, doubted=(waiting.identity,))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from spamd.domain import (
     LabelSource,
     Verdict,
 )
+from spamd.errors import TrainingError
 from spamd.message.vector import pack, vectorise
 from spamd.model.bundle import WEIGHTS, Bundles
 from spamd.model.scoring import Scorer
@@ -321,6 +323,27 @@ def test_a_damaged_parent_gives_way_to_the_one_before(mailbox: Home) -> None:
     card = mailbox.bundles.current().card
     assert card.figures["from_scratch"] == 1
     assert sum(card.labels.values()) == 50
+
+
+@pytest.mark.skipif(shutil.which("prlimit") is None, reason="util-linux")
+@pytest.mark.parametrize(
+    "most", [100_000, 700_000], ids=["no room for TensorFlow's own", "no room for the file"]
+)
+def test_no_room_while_the_model_is_written(mailbox: Home, most: int) -> None:
+    mailbox.teach(False, 1, 20)
+    mailbox.teach(True, 2, 20)
+    before = mailbox.bundles.current().card.id
+    trainer, mailbox.night._trainer = (
+        mailbox.night._trainer,
+        ("prlimit", f"--fsize={most}", *mailbox.night._trainer),
+    )
+    with pytest.raises(TrainingError, match="could not be written") as told:
+        mailbox.sleep()
+    assert "disk full" in told.value.hint
+    assert mailbox.bundles.current().card.id == before
+    assert list(mailbox.paths.cache.iterdir()) == []
+    mailbox.night._trainer = trainer
+    assert mailbox.sleep().promoted
 
 
 def test_the_trainer_says_what_is_wrong_with_the_store(mailbox: Home) -> None:

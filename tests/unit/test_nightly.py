@@ -255,10 +255,15 @@ def test_once_a_night_whatever_came_of_it(home):
     assert home.night.due().due
 
 
-def test_a_missed_night_is_made_up_for(home):
+@pytest.mark.parametrize("first", [False, True], ids=["a later one", "the first"])
+def test_a_missed_night_is_made_up_for(home, first):
     enough(home)
-    home.store.set_state(LAST_NIGHT, repr(NIGHT - 2 * DAY))
     home.now = local("15:00")
+    assert not home.night.due().due
+    if first:
+        home.label("hash:early", at=NIGHT - 2 * DAY)
+    else:
+        home.store.set_state(LAST_NIGHT, repr(NIGHT - 2 * DAY))
     assert home.night.due().due
 
 

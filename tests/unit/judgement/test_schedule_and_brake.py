@@ -49,6 +49,21 @@ def test_a_missed_night_is_made_up_for_when_idle():
     assert not due(NOON, last_night=NOON - 10 * 3600, idle_seconds=3600).due
 
 
+def test_a_machine_that_sleeps_through_every_window_has_its_first_night_too():
+    assert not due(NOON, idle_seconds=3600).due
+    assert not due(NOON, began=NOON - 10 * 3600, idle_seconds=3600).due
+    assert due(NOON, began=NOON - 40 * 3600, idle_seconds=3600).due
+    assert due(NIGHT, began=NIGHT - 600).due, "a night in its window needs no missed one"
+
+
+def test_an_idle_machine_is_not_waited_for_for_ever():
+    for never in ({"last_night": NIGHT - 4 * 86400}, {"began": NIGHT - 4 * 86400}):
+        assert due(NIGHT, **never, idle_seconds=0).due, "always under load"
+        assert due(NIGHT + 12 * 3600, **never, idle_seconds=None).due, "nobody tells"
+        assert not due(NIGHT + 12 * 3600, **never, idle_seconds=0).due, "somebody works"
+    assert not due(NOON, last_night=NOON - 2 * 86400, idle_seconds=None).due
+
+
 def test_a_clock_set_back_runs_no_second_night():
     assert not due(NIGHT, last_night=NIGHT + 3600).due
 

@@ -62,6 +62,14 @@ def test_an_empty_night_is_promoted() -> None:
         ({"pinned": scored(0.02, 0.2, False)}, "reference"),
         ({"kept_after": np.full(40, 2.0)}, "as a whole"),
         ({"new": against(5), "fresh": 100, "held": SURE}, "contradict"),
+        (
+            {
+                "new": dataclasses.replace(against(5), before=np.array([0.04, 0.96] * 2 + [0.04])),
+                "fresh": 100,
+                "held": SURE,
+            },
+            "contradict",
+        ),
         ({"difference": 0.06}, "differs"),
         ({"shipped": np.full(50, 0.005), "pinned": scored(0.05, 0.065, False)}, "Night by night"),
         ({"held": scored(0.95, float("nan"), True)}, "numbers"),
