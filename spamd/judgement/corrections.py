@@ -318,7 +318,9 @@ class _Pairing:
         recently = [s for s in gone if s.gone_at is None or s.gone_at > self._now - GONE_LATELY]
         there = [s for s in elsewhere if s.ref in self._alive]
         if recently:
-            old = max(recently, key=lambda s: (s.gone_at is None, s.seen_at))
+            # Seen at once, in the inbox and in Junk, while another daemon moved it: the sign says where it came from.
+            came_out = signed(arrival.keywords)
+            old = max(recently, key=lambda s: (s.gone_at is None, s.seen_at, self._in_junk(s) is came_out))
             if self._by_a_daemon(old, arrival):
                 self.others += 1
                 self._use(old.ref)
@@ -366,6 +368,9 @@ class _Pairing:
                 self._use(wait.old)
                 return None
         return self._moved(old, wait.new)
+
+    def _in_junk(self, sighting: Sighting) -> bool:
+        return self._places.get(sighting.ref.folder) in (Place.JUNK, Place.UNSURE)
 
     def _use(self, ref: MessageRef) -> None:
         """This departure is explained."""

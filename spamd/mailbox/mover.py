@@ -30,7 +30,7 @@ on that no other row has claimed):
     ============== ================ ==============================================
 
 Two clients that move one mail at the same moment can both succeed on real servers. `reconcile` finds such
-pairs by server id and removes our copy, never the person's.
+pairs by server id, or by our lock on the other copy, and removes our copy, never the person's.
 
 Copies are no race that a lock must win (Courier's STORE of one daemon undoes that of another, and both believe that
 they hold it): whoever has copied looks for other copies of that mail in the target, and goes on to the original only if
@@ -269,7 +269,7 @@ class JournaledMover:
     def reconcile(self) -> Sequence[MoveRecord]:
         """Look for mails that another client moved at the same moment; ours go, theirs stay.
 
-        Only with true server ids. Returns the records that were taken back (now ABANDONED).
+        Only with proof (see `_is_copy`). Returns the records that were taken back (now ABANDONED).
         """
         left, self._left = self._left, []
         for folder, uids, words in left:
@@ -352,9 +352,8 @@ class JournaledMover:
         target = batch[0].target
         if source.name == target:
             return [self._end(record, MoveState.ABANDONED, "The mail is there already.") for record in batch]
-        before = self._neighbours(
-            source.name, target
-        )  # first: what comes there from now on may be one of these
+        # First: what comes to the other folders from now on may be one of these.
+        before = self._neighbours(source.name, target)
         try:
             there = self._session.status(target)
             if not there.messages and there.uid_next == 1:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from spamd.domain import (
+    MOVED_KEYWORD,
+    MOVING_KEYWORD,
     AccountName,
     FolderName,
     FolderStatus,
@@ -323,3 +325,15 @@ def test_a_folder_suddenly_empty_is_asked_about():
     assert "INBOX" in look(arrivals, known, statuses=empty).held
     some = {FolderName("INBOX"): FolderStatus(FolderName("INBOX"), UidValidity(1), Uid(99), 3)}
     assert not look(arrivals, known, statuses=some).held
+
+
+@pytest.mark.parametrize("signed", [True, False])
+def test_both_places_of_another_daemons_copy_were_seen_at_once(signed):
+    """Its copy in Junk and the original that was about to go; then the person takes the mail out of Junk, signed. Unsigned, it
+    came out of the inbox, and the copy was withdrawn.
+    """
+    lock = [MOVED_KEYWORD, MOVING_KEYWORD]
+    known = [seen("INBOX", 60, keywords=lock), seen("Junk", 36, keywords=lock)]
+    for earlier in (known, known[::-1]):
+        found = look([seen("Archive", 9, at=NOW, keywords=[MOVED_KEYWORD] * signed)], earlier)
+        assert [one.label for one in found.corrections] == [Label.HAM] * signed
