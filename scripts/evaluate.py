@@ -87,6 +87,7 @@ from spamd.learning import (  # noqa: E402
     teaches,
 )
 from spamd.message import vector  # noqa: E402
+from spamd.training.dataset import is_heard  # noqa: E402
 
 ACCOUNT = AccountName("stream")
 DAY = 86400.0
@@ -389,7 +390,7 @@ class Run:
             with Store(copy.database, clock=lambda: self.now) as store:
                 damaged: set[str] = set()
                 for record in store.labels(since=known):
-                    if record.at <= known:
+                    if record.at <= known or not is_heard(record):
                         continue
                     label = self.damaged(record.label, poison)
                     if label is not record.label:

@@ -71,7 +71,7 @@ def labels_list(
                 one.account,
                 "junk" if one.label is Label.SPAM else "good",
                 one.source,
-                f"{one.weight:g}",
+                f"{one.weight:.2g}",
                 "held" if one.held else "",
                 one.identity,
             )

@@ -67,17 +67,21 @@ def is_held(identity: str) -> bool:
     return hashlib.sha256(identity.encode("utf-8", "replace")).digest()[0] < 256 // HELD_SHARE
 
 
+def is_heard(record: LabelRecord) -> bool:
+    """Does a night learn anything from it? Not from what is held, nor from silence that says next to nothing
+    (judgement/silence.py)."""
+    silent = record.source is LabelSource.IMPLICIT
+    return not record.held and not (silent and record.weight <= silence.LEFT_DOUBTFUL)
+
+
 def examples(
     rows: Iterable[tuple[LabelRecord, bytes]],
     senders: Mapping[tuple[AccountName, Identity], str] | None = None,
 ) -> list[Example]:
-    """Ledger rows with readable vectors, oldest first. Held labels and vectors of other features are left out.
-
-    So is silence that says next to nothing (judgement/silence.py).
-    """
+    """Ledger rows that are heard and have readable vectors, oldest first. Vectors of other features are left out."""
     found: dict[tuple[str, str], Example] = {}
     for record, packed in rows:
-        if record.held or (record.source is LabelSource.IMPLICIT and record.weight <= silence.LEFT_DOUBTFUL):
+        if not is_heard(record):
             continue
         try:
             vector = unpack(packed)
