@@ -500,7 +500,7 @@ class Filter:
         for judged in batch:
             ended = outcome.get(judged.judgement.identity) if judged.intent is not None else None
             moved = ended is not None and ended.state is MoveState.DONE
-            judgement = replace(judged.judgement, moved=moved or judged.judgement.moved)
+            judgement = replace(judged.judgement, moved=True) if moved else judged.judgement
             told.append(judgement)
             self._publish(
                 "verdict",

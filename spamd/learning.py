@@ -241,7 +241,7 @@ class Learner:
         """The arrivals of one folder that the store does not know at that reference.
 
         whole: however much is new: mail that will not be judged now holds the cursor back, and what came after it must be
-        seen all the same. Mail that is known from elsewhere is never parted: many drags at once are asked about.
+        seen all the same. Mail known from elsewhere does not count as new: of many drags at once must be asked together.
         """
         status, cursor = change.status, change.cursor
         if cursor is None or change.reset:

@@ -76,7 +76,7 @@ class Store(Judgements, Labels, Moves, Folders, Notes):
     # ---- asking about many at once
 
     def past_of(self, account: AccountName, identities: Iterable[Identity]) -> dict[Identity, Past]:
-        """Of those of these mails of which anything was said, or that were moved."""
+        """Of each of these mails of which the person said anything, or that we moved."""
         rows = self._all(_PAST, {"account": account, "asked": asked(identities)})
         return {
             Identity(row["identity"]): Past(
