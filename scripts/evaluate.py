@@ -328,10 +328,10 @@ class Run:
     def habit(self) -> silence.Habit:
         """As in spamd.learning, but that nobody waits for days: whoever corrects does so at once."""
         lately = [point for point in self.points[self.in_folders :] if point[2] >= self.now - KEPT_WINDOW]
-        named = [
-            p for p, label, _, weight in lately if label is Label.SPAM and weight >= evidence.SURE_WEIGHT
-        ]
-        return silence.habit(named, [point[0] for point in lately if point[3] < evidence.SURE_WEIGHT])
+        said = [point for point in lately if point[1] is Label.SPAM and point[3] >= evidence.SURE_WEIGHT]
+        left = [point for point in lately if point[3] < evidence.SURE_WEIGHT]
+        named, silent = ([silence.Seen(at, p) for p, _, at, _ in some] for some in (said, left))
+        return silence.habit(named, silent)
 
     def night(self) -> None:
         from spamd.errors import TrainingError

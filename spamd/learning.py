@@ -819,7 +819,7 @@ class Learner:
         wanted: list[tuple[Judgement, Sighting | None, str]] = []  # and why, where its flags do not say it
         per_sender: Counter[tuple[str, int]] = Counter()
         per_day: Counter[int] = Counter()
-        left: list[float] = []  # what was thought of mail that lies in the inbox without a word
+        left: list[silence.Seen] = []  # lies in the inbox without a word
         before: int | None = None
         begin = now - KEPT_WINDOW  # of the time that was looked at
         while len(wanted) < 1000:
@@ -837,7 +837,7 @@ class Learner:
                     if label.source is LabelSource.IMPLICIT:
                         per_sender[_sender_day(judgement)] += 1
                         per_day[_sender_day(judgement)[1]] += 1
-                        left += [] if judgement.moved else [judgement.score.probability]
+                        left += [] if judgement.moved else [_seen(judgement)]
                 elif judgement.moved:
                     doubted = self._doubted(judgement) if judgement.at < now - KEPT_AFTER else None
                     if doubted is not None:
@@ -861,8 +861,9 @@ class Learner:
                 continue
             note = why or ("answered" if lower & {"\\answered", "\\flagged"} else "opened and left")
             opened.append((judgement, note))
-            left += [judgement.score.probability] if note == "opened and left" else []
-        habit = silence.habit(self._store.named_junk(name, begin, now - KEPT_AFTER), left)
+            left += [_seen(judgement)] if note == "opened and left" else []
+        named = self._store.named_junk(name, begin, now - KEPT_AFTER)
+        habit = silence.habit([silence.Seen(*one) for one in named], left)
         written = 0
         for judgement, note in opened:
             sender_day = _sender_day(judgement)
@@ -1346,6 +1347,10 @@ def recipients(header: bytes) -> set[str]:
     except (ValueError, IndexError):
         return set()
     return found
+
+
+def _seen(judgement: Judgement) -> silence.Seen:
+    return silence.Seen(judgement.at, judgement.score.probability)
 
 
 def _sender_day(judgement: Judgement) -> tuple[str, int]:

@@ -23,6 +23,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 LEFT = 0.3
 """Weight of mail that was only opened and left while nothing is known of the person."""
@@ -30,6 +31,8 @@ LEFT_DOUBTFUL = 0.1
 """The same where the model had doubts. Counts for the proof; from this weight on down silence teaches nothing."""
 FEWEST = 20
 """Junk mails named, before they tell what the person's silence means."""
+LATELY = 100
+"""So many of the newest ones tell whether the habit has changed."""
 CAUTION = 0.67
 """Standard deviations by which the share is taken lower than it was seen: in three of four cases it is higher."""
 FIRST, STEP = 10, 5
@@ -42,6 +45,13 @@ DOUBTFUL_MASS = 3.0
 """How many times the share of junk is taken off a doubtful mail's weight; off any other's once."""
 NAMES_MOST = (0.8, 0.95)
 """Share named from which silence about doubtful mail begins to teach, and teaches in full."""
+
+
+class Seen(NamedTuple):
+    """A mail that stayed in the inbox."""
+
+    at: float  # when it came, Unix time
+    probability: float  # of junk, before the model learned it
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,22 +78,28 @@ class Habit:
         return max(LEFT_DOUBTFUL, allowed * trusted * (1 - DOUBTFUL_MASS * junk))
 
 
-def habit(named: Sequence[float], silent: Sequence[float]) -> Habit:
+def habit(named: Sequence[Seen], silent: Sequence[Seen]) -> Habit:
     """Seen from mail that stayed in the inbox, of the same weeks: what the person called junk, and what they opened and left.
 
-    named, silent: the probabilities of junk that the model gave it before it learned it.
+    A person who becomes lazy is noticed by the junk they named last.
     """
-    share = share_named(named, silent)
+    share = share_named([one.probability for one in named], [one.probability for one in silent])
     if share is None:
         return Habit()
-    left = sorted(silent)
+    lately = sorted(one.at for one in named)[-LATELY:][0]
+    newest = share_named(
+        [one.probability for one in named if one.at >= lately],
+        [one.probability for one in silent if one.at >= lately],
+    )
+    share = min(share, newest or share)
+    left = sorted(one.probability for one in silent)
     groups = max(1, min(GROUPS, len(left) // GROUP))
     edges = [left[number * len(left) // groups] for number in range(1, groups)]
     lying, said = [0] * groups, [1] * groups  # one more: none named may be chance
-    for probability in left:
-        lying[bisect_left(edges, probability)] += 1
-    for probability in named:
-        said[bisect_left(edges, probability)] += 1
+    for one in silent:
+        lying[bisect_left(edges, one.probability)] += 1
+    for one in named:
+        said[bisect_left(edges, one.probability)] += 1
     unnamed = (1 - share) / share
     junk = (min(1.0, many * unnamed / max(1, of)) for many, of in zip(said, lying, strict=True))
     return Habit(share, tuple(edges), tuple(junk))
@@ -92,7 +108,7 @@ def habit(named: Sequence[float], silent: Sequence[float]) -> Habit:
 def share_named(named: Sequence[float], silent: Sequence[float]) -> float | None:
     """Of the junk left in the inbox, the share that the person names: a cautious guess. None while too little is known.
 
-    named, silent: as for `habit`. Good mail is among the silent, so the share is looked for where there is least of it: above
+    named, silent: probabilities of junk. Good mail is among the silent, so the share is looked for where there is least of it: above
     the score where it comes out highest.
     """
     if len(named) < FEWEST:

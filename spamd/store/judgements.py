@@ -219,15 +219,15 @@ class Judgements(Connections):
         )
         return [(row[0], Label(row[1]), row[2], row[3]) for row in rows]
 
-    def named_junk(self, account: AccountName, since: float, until: float) -> list[float]:
-        """What was thought of the mail of that time that stayed in the inbox until the person called it junk."""
+    def named_junk(self, account: AccountName, since: float, until: float) -> list[tuple[float, float]]:
+        """Of the mail of that time that stayed in the inbox until the person called it junk: when it came, and its probability."""
         rows = self._all(
-            "SELECT first_probability FROM judgement JOIN label USING (account, identity)"
+            "SELECT first_at, first_probability FROM judgement JOIN label USING (account, identity)"
             " WHERE account = ? AND first_at >= ? AND first_at < ? AND moved = 0 AND current = 1 AND held = 0"
             " AND label.label = 'spam' AND source IN ('drag', 'keyword', 'addon', 'review')",
             (account, since, until),
         )
-        return [row[0] for row in rows]
+        return [(row[0], row[1]) for row in rows]
 
     def first_scores(self, account: AccountName, since: float) -> Iterator[tuple[Judgement, float]]:
         """Each mail that arrived since then, newest first, with its probability before it was learned."""

@@ -30,6 +30,20 @@ def inbox(seed: int, names: float, *, junk: int = 120, good: int = 900) -> tuple
     return named, left
 
 
+def timed(probabilities: list[float], begin: float = 0.0) -> list[silence.Seen]:
+    """Came over a week, whatever they look like."""
+    step = 7 / max(1, len(probabilities))
+    return [silence.Seen(begin + number * step, one) for number, one in enumerate(probabilities)]
+
+
+def mail_of(
+    seed: int, names: float, begin: float = 0.0, **more: int
+) -> tuple[list[silence.Seen], list[silence.Seen]]:
+    named, left = inbox(seed, names, **more)
+    random.Random(seed).shuffle(left)
+    return timed(named, begin), timed(left, begin)
+
+
 @pytest.mark.parametrize(
     ("names", "least", "most"), [(1, 0.95, 1), (0.8, 0.65, 0.95), (0.5, 0.35, 0.7), (0.2, 0.1, 0.4)]
 )
@@ -50,24 +64,24 @@ def test_little_is_known_of_a_person_who_named_little():
     named, left = inbox(1, 1.0)
     assert silence.share_named(named[: silence.FEWEST - 1], left) is None
     assert silence.share_named([], []) is None
-    for unknown in (silence.habit([], []), silence.habit(named[:5], left)):
+    for unknown in (silence.habit([], []), silence.habit(timed(named[:5]), timed(left))):
         assert unknown.weight(0.01, doubtful=False) == silence.LEFT < SURE_WEIGHT
         assert unknown.weight(0.9, doubtful=True) == silence.LEFT_DOUBTFUL
 
 
 def test_what_stays_with_who_names_all_is_as_good_as_said():
-    habit = silence.habit(*inbox(1, 1.0))
+    habit = silence.habit(*mail_of(1, 1.0))
     assert habit.weight(0.001, doubtful=False) > 0.99
     assert habit.weight(0.5, doubtful=True) > 0.7
 
 
 def test_who_names_half_teaches_by_the_mail_that_hides_no_junk():
     """Far down nothing was named, so nothing is hidden there; further up as much is left as is named."""
-    habit = silence.habit(*inbox(1, 0.5, junk=300, good=6000))
+    habit = silence.habit(*mail_of(1, 0.5, junk=300, good=6000))
     low, middle = habit.weight(1e-4, doubtful=False), habit.weight(0.15, doubtful=False)
     assert low > 0.6 > 0.4 > middle
     for names in (0.2, 0.5):
-        lazy = silence.habit(*inbox(1, names, junk=300))
+        lazy = silence.habit(*mail_of(1, names, junk=300))
         assert lazy.weight(0.6, doubtful=True) == silence.LEFT_DOUBTFUL
 
 
@@ -78,13 +92,22 @@ def test_junk_that_is_left_lying_among_sure_good_mail_is_hardly_learned():
     named = [one for one in missed if rng.random() < 0.2]
     unnamed = [one for one in missed if one not in set(named)]
     good = [logistic(rng.gauss(-4, 1.6)) for _ in range(900)]
-    habit = silence.habit(named, good + unnamed)
+    habit = silence.habit(timed(named), timed(good + unnamed))
     assert sum(habit.weight(one, doubtful=one > 0.4) for one in unnamed) < 0.2 * len(unnamed)
+
+
+def test_a_person_who_becomes_lazy_is_noticed_within_a_hundred_words():
+    before = mail_of(1, 1.0, junk=400)
+    after = mail_of(2, 0.2, 7.0, junk=500)
+    named, left = before[0] + after[0], before[1] + after[1]
+    assert silence.share_named([one.probability for one in named], [one.probability for one in left]) > 0.5
+    assert silence.habit(*before).share > 0.95
+    assert silence.habit(named, left).share < 0.35
 
 
 @given(st.lists(chances, min_size=20), st.lists(chances), chances, st.booleans())
 def test_a_weight_is_a_weight(named, left, probability, doubtful):
-    assert 0 <= silence.habit(named, left).weight(probability, doubtful=doubtful) <= 1
+    assert 0 <= silence.habit(timed(named), timed(left)).weight(probability, doubtful=doubtful) <= 1
 
 
 @given(st.lists(chances, min_size=20), st.lists(chances), st.lists(chances))
