@@ -9,7 +9,7 @@ And where junk hides among the silent mail is seen as well. Where a person who n
 unnamed; where they have named nothing, there is next to nothing. So a silent label weighs as much as
 
 - the person's habit allows, `LOUD * sqrt(named / unnamed)` and 1 at most: 1 from nine tenths named, .35 for half, .17 for
-  a fifth; and up to 1 where mail of about its score hides less than `CLEAN` of junk;
+  a fifth and fewer; and up to 1 where mail of about its score hides less than `CLEAN` of junk;
 - less the share of junk there;
 - and what the model doubted teaches only by the silence of a person who names nearly all.
 
@@ -40,6 +40,9 @@ FIRST, STEP = 10, 5
 GROUPS, GROUP = 10, 20
 """Groups into which silent mail is parted by its score, at most, and mails in each, at least."""
 LOUD = 0.35
+QUIET = 0.17
+"""What the habit allows at least, as for who names a fifth. From who named one in twenty nothing was heard, and a night knew
+junk alone: SpamAssassin in 39 days, a replay, 1.44 % of the good mail moved instead of .10, 1-ROCA 1.83 instead of 1.31 %."""
 CLEAN = 0.01
 DOUBTFUL_MASS = 3.0
 """How many times the share of junk is taken off a doubtful mail's weight; off any other's once."""
@@ -69,7 +72,7 @@ class Habit:
         """
         if self.share is None:
             return LEFT_DOUBTFUL if doubtful else LEFT
-        allowed = min(1.0, LOUD * math.sqrt(self.share / (1 - self.share)))
+        allowed = max(QUIET, min(1.0, LOUD * math.sqrt(self.share / (1 - self.share))))
         junk = self.junk[bisect_left(self.edges, probability)]
         if not doubtful:
             return (allowed + (1 - allowed) * max(0.0, 1 - junk / CLEAN)) * (1 - junk)

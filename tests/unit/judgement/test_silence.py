@@ -105,6 +105,16 @@ def test_a_person_who_becomes_lazy_is_noticed_within_a_hundred_words():
     assert silence.habit(named, left).share < 0.35
 
 
+@pytest.mark.parametrize("names", [0.05, 0.1])
+def test_good_mail_of_who_names_hardly_any_junk_is_still_heard(names):
+    """Unheard, the nights of such a person know junk alone, and all good mail rises towards it."""
+    named, left = mail_of(1, names, junk=round(40 / names), good=900)
+    habit = silence.habit(named, left)
+    low = [one.probability for one in left if one.probability < 0.05]
+    heard = sum(habit.weight(one, doubtful=False) > silence.LEFT_DOUBTFUL for one in low)
+    assert heard > 0.5 * len(low)
+
+
 @given(st.lists(chances, min_size=20), st.lists(chances), chances, st.booleans())
 def test_a_weight_is_a_weight(named, left, probability, doubtful):
     assert 0 <= silence.habit(timed(named), timed(left)).weight(probability, doubtful=doubtful) <= 1
