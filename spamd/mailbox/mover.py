@@ -147,6 +147,34 @@ class _Fresh:
     signed: bool = False
 
 
+class _Strangers:
+    """What came into folders beside the mails that our journal knows. Asked of the server once for all mails of a look: of
+    fifty moved at once each asked for those below it, and all of them were ours.
+    """
+
+    def __init__(self, session: MailSession, journal: MoveJournal, account: str) -> None:
+        self._session = session
+        self._journal = journal
+        self._account = account
+        self._claimed: dict[tuple[FolderName, UidValidity], frozenset[int]] = {}
+        self._found: dict[tuple[FolderName, Uid, Uid], list[Arrival]] = {}
+
+    def between(self, folder: FolderName, validity: UidValidity, first: Uid, end: Uid) -> list[Arrival]:
+        """At UIDs from first on, below end."""
+        claimed = self._claimed.get((folder, validity))
+        if claimed is None:
+            claimed = self._journal.claimed_uids(self._account, folder, validity)
+            self._claimed[folder, validity] = claimed
+        lowest = next((uid for uid in range(first, end) if uid not in claimed), None)
+        highest = next((uid for uid in reversed(range(first, end)) if uid not in claimed), None)
+        if lowest is None or highest is None:
+            return []
+        span = (folder, Uid(lowest), Uid(highest))
+        if span not in self._found:
+            self._found[span] = list(self._session.arrivals(*span))
+        return [mail for mail in self._found[span] if mail.ref.uid not in claimed]
+
+
 class JournaledMover:
     """Moves on one session. Not thread-safe, like the session it uses."""
 
@@ -285,10 +313,11 @@ class JournaledMover:
         names = {name for fresh in self._fresh for name in fresh.before}
         states = {one.folder: one for one in self._session.statuses(sorted(names))}
         grown = {then.folder for fresh in self._fresh for then, _ in _grown(fresh.before, states)}
+        strangers = _Strangers(self._session, self._journal, self._account)
         for fresh in list(self._fresh):
             given_up: MoveRecord | None = None
             try:
-                given_up = self._reconcile_one(fresh, _grown(fresh.before, states))
+                given_up = self._reconcile_one(fresh, _grown(fresh.before, states), strangers)
             except (FolderMissing, FolderRefused, FolderChanged):
                 self._fresh.remove(fresh)
                 continue
@@ -944,13 +973,13 @@ class JournaledMover:
         return certain and mail.identity == record.identity and not _has(mail, "\\Deleted")
 
     def _reconcile_one(
-        self, fresh: _Fresh, grown: Sequence[tuple[FolderStatus, FolderStatus]]
+        self, fresh: _Fresh, grown: Sequence[tuple[FolderStatus, FolderStatus]], strangers: _Strangers
     ) -> MoveRecord | None:
         record = fresh.record
         if not self._proves(record) or record.target_uid is None or record.target_uid_validity is None:
             return None
         ours = OpenFolder(record.target, record.target_uid_validity)
-        rival = self._rival(record, grown)
+        rival = self._rival(record, grown, strangers)
         if rival is None or record.target_uid not in self._by_uid(ours, [record.target_uid]):
             return None
         theirs = OpenFolder(rival.ref.folder, rival.ref.uid_validity)
@@ -972,7 +1001,10 @@ class JournaledMover:
         )
 
     def _rival(
-        self, record: MoveRecord, grown: Sequence[tuple[FolderStatus, FolderStatus]]
+        self,
+        record: MoveRecord,
+        grown: Sequence[tuple[FolderStatus, FolderStatus]],
+        strangers: _Strangers,
     ) -> Arrival | None:
         """Another copy that came while we moved: in a folder that grew, or below ours in the target.
 
@@ -980,20 +1012,15 @@ class JournaledMover:
         the mail in Junk bears the sign without the lock: the person wants both.
         """
         for then, now in grown:
-            claimed = self._journal.claimed_uids(self._account, now.folder, now.uid_validity)
-            for mail in self._session.arrivals(now.folder, then.uid_next):
-                own = mail.ref.uid in claimed or (_has(mail, MOVED_KEYWORD) and not _has(mail, LOCK_KEYWORD))
-                if not own and self._is_copy(record, mail):
+            for mail in strangers.between(then.folder, then.uid_validity, then.uid_next, now.uid_next):
+                copied_there = _has(mail, MOVED_KEYWORD) and not _has(mail, LOCK_KEYWORD)
+                if not copied_there and self._is_copy(record, mail):
                     return mail
-        if record.target_uid_next is None or record.target_uid is None:
+        first, ours, validity = record.target_uid_next, record.target_uid, record.target_uid_validity
+        if first is None or ours is None or validity is None:
             return None
-        if record.target_uid > record.target_uid_next:
-            below = Uid(record.target_uid - 1)
-            claimed = self._claimed(record)
-            for mail in self._session.arrivals(record.target, record.target_uid_next, below):
-                if mail.ref.uid not in claimed and self._is_copy(record, mail):
-                    return mail
-        return None
+        below = strangers.between(record.target, validity, first, ours)
+        return next((mail for mail in below if self._is_copy(record, mail)), None)
 
     # -- looking
 

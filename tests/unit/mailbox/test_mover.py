@@ -398,6 +398,28 @@ def test_a_large_batch_goes_in_parts():
     assert [row.id for row in ended] == sorted(row.id for row in ended)
 
 
+def test_rivals_of_many_moves_are_looked_for_in_one_go():
+    """Fifty mails had asked for those below them one by one, which were the other 49."""
+    place = Place()
+    refs = [place.server.deliver(b"Subject: %d\r\n\r\n" % number) for number in range(BATCH)]
+
+    def meanwhile():
+        place.server.copy(refs[7], "Archive")
+        place.server.deliver(ONE, "Archive")
+        place.server.deliver(ONE, "Junk")
+
+    place.when("MOVE", meanwhile)
+    ended = place.move(place.intents())
+    assert [row.source for row in ended if row.state is MoveState.ABANDONED] == [refs[7]]
+    assert [row.state for row in ended].count(MoveState.DONE) == BATCH - 1
+    assert place.server.bodies()[ONE] == 2
+    looks = [
+        command for command in place.server.commands if command.startswith(("FETCH Junk", "FETCH Archive"))
+    ]
+    assert len(looks) == 2
+    assert place.mover.reconcile() == []
+
+
 def test_an_old_intent_is_given_up():
     place = Place()
     place.server.deliver(ONE)
