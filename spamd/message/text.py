@@ -17,7 +17,13 @@ from itertools import count as counting
 from itertools import filterfalse, islice
 from typing import Final, NamedTuple
 
-from selectolax.lexbor import LexborCSSSelector, LexborDocumentOptions, LexborHTMLParser, LexborNode
+from selectolax.lexbor import (
+    LexborCSSSelector,
+    LexborDocumentOptions,
+    LexborHTMLParser,
+    LexborNode,
+    SelectolaxError,
+)
 
 from spamd.message.lookalikes import SKELETON
 from spamd.message.parsing import ParsedMessage
@@ -624,7 +630,11 @@ class _Page:
     def _sheet(self, find: _Find, root: LexborNode, sheet: str) -> None:
         """Hide what the style sheet hides on every screen."""
         for selector in _hiding_selectors(sheet[:30_000]):
-            for node in find(selector, root)[:50]:
+            try:
+                found = find(selector, root)[:50]
+            except SelectolaxError:  # "²" stands in no name of CSS: mail programs leave such a rule out, too
+                continue
+            for node in found:
                 own = node.attrs.sget("style", "")
                 if own and "display" in own and not _style(own[:600]).flags & HIDDEN:
                     continue

@@ -180,6 +180,15 @@ def test_text_is_parted_where_an_element_parts_it_and_only_there() -> None:
     assert vector.vectorise(page).text.visible == "viagra\nonetwo\nthree four\nfive\nsixseven\neight\nnine"
 
 
+def test_a_name_that_style_sheets_do_not_know_stops_no_reading() -> None:
+    """With "²" in it a selector is none; it was an error that came out of reading the mail."""
+    sheet = ".a²{display:none}.aé{display:none}#ª{visibility:hidden}"
+    page = f"<style>{sheet}</style><p>Hello <p class=a²>one <p class=aé>two <p id=ª>three"
+    text = vector.vectorise(f"Content-Type: text/html; charset=utf-8\n\n{page}".encode()).text
+    assert text.visible == "Hello\none\nthree"
+    assert text.hidden == "two"
+
+
 @pytest.mark.parametrize("marks", [0, 900, 1_100, 20_000])
 def test_a_comment_in_a_word_is_found_behind_any_number_of_exclamation_marks(marks: int) -> None:
     page = f"Content-Type: text/html\n\n<!DOCTYPE html><p>{'!' * marks} <!-- y --> vi<!-- x -->agra".encode()
