@@ -155,7 +155,7 @@ class Story(RuleBasedStateMachine):
         for label in self.place.labels():
             if label.source is LabelSource.IMPLICIT:
                 assert label.label is Label.HAM
-                assert label.weight <= 0.3
+                assert 0 < label.weight <= 1
                 continue
             assert label.source is LabelSource.DRAG
             judged = self.place.store.judgement_of(label.account, label.identity)
