@@ -518,10 +518,13 @@ class Filter:
     def finish(self, records: Sequence[MoveRecord]) -> None:
         """Bookkeeping after moves (ours, undone or recovered): who lies where now; what failed is told."""
         now = self._clock()
+        done = [record for record in records if record.state is MoveState.DONE]
+        if done:
+            with self._store.transaction():
+                for record in done:
+                    self._arrived(record, now)
         for record in records:
-            if record.state is MoveState.DONE:
-                self._arrived(record, now)
-            elif record.state is MoveState.ABANDONED:
+            if record.state is MoveState.ABANDONED:
                 self._taken_back(record)
             elif record.state is MoveState.FAILED:
                 log.warning("%s: a move failed: %s", self.account.name, record.error)
