@@ -105,6 +105,24 @@ def test_a_person_who_becomes_lazy_is_noticed_within_a_hundred_words():
     assert silence.habit(named, left).share < 0.35
 
 
+def test_who_names_no_more_is_not_known_any_more():
+    """Taught that all they leave is good, the model thinks so of their junk, too: no score tells that they have stopped."""
+
+    def mail(count: int, begin: float, days: float, probability: float) -> list[silence.Seen]:
+        step = days * 86400 / count
+        return [silence.Seen(86400 * begin + step * number, probability) for number in range(count)]
+
+    named, left = mail(150, 0, 14, 0.9), mail(900, 0, 14, 0.01)
+    assert silence.habit(named, left).weight(0.01, doubtful=False) > 0.9
+    for days in (1.5, 3, 7):
+        later = left + mail(round(60 * days), 14, days, 0.02)
+        assert silence.habit(named, later) == silence.Habit()
+    seldom = mail(21, 0, 21, 0.9)
+    assert silence.habit(seldom, mail(900, 0, 24, 0.01)).share > 0.9, (
+        "three days without any are nothing to them"
+    )
+
+
 @pytest.mark.parametrize("names", [0.05, 0.1])
 def test_good_mail_of_who_names_hardly_any_junk_is_still_heard(names):
     """Unheard, the nights of such a person know junk alone, and all good mail rises towards it."""
