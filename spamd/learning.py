@@ -19,7 +19,7 @@ import logging
 import math
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -499,25 +499,46 @@ class Learner:
             # Written down with what follows from it: if the connection breaks first, the next look asks again.
             self._left += [sighting.ref for sighting in gone]
             left |= {sighting.identity for sighting in gone}
+        lost = left - arrived
         cursors = {cursor.folder: cursor for cursor in self._store.cursors(self.account.name)}
-        kept = [name for name, place in self.places().items() if place is Place.KEPT]
-        unknown = [name for name in kept if name not in cursors]
-        ask = kept if left - arrived else unknown
+        kept = self._kept()
+        found, renewed = self._found_in(
+            kept if lost else [name for name in kept if name not in cursors], cursors, lost, now
+        )
+        if lost - {sighting.identity for sighting in found}:  # perhaps in a folder that was made a moment ago
+            self._places_at = float("-inf")
+            new = [name for name in self._kept() if name not in kept]
+            more, more_renewed = self._found_in(new, cursors, lost, now)
+            found, renewed = found + more, renewed + more_renewed
+        found += self._known_elsewhere(lost, {sighting.ref for sighting in found})
+        return found, renewed
+
+    def _kept(self) -> list[FolderName]:
+        return [name for name, place in self.places().items() if place is Place.KEPT]
+
+    def _found_in(
+        self,
+        folders: Sequence[FolderName],
+        cursors: Mapping[FolderName, FolderCursor],
+        lost: Collection[Identity],
+        now: float,
+    ) -> tuple[list[Sighting], list[FolderCursor]]:
+        """Which of the lost mails came to these folders since their cursors; a folder without one is new. (found, cursors)"""
         found: list[Sighting] = []
         renewed: list[FolderCursor] = []
-        for status in self._session.statuses(ask) if ask else ():
+        for status in self._session.statuses(folders) if folders else ():
             cursor = cursors.get(status.folder)
             renewed.append(_cursor(self.account, status, ()))
-            if cursor is None or cursor.uid_validity != status.uid_validity:
+            if cursor is not None and cursor.uid_validity != status.uid_validity:
                 continue
-            first = Uid(max(cursor.uid_next, status.uid_next - ELSEWHERE))
-            if status.uid_next > cursor.uid_next and left - arrived:
+            then = cursor.uid_next if cursor is not None else Uid(1)
+            first = Uid(max(then, status.uid_next - ELSEWHERE))
+            if status.uid_next > then and lost:
                 found += [
                     sighting_of(self.account, arrival, now)
                     for arrival in self._session.arrivals(status.folder, first)
-                    if arrival.identity in left and arrival.ref.uid >= first
+                    if arrival.identity in lost and arrival.ref.uid >= first
                 ]
-        found += self._known_elsewhere(left - arrived, {sighting.ref for sighting in found})
         return found, renewed
 
     def _known_elsewhere(self, left: set[Identity], told: set[MessageRef]) -> list[Sighting]:

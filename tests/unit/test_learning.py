@@ -170,6 +170,19 @@ def test_junk_to_another_folder_is_ham_when_it_lives_there(place):
     assert [(one.label, one.note) for one in place.labels()] == [(Label.HAM, "junk to kept")]
 
 
+@pytest.mark.parametrize("kind", ["kept", "trash"])
+def test_junk_to_a_folder_that_was_made_for_it(place, kind):
+    """Not known before: folders are read again every ten minutes only. A wastebasket says nothing, a new one neither."""
+    lying = [place.server.deliver(mail(number), "Junk") for number in (1, 2)]
+    place.look()
+    place.server.create("Receipts", "trash" if kind == "trash" else None)
+    place.server.drag(lying[0], "Receipts")
+    place.look(seconds=1.0)
+    place.look(seconds=1.0)
+    told = [(one.label, one.note) for one in place.labels()]
+    assert told == ([(Label.HAM, "junk to kept")] if kind == "kept" else [])
+
+
 def test_a_departure_hidden_by_our_own_arrival(place):
     """One mail leaves Junk for the archive in the same moment in which we move another one there."""
     place.evidence = Evidence(Mode.FILTERING, 0.97, 0.5, 400, 90, 0, 0.001, 0.9, "")
