@@ -28,6 +28,7 @@ from typing import Any
 import modern_junk
 import modern_mail
 import numpy as np
+import offers
 from numpy.typing import NDArray
 
 from spamd.domain import ModelCard, ModelId
@@ -47,7 +48,9 @@ ALPHA = 0.7
 WORDS_SHARE, HEADER_SHARE = 1.4, 0.25  # of W and A beside D, each over its own deviation; by left-out corpora
 NOT_USED = ("words: English", "words: other language", "subject: not ASCII", "header: name not ASCII")
 """Features the base must not weigh: in the corpora good mail is English, which says nothing of other people's mail."""
-INVENTED = 500  # good mails of today, and as many junk mails, made up for training
+INVENTED = (
+    500  # mails of today, good and junk each, made up for training; and of offers and alarms as many again
+)
 THRESHOLD_HAM_ERROR = 0.003  # of the left-out corpus that asks most
 MARGIN = 0.25  # base logit between the highest modern good mail and the threshold
 MISSING = """There is no {name} in {folder}.
@@ -124,9 +127,13 @@ def _corpus(name: str, rows: Sequence[tuple[bool, Any, Any, Any]]) -> Corpus:
 
 
 def invented() -> Corpus:
-    """Made-up mail of today, good (modern_mail.py) and junk (modern_junk.py); no headers: those are made up too simply."""
-    good = [_features(False, raw) for raw in modern_mail.mails(INVENTED)]
-    return _corpus("invented", good + [_features(True, raw) for raw in modern_junk.mails(INVENTED)])
+    """Made-up mail, good (modern_mail.py, offers.GOOD) and junk (modern_junk.py, offers.JUNK); no headers: those are made
+    up too simply."""
+    good = [*modern_mail.mails(INVENTED), *offers.mails(offers.GOOD, INVENTED, seed=3)]
+    junk = [*modern_junk.mails(INVENTED), *offers.mails(offers.JUNK, INVENTED, seed=5)]
+    return _corpus(
+        "invented", [_features(spam, raw) for spam, some in ((False, good), (True, junk)) for raw in some]
+    )
 
 
 def load(folder: Path, name: str, cache: Path | None) -> Corpus:
@@ -517,10 +524,11 @@ they are summed. It says where a person's own model starts; it never moves mail 
 a person's own evidence replaces that threshold.
 
 **Trained on** public mail: SpamAssassin public corpus, CSDMC2010, Enron-Spam, and public mailing-list archives of 2019-23
-(`modern-lists`); and mail of today made up for it, because the public corpora hold little: {INVENTED} good mails (`scripts/modern_mail.py`:
+(`modern-lists`); and made-up mail. Of today, because the public corpora hold little: {INVENTED} good mails (`scripts/modern_mail.py`:
 orders, parcels, bills, appointments, newsletters, letters in fourteen languages) and {INVENTED} junk mails
 (`scripts/modern_junk.py`: phishing, parcel fees, coins, offers of rank and design, false invoices, blackmail, pills; thirteen
-languages). Weights and hashed vectors only; no text of it is redistributed.
+languages). And, as old as the corpora, {INVENTED} good mails that sell, congratulate or remind and {INVENTED} junk mails in the
+same layouts (`scripts/offers.py`, English): such good mail lies nearest to junk. Weights and hashed vectors only; no text of it is redistributed.
 
 **Measured** by training on all corpora but one and scoring that one:
 

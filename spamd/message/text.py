@@ -242,7 +242,8 @@ _MAX_WITHIN: Final = 100  # different other elements that are taken out of the l
 _BREAK: Final = " \x02 "  # between two pieces of text that an element parts
 _TAG: Final = re.compile(r"<([a-zA-Z][a-zA-Z0-9_:.-]{0,99})")
 _COMMENT: Final = re.compile(r"<!(?:--)?[^>]{0,100}>(?=[a-zA-Z])")
-_UNSEEN: Final = ("script", "style", "template", "noscript", "object")
+_UNSEEN: Final = ("script", "style", "template", "object")
+"""Nothing of these is shown. What stands in <noscript> is: mail is read without scripts."""
 _INLINE: Final = ("b", "i", "u", "em", "font", "span", "strong", "small", "big")
 _EMPTY_BEFORE: Final = re.compile(
     r"[a-zA-Z]<(?:b|i|u|em|font|span|strong|small|big)(?:\s[^<>]{0,100})?$", re.I

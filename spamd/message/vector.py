@@ -51,9 +51,10 @@ _TO_BUCKET: Final = np.uint32(32 - _BITS)
 _BEYOND: Final = np.int32(BASE_BUCKETS)
 
 
-READING: Final = 2
+READING: Final = 3
 """To be raised with a change of how a mail is read (limits, lines, which text counts as seen) that leaves the meaning
-of each number as it is. 2: lines of HTML end where an element parts text, and only the first pictures are links."""
+of each number as it is. 2: lines of HTML end where an element parts text, and only the first pictures are links. 3:
+comments end where a reader ends them, and <noscript> is seen."""
 
 
 def _schema(reading: int) -> str:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from spamd.model.runtime import Floats
 
 CLIP = 2.0
-PENALTY = 1 / 0.001  # L2 of the regressions, for a loss summed over the public mail
+PENALTY = 1 / 0.0003  # L2 of the regressions, for a loss summed over the public mail
 OWN_MASS, OWN_HALF = 0.3, 200.0
 """Own mail against public mail in a refit: at most, and the weight of own mail that counts half of it. With half at 20 a
 single junk mail said to be good lowered all others by as much as its words do."""

@@ -210,3 +210,25 @@ def test_no_mark_of_a_comment_takes_away_what_is_seen(page: str) -> None:
     """A comment begins and ends where a mail program says so, or it hides a whole mail from us and from nobody else."""
     features = vector.vectorise(f"Content-Type: text/html\n\n{page}<p>Goodbye</p>".encode())
     assert {"buy", "our", "pills", "now", "goodbye"} <= set(features.text.words)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "<body><p>Hello</p><noscript><p>Buy our <a href='http://shop.example/'>pills</a> now</p></noscript></body>",
+        "<head><noscript><p>Buy our <a href='http://shop.example/'>pills</a> now</p></noscript></head><body>Hello</body>",
+    ],
+)
+def test_what_is_shown_where_no_script_runs_is_read(page: str) -> None:
+    """No mail program runs scripts, so all of them show this."""
+    features = vector.vectorise(f"Content-Type: text/html\n\n<html>{page}</html>".encode())
+    assert {"hello", "buy", "our", "pills", "now"} <= set(features.text.words)
+    assert [link.host for link in features.links] == ["shop.example"]
+    assert "hidden-text" not in features.tricks
+
+
+def test_what_is_hidden_where_no_script_runs_stays_hidden() -> None:
+    page = "<p>Hello</p><div style='display:none'><noscript>Buy our pills now</noscript></div><script>no words</script>"
+    features = vector.vectorise(f"Content-Type: text/html\n\n{page}".encode())
+    assert features.text.words == ("hello",)
+    assert "hidden-text" in features.tricks
