@@ -39,7 +39,7 @@ OWN_HABIT = 30.0
 and with all learned alike .96 / 3.84, so .63 / .94."""
 LIFTED_FIRST = 0.3
 """Of plane.LIFTED with good mail alone, where the base counts double. After sixty plain letters, of 85 modern good mails 5 came
-to lie above the shipped threshold with the whole of it, 1 with half, none with a fifth to a third."""
+to lie above the shipped threshold with the whole of it, 1 with half, none with .3 or .2."""
 COMPARED = 2000
 LISTED_MOST = 1000
 """Identities in a list of a card: a card may have 256 kB, and the newest tell what the person thinks."""
