@@ -148,7 +148,6 @@ class Filter:
         self._publish = publish
         self._clock = clock
         self._junk: FolderName | None = None
-        self._trusted: str | None = None
         self._told: dict[str, float] = {}
         self._addresses = frozenset({account.user.lower()} if "@" in account.user else ())
 
@@ -184,14 +183,19 @@ class Filter:
         yield from self._deal_with(read)
 
     def _deal_with(self, read: Sequence[_Read]) -> list[Judgement]:
-        """Decide, record, then stamp and move."""
+        """Decide, record, then stamp and move. What goes need not wait for the marks of what stays: each is a question."""
         decided = self._decide(read)
         judged = self._record(decided)
+        self._mark(one for one in decided if one.intents)
+        told = self._carry_out(judged)
+        self._mark(one for one in decided if not one.intents)
+        return told
+
+    def _mark(self, decided: Iterable[_Decided]) -> None:
         for one in decided:
             self._stamp(one.sighting, one.judgement.decision)
             if one.label is not None:
                 self._put_label(one.sighting, one.label)
-        return self._carry_out(judged)
 
     def _read(self, mail: FetchedMail, sighting: Sighting) -> _Read | None:
         """None for a mail that cannot be read."""

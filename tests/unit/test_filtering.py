@@ -246,6 +246,22 @@ def test_of_a_mail_and_its_copy_in_one_batch_one_is_moved(place):
     assert place.server.raws("INBOX") == place.server.raws("Junk") == [mail(1, 0.99)]
 
 
+def test_junk_goes_before_what_stays_is_stamped(tmp_path):
+    place = Place(tmp_path, Account(ME, stamp=True))
+    place.look()
+    for number in range(5):
+        place.server.deliver(mail(number))
+    place.server.deliver(mail(5, 0.99))
+    place.server.commands.clear()
+    assert [one.moved for one in place.look()] == [False] * 5 + [True]
+    stamps = [n for n, one in enumerate(place.server.commands) if one.startswith("STORE") and "Junk" in one]
+    (move,) = [n for n, one in enumerate(place.server.commands) if one.startswith("MOVE")]
+    assert [n < move for n in stamps] == [True] + [False] * 5
+    (there,) = place.server.refs("Junk")
+    assert {"Junk", STAMPED_KEYWORD} <= place.server.flags(there)
+    place.store.close()
+
+
 def test_the_answer_of_the_move_is_lost(place):
     place.server.deliver(mail(1, 0.99))
 
