@@ -374,6 +374,32 @@ def test_silence_weighs_by_what_the_person_names(place, names, least, most):
     assert silent and max(silent) <= silence.LEFT, "for the proof it stays silence"
 
 
+def test_silence_about_mail_of_days_of_which_nothing_was_named_weighs_as_ever(place):
+    """Such a person may have stopped, or has not come to it yet."""
+    missed = [
+        place.server.deliver(mail(number, 0.9, sender=f"{number}@x.example")) for number in range(100, 130)
+    ]
+    early = place.server.deliver(mail(1, 0.05, sender="1@y.example"))
+    place.look()
+    place.now += DAY
+    late = place.server.deliver(mail(2, 0.05, sender="2@y.example"))
+    place.look()
+    for ref in missed:
+        place.server.drag(ref, "Junk")
+    place.server.set_flags(early, ["\\Seen"])
+    place.look()
+    place.now += 2.5 * DAY
+    assert place.learner.keep_quiet_mail() == 1
+    place.server.set_flags(late, ["\\Seen"])
+    place.now += DAY
+    assert place.learner.keep_quiet_mail() == 1
+    early_weight, late_weight = (
+        one.weight for one in reversed(place.labels()) if one.source is LabelSource.IMPLICIT
+    )
+    assert early_weight > 0.5
+    assert late_weight == silence.LEFT
+
+
 def test_what_lies_unopened_in_the_folder_for_doubt_is_no_lesson_however_much_is_named(tmp_path):
     """Who drags all junk out of the inbox may never look into that folder: their habit says nothing of what we put there."""
     place = Place(tmp_path, account=Account(ME, unsure_folder="Doubt"))
