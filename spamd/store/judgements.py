@@ -106,11 +106,6 @@ class Judgements(Connections):
                     recorded.append((stored, moves))
         return recorded
 
-    def set_mark(self, judgement_id: int, moved: bool) -> None:
-        """Whether our move of this mail holds. `advance` sets it by itself."""
-        with self._write() as db:
-            db.execute("UPDATE judgement SET moved = ? WHERE id = ?", (moved, judgement_id))
-
     def rescore(self, scores: Mapping[tuple[AccountName, Identity], float]) -> None:
         """What is known as the probability of these mails before they were learned: told anew by a model without them."""
         with self._write() as db:

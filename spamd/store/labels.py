@@ -171,14 +171,6 @@ class Labels(Connections):
             db.executemany("UPDATE label SET at = ? WHERE id = ?", dated)
         return len(dated)
 
-    def rescued(self, account: AccountName, identity: Identity) -> bool:
-        """Whether the person ever said ham: such a mail is never filed again."""
-        row = self._one(
-            f"SELECT 1 FROM label WHERE account = ? AND identity = ? AND {RESCUED} LIMIT 1",
-            (account, identity),
-        )
-        return row is not None
-
     def training_set(
         self, *, until: float, limit: int, account: AccountName | None = None
     ) -> Iterator[tuple[LabelRecord, bytes]]:

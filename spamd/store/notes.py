@@ -111,9 +111,6 @@ class Notes(Connections):
                 [(account, _digest(key, address), at) for address in addresses if "@" in address],
             )
 
-    def is_contact(self, account: AccountName, address: str) -> bool:
-        return bool(self.contacts_among(account, (address,)))
-
     def contacts_among(self, account: AccountName, addresses: Iterable[str]) -> set[str]:
         """Those of these addresses that the person wrote to."""
         with self._read() as db:

@@ -111,7 +111,7 @@ def test_to_a_new_computer(lived_in, there, file):
     assert files_below(there.personal_models) == models
     with Store(there.database) as store:
         assert store.label_of(HOME, Identity("hash:2")).label is Label.SPAM
-        assert store.rescued(HOME, Identity("hash:2"))
+        assert store.past_of(HOME, [Identity("hash:2")])[Identity("hash:2")].rescued
         assert [data for _, data in store.training_set(until=1e9, limit=9)] == [b"vector 2", b"vector 1"]
         points = store.evidence_points(HOME)
         assert [(point[0], point[1]) for point in points] == [(0.9, Label.SPAM), (0.9, Label.SPAM)]

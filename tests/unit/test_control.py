@@ -30,7 +30,7 @@ from spamd.domain import (
 )
 from spamd.errors import ConnectionLost, NotFound, RequestError, SpamdError
 from spamd.message import vector
-from tests.web.world import HOME, JUNK_RAW, WORK, World
+from tests.web.world import HOME, JUNK_RAW, WORK, World, move
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ def test_an_answer_without_a_move(world):
 
 def test_doubtful_mail_that_was_moved_to_its_folder_is_asked_about_too(world):
     unsure = next(item.judgement for item in world.control.review(50) if item.cause == "unsure")
-    world.store.set_mark(unsure.id, True)
+    move(world.store, unsure, world.now, "Doubt")
     assert unsure.id in {item.judgement.id for item in world.control.review(50)}
     answered = world.control.answer(unsure.id, Label.SPAM)
     assert answered.move == "none" and "folder for doubtful mail" in answered.text
@@ -212,8 +212,10 @@ def test_an_imported_ledger_protects_mail_that_is_not_known_here_yet(world):
     )
     weak = replace(rescued, identity=Identity("guid:weak"), source=LabelSource.IMPLICIT, weight=0.3)
     assert world.control.import_labels([rescued, weak]).added == 2
-    assert world.store.rescued(good.account, rescued.identity)
-    assert not world.store.rescued(good.account, weak.identity), "silence is no word of the person"
+    assert world.store.past_of(good.account, [rescued.identity])[rescued.identity].rescued
+    assert weak.identity not in world.store.past_of(good.account, [weak.identity]), (
+        "silence is no word of the person"
+    )
     assert world.store.label_of(good.account, weak.identity).source is LabelSource.IMPLICIT
 
 

@@ -516,9 +516,8 @@ def test_the_first_reading(tmp_path):
     assert held.identity == "emailid:M74", "a mail in the archive that looks like junk is asked about"
     assert len(place.scorer.taught) == 71
     assert len(place.store.evidence_points(ME)) == 72
-    assert place.store.is_contact(ME, "ann@friend.example")
-    assert place.store.is_contact(ME, "b@friend.example")
-    assert not place.store.is_contact(ME, "me@home.example")
+    asked = {"ann@friend.example", "b@friend.example", "me@home.example"}
+    assert place.store.contacts_among(ME, asked) == {"ann@friend.example", "b@friend.example"}
     assert sum(server.flagged("\\Seen").values()) == 2
     assert not reading_unfinished(place.store, place.account)
     assert place.look() == [], "and nothing of it is new"

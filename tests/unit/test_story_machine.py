@@ -173,7 +173,7 @@ class Story(RuleBasedStateMachine):
     def what_was_rescued_stays(self):
         for label in self.place.labels():
             if label.label is Label.HAM and label.source is LabelSource.DRAG:
-                assert self.place.store.rescued(label.account, label.identity)
+                assert self.place.store.past_of(label.account, [label.identity])[label.identity].rescued
 
 
 class WithoutServerIds(Story):

@@ -72,7 +72,7 @@ def test_an_answer_teaches_and_moves(talk):
     moved = next(m for m in client.judgements(verdict=Verdict.JUNK) if m.moved)
     back = client.answer(moved.id, Label.HAM)
     assert back.move == "back" and not client.judgement(moved.id).moved
-    assert world.store.rescued(moved.account, moved.identity)
+    assert world.store.past_of(moved.account, [moved.identity])[moved.identity].rescued
 
 
 def test_an_answer_can_be_taken_back(talk):

@@ -449,8 +449,8 @@ class World:
         return next(mail for mail in self.store.judgements(limit=500) if mail.subject.startswith(subject))
 
 
-def move(store: Store, mail: Judgement, at: float) -> MoveRecord:
-    """A finished move of this mail to Junk."""
+def move(store: Store, mail: Judgement, at: float, target: str = "Junk") -> MoveRecord:
+    """A finished move of this mail."""
     intent = store.intent(
         MoveRecord(
             id=0,
@@ -459,7 +459,7 @@ def move(store: Store, mail: Judgement, at: float) -> MoveRecord:
             kind=MoveKind.JUNK,
             state=MoveState.INTENT,
             source=MessageRef(FolderName("INBOX"), UidValidity(1), Uid(mail.id)),
-            target=FolderName("Junk"),
+            target=FolderName(target),
             target_uid_validity=UidValidity(9),
             target_uid_next=Uid(mail.id),
             target_uid=Uid(mail.id),

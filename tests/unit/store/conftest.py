@@ -49,6 +49,14 @@ class Rows:
     def identity(self, n):
         return Identity(f"hash:{n}")
 
+    def rescued(self, store, n, account=HOME):
+        past = store.past_of(account, [self.identity(n)]).get(self.identity(n))
+        return past is not None and past.rescued
+
+    def move_in(self, store, n):
+        """Mail n is moved to Junk, from beginning to end."""
+        store.advance(dataclasses.replace(store.intent(self.move(n)), state=MoveState.DONE))
+
     def ref(self, n, folder="INBOX", validity=1):
         return MessageRef(FolderName(folder), UidValidity(validity), Uid(n))
 

@@ -50,7 +50,7 @@ def test_judgement_vector_sighting_and_intent_are_one_transaction(store, rows):
 
 def test_judged_again_it_keeps_number_first_score_and_mark(store, rows):
     first, _ = store.record_judgement(rows.judgement(1, "unsure", probability=0.6), vector=b"1")
-    store.set_mark(first.id, True)
+    rows.move_in(store, 1)
     again, _ = store.record_judgement(
         rows.judgement(1, "junk", probability=0.9, at=rows.noon + 9), vector=b"2"
     )
@@ -220,7 +220,7 @@ def test_counts(store, rows):
     store.record_judgement(rows.judgement(3, "keep"), vector=None)
     store.record_judgement(rows.judgement(4, "unsure"), vector=None)
     store.record_judgement(rows.judgement(5, "keep", at=rows.noon - 100), vector=None)
-    store.set_mark(1, True)
+    rows.move_in(store, 1)
     for n, label in ((1, "ham"), (2, "spam"), (3, "spam"), (4, "spam")):
         store.add_label(rows.label(n, label))
     counts = store.counts(rows.account, rows.noon)

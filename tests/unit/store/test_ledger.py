@@ -50,7 +50,7 @@ def test_an_older_word_of_the_same_strength_becomes_history(store, rows):
     store.add_label(rows.label(1, "spam", at=rows.noon))
     store.add_label(rows.label(1, "ham", at=rows.noon - 5))
     assert now_of(store, rows) == (Label.SPAM, LabelSource.DRAG)
-    assert store.rescued(rows.account, rows.identity(1))
+    assert rows.rescued(store, 1)
 
 
 def test_said_again_nothing_is_written(store, rows):
@@ -68,13 +68,13 @@ def test_said_again_nothing_is_written(store, rows):
 def test_rescued_is_what_the_person_did_for_ever(store, rows, source):
     store.add_label(rows.label(1, "ham", source))
     person = source in PERSON_SOURCES
-    assert store.rescued(rows.account, rows.identity(1)) == person
+    assert rows.rescued(store, 1) == person
     store.add_label(rows.label(1, "spam", "drag", at=rows.noon + 1))
-    assert store.rescued(rows.account, rows.identity(1)) == person
-    assert not store.rescued(AccountName("other"), rows.identity(1))
-    assert not store.rescued(rows.account, rows.identity(2))
+    assert rows.rescued(store, 1) == person
+    assert not rows.rescued(store, 1, AccountName("other"))
+    assert not rows.rescued(store, 2)
     store.forget_label(rows.account, rows.identity(1))
-    assert not store.rescued(rows.account, rows.identity(1))
+    assert not rows.rescued(store, 1)
 
 
 def test_forgetting_is_exact(store, rows):
@@ -142,7 +142,7 @@ class TestLines:
         with Store(tmp_path / "new.db") as new:
             assert import_lines(new, lines).taken == 3
             assert list(export_lines(new)) == lines
-            assert new.rescued(rows.account, rows.identity(1))
+            assert rows.rescued(new, 1)
             again = import_lines(new, lines)
             assert (again.taken, again.known) == (0, 3)
             assert len(list(new.ledger())) == 3
@@ -151,7 +151,7 @@ class TestLines:
         store.add_label(rows.label(1))
         lines = list(export_lines(store))
         import_lines(store, lines, account=AccountName("new"))
-        assert store.rescued(AccountName("new"), rows.identity(1))
+        assert rows.rescued(store, 1, AccountName("new"))
 
     @pytest.mark.parametrize(
         "line",
@@ -220,5 +220,4 @@ def test_one_word_holds_and_export_restores_it(tmp_path_factory, rows, said):
             assert (there is None) == (held is None)
             if held is not None:
                 assert (there.label, there.source) == (held.label, held.source)
-            identity = rows.identity(n)
-            assert store.rescued(rows.account, identity) == other.rescued(rows.account, identity)
+            assert rows.rescued(store, n) == rows.rescued(other, n)

@@ -91,7 +91,7 @@ ANSWERS = {
     "labels of account": lambda s: s.labels(HOME, limit=50),
     "held": lambda s: s.labels(held=True, limit=50),
     "label of": lambda s: s.label_of(HOME, Identity("hash:99")),
-    "rescued": lambda s: s.rescued(HOME, Identity("hash:99")),
+    "past": lambda s: s.past_of(HOME, [Identity("hash:99")]),
     "training set": lambda s: list(s.training_set(until=START + 1e9, limit=100)),
     "evidence": lambda s: s.evidence_points(HOME),
     "vector": lambda s: s.vector_of(HOME, Identity("hash:99")),

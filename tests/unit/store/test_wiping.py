@@ -57,7 +57,7 @@ def test_display_text(told, path, rows):
     assert traces(path) == []
     assert len(told.judgements(limit=500)) == 199
     assert told.search(WORD) == []
-    assert told.rescued(rows.account, rows.identity(1))
+    assert rows.rescued(told, 1)
     told.close()
     assert traces(path) == []
 
@@ -69,7 +69,7 @@ def test_one_account(told, path, rows):
     assert told.state(f"reading:{OTHER}") is None
     assert all(told.state(key) for key in (f"reading:{rows.account}", "night", str(OTHER)))
     assert told.judgements(account=OTHER) == []
-    assert not told.rescued(OTHER, rows.identity(2))
+    assert not rows.rescued(told, 2, OTHER)
     assert told.sighting_of(OTHER, rows.identity(2)) == []
     assert len(told.judgements(account=rows.account, limit=500)) == 100
     assert len(told.search(WORD, limit=500)) == 100
@@ -122,7 +122,7 @@ def test_prune_forgets_the_text_of_old_mail(told, path, rows):
         rows.identity(2),
         rows.identity(500),
     }
-    assert told.rescued(rows.account, rows.identity(1))
+    assert rows.rescued(told, 1)
 
 
 def test_ended_in_the_middle_of_wiping(told, path, monkeypatch):
