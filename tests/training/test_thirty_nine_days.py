@@ -230,7 +230,7 @@ class Life:
         if dangerous and self.dice.random() < KILLED_LOOKS:
             self.go_away()
             if self.kills["in a move"] and self.dice.random() < 0.7:
-                self.live_and_die("before a write", step=int(self.dice.integers(0, 16)))
+                self.live_and_die("before a write", step=int(self.dice.integers(0, 8)))
             else:
                 self.live_and_die("in a move", moved=0)
             running = self.come_back()
@@ -321,7 +321,8 @@ class Life:
                 [{"candidate": str(kept)}, {"say": json.dumps({"event": "result", "status": "candidate"})}]
             )
         )
-        before, ledger, told = self.bundles.current(), list(self.store.ledger()), self.taken()
+        before, ledger = self.bundles.current(), list(self.store.ledger())
+        told, refused = self.taken(), self.refused()
         self.go_away()
         killed = self.live_and_die("in the swap", swap=int(self.dice.integers(0, SWAP_STEPS)), plan=str(plan))
         self.come_back()
@@ -332,10 +333,17 @@ class Life:
             assert killed or self.taken() == told + 1
             self.untold += told + 1 - self.taken()
             return "promoted"
-        return "" if killed else "refused"
+        assert killed or self.refused() == refused + 1
+        return "" if self.refused() == refused else "refused"
 
     def taken(self) -> int:
-        return sum(one.text.startswith("A new model") for one in self.store.events(limit=10_000))
+        return self.told("A new model")
+
+    def refused(self) -> int:
+        return self.told("No new model")
+
+    def told(self, beginning: str) -> int:
+        return sum(one.text.startswith(beginning) for one in self.store.events(limit=10_000))
 
     def job(self, kind: type[Nightly]) -> Nightly:
         return kind(
@@ -467,9 +475,7 @@ def the_models_are_those_of_the_nights(life: Life) -> None:
     assert sum(nights.values()) == DAYS
     assert nights["promoted"] >= (3 if life.fraction > 0.2 else 1)
     assert nights["refused"] <= nights["promoted"]
-    events = life.store.events(limit=10_000)
-    refused = [one for one in events if one.text.startswith("No new model")]
-    assert (life.taken() + life.untold, len(refused)) == (nights["promoted"], nights["refused"])
+    assert (life.taken() + life.untold, life.refused()) == (nights["promoted"], nights["refused"])
     cards = [card for card in life.bundles.list() if card.parent is not None]
     assert len(cards) == min(3, nights["promoted"]), "three are kept"
     current = life.bundles.current().card
