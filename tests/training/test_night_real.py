@@ -325,7 +325,7 @@ def test_a_damaged_parent_gives_way_to_the_one_before(mailbox: Home) -> None:
     assert sum(card.labels.values()) == 50
 
 
-@pytest.mark.skipif(shutil.which("prlimit") is None, reason="util-linux")
+@pytest.mark.skipif(shutil.which("prlimit") is None, reason="prlimit, of util-linux, is not installed")
 @pytest.mark.parametrize(
     "most", [100_000, 700_000], ids=["no room for TensorFlow's own", "no room for the file"]
 )
