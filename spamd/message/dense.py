@@ -3,6 +3,10 @@
 Each group is one function and one row of GROUPS: (name, version, names of its values, function). Values are rates
 (0..1), log counts (log1p) or flags (0/1). Header facts are NaN where the mail has no such header at all: the model
 puts its mean there.
+
+Left out on purpose: what HTML (tables, fonts, styles), charset, script and language a mail has. That tells one public
+corpus from another (old ham is plain and English), not good mail from bad: with these, two in three of today's receipts
+and newsletters passed for spam; without, one in forty, and mail of other corpora is ranked as well as before.
 """
 
 from __future__ import annotations
@@ -29,8 +33,6 @@ from spamd.message.wordlists import BIT, FREE_MAIL, GREETINGS, LEXICON, TOPICS, 
 TEXT_CHARACTERS: Final = 3_000  # of the visible text that shape is measured on
 TEXT_WORDS: Final = 600
 MISSING: Final = math.nan
-_HABIT: Final = 0.0
-"""In place of a value in HABITS: the vector leaves it out, so it is not computed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,32 +53,25 @@ _log: Final = math.log1p
 
 # --- text shape ---------------------------------------------------------------------------------------------
 
-_UPPER, _LOWER, _DIGIT, _SPACE, _LINE, _BANG, _QUESTION, _DOLLAR, _PERCENT, _COMMA, _STOP, _QUOTE, _BRACKET, _MARK, _LATIN, \
-    _CYRILLIC, _GREEK, _CJK, _OTHER_SCRIPT, _SYMBOL = range(20)  # fmt: skip
-_CLASSES: Final = 20
+_UPPER, _LOWER, _DIGIT, _BANG, _QUESTION, _DOLLAR, _PERCENT, _COMMA, _STOP, _MARK, _SYMBOL, _LETTER, \
+    _UNCOUNTED = range(13)  # fmt: skip
+_CLASSES: Final = 13
 
 
 def _class_table() -> NDArray[np.uint8]:
-    table = np.full(0x3000, _OTHER_SCRIPT, np.uint8)
+    table = np.full(0x3000, _LETTER, np.uint8)  # of any script; letters of ASCII are told apart
     table[0:128] = _MARK
     table[ord("A") : ord("Z") + 1] = _UPPER
     table[ord("a") : ord("z") + 1] = _LOWER
     table[ord("0") : ord("9") + 1] = _DIGIT
-    for characters, kind in ((" \t\xa0", _SPACE), ("\n", _LINE), ("!", _BANG), ("?", _QUESTION), ("$", _DOLLAR), ("%", _PERCENT),
-                             (",;:", _COMMA), (".", _STOP), ("\"'", _QUOTE), ("()[]{}<>", _BRACKET)):  # fmt: skip
+    table[0x80:0xC0] = _SYMBOL
+    for characters, kind in (("!", _BANG), ("?", _QUESTION), ("$£", _DOLLAR), ("%", _PERCENT), (",;:", _COMMA), (".", _STOP),
+                             (" \t\xa0\n\"'()[]{}<>", _UNCOUNTED)):  # fmt: skip
         for character in characters:
             table[ord(character)] = kind
-    table[0x80:0xC0] = _SYMBOL
-    table[0xA0] = _SPACE
-    table[ord("£")] = _DOLLAR
-    table[0xC0:0x250] = _LATIN
-    table[0x370:0x400] = _GREEK
-    table[0x400:0x530] = _CYRILLIC
-    table[0x2000:0x2070] = _QUOTE
-    table[0x20A0:0x20D0] = _DOLLAR
+    table[0x2000:0x2070] = _UNCOUNTED
     table[0x2070:0x2E80] = _SYMBOL
     table[0x20A0:0x20D0] = _DOLLAR
-    table[0x2E80:0x3000] = _CJK
     return table
 
 
@@ -85,7 +80,7 @@ _VOWEL: Final = np.zeros(0x3000, np.int32)
 _VOWEL[[ord(character) for character in "aeiouyäöüáéíóúàèìòùâêîôûãõåøæœąęаеёиоуыэюяαεηιουω"]] = 1
 _VOWEL[[ord(character) for character in "AEIOUYÄÖÜÁÉÍÓÚÀÈÌÒÙÂÊÎÔÛÃÕÅØÆŒĄĘАЕЁИОУЫЭЮЯΑΕΗΙΟΥΩ"]] = 1
 _IN_WORD: Final = np.zeros(_CLASSES, np.int8)
-_IN_WORD[[_UPPER, _LOWER, _DIGIT, _LATIN, _CYRILLIC, _GREEK, _CJK, _OTHER_SCRIPT]] = 1
+_IN_WORD[[_UPPER, _LOWER, _DIGIT, _LETTER]] = 1
 # What a run of letters and digits is asked for, a bit each: what it is made of, and how long it is.
 _NOT_CAPITAL, _HAS_DIGIT, _NOT_DIGIT, _HAS_VOWEL, _OVER_3, _OVER_9 = 1, 2, 4, 8, 16, 32
 _MADE_OF: Final = (
@@ -118,16 +113,14 @@ _ASKED: Final = _asked()
 _ASCII_KINDS: Final = _TABLE[:256].tobytes()
 _ASCII_INSIDE: Final = _IN_WORD[_TABLE[:256]].tobytes()
 _ASCII_MADE_OF: Final = _MADE_OF[:256].tobytes()
-_KINDS_IN_WORD: Final = tuple(_IN_WORD.nonzero()[0].tolist())
 _REPEATABLE: Final = np.zeros(_CLASSES, bool)
 _REPEATABLE[[_BANG, _QUESTION, _DOLLAR, _MARK]] = True
 
 _TEXT_NAMES: Final = (
-    "text: characters", "text: words", "text: word length", "text: distinct words", "text: long words", "text: short words",
+    "text: characters", "text: words", "text: word length", "text: long words", "text: short words",
     "text: words without vowels", "text: capitals", "text: shouted words", "text: digits", "text: ! rate", "text: ? rate",
     "text: ! count", "text: ? count", "text: $ rate", "text: money signs", "text: % count", "text: commas", "text: full stops",
-    "text: quotes", "text: brackets", "text: other marks", "text: symbols", "text: accented letters", "text: Cyrillic",
-    "text: Greek", "text: East Asian", "text: other script", "text: digits inside words", "text: repeated marks",
+    "text: other marks", "text: symbols", "text: digits inside words", "text: repeated marks",
     "text: number words", "text: empty", "text: very short", "text: sentence length",
 )  # fmt: skip
 
@@ -148,7 +141,7 @@ def _text_shape(mail: Mail) -> list[float]:
         made_of = _MADE_OF.take(codes)
         if np.maximum.reduce(wide) >= 0x3000:
             beyond = wide >= 0x3000
-            kinds[beyond] = _CJK
+            kinds[beyond] = _LETTER
             symbols = wide >= 0x1F000
             kinds[symbols] = _SYMBOL
             made_of[symbols] = 0
@@ -180,8 +173,7 @@ def _text_shape(mail: Mail) -> list[float]:
     return [
         _log(len(mail.text.visible)),
         _log(words),
-        sum([counts[kind] for kind in _KINDS_IN_WORD]) / found if found else 0.0,
-        _HABIT,  # distinct words
+        (counts[_UPPER] + counts[_LOWER] + counts[_DIGIT] + counts[_LETTER]) / found if found else 0.0,
         long / runs,
         short / runs,
         vowelless / runs,
@@ -197,11 +189,8 @@ def _text_shape(mail: Mail) -> list[float]:
         _log(counts[_PERCENT]),
         counts[_COMMA] / runs,
         counts[_STOP] / runs,
-        _HABIT,  # quotes
-        _HABIT,  # brackets
         counts[_MARK] / runs,
         counts[_SYMBOL] / runs,
-        *[_HABIT] * 5,  # accented letters, Cyrillic, Greek, East Asian, other script
         mixed / runs,
         _log(repeated),
         numbers / runs,
@@ -214,9 +203,9 @@ def _text_shape(mail: Mail) -> list[float]:
 # --- lines --------------------------------------------------------------------------------------------------
 
 _LINE_NAMES: Final = (
-    "lines: count", "lines: quoted", "lines: signature", "lines: indented", "lines: blank", "lines: median length",
+    "lines: count", "lines: quoted", "lines: signature", "lines: indented", "lines: median length",
     "lines: longest", "lines: 'wrote'", "lines: greeting", "lines: greeting with a name", "lines: of one word", "lines: in capitals",
-    "lines: bulleted", "lines: wrapped at 80", "lines: first is short", "lines: ends with a name", "lines: forwarded", "lines: >300",
+    "lines: bulleted", "lines: first is short", "lines: ends with a name", "lines: forwarded", "lines: >300",
 )  # fmt: skip
 _first_character: Final = itemgetter(0)
 _WROTE: Final = re.compile(
@@ -249,7 +238,6 @@ def _line_shape(mail: Mail) -> list[float]:
         quoted / filled,
         float("\n-- \n" in text or "\n--\n" in text),
         indented / filled,
-        _HABIT,  # blank
         _log(lengths[len(lengths) // 2]),
         _log(lengths[-1]),
         float(wrote),
@@ -258,7 +246,6 @@ def _line_shape(mail: Mail) -> list[float]:
         list(map(contains, full, repeat(" "))).count(False) / filled,
         sum(map(str.isupper, full)) / filled,
         bullets / filled,
-        _HABIT,  # wrapped at 80
         float(0 < len(first) < 30),
         float(0 < len(last) < 25 and last[:1].isupper() and last.count(" ") < 3),
         float("orwarded message" in text or "Weitergeleitete" in text or "message transféré" in text),
@@ -284,9 +271,8 @@ _TOPICAL: Final = (
 _TOPIC_NAMES: Final = (
     *(f"words: {name}" for name in _TOPICAL),
     *(f"words: many {name}" for name in _TOPICAL[:8]),
-    "words: function words", "words: English", "words: other language", "words: you against I",
+    "words: you against I",
     *(f"subject words: {name}" for name in _TOPICAL[:10]),
-    "subject words: function words",
 )  # fmt: skip
 _ORDER: Final = {bit: order for order, bit in enumerate(BIT.values())}
 _BITS: Final = {
@@ -330,10 +316,8 @@ def _topics(mail: Mail) -> list[float]:
     return [
         *[counts[at] / number for at in _TOPICAL_AT],
         *[_log(distinct[at]) for at in _TOPICAL_AT[:8]],
-        *[_HABIT] * 3,  # function words, English, other language
         (you - me) / (you + me + 1),
         *(_told(told, len(subject)) if told else _NOTHING_TOLD),
-        _HABIT,  # function words
     ]
 
 
@@ -350,9 +334,9 @@ _LINK_NAMES: Final = (
     "links: count", "links: hosts", "links: domains", "links: per word", "links: IP", "links: port", "links: percent codes",
     "links: digits in host", "links: hyphens in host", "links: longest host", "links: longest", "links: depth", "links: query",
     "links: root only", "links: generic TLD", "links: country TLD", "links: cheap TLD", "links: school or state TLD",
-    "links: not https", "links: https", "links: shortener", "links: redirect", "links: text differs", "links: punycode",
+    "links: shortener", "links: redirect", "links: text differs", "links: punycode",
     "links: look-alike host", "links: coded host", "links: user in URL", "links: open hosting", "links: mailto", "links: tel",
-    "links: form", "links: script or data", "links: pictures", "links: remote picture hosts", "links: in the text",
+    "links: form", "links: script or data", "links: in the text",
     "links: unsubscribe", "links: in capitals or empty text", "links: one host only", "links: none", "links: of sender's domain",
     "links: name of host is long mix",
 )  # fmt: skip
@@ -445,7 +429,6 @@ def _link_shape(mail: Mail) -> list[float]:
         country / named,
         cheap / named,
         school / named,
-        *[_HABIT] * 2,  # not https, https
         float("shortener" in flags),
         get("redirect", 0) / per,
         _log(get("text-differs", 0)),
@@ -458,7 +441,6 @@ def _link_shape(mail: Mail) -> list[float]:
         float("tel" in flags or "sms" in flags or "whatsapp" in flags),
         float(forms > 0),
         float("javascript" in flags or "data" in flags),
-        *[_HABIT] * 2,  # pictures, remote picture hosts
         written / per,
         float("unsub" in ends or _UNSUBSCRIBE.search(ends) is not None),
         blank / per,
@@ -472,15 +454,8 @@ def _link_shape(mail: Mail) -> list[float]:
 # --- HTML ---------------------------------------------------------------------------------------------------
 
 _HTML_NAMES: Final = (
-    "html: present", "html: text share", "html: tags", "html: tags per word", "html: table cells", "html: fonts", "html: pictures",
-    "html: bold", "html: paragraphs", "html: divs", "html: spans", "html: centered", "html: line breaks", "html: style elements",
-    "html: forms and inputs", "html: lists", "html: headings", "html: hidden", "html: white text", "html: tiny text", "html: huge text",
-    "html: backgrounds", "html: Word markup", "html: off screen", "html: hidden share", "html: only a picture", "html: blockquote",
-    "html: inline frames and scripts",
-)  # fmt: skip
-_HTML_TELLING: Final = frozenset(
-    {"html: forms and inputs", "html: white text", "html: tiny text", "html: off screen", "html: hidden share",
-     "html: only a picture", "html: inline frames and scripts"}
+    "html: forms and inputs", "html: white text", "html: tiny text", "html: off screen", "html: hidden share",
+    "html: only a picture", "html: inline frames and scripts",
 )  # fmt: skip
 
 
@@ -489,39 +464,13 @@ def _html_shape(mail: Mail) -> list[float]:
     if not text.markup:
         return [0.0] * len(_HTML_NAMES)
     tags = text.tags
-    get = tags.get
-    styles = text.styles
-    total = sum(tags.values())
-    words = max(len(mail.words), 1)
-    pictures = get("img", 0)
     return [
-        1.0,
-        min(len(text.visible) / text.markup, 1.0),
-        _log(total),
-        min(total / words, 10.0),
-        _log(get("td", 0)),
-        _log(get("font", 0)),
-        _log(pictures),
-        _log(get("b", 0) + get("strong", 0)),
-        _log(get("p", 0)),
-        _log(get("div", 0)),
-        _log(get("span", 0)),
-        _log(get("center", 0)),
-        _log(get("br", 0)),
-        float("style" in tags),
-        _log(get("form", 0) + get("input", 0)),
-        _log(get("li", 0)),
-        _log(get("h1", 0) + get("h2", 0) + get("h3", 0)),
-        _log(styles.get("hidden", 0)),
-        _log(styles.get("white", 0)),
-        _log(styles.get("tiny", 0)),
-        _log(styles.get("huge", 0)),
-        _log(styles.get("background", 0)),
-        float(styles.get("word", 0) > 0),
-        float(styles.get("off-screen", 0) > 0),
+        _log(tags.get("form", 0) + tags.get("input", 0)),
+        _log(text.faint),
+        _log(text.tiny),
+        float(text.off_screen),
         len(text.hidden) / (len(text.hidden) + len(text.visible) + 1),
-        float(pictures > 0 and len(mail.words) < 25),
-        float("blockquote" in tags),
+        float("img" in tags and len(mail.words) < 25),
         float("iframe" in tags or "script" in tags or "object" in tags or "embed" in tags),
     ]
 
@@ -529,13 +478,9 @@ def _html_shape(mail: Mail) -> list[float]:
 # --- MIME ---------------------------------------------------------------------------------------------------
 
 _MIME_NAMES: Final = (
-    "mime: plain part", "mime: html only", "mime: alternative", "mime: attachments", "mime: pictures", "mime: documents",
-    "mime: archives or programs", "mime: pages attached", "mime: foreign charset", "mime: base64 text", "mime: signed or encrypted",
-    "mime: calendar", "mime: nested mail", "mime: damaged",
+    "mime: attachments", "mime: pictures", "mime: documents", "mime: archives or programs", "mime: pages attached",
+    "mime: signed or encrypted", "mime: calendar", "mime: nested mail", "mime: damaged",
 )  # fmt: skip
-_ASCII_CHARSETS: Final = frozenset(
-    ["", "us-ascii", "ascii", "utf-8", "utf8", "iso-8859-1", "iso-8859-15", "windows-1252"]
-)
 _DOCUMENTS: Final = (
     ".pdf",
     ".doc",
@@ -555,24 +500,15 @@ _PROGRAMS: Final = (".zip", ".rar", ".7z", ".gz", ".exe", ".scr", ".pif", ".bat"
 
 def _mime_shape(mail: Mail) -> list[float]:
     message = mail.message
-    parts = message.parts
-    texts = [part for part in parts if part.text is not None]
-    others = [part for part in parts if part.text is None]
-    plain = any(part.kind == "text/plain" for part in texts)
-    html = any(part.kind == "text/html" for part in texts)
+    others = message.attachments
     names = [part.filename.lower() for part in others]
     facts = message.facts
     return [
-        float(plain),
-        float(html and not plain),
-        float("multipart/alternative" in message.containers),
         _log(len(others)),
         _log(sum([part.kind.startswith("image/") for part in others])),
         float(any(name.endswith(_DOCUMENTS) for name in names)),
         float(any(name.endswith(_PROGRAMS) for name in names)),
         float(any(name.endswith((".htm", ".html", ".shtml", ".svg", ".xhtml")) for name in names)),
-        float(any(part.charset not in _ASCII_CHARSETS for part in texts)),
-        float(any(part.encoding == "base64" for part in texts)),
         float(not facts.isdisjoint(("smime", "smime-signature", "pgp", "pgp-signature"))),
         float("calendar" in facts),
         float("nested-message" in facts or "bounce" in facts),
@@ -585,8 +521,7 @@ def _mime_shape(mail: Mail) -> list[float]:
 _SUBJECT_NAMES: Final = (
     "subject: length", "subject: words", "subject: capitals", "subject: all capitals", "subject: digits", "subject: Re",
     "subject: Fwd", "subject: brackets", "subject: recurs in text", "subject: !", "subject: ?", "subject: $ or %", "subject: empty",
-    "subject: not ASCII", "subject: symbols", "subject: wide spaces", "subject: number at the end", "subject: lower case",
-    "subject: capitalised words",
+    "subject: symbols", "subject: wide spaces", "subject: number at the end", "subject: lower case",
 )  # fmt: skip
 _RE: Final = re.compile(
     r"\s*(?:re|aw|sv|antw|odp|vs|ynt|ref|res|rif|回复|答复|ответ)\s*(?:\[\d+\])?\s*[:：]", re.I
@@ -608,7 +543,6 @@ def _subject_shape(mail: Mail) -> list[float]:
     letters = max(letters, 1)
     long_words = [word for word in words if len(word) > 3]
     seen = set(long_words).intersection(mail.words) if long_words else ()
-    pieces = subject.split()
     return [
         _log(len(subject)),
         _log(len(words)),
@@ -623,14 +557,12 @@ def _subject_shape(mail: Mail) -> list[float]:
         float("?" in subject),
         float("$" in subject or "%" in subject or "€" in subject or "£" in subject),
         float(not words),
-        float(not subject.isascii()),
         sum([ord(character) > 0x2190 and not character.isalpha() for character in subject])
         if not subject.isascii()
         else 0.0,
         float("   " in mail.message.subject),
         float(subject[-1:].isdigit()),
         float(capitals == 0 and letters > 3),
-        sum([piece[:1].isupper() for piece in pieces]) / max(len(pieces), 1),
     ]
 
 
@@ -655,7 +587,7 @@ def _trick_flags(mail: Mail) -> list[float]:
     return [
         *([float(name in tricks) for name in TRICKS] if tricks else _NO_TRICKS),
         _log(len(tricks)),
-        _log(mail.text.strange.get("zero-width", 0)),
+        _log(mail.text.invisible),
         mail.text.decoy,
     ]
 
@@ -824,26 +756,7 @@ GROUPS: Final[tuple[Group, ...]] = (
     ("tricks", 2, _TRICK_NAMES, _trick_flags),
     ("header", 1, _HEADER_NAMES, _header_facts),
 )
-HABITS: Final = frozenset(
-    {
-        # What HTML, charset and language a mail has tells one public corpus from another (old ham is plain and
-        # English), not good mail from bad: with these, two in three of today's receipts and newsletters passed
-        # for spam; without, one in forty, and mail of other corpora is ranked as well as before.
-        *(name for name in _HTML_NAMES if name not in _HTML_TELLING),
-        "mime: plain part", "mime: html only", "mime: alternative", "mime: base64 text", "mime: foreign charset",
-        "links: https", "links: not https", "links: pictures", "links: remote picture hosts",
-        "text: accented letters", "text: Cyrillic", "text: Greek", "text: East Asian", "text: other script",
-        "text: distinct words", "text: brackets", "text: quotes",
-        "lines: blank", "lines: wrapped at 80",
-        "words: function words", "words: English", "words: other language", "subject words: function words",
-        "subject: not ASCII", "subject: capitalised words",
-    }
-)  # fmt: skip
-"""Measured, and left out of the vector."""
-_MEASURED: Final = tuple(name for _, _, names, _ in GROUPS for name in names)
-assert set(_MEASURED) >= HABITS
-_KEPT: Final = np.array([place for place, name in enumerate(_MEASURED) if name not in HABITS])
-NAMES: Final = tuple(_MEASURED[place] for place in _KEPT)
+NAMES: Final = tuple(name for _, _, names, _ in GROUPS for name in names)
 LENGTH: Final = len(NAMES)
 BODY: Final = LENGTH - _HEADER_COUNT
 """The first BODY values come from body and subject; the rest are header facts and may be NaN."""
@@ -854,14 +767,13 @@ def measure(mail: Mail) -> NDArray[np.float32]:
     values: list[float] = []
     for _, _, _, function in GROUPS:
         values.extend(function(mail))
-    kept: NDArray[np.float32] = np.array(values, np.float32).take(_KEPT).astype(np.float16).astype(np.float32)
+    kept: NDArray[np.float32] = np.array(values, np.float32).astype(np.float16).astype(np.float32)
     return kept
 
 
 __all__ = [
     "BODY",
     "GROUPS",
-    "HABITS",
     "LENGTH",
     "MISSING",
     "NAMES",

@@ -75,7 +75,9 @@ def measure_lines(
     if first is not None:
         starts, lengths = starts[:first], lengths[:first]
         joined = joined[: ends[first - 1] + 1]
-    digits = np.logical_or.reduceat(np.frombuffer(joined.translate(_IS_DIGIT), np.bool_), starts)
+    places = np.frombuffer(joined.translate(_IS_DIGIT), np.bool_).nonzero()[0]
+    digits = np.zeros(starts.size, np.bool_)
+    digits[ends.searchsorted(places)] = True
     return mix(values), lengths, digits
 
 

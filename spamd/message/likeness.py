@@ -107,7 +107,7 @@ def fingerprint(mail: Mail, items: Hashes, words: int) -> Fingerprint:
         # Sorted by hash means sorted by slot, then by the rest: the first of each slot is its smallest.
         least = items.take(items.searchsorted(_BEGINS), mode="clip")
         filled = least >> _TO_SLOT == _SLOT_NUMBERS
-        np.minimum(least, _LAST, out=out[:SLOTS], where=filled)
+        out[:SLOTS] = np.where(filled, np.minimum(least, _LAST), EMPTY)
     out[SLOTS] = words + len(mail.subject_words)
     first_fields = mail.message.first
     kind = 0

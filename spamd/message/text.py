@@ -52,23 +52,21 @@ class Anchor(NamedTuple):
 class MessageText:
     """A mail's text. `visible` has one line per block; `hidden` is what only a machine reads."""
 
+    subject: str = ""  # mended
     visible: str = ""
     hidden: str = ""
     preheader: str = ""  # hidden, but shown beside the subject by mail programs
     tricks: frozenset[str] = frozenset()
     words: tuple[str, ...] = ()  # lower case, mended, in order
-    mended: tuple[str, ...] = ()  # words put together again ("viagra")
     addresses: tuple[str, ...] = ()  # web addresses that were spelled out ("funsite.com")
     plain: str = ""  # the plain part (or the visible text where there is none): lines as written
     anchors: tuple[Anchor, ...] = ()
     tags: dict[str, int] = field(default_factory=dict)  # HTML tag -> count
     markup: int = 0  # characters of HTML source
-    styles: dict[str, int] = field(
-        default_factory=dict
-    )  # "hidden", "tiny", "huge", "background", "white" -> elements
-    strange: dict[str, int] = field(
-        default_factory=dict
-    )  # "zero-width", "bidi", "look-alike", ... -> characters or words
+    tiny: int = 0  # elements with text too small to read
+    faint: int = 0  # elements with text of a colour that some background of the page has
+    off_screen: bool = False
+    invisible: int = 0  # characters of no width, of subject and text
     decoy: float = 0.0  # share of the plain alternative's words that the HTML does not show
 
 
@@ -95,7 +93,7 @@ def harmless(text: str, limit: int = 1000) -> str:
 
 # --- styles -------------------------------------------------------------------------------------------------
 
-HIDDEN, TINY, HUGE, OFFSCREEN, COLOUR, BACKGROUND, SIZE, WORD = 1, 2, 4, 8, 16, 32, 64, 128
+HIDDEN, TINY, OFFSCREEN, COLOUR, BACKGROUND, SIZE = 1, 2, 4, 8, 16, 32
 _NAMED: Final = {
     "white": 0xFFFFFF, "black": 0, "red": 0xFF0000, "blue": 0x0000FF, "green": 0x008000, "yellow": 0xFFFF00, "gray": 0x808080,
     "grey": 0x808080, "silver": 0xC0C0C0, "navy": 0x000080, "maroon": 0x800000, "purple": 0x800080, "teal": 0x008080,
@@ -195,10 +193,6 @@ def _style(css: str) -> _Style:
             )
             if points < 4:
                 flags |= TINY
-            elif points >= 36:
-                flags |= HUGE
-    if "mso-" in css:
-        flags |= WORD
     fore = back = None
     if "color" in css or "background" in css:
         if found := search(_COLOUR, "color", css):
@@ -308,15 +302,17 @@ class _Page:
         "anchors",
         "commented",
         "declared",
+        "faint",
         "fores",
         "grounds",
         "hidden",
         "hidden_nodes",
+        "off_screen",
         "pictured",
         "preheader",
         "steps",
-        "styles",
         "tags",
+        "tiny",
         "tricks",
         "within",
     )
@@ -326,9 +322,8 @@ class _Page:
         self.hidden = ""
         self.preheader = ""
         self.hidden_nodes: dict[int, LexborNode] = {}
-        self.styles = dict.fromkeys(
-            ("hidden", "tiny", "huge", "background", "colour", "word", "white", "off-screen"), 0
-        )
+        self.tiny = self.faint = 0
+        self.off_screen = False
         self.anchors: list[Anchor] = []
         self.tags: dict[str, int] = {}
         self.commented = False  # a comment stands behind a letter
@@ -369,18 +364,17 @@ class _Page:
         # Each different style is looked at once, and of the elements only those whose style hides or may hide.
         nodes = find("[style]", root)[:_MAX_STYLED]
         declared = [node.attrs["style"] or "" for node in nodes]
-        seen: dict[int, int] = {}
         hiding: dict[str, str] = {}
         looks: dict[str, _Style] = {}
         for css, times in Counter(declared).items():
             style = _style(css[:600])
             flags = style.flags
-            if not flags:
-                continue
-            seen[flags] = seen.get(flags, 0) + times
+            if flags & TINY:
+                self.tiny += times
             if flags & (HIDDEN | OFFSCREEN):
                 hiding[css] = "hidden-text" if flags & HIDDEN else "off-screen"
-            elif flags & (SIZE | COLOUR | BACKGROUND):
+                self.off_screen = self.off_screen or flags & OFFSCREEN > 0
+            elif flags:
                 looks[css] = style
         if hiding:
             for node, css in [found for found in zip(nodes, declared, strict=True) if found[1] in hiding]:
@@ -389,18 +383,16 @@ class _Page:
         if "font" in self.tags:
             for node in find("font[color], font[size]", root)[:_MAX_STYLED]:
                 style = _font(node.attrs.sget("color", ""), node.attrs.sget("size", ""))
-                seen[style.flags] = seen.get(style.flags, 0) + 1
+                self.tiny += style.flags & TINY > 0
                 more.append((node, style))
         grounds = find("[bgcolor]", root)[:_MAX_STYLED]
         if grounds and any(map(html.__contains__, _BGCOLOR)):
             for node in grounds:
                 back = colour(node.attrs.sget("bgcolor", ""))
                 if back is not None and back >= 0:
-                    self.styles["background"] += 1
                     more.append((node, _ground_style(back)))
         for node in find("[hidden]", root)[:200]:
             self._hide(node, "hidden-text")
-        self._count(seen)
         if sheet:
             self._sheet(find, root, sheet)
         if looks or more:
@@ -480,14 +472,6 @@ class _Page:
             at = _find(html, end, after)
         return False
 
-    def _count(self, seen: dict[int, int]) -> None:
-        """How many elements have each kind of style; `seen`: flags -> elements."""
-        styles = self.styles
-        for flags, times in seen.items():
-            for name, flag in _COUNTED:
-                if flags & flag:
-                    styles[name] += times
-
     def _hide(self, node: LexborNode, trick: str) -> None:
         """All text inside is hidden."""
         said = False
@@ -547,7 +531,7 @@ class _Page:
                 self._hide_inherited(node, SIZE, "tiny-text", None)
             fore, back = style.colour, style.background
             if fore is not None and fore in faint:
-                self.styles["white"] += 1
+                self.faint += 1
                 if _alike(fore, self._ground(node)):
                     self._hide_inherited(node, COLOUR, "same-colour", fore)
             elif back is not None and back in lost and not style.flags & COLOUR:
@@ -639,7 +623,6 @@ class _Page:
                 own = node.attrs.sget("style", "")
                 if own and "display" in own and not _style(own[:600]).flags & HIDDEN:
                     continue
-                self.styles["hidden"] += 1
                 self._hide(node, "hidden-text")
 
     def _links(self, find: _Find, root: LexborNode) -> None:
@@ -677,15 +660,6 @@ _PICTURE: Final = _Style(0, None, _UNKNOWN)
 _Styled = tuple[LexborNode, _Style]
 _Find = Callable[[str, LexborNode], list[LexborNode]]
 _tuple = tuple.__new__  # a NamedTuple made without its own, slower __new__
-_COUNTED: Final = (
-    ("hidden", HIDDEN),
-    ("off-screen", OFFSCREEN),
-    ("tiny", TINY),
-    ("huge", HUGE),
-    ("background", BACKGROUND),
-    ("colour", COLOUR),
-    ("word", WORD),
-)
 
 
 @lru_cache(maxsize=512)
@@ -699,8 +673,6 @@ def _font(color: str, size: str) -> _Style:
         flags |= SIZE
         if size.strip() in ("0", "-7", "-6", "-5"):
             flags |= TINY
-        elif size.strip() in ("6", "7", "+3", "+4", "+5"):
-            flags |= HUGE
     return _Style(flags, fore)
 
 
@@ -712,7 +684,7 @@ def _ground_style(back: int) -> _Style:
 
 def _merged(one: _Style, other: _Style) -> _Style:
     """What an element declares in two ways, of which the first prevails."""
-    flags = other.flags & ~(SIZE | TINY | HUGE) if one.flags & SIZE else other.flags
+    flags = other.flags & ~(SIZE | TINY) if one.flags & SIZE else other.flags
     back = one.background if one.background is not None else other.background
     return _Style(one.flags | flags, one.colour if one.colour is not None else other.colour, back)
 
@@ -848,59 +820,55 @@ _REAL_GREEK: Final = re.compile("[δεζηθλμξπςσφχψωΔΘΛΞΠΣΦΨ
 _ASCII: Final = bytes(range(128))
 
 
-def mend(text: str, tricks: set[str], strange: dict[str, int]) -> str:
-    """Undo what was done to the letters: invisible characters out, styled letters and look-alikes back to ASCII."""
+def _beyond_ascii(encoded: bytes) -> set[str]:
+    """Which characters beyond ASCII a text in UTF-8 holds: mostly some ten different ones."""
+    return set(encoded.translate(None, _ASCII).decode("utf-8"))
+
+
+def mend(text: str, tricks: set[str]) -> tuple[str, int]:
+    """Undo what was done to the letters: characters of no width out (and how many), styled letters and look-alikes back
+    to ASCII."""
+    invisible = 0
     if text.isascii():
-        return text
-    # Only the characters beyond ASCII need a look: mostly some ten different ones.
-    beyond = "".join(set(text.encode("utf-8", "replace").translate(None, _ASCII).decode("utf-8")))
+        return text, invisible
+    beyond = "".join(_beyond_ascii(text.encode("utf-8", "replace")))
     if not _STRANGE.search(beyond):
-        return text
+        return text, invisible
     if _TAG_CHARACTERS.search(beyond):
-        if count := len(_TAG_CHARACTERS.findall(_FLAG_TAGS.sub("", text))):
-            strange["tag-characters"] = strange.get("tag-characters", 0) + count
+        if _TAG_CHARACTERS.search(_FLAG_TAGS.sub("", text)):
             tricks.add("tag-characters")
         text = _TAG_CHARACTERS.sub("", text)
     if _ZERO_WIDTH.search(beyond):
-        if count := len(_ZERO_WIDTH_IN_WORD.findall(text)) + len(_SOFT_HYPHEN_IN_WORD.findall(text)):
+        if _ZERO_WIDTH_IN_WORD.search(text) or _SOFT_HYPHEN_IN_WORD.search(text):
             tricks.add("zero-width")
-            strange["zero-width-in-word"] = strange.get("zero-width-in-word", 0) + count
-        strange["zero-width"] = strange.get("zero-width", 0) + sum(map(len, _ZERO_WIDTH.findall(text)))
-        text = _ZERO_WIDTH.sub("", text)
+        shown = _ZERO_WIDTH.sub("", text)
+        invisible, text = len(text) - len(shown), shown
     if _BIDI.search(beyond):
-        strange["bidi"] = strange.get("bidi", 0) + len(_BIDI.findall(text))
         if _OVERRIDE.search(beyond):
             tricks.add("bidi-control")
         text = _BIDI.sub("", text)
     if _COMBINING.search(beyond) and _STACKED.search(text):
         tricks.add("stacked-marks")
         text = _COMBINING.sub("", text)
-    if _STYLED_ONE.search(beyond) and (found := _STYLED.findall(text)):
+    if _STYLED_ONE.search(beyond) and _STYLED.search(text):
         if not _WIDE_SCRIPT.search(text):
             tricks.add("styled-letters")
-        strange["styled"] = strange.get("styled", 0) + sum(map(len, found))
         text = unicodedata.normalize("NFKC", text)
-    count = 0
+    if _LOOKS.isdisjoint(beyond):
+        return text, invisible
 
     def ascii_letters(match: re.Match[str]) -> str:
-        nonlocal count
-        word = match[0]
-        skeleton = word.translate(SKELETON)
+        skeleton = match[0].translate(SKELETON)
         if not skeleton.isascii():
-            return word
-        count += 1
+            return match[0]
+        tricks.add("look-alike")
         return skeleton
 
-    if _LOOKS.isdisjoint(beyond):
-        return text
     text = _MIXED.sub(ascii_letters, text)
     # A word all of look-alikes ("рауре" for "paype"): only where the language itself is not written here.
     if _LOOK_WORD.search(text) and not (_REAL_CYRILLIC.search(text) or _REAL_GREEK.search(text)):
         text = _LOOK_WORD.sub(ascii_letters, text)
-    if count:
-        tricks.add("look-alike")
-        strange["look-alike"] = strange.get("look-alike", 0) + count
-    return text
+    return text, invisible
 
 
 _SPACED: Final = re.compile(r"(?<![\w.])[^\W\d_](?:[ .\-*_|/+~·•]{1,3}[^\W\d_]){3,40}(?!\w)")
@@ -1034,6 +1002,7 @@ _WORDS: Final = re.compile(r"\w+")
 _TO_SPACE: Final = bytes(
     code if chr(code).isalnum() or code == 95 or code > 127 else 32 for code in range(256)
 )
+_ASCII_TO_SPACE: Final = _TO_SPACE[:128] + b" " * 128
 _PUNCTUATION: Final = {mark: mark.encode() for mark in "\xa0’‘“”–—…•·«»®©™€£¡¿°§„‚→│|"}
 _UNSPACED: Final = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]"
@@ -1048,14 +1017,17 @@ def split_words(lowered: str) -> list[str]:
     """The same as re.findall(r"\\w+"), several times faster; and runs of a script that is written without spaces
     become pairs of neighbouring characters."""
     if lowered.isascii():
-        return lowered.encode("ascii").translate(_TO_SPACE).decode("ascii").split()
+        return lowered.encode("ascii").translate(_ASCII_TO_SPACE).decode("ascii").split()
     encoded = lowered.encode("utf-8", "replace")
-    letters = set(encoded.translate(None, _ASCII).decode("utf-8"))
-    for mark in letters & _PUNCTUATION.keys():
-        encoded = encoded.replace(_PUNCTUATION[mark], b" ")
+    found = _beyond_ascii(encoded)
+    marks = found & _PUNCTUATION.keys()
+    if len(marks) == len(found):
+        return encoded.translate(_ASCII_TO_SPACE).decode("ascii").split()
+    for code in map(_PUNCTUATION.__getitem__, marks):
+        encoded = encoded.replace(code, b"   "[: len(code)])  # of the same length: nothing needs moving
     pieces = encoded.translate(_TO_SPACE).decode("utf-8").split()
-    beyond = "".join(letters - _PUNCTUATION.keys())
-    if b"_" not in encoded and (not beyond or beyond.isalnum()) and not _UNSPACED.search(beyond):
+    beyond = "".join(found - marks)
+    if b"_" not in encoded and beyond.isalnum() and not _UNSPACED.search(beyond):
         return pieces
     odd = list(filterfalse(str.isascii, pieces))
     if all(map(str.isalnum, odd)) and not _UNSPACED.search("".join(odd)):
@@ -1085,7 +1057,6 @@ def _in_lines(text: str) -> str:
 def read(message: ParsedMessage) -> MessageText:
     """Everything a mail says. Never raises."""
     tricks: set[str] = set()
-    strange: dict[str, int] = {}
     htmls: list[str] = []
     shown: list[str] = []
     plains: list[str] = []
@@ -1115,7 +1086,8 @@ def read(message: ParsedMessage) -> MessageText:
     else:
         shown.append(plain)
     visible = "\n".join(shown)[:MAX_CHARACTERS]
-    mended_text = mend(visible, tricks, strange)
+    mended_text, invisible = mend(visible, tricks)
+    subject, more = mend(message.subject, tricks)
     lowered = mended_text.lower()
     words = split_words(lowered)[:MAX_WORDS]
     if (
@@ -1129,23 +1101,22 @@ def read(message: ParsedMessage) -> MessageText:
     mended, addresses = _put_together(mended_text, lowered, words, tricks)
     if mended:
         words.extend(word for run in mended for word in run.split())
-    subject = message.subject
-    if not subject.isascii():
-        subject = mend(subject, tricks, strange)
     return MessageText(
+        subject=subject,
         visible=mended_text,
         hidden=hidden,
         preheader=page.preheader if page else "",
         tricks=frozenset(tricks),
         words=tuple(words),
-        mended=tuple(mended),
         addresses=tuple(addresses),
         plain=plain or mended_text,
         anchors=tuple(page.anchors) if page else (),
         tags=page.tags if page else {},
         markup=sum(map(len, htmls)),
-        styles=page.styles if page else {},
-        strange=strange,
+        tiny=page.tiny if page else 0,
+        faint=page.faint if page else 0,
+        off_screen=page.off_screen if page else False,
+        invisible=invisible + more,
         decoy=decoy,
     )
 

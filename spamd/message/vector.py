@@ -153,14 +153,13 @@ def read(raw: bytes, *, limits: parsing.Limits = parsing.DEFAULT, trusted: str |
     """Parse a mail and collect what features are made from. `trusted`: authserv-id of the person's own server."""
     message = parsing.parse(raw, limits=limits)
     said = text.read(message)
-    subject = message.subject if message.subject.isascii() else text.mend(message.subject, set(), {})
     return Mail(
         message=message,
         text=said,
         links=links.find(message, said),
         words=said.words,
-        subject_words=tuple(text.split_words(subject[:1000].lower())),
-        subject=subject,
+        subject_words=tuple(text.split_words(said.subject[:1000].lower())),
+        subject=said.subject,
         trusted=trusted,
     )
 
