@@ -222,7 +222,8 @@ class Daemon:
         self._night = self._make_night()
         with self._changing:
             for account in self._settings.accounts:
-                self._start_worker(account)
+                if account.name not in self._workers:  # what ended a sign-in has read the settings anew
+                    self._start_worker(account)
         self._watch_files()
         if self._serve:
             from spamd.web.server import WebServer
@@ -245,12 +246,14 @@ class Daemon:
         )
 
     def _shut_down(self) -> None:
-        deadline = time.monotonic() + STOP_SECONDS
         self._stopping.set()
+        with self._changing:  # who reads the settings just now starts no worker after this
+            workers = [*self._workers.values(), *self._leaving]
+        deadline = time.monotonic() + STOP_SECONDS
+        for worker in workers:
+            worker.stop()
         if self._watcher is not None:
             self._watcher.stop()
-        for worker in self._workers.values():
-            worker.stop()
         if self._night is not None:
             with contextlib.suppress(Exception):
                 self._night.stop()
@@ -258,7 +261,7 @@ class Daemon:
             pending.cancel()
         if self._web is not None:
             self._web.stop()
-        for worker in self._workers.values():
+        for worker in workers:
             if not worker.join(deadline):
                 log.warning("%s: cut off while waiting for the server", worker.account.name)
         for thread in self._background:
@@ -407,6 +410,8 @@ class Daemon:
                         self._leaving.append(worker)
                     del self._workers[name]
                     self._forget_opening(worker.account)
+                    if self._stopping.is_set():
+                        return
             for account in fresh.accounts:
                 if account.name in self._workers:
                     self._workers[account.name].kick()

@@ -19,7 +19,7 @@ from spamd.domain import Account, Judgement
 from spamd.errors import NotRunning
 from tests.servers.mailhost import PASSWORD
 
-PATIENCE = float(os.environ.get("SPAMD_TEST_PATIENCE", "60"))  # seconds
+PATIENCE = float(os.environ.get("SPAMD_TEST_PATIENCE", "180"))  # seconds
 ROOT = Path(__file__).parents[2]
 
 
@@ -83,7 +83,7 @@ class RunningDaemon:
             self._client = None
         if self._process is not None:
             self._process.terminate()
-            self._process.wait(30)
+            self._process.wait(PATIENCE)
             self._process = None
 
     def close(self) -> None:

@@ -48,7 +48,7 @@ def missing() -> str:
     return ""
 
 
-def wait_for(what: Callable[[], Any], seconds: float = 60.0, say: str = "") -> Any:
+def wait_for(what: Callable[[], Any], seconds: float = 180.0, say: str = "") -> Any:
     """Until it is truthy; the value."""
     deadline = time.monotonic() + seconds
     while not (value := what()):
@@ -160,7 +160,7 @@ class DesktopSession:
 
         given = GLib.Variant(signature, values)
         answer = self.bus.call_sync(
-            name, path, interface, method, given, None, Gio.DBusCallFlags.NO_AUTO_START, 20_000, None
+            name, path, interface, method, given, None, Gio.DBusCallFlags.NO_AUTO_START, 60_000, None
         )
         return answer.unpack()
 
@@ -264,7 +264,7 @@ class Icon:
                 return found if found != before else ""
             return ""
 
-        self._name = wait_for(other, 120.0, "the icon was not renewed")
+        self._name = wait_for(other, say="the icon was not renewed")
 
     def _menu_path(self, name: str) -> str:
         path = "/org/ayatana/NotificationItem/spamd/Menu"
@@ -281,7 +281,7 @@ class Icon:
     def texts(self) -> list[str]:
         return [line.text for line in self.menu().all() if line.text]
 
-    def wait_for_line(self, beginning: str, seconds: float = 60.0) -> Line:
+    def wait_for_line(self, beginning: str, seconds: float = 180.0) -> Line:
         def find() -> Line | None:
             return next((line for line in self.menu().all() if line.text.startswith(beginning)), None)
 

@@ -144,7 +144,7 @@ class Dovecot(MailHost):
         if self.process is None:
             return
         try:
-            self.process.wait(5)
+            self.process.wait(30)
         except subprocess.TimeoutExpired:
             self._signal(signal.SIGKILL)
             self.process.wait(30)

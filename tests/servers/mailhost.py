@@ -10,6 +10,7 @@ import contextlib
 import imaplib
 import itertools
 import re
+import secrets
 import socket
 import time
 from collections import Counter
@@ -287,17 +288,25 @@ def nothing_lost(host: MailHost, user: str) -> Iterator[None]:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """For a server of another program, which binds it in a moment, and after a restart again.
+
+    Not one that the system would give: it gives them to every connection that is made meanwhile (32768 and up on Linux,
+    49152 and up elsewhere). By the system's own dice: Hypothesis sets Python's alike in all processes.
+    """
+    while True:
+        port = 10_000 + secrets.randbelow(22_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
-def wait_for_banner(port: int, alive: object = None, seconds: float = 30.0) -> None:
+def wait_for_banner(port: int, alive: object = None, seconds: float = 120.0) -> None:
     """Until a greeting can be read there. `alive`: a Popen that must go on running."""
     deadline = time.monotonic() + seconds
     while True:
         try:
-            with socket.create_connection(("127.0.0.1", port), timeout=5) as sock:
+            with socket.create_connection(("127.0.0.1", port), timeout=30) as sock:
                 if sock.recv(4).startswith(b"*"):
                     return
         except OSError:

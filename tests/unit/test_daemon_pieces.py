@@ -343,6 +343,38 @@ def test_a_first_reading_goes_on_the_next_day(running, monkeypatch):
     assert told().done == 60
 
 
+def acting():
+    """The threads that act on a mailbox."""
+    return sorted(one.name for one in threading.enumerate() if one.name.startswith("work "))
+
+
+def test_an_account_that_comes_while_the_daemon_ends(tmp_path, monkeypatch, caplog):
+    """The settings are being read when it is told to stop: what that starts is waited for, too."""
+    running = Running(tmp_path / "home").start()
+    wait_for(lambda: running.phase() is AccountPhase.WATCHING, "watching")
+    running.daemon._watcher.stop()  # only the one below reads them
+    account = Account(AccountName("other"), host="localhost", user="you")
+    settings.add_account(running.paths.config_file, account)
+    reading, go, load = threading.Event(), threading.Event(), settings.load
+
+    def slowly(path):
+        reading.set()
+        assert go.wait(60)
+        return load(path)
+
+    monkeypatch.setattr(daemon_module.settings, "load", slowly)
+    reload = threading.Thread(target=running.daemon.reload_settings)
+    reload.start()
+    assert reading.wait(60)
+    running.daemon.stop()
+    wait_for(running.daemon._stopping.is_set, "the end to begin")
+    go.set()
+    reload.join(60)
+    running.stop()
+    assert acting() == []
+    assert "closed" not in caplog.text
+
+
 class BrowserThatIsClosed:
     """A sign-in that nobody ends before it is told to."""
 
@@ -421,6 +453,9 @@ def test_a_sign_in_that_was_cut_off_leaves_no_account(tmp_path, monkeypatch):
     try:
         assert [one.name for one in settings.load(running.paths.config_file).accounts] == [ME, "old"]
         assert {one.name for one in running.daemon.account_states()} == {ME, "old"}
+        assert acting() == ["work home", "work old"], (
+            "one that acts for each, though the settings were read twice"
+        )
         assert any("new was removed" in one.text for one in running.daemon.control.events())
     finally:
         running.stop()
