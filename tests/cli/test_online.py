@@ -65,7 +65,7 @@ def test_recent_and_search(program: Program) -> None:
         "keep",
         "junk",
     ]
-    only = program("recent", "--verdict", "junk", "--since", "today", "--account", "home", "--json").json
+    only = program("recent", "--verdict", "junk", "--since", "1h", "--account", "home", "--json").json
     assert {one["decision"]["verdict"] for one in only} == {"junk"}
     assert "zanzibar" in program("search", "zanzibar").out
     assert program("search", "zanzibar", "--json").json[0]["subject"].startswith("a word like zanzibar")
@@ -309,7 +309,7 @@ def test_the_folders_are_read(program: Program) -> None:
 def test_labels(program: Program, tmp_path: Path) -> None:
     one = moved(program, subject="the ledger knows me")
     assert program("label", str(one.id), "junk").code == 0
-    listed = program("labels", "list", "--source", "review", "--since", "today")
+    listed = program("labels", "list", "--source", "review", "--since", "1h")
     assert listed.code == 0
     assert one.identity in listed.out
     assert program("labels", "list", "--held", "--json").json == []

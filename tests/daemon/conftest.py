@@ -112,11 +112,13 @@ class Running:
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(30)
 
-    def stop(self) -> None:
-        """SIGTERM. It must end well."""
+    def stop(self) -> float:
+        """SIGTERM; the seconds it took (for scripts/bench.py: a test does not ask). It must end well."""
         assert self.process is not None
+        began = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
         assert self.process.wait(PATIENCE) == 0, self.output()[-3000:]
+        return time.monotonic() - began
 
     def end(self) -> None:
         if self.process is not None and self.process.poll() is None:

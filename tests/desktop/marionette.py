@@ -131,19 +131,19 @@ class Thunderbird:
 
     # the wire
 
-    def _connect(self, seconds: float = 120.0) -> None:
+    def _connect(self, seconds: float = 240.0) -> None:
         deadline = time.monotonic() + seconds
         while self._socket is None:
             assert self._process.poll() is None, "Thunderbird ended"
             assert time.monotonic() < deadline, "Thunderbird does not answer"
             try:
-                self._socket = socket.create_connection(("127.0.0.1", self._marionette), timeout=120)
+                self._socket = socket.create_connection(("127.0.0.1", self._marionette), timeout=300)
             except OSError:
                 time.sleep(0.05)
         self._read()  # the greeting
         self.command("WebDriver:NewSession", {})
         self.command("Marionette:SetContext", {"value": "chrome"})
-        self.command("WebDriver:SetTimeouts", {"script": 60_000})
+        self.command("WebDriver:SetTimeouts", {"script": 180_000})
 
     def _read(self) -> Any:
         assert self._socket is not None

@@ -25,7 +25,7 @@ pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium (apt install chromium)"),
 ]
-SECONDS = 60_000  # milliseconds: generous, the machine may be busy
+SECONDS = 120_000  # milliseconds: generous, the machine may be busy
 expect.set_options(timeout=SECONDS)
 
 PAGES = [

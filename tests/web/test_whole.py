@@ -15,6 +15,7 @@ from playwright.sync_api import expect, sync_playwright
 from spamd import paths, settings
 from spamd.client import Client
 from spamd.errors import NotRunning
+from tests.web.test_browser import SECONDS  # which sets it for every `expect`, too
 
 CHROMIUM = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))),
@@ -88,13 +89,11 @@ def test_set_up_judge_review_and_put_back(daemon, tmp_path):
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
             page = browser.new_page()
-            page.set_default_timeout(120_000)
-            expect.set_options(timeout=120_000)
+            page.set_default_timeout(SECONDS)
             try:
                 walk(page, client, server)
             finally:
                 page.screenshot(path=str(tmp_path / "last.png"))
-                expect.set_options(timeout=5_000)
                 browser.close()
 
 
