@@ -7,14 +7,16 @@ HTML is read by lexbor (selectolax): linear, bounded, no recursion in Python. Ea
 from __future__ import annotations
 
 import re
+import sys
 import threading
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import count as counting
-from itertools import filterfalse, islice
+from itertools import filterfalse, islice, repeat
+from operator import add
 from typing import Final, NamedTuple
 
 from selectolax.lexbor import (
@@ -267,7 +269,9 @@ _FILLERS: Final = re.compile("[\u034f\u200b-\u200e\u2007\u2060\xa0\xad\ufeff\u18
 
 def _unfilled(text: str) -> str:
     """Without the characters that newsletters fill the line beside the subject up with."""
-    return text if text.isascii() else _FILLERS.sub("", text)
+    return (
+        text if text.isascii() else _without(_FILLERS, text, _beyond_ascii(text.encode("utf-8", "replace")))
+    )
 
 
 def _mark(text: str) -> str:
@@ -829,6 +833,14 @@ def _beyond_ascii(encoded: bytes) -> set[str]:
     return set(encoded.translate(None, _ASCII).decode("utf-8"))
 
 
+def _without(unwanted: re.Pattern[str], text: str, beyond: Iterable[str]) -> str:
+    """A text without some of the characters beyond ASCII that it holds: newsletters fill lines up with hundreds of
+    them, and one after the other by the pattern they take several times as long."""
+    for letter in filter(unwanted.match, beyond):
+        text = text.replace(letter, "")
+    return text
+
+
 def mend(text: str, tricks: set[str]) -> tuple[str, int]:
     """Undo what was done to the letters: characters of no width out (and how many), styled letters and look-alikes back
     to ASCII."""
@@ -841,19 +853,19 @@ def mend(text: str, tricks: set[str]) -> tuple[str, int]:
     if _TAG_CHARACTERS.search(beyond):
         if _TAG_CHARACTERS.search(_FLAG_TAGS.sub("", text)):
             tricks.add("tag-characters")
-        text = _TAG_CHARACTERS.sub("", text)
+        text = _without(_TAG_CHARACTERS, text, beyond)
     if _ZERO_WIDTH.search(beyond):
         if _ZERO_WIDTH_IN_WORD.search(text) or _SOFT_HYPHEN_IN_WORD.search(text):
             tricks.add("zero-width")
-        shown = _ZERO_WIDTH.sub("", text)
+        shown = _without(_ZERO_WIDTH, text, beyond)
         invisible, text = len(text) - len(shown), shown
     if _BIDI.search(beyond):
         if _OVERRIDE.search(beyond):
             tricks.add("bidi-control")
-        text = _BIDI.sub("", text)
+        text = _without(_BIDI, text, beyond)
     if _COMBINING.search(beyond) and _STACKED.search(text):
         tricks.add("stacked-marks")
-        text = _COMBINING.sub("", text)
+        text = _without(_COMBINING, text, beyond)
     if _STYLED_ONE.search(beyond) and _STYLED.search(text):
         if not _WIDE_SCRIPT.search(text):
             tricks.add("styled-letters")
@@ -869,7 +881,10 @@ def mend(text: str, tricks: set[str]) -> tuple[str, int]:
         return skeleton
 
     if _MIXES.search(text):
-        text = _MIXED.sub(ascii_letters, text)
+        lines = [
+            _MIXED.sub(ascii_letters, line) if _MIXES.search(line) else line for line in text.split("\n")
+        ]
+        text = "\n".join(lines)
     # A word all of look-alikes ("рауре" for "paype"): only where the language itself is not written here.
     if _LOOK_WORD.search(text) and not (_REAL_CYRILLIC.search(text) or _REAL_GREEK.search(text)):
         text = _LOOK_WORD.sub(ascii_letters, text)
@@ -913,7 +928,7 @@ _SEPARATOR: Final = re.compile(r"[ .\-*_|/+~·•]")
 _APART: Final = (" ", ".", "-", "*", " . ", " - ", "|", "/", "+", "~", "·", "•", "  ", ". ", " * ", "_")
 
 
-def _letters_apart(lowered: str, letters: list[str], start: int) -> int:
+def _letters_apart(lowered: str, letters: str, start: int) -> int:
     """Where these letters stand one by one, parted by the same mark; -1 if nowhere."""
     found = [at for mark in _APART if (at := lowered.find(mark.join(letters), start)) >= 0]
     return min(found, default=-1)
@@ -943,16 +958,18 @@ def _put_together(text: str, lowered: str, words: list[str], tricks: set[str]) -
     try:
         lengths = bytes(map(len, words))
     except ValueError:
-        lengths = bytes([min(len(word), 255) for word in words])
+        lengths = bytes(map(min, map(len, words), repeat(255)))
     at, place = lengths.find(_FOUR_SINGLES), 0
+    nowhere: set[str] = set()  # four letters that stand apart nowhere from here on, as in the cells of a table
     for _ in range(40):
         if at < 0:
             break
-        start = (
-            _letters_apart(lowered, words[at : at + 4], place)
-            if "".join(words[at : at + 4]).isalpha()
-            else -1
-        )
+        letters = "".join(words[at : at + 4])
+        start = -1
+        if letters.isalpha() and letters not in nowhere:
+            start = _letters_apart(lowered, letters, place)
+            if start < 0:
+                nowhere.add(letters)
         match = _SPACED.match(text, start) if start >= 0 else None
         if match is None:
             at = lengths.find(_FOUR_SINGLES, at + 1)
@@ -1018,9 +1035,10 @@ _UNSPACED_RUN: Final = re.compile(
 )
 
 
-def split_words(lowered: str) -> list[str]:
+def split_words(lowered: str, most: int = sys.maxsize) -> list[str]:
     """The same as re.findall(r"\\w+"), several times faster; and runs of a script that is written without spaces
-    become pairs of neighbouring characters."""
+    become pairs of neighbouring characters. Of these not many more than `most` are made: a long text has one for each
+    character."""
     if lowered.isascii():
         return lowered.encode("ascii").translate(_ASCII_TO_SPACE).decode("ascii").split()
     encoded = lowered.encode("utf-8", "replace")
@@ -1042,6 +1060,8 @@ def split_words(lowered: str) -> list[str]:
         if piece.isascii():
             out.append(piece)
             continue
+        if len(out) >= most:
+            break
         for word in (piece,) if piece.isalnum() else _WORDS.findall(piece):
             if not _UNSPACED.search(word):
                 out.append(word)
@@ -1050,7 +1070,7 @@ def split_words(lowered: str) -> list[str]:
                 if len(run) == 1 or not _UNSPACED.match(run):
                     out.append(run)
                 else:
-                    out.extend([run[at : at + 2] for at in range(min(len(run) - 1, MAX_WORDS))])
+                    out.extend(islice(map(add, run, run[1:]), MAX_WORDS))
     return out
 
 
@@ -1094,7 +1114,7 @@ def read(message: ParsedMessage) -> MessageText:
     mended_text, invisible = mend(visible, tricks)
     subject, more = mend(message.subject, tricks)
     lowered = mended_text.lower()
-    words = split_words(lowered)[:MAX_WORDS]
+    words = split_words(lowered, MAX_WORDS)[:MAX_WORDS]
     if (
         htmls
         and plain
