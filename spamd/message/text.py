@@ -960,7 +960,7 @@ def _put_together(text: str, lowered: str, words: list[str], tricks: set[str]) -
     except ValueError:
         lengths = bytes(map(min, map(len, words), repeat(255)))
     at, place = lengths.find(_FOUR_SINGLES), 0
-    nowhere: set[str] = set()  # four letters that stand apart nowhere from here on, as in the cells of a table
+    nowhere: set[str] = set()  # four letters that stand apart nowhere from here on
     for _ in range(40):
         if at < 0:
             break
