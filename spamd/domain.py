@@ -382,4 +382,4 @@ class DayCount:
     junk: int = 0
     moved: int = 0
     false_positives: int = 0  # verdict junk, the person said ham
-    missed: int = 0  # verdict keep, the person said spam
+    missed: int = 0  # verdict keep or unsure, the person said spam

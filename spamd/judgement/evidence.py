@@ -93,6 +93,11 @@ UNNAMED_MOST = 5.0
 """A good mail the person took back counts at most for this many."""
 LOGIT_LIMIT = 18.0
 """A threshold above 1 - 1.5e-8 means: nothing can be moved."""
+DAY = 86400.0
+PACE_DAYS, PACE_LEAST = 28, 4
+"""Days that tell how fast good mail comes, and the fewest."""
+WAIT_TOLD = 10
+"""Days of waiting from which on the person is told how long it is, and what ends it."""
 RESCUES_BURST = 3
 RESCUES_WINDOW = 7 * 86400.0
 RESCUES_CHANCE = 0.02
@@ -182,6 +187,7 @@ def assess(
             round(sum(one.mass for one in good)),
             promise,
             caught,
+            _wait(told, missing, now),
         ),
         computed_at=now,
     )
@@ -190,6 +196,23 @@ def assess(
 def _count(ham: Sequence[Point]) -> int:
     sure = sum(1 for point in ham if point[3] >= SURE_WEIGHT)
     return sure + (len(ham) - sure) // 2
+
+
+def _wait(told: Sequence[Point], missing: int, now: float) -> float:
+    """Days until so many more good mails are known, as fast as they came of late; 0 where nothing tells.
+
+    The busiest day is left out: that is when folders were read.
+    """
+    since = max(now - PACE_DAYS * DAY, told[0][2]) if told else now
+    days = math.ceil((now - since) / DAY)
+    if days < PACE_LEAST:
+        return 0.0
+    counted: Counter[int] = Counter()  # half mails by day
+    for _, _, at, weight in told:
+        if at >= since:
+            counted[int((now - at) // DAY)] += 2 if weight >= SURE_WEIGHT else 1
+    usual = sum(counted.values()) - max(counted.values(), default=0)
+    return 2 * missing * (days - 1) / usual if usual else 0.0
 
 
 # which good mail speaks
@@ -379,6 +402,7 @@ def _explain(
     heard: int,
     promise: float,
     caught: float | None,
+    wait: float,
 ) -> str:
     one_in = f"1 in {round(1 / promise):,}" if promise > 0 else "none"
     if mode is Mode.FILTERING:
@@ -389,6 +413,12 @@ def _explain(
     until = f"until {one_in} is proven" if asked else "until I may move anything to Junk"
     if missing:
         text = f"{missing} more good {'mail' if missing == 1 else 'mails'} {until}."
+        if wait >= WAIT_TOLD:
+            text += f" At your pace that takes about {_weeks(wait)}."
+            if not asked:
+                text += (
+                    " It is sooner if I may read the folders you have, and at once if you choose filtering."
+                )
     elif burst:
         then = "" if asked else ", so I only suggest for now"
         text = f"You took back {burst} moves within a week, more than {one_in} allows for{then}."
@@ -402,6 +432,11 @@ def _explain(
     if asked:
         text += " Because you asked for it I already move what is far above your good mail."
     return text
+
+
+def _weeks(days: float) -> str:
+    weeks = round(days / 7)
+    return f"{max(2, weeks)} weeks" if weeks <= 8 else f"{round(days / 30.4)} months"
 
 
 def _binomial_cdf(k: int, n: int, p: float) -> float:

@@ -246,7 +246,9 @@ class Judgements(Connections):
                 yield dataclasses.replace(found, id=0, at=float(row["first_at"]), score=first, label=None)
 
     def counts(self, account: AccountName | None, since: float) -> dict[str, int]:
-        """Judgements since then by verdict, and "moved" and "corrected" (the person said the opposite)."""
+        """Judgements since then by verdict, and "moved" and "corrected": junk that the person took back, and what was not
+        taken for junk, doubtful or good, that they called junk.
+        """
         where, values = _conditions(account, None, None)
         row = self._one(
             f"SELECT {_SUMS} FROM judgement WHERE {' AND '.join(where)} AND at >= ?", (*values, since)
@@ -397,7 +399,7 @@ def _values(judgement: Judgement) -> tuple[object, ...]:
 _SUMS = """
     sum(verdict = 'keep') AS keep, sum(verdict = 'unsure') AS unsure, sum(verdict = 'junk') AS junk,
     sum(moved) AS moved, sum(verdict = 'junk' AND label IS 'ham') AS false_positives,
-    sum(verdict = 'keep' AND label IS 'spam') AS missed
+    sum(verdict != 'junk' AND label IS 'spam') AS missed
 """
 _SUM_NAMES = ("keep", "unsure", "junk", "moved", "false_positives", "missed")
 

@@ -127,7 +127,7 @@ def _corrected(trends: Trends) -> Any:
     chart = pygal.Bar(**_options())
     chart.x_labels = _few([day.day[5:] for day in trends.daily])
     chart.add("good mail taken for junk", [day.false_positives for day in trends.daily])
-    chart.add("junk that was kept", [day.missed for day in trends.daily])
+    chart.add("junk that was kept or unsure", [day.missed for day in trends.daily])
     _whole(chart, [max(day.false_positives, day.missed) for day in trends.daily])
     return chart
 

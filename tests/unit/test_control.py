@@ -279,6 +279,13 @@ def test_a_broken_file_leaves_the_settings_as_they_were(world):
     assert world.paths.config_file.read_text() == "keep_days = many\n"
 
 
+def test_doubtful_mail_called_junk_is_counted_as_corrected(world):
+    mail = world.add(902, ("shop@buy.example", "Order", "x"), Verdict.UNSURE, 0.7, world.now, WORK)
+    before = world.control.status().today["corrected"]
+    world.control.answer(mail.id, Label.SPAM, move=False)
+    assert world.control.status().today["corrected"] == before + 1
+
+
 def test_figures_kept_for_a_moment_do_not_outlive_an_answer(world):
     waiting = world.control.review_waiting()
     world.control.answer(world.control.review(1)[0].judgement.id, Label.HAM)

@@ -53,6 +53,39 @@ def test_it_says_what_is_missing():
     )
 
 
+@pytest.mark.parametrize(
+    ("good_a_day", "days", "words"),
+    [
+        (3, 20, "about 6 months"),  # ten mails a day, two thirds junk
+        (6, 20, "about 3 months"),
+        (33, 5, "about 2 weeks"),
+        (300, 1, ""),  # not known yet
+        (40, 6, ""),  # soon enough
+    ],
+)
+def test_who_gets_little_mail_is_told_how_long_it_takes_and_what_ends_it(good_a_day, days, words):
+    rng = random.Random(3)
+    left = [
+        (logistic(rng.gauss(-5, 1.2)), Label.HAM, NOW - (day + 0.5) * ev.DAY, 0.3)
+        for day in range(days)
+        for _ in range(good_a_day)
+    ]
+    told = ev.assess(left, 0.001, NOW)
+    assert words in told.explanation
+    assert (
+        ("At your pace" in told.explanation) == ("if you choose filtering" in told.explanation) == bool(words)
+    )
+    asked = ev.assess(left, 0.001, NOW, said=Mode.FILTERING).explanation
+    assert words in asked and "if you choose" not in asked
+
+
+def test_folders_that_were_read_are_no_pace():
+    rng = random.Random(4)
+    slow = [(0.01, Label.HAM, NOW - (day + 0.5) * ev.DAY, 0.3) for day in range(20)]
+    read = [(logistic(rng.gauss(-5, 1.2)), Label.HAM, NOW - 20.5 * ev.DAY, 1.0) for _ in range(200)]
+    assert "about 6 months" in ev.assess(slow + read, 0.001, NOW).explanation
+
+
 def test_kept_mail_counts_half():
     rng = random.Random(2)
     assert ev.assess(mail(rng, 300, 9, weight=0.3), 0.001, NOW).ham_count == 150

@@ -225,7 +225,9 @@ def test_counts(store, rows):
         store.add_label(rows.label(n, label))
     counts = store.counts(rows.account, rows.noon)
     assert (counts["junk"], counts["keep"], counts["unsure"], counts["moved"]) == (2, 1, 1, 1)
-    assert (counts["false_positives"], counts["missed"], counts["corrected"]) == (1, 1, 2)
+    assert (counts["false_positives"], counts["missed"], counts["corrected"]) == (1, 2, 3), (
+        "doubtful mail, too"
+    )
     assert store.counts(None, 0)["keep"] == 2
     assert store.counts(AccountName("other"), 0)["keep"] == 0
 
