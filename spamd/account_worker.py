@@ -447,7 +447,9 @@ class AccountWorker:
         if now - self._tidied_at >= TIDY_EVERY or now < self._tidied_at:
             self._tidied_at = now
             self._tidy(at_work, now)
-        return look.waiting
+        at_work.filter.again()
+        due = [seconds for seconds in (look.waiting, at_work.filter.retry_in()) if seconds is not None]
+        return min(due, default=None)
 
     def _see_drags(self, at_work: _AtWork) -> None:
         """Look and learn; new mail waits."""
@@ -474,8 +476,7 @@ class AccountWorker:
         return not self._meter.used_up(None)
 
     def _tidy(self, at_work: _AtWork, now: float) -> None:
-        """Once an hour: moves that failed, locks that nobody takes off, the weak evidence of the day, the proof."""
-        at_work.filter.again()
+        """Once an hour: locks that nobody takes off, the weak evidence of the day, the proof."""
         at_work.filter.end_old_locks()
         at_work.filter.take_labels_off()
         key = f"kept:{self.account.name}"

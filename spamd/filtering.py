@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -67,7 +68,10 @@ FETCH_LIMIT = 65536
 """Bytes of a mail that are read (reference measurements: more changes no verdict)."""
 BATCH = 64
 """Mails read, 12 kB each, before they are decided on, written down in one transaction, and moved: a tenth of a second."""
-RETRY_AFTER = 600.0
+RETRY_FIRST = 30.0
+"""Seconds after a refused move until it is tried again: most refusals (a lock, a busy server) are over by then. Four
+times as long after each further one."""
+RETRY_MOST = 3600.0
 RETRY_FOR = 86400.0
 LOCK_LIFE = 86400.0
 """A lock of another daemon that is seen on a mail for so long (seconds) is nobody's: a move takes less than one."""
@@ -148,6 +152,7 @@ class Filter:
         self._publish = publish
         self._clock = clock
         self._junk: FolderName | None = None
+        self._retry_at = 0.0
         self._told: dict[str, float] = {}
         self._addresses = frozenset({account.user.lower()} if "@" in account.user else ())
 
@@ -533,6 +538,7 @@ class Filter:
             elif record.state is MoveState.FAILED:
                 log.warning("%s: a move failed: %s", self.account.name, record.error)
                 self._junk = None  # it may have another name by now
+                self._retry_at = 0.0  # `again` reckons anew
                 self._tell_once(
                     f"failed:{record.error}",
                     f"A mail could not be moved, it stays: {record.error}",
@@ -721,24 +727,32 @@ class Filter:
         return None
 
     def again(self) -> list[Judgement]:
-        """Moves that did not happen but should.
-
-        Refused by the server, or held by the brake that was released.
-        """
+        """Moves that the server refused and that are due to be tried again; cheap where none is."""
         now = self._clock()
-        waiting = [
-            record
-            for record in self._store.moves(
-                self.account.name, since=now - RETRY_FOR, state=MoveState.FAILED, limit=200
-            )
-            if record.kind is not MoveKind.UNDO and now - record.changed_at >= RETRY_AFTER
-        ]
-        done: list[Judgement] = []
-        for identity in dict.fromkeys(record.identity for record in waiting):
+        if now < self._retry_at <= now + RETRY_MOST:
+            return []
+        refused: dict[Identity, list[float]] = {}
+        for record in self._store.moves(
+            self.account.name, since=now - RETRY_FOR, state=MoveState.FAILED, limit=200
+        ):
+            if record.kind is not MoveKind.UNDO:
+                refused.setdefault(record.identity, []).append(record.changed_at)
+        due: list[Judgement] = []
+        self._retry_at = math.inf
+        for identity, times in refused.items():
             judgement = self._store.judgement_of(self.account.name, identity)
-            if judgement is not None and judgement.decision.move and not judgement.moved:
-                done += self._move_late(judgement)
-        return done
+            if judgement is None or not judgement.decision.move or judgement.moved:
+                continue
+            at = max(times) + min(RETRY_MOST, RETRY_FIRST * 4 ** (len(times) - 1))
+            if now < at <= now + RETRY_MOST:  # else due, or written by a clock that was ahead
+                self._retry_at = min(self._retry_at, at)
+            else:
+                due.append(judgement)
+        return [late for judgement in due for late in self._move_late(judgement)]
+
+    def retry_in(self) -> float | None:
+        """Seconds until `again` has something to do; None where nothing was refused."""
+        return None if math.isinf(self._retry_at) else max(0.0, self._retry_at - self._clock())
 
     def end_old_locks(self) -> list[Judgement]:
         """A daemon that never comes back holds no mail for ever: what lies under its lock for a day is decided anew."""

@@ -25,8 +25,9 @@ on that no other row has claimed):
     no             yes, INTENT      start again
     no             yes, later       take our \\Deleted off again, ABANDONED
     no             no               someone else acted: ABANDONED
-    UIDVALIDITY changed             ABANDONED; nothing is touched by UID (of the target, with MOVE, and no
-                                    copy there, the mail in the source: start again)
+    UIDVALIDITY changed             nothing is touched by UID. Of the source: our copy goes where the mail is found
+                                    there by identity, FAILED (to be tried with its new UID). Of the target: ABANDONED
+                                    (with MOVE, and no copy there, the mail in the source: start again)
     ============== ================ ==============================================
 
 Two clients that move one mail at the same moment can both succeed on real servers. `reconcile` finds such
@@ -118,6 +119,9 @@ LABELLED_IDS = ("gmail:",)
 
 WATCHED_FOLDERS = 25
 """Reconciling asks for the STATUS of at most so many folders."""
+
+_CHANGED = "The folder it was in has changed."
+"""In the journal of a move that failed since the source counts its mails anew: with its new UID the mail may be moved."""
 
 _YIELDS = "Another program was faster."
 """In the journal while our copy is being taken away again: another one of that mail was seen."""
@@ -399,7 +403,7 @@ class JournaledMover:
         ready: list[MoveRecord] = []
         alive = self._alive(source, batch)
         if alive is None:
-            return [self._end(r, MoveState.ABANDONED, "The folder it was in has changed.") for r in batch]
+            return [self._end(r, MoveState.FAILED, _CHANGED) for r in batch]
         for record in batch:
             mail = alive.get(record.source.uid)
             if mail is None:
@@ -439,9 +443,7 @@ class JournaledMover:
             raise
         except FolderChanged:
             # Checked when the folder was opened, so nothing was sent.
-            return ended + [
-                self._end(r, MoveState.ABANDONED, "The folder it was in has changed.") for r in ready
-            ]
+            return ended + [self._end(r, MoveState.FAILED, _CHANGED) for r in ready]
         except MailboxError as refusal:
             return ended + self._after_refusal(source, target, ready, refusal, retry=retry)
         return ended + self._after_copy(source, ready, copied)
@@ -584,10 +586,7 @@ class JournaledMover:
         """Mails of that identity in a folder, but for the original and those that our journal knows."""
         if not _provable(record):
             return []  # and not looked for: such a search reads every header of the folder
-        try:
-            found = self._session.find(folder, record.identity, record.message_id)
-        except (FolderMissing, FolderChanged):
-            return []
+        found = self._find_quietly(folder, record)
         validity = found[0].ref.uid_validity if found else UidValidity(0)
         known = self._journal.claimed_uids(self._account, folder, validity)
         return [
@@ -598,6 +597,12 @@ class JournaledMover:
             and mail.ref != record.source
             and not _has(mail, "\\Deleted")
         ]
+
+    def _find_quietly(self, folder: FolderName, record: MoveRecord) -> Sequence[Arrival]:
+        try:
+            return self._session.find(folder, record.identity, record.message_id)
+        except (FolderMissing, FolderChanged):
+            return []
 
     def _yield(self, source: OpenFolder, target: OpenFolder, batch: Sequence[MoveRecord]) -> list[MoveRecord]:
         """Another copy of these was seen, and will stay or go without us: ours goes, and no other."""
@@ -677,9 +682,7 @@ class JournaledMover:
         except _TRANSIENT:
             raise
         except FolderChanged:
-            return ended + [
-                self._end(r, MoveState.ABANDONED, "The folder it was in has changed.") for r in safe
-            ]
+            return ended + self._give_up(source, safe)
         except MailboxError as refusal:
             return ended + self._take_copies_back(source, target, safe, refusal.title)
         if note:
@@ -744,7 +747,9 @@ class JournaledMover:
         self, source: OpenFolder, target: OpenFolder, batch: Sequence[MoveRecord], reason: str
     ) -> list[MoveRecord]:
         """The original cannot be removed: remove our copies instead, those whose original is surely there."""
-        alive = self._alive(source, batch) or {}
+        alive = self._alive(source, batch)
+        if alive is None:
+            return self._give_up(source, batch)
         if alive:
             self._quietly(lambda: self._commands.clear_deleted(source, sorted(alive)))
             self._release(source, batch, alive)
@@ -765,6 +770,37 @@ class JournaledMover:
                 ended.append(self._end(replace(record, target_uid=None), MoveState.FAILED, reason))
         return ended
 
+    def _give_up(self, source: OpenFolder, batch: Sequence[MoveRecord]) -> list[MoveRecord]:
+        """The source counts its mails anew, so no UID of ours means anything there. Where the mail is in it still, our
+        copy goes: it would be a second one. A lock that went along comes off.
+        """
+        ended: list[MoveRecord] = []
+        for record in batch:
+            copy = self._find_copy(record)
+            if copy is None or (record.target_uid is None and not self._ours(copy)):
+                ended.append(self._end(record, MoveState.FAILED, _CHANGED))
+            elif not self._abilities.move and self._lies_there(source.name, record):
+                ours = replace(record, target_uid=copy.ref.uid)
+                for row in self._yield(source, _target(record), [ours]):
+                    closed = row.state is MoveState.ABANDONED  # else a copy that cannot be taken away yet
+                    ended.append(self._end(row, MoveState.FAILED, _CHANGED) if closed else row)
+            else:
+                self._unlock(_target(record), [copy], moved=True)
+                ended.append(self._end(record, MoveState.ABANDONED, _CHANGED))
+        return ended
+
+    def _lies_there(self, folder: FolderName, record: MoveRecord) -> bool:
+        """Is the original in its folder, under whatever UID? Our marks come off; where nothing tells that they are ours, a
+        mail marked as deleted counts as gone.
+        """
+        found = [mail for mail in self._find_quietly(folder, record) if _same(record, mail)]
+        for mail in found:
+            if self._ours(mail):
+                here = OpenFolder(folder, mail.ref.uid_validity)
+                self._commands.clear_deleted(here, [mail.ref.uid])
+                self._unlock(here, [mail], moved=False)
+        return any(self._ours(mail) or not _has(mail, "\\Deleted") for mail in found)
+
     # -- after a crash
 
     def _recover_batch(self, batch: Sequence[MoveRecord]) -> tuple[list[MoveRecord], list[MoveRecord]]:
@@ -779,14 +815,7 @@ class JournaledMover:
             return ended, []
         alive = self._alive(source, batch)
         if alive is None:
-            for record in batch:
-                # Our lock went along with the mail, also where its row can only be given up.
-                moved = self._find_copy(record) if self._locks else None
-                if moved is not None:
-                    place = OpenFolder(moved.ref.folder, moved.ref.uid_validity)
-                    self._unlock(place, [moved], moved=True)
-            ended += [self._end(r, MoveState.ABANDONED, "The folder it was in has changed.") for r in batch]
-            return ended, []
+            return ended + self._give_up(source, batch), []
         try:
             there = self._session.status(batch[0].target)
         except (FolderMissing, FolderRefused):

@@ -35,12 +35,13 @@ class Fault:
 
 
 class FaultProxy:
-    """Listens on its own port. `commands` is what clients sent, without tags."""
+    """Listens on its own port. `commands` is what clients sent, without tags. `target`: the server's port; a server that
+    is started again may get another one."""
 
     host = "127.0.0.1"
 
     def __init__(self, port: int, *, raw: bool = False) -> None:
-        self._target = port
+        self.target = port
         self.raw = raw
         self.commands: list[str] = []
         self.fragment = 0  # bytes; 0: pass on as it comes
@@ -111,7 +112,7 @@ class FaultProxy:
     def _listen(self) -> None:
         for client in accepted(self._listener):
             try:
-                server = connected(self._target)
+                server = connected(self.target)
             except OSError:
                 client.close()
                 continue

@@ -800,11 +800,18 @@ def test_a_refused_move_is_tried_again_later(place):
     assert not judged.moved
     assert place.server.raws("INBOX") == [mail(1, 0.99)]
     assert place.filter.again() == [], "not at once"
+    assert place.filter.retry_in() == pytest.approx(30.0)
+    for pause in (120.0, 480.0, 1920.0, 3600.0, 3600.0):
+        place.now += place.filter.retry_in()
+        assert [one.moved for one in place.filter.again()] == [False]
+        assert place.filter.again() == []
+        assert place.filter.retry_in() == pytest.approx(pause)
+    place.now -= 86400.0  # the clock was ahead
     place.server.folders["Junk"].read_only = False
-    place.now += 1000
     assert [one.moved for one in place.filter.again()] == [True]
     assert place.server.raws("Junk") == [mail(1, 0.99)]
     assert place.filter.again() == []
+    assert place.filter.retry_in() is None
 
 
 def test_young_mail_waits(tmp_path):

@@ -151,7 +151,9 @@ def test_the_lock_of_another_daemon_is_left_alone():
 
 @pytest.mark.parametrize(("way", "cut"), [(True, "MOVE"), (False, "COPY")])
 def test_no_lock_stays_where_the_inbox_was_made_anew(way, cut):
-    """The answer is lost, and then the UIDs: the row is given up, the lock on our copy is not forgotten."""
+    """The answer is lost, and then the UIDs: the row is given up, and no lock forgotten. A copy whose original is there
+    still goes.
+    """
     place = Place(move=way)
     place.server.deliver(ONE)
     rows = place.intents()
@@ -167,9 +169,23 @@ def test_no_lock_stays_where_the_inbox_was_made_anew(way, cut):
     place.server.renumber("INBOX")
     session = MemorySession(place.server)
     (ended,) = MemoryMover(session, place.journal, use_lock=True, clock=lambda: place.now).recover()
-    assert ended.state is MoveState.ABANDONED
+    assert ended.state is (MoveState.ABANDONED if way else MoveState.FAILED)
     assert not place.server.flagged(LOCK_KEYWORD)
-    assert place.server.flags(place.server.refs("Junk")[0]) == {MOVED_KEYWORD}
+    assert place.server.bodies() == {ONE: 1}
+    assert [place.server.flags(ref) for ref in place.server.refs("Junk")] == [{MOVED_KEYWORD}] * way
+
+
+def test_the_inbox_is_made_anew_between_copy_and_deletion():
+    place = Place(move=False)
+    place.server.deliver(ONE)
+    rows = place.intents()
+    place.when("STORE+DELETED", lambda: place.server.renumber("INBOX"))
+    (ended,) = place.move(rows)
+    assert ended.state is MoveState.FAILED
+    assert place.server.raws("INBOX") == [ONE]
+    assert place.server.bodies() == {ONE: 1}
+    assert place.server.flags(place.server.refs("INBOX")[0]) == set()
+    assert not MemoryMover(MemorySession(place.server), place.journal, use_lock=True).recover()
 
 
 def test_a_marked_copy_that_may_be_another_ones_is_not_expunged():
@@ -529,7 +545,7 @@ def test_same_folder_and_missing_source():
     rows = place.intents(folder=FolderName("Old"))
     place.server.drop_folder("Old")
     (ended,) = place.move(rows)
-    assert ended.state is MoveState.ABANDONED
+    assert ended.state is MoveState.FAILED
     rows = place.intents()
     place.server.drop_folder("Junk")
     (ended,) = place.mover.recover()
