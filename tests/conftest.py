@@ -8,8 +8,10 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
+import tempfile
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -76,6 +78,13 @@ def home(tmp_path, monkeypatch):
     base.mkdir()
     (base / "run").mkdir(mode=0o700)
     return base
+
+
+@pytest.fixture
+def socket_folder():
+    """For a Unix socket, whose whole path may have 107 bytes: that of tmp_path may be longer."""
+    with tempfile.TemporaryDirectory(prefix="spamd-", dir="/tmp") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture(autouse=True)

@@ -24,11 +24,12 @@ MISSING = [name for name in PROGRAMS if shutil.which(name) is None]
 
 
 @pytest.fixture
-def session(home):
+def session(home, socket_folder):
     """Runs Python code inside a fresh session bus; the keyring unlocked with the given password (None: not started)."""
     if MISSING:
         pytest.skip(f"not installed: {', '.join(MISSING)}")
     environment = {name: value for name, value in os.environ.items() if name != "PYTHON_KEYRING_BACKEND"}
+    environment["XDG_RUNTIME_DIR"] = str(socket_folder)
     environment["PYTHONPATH"] = os.pathsep.join([str(Path.cwd()), environment.get("PYTHONPATH", "")])
 
     def run(code, *, unlock="pw"):
@@ -128,13 +129,13 @@ def test_set_up_with_a_locked_keyring_asks_where_else(session, home, tmp_path, p
     assert Secrets.choose(now, here).get(AccountName("home")) == PASSWORD
 
 
-def test_a_bus_that_never_answers_ends_in_words(session, tmp_path, monkeypatch):
+def test_a_bus_that_never_answers_ends_in_words(session, socket_folder):
     with socket.socket(socket.AF_UNIX) as mute:
-        mute.bind(str(tmp_path / "bus"))
+        mute.bind(str(socket_folder / "bus"))
         mute.listen(50)
         code = f"""
             import os
-            os.environ['DBUS_SESSION_BUS_ADDRESS'] = 'unix:path={tmp_path}/bus'
+            os.environ['DBUS_SESSION_BUS_ADDRESS'] = 'unix:path={socket_folder}/bus'
             place.seconds = 5
             for deed in (place.describe, lambda: place.get(AccountName('home'))):
                 try:

@@ -44,11 +44,11 @@ def test_one_daemon_per_home(tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="no Unix sockets")
-def test_systemd_is_told(tmp_path, monkeypatch):
+def test_systemd_is_told(socket_folder, monkeypatch):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
-        listener.bind(str(tmp_path / "n"))
+        listener.bind(str(socket_folder / "n"))
         listener.settimeout(30)
-        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "n"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(socket_folder / "n"))
         notify("READY=1")
         assert listener.recv(100) == b"READY=1"
     notify("READY=1")  # nobody listens: nothing happens

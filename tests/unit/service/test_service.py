@@ -121,9 +121,7 @@ needs_analyze = pytest.mark.skipif(
 )
 
 
-def analyze(tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    runtime = tmp_path / "runtime"
-    runtime.mkdir(mode=0o700, exist_ok=True)
+def analyze(runtime: Path, *words: str) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "XDG_RUNTIME_DIR": str(runtime), "SYSTEMD_LOG_LEVEL": "warning"}
     return subprocess.run(
         ["systemd-analyze", "--user", *words],
@@ -136,7 +134,7 @@ def analyze(tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 @needs_analyze
-def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
+def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path, socket_folder: Path) -> None:
     folder = tmp_path / "it's 100% $odd & co"
     program = folder / 'spam "ctl"'
     folder.mkdir()
@@ -151,23 +149,23 @@ def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
         environment={"SPAMD_HOME": str(folder)},
     )
     unit.write_text(systemd.render(wanted))
-    done = analyze(tmp_path, "verify", "--recursive-errors=yes", str(unit))
+    done = analyze(socket_folder, "verify", "--recursive-errors=yes", str(unit))
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 @needs_analyze
-def test_a_misspelt_key_would_be_found(tmp_path: Path) -> None:
+def test_a_misspelt_key_would_be_found(tmp_path: Path, socket_folder: Path) -> None:
     unit = tmp_path / systemd.UNIT
     unit.write_text(systemd.render(a_plan(tmp_path)).replace("ProtectSystem=", "ProtectSytem="))
-    done = analyze(tmp_path, "verify", "--recursive-errors=yes", str(unit))
+    done = analyze(socket_folder, "verify", "--recursive-errors=yes", str(unit))
     assert "ProtectSytem" in done.stderr
 
 
 @needs_analyze
-def test_the_exposure_stays_low(tmp_path: Path) -> None:
+def test_the_exposure_stays_low(tmp_path: Path, socket_folder: Path) -> None:
     unit = tmp_path / systemd.UNIT
     unit.write_text(systemd.render(a_plan(tmp_path, folders=(Path("/home/a/.config/spamd-desktop"),))))
-    done = analyze(tmp_path, "security", "--offline=yes", "--threshold=25", "--no-pager", str(unit))
+    done = analyze(socket_folder, "security", "--offline=yes", "--threshold=25", "--no-pager", str(unit))
     found = re.search(r"Overall exposure level for \S+: ([0-9.]+)", done.stdout)
     assert found is not None, done.stderr
     assert float(found[1]) <= 2.5, done.stdout

@@ -303,14 +303,14 @@ def test_what_is_not_installed_is_named_with_its_mending(tmp_path: Path, gone: s
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="about Linux desktops")
-def test_a_bus_that_never_answers_does_not_hold_it(tmp_path: Path) -> None:
+def test_a_bus_that_never_answers_does_not_hold_it(tmp_path: Path, socket_folder: Path) -> None:
     """Not even the import of GTK, which asks the bus by itself."""
     pytest.importorskip("gi", reason="PyGObject is not installed (the extra tray)")
     pytest.importorskip("PIL", reason="Pillow is not installed (the extra tray)")
     with socket.socket(socket.AF_UNIX) as mute:
-        mute.bind(str(tmp_path / "bus"))
+        mute.bind(str(socket_folder / "bus"))
         mute.listen(50)
-        done = start(tmp_path, DISPLAY=":971", DBUS_SESSION_BUS_ADDRESS=f"unix:path={tmp_path}/bus")
+        done = start(tmp_path, DISPLAY=":971", DBUS_SESSION_BUS_ADDRESS=f"unix:path={socket_folder}/bus")
     assert done.returncode == 3
     assert done.stderr == "spamd-tray: The D-Bus session does not answer. Sign out and in again.\n"
 
