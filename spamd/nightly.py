@@ -13,6 +13,7 @@ import json
 import logging
 import math
 import os
+import queue
 import shutil
 import signal
 import subprocess
@@ -50,6 +51,10 @@ TIME_LIMIT = 30 * 60.0
 """Seconds. 1,000 new and 10,000 old labels take under 30 CPU seconds; beyond this the machine is too slow or it hangs."""
 MEMORY_LIMIT = 1536 * 2**20
 """Bytes resident. Measured peak .8 GB; beyond this the trainer would push the person's own programs into swap."""
+LAST_WORDS, LISTEN = 10.0, 0.2
+"""Seconds without a word after which a trainer that has ended is not listened to any more, and of one wait for a word."""
+KILLED = (-9, -15)
+"""Exit codes of who was killed by another: SIGKILL, as the system does where memory runs out, and SIGTERM."""
 FREE_BYTES = 100 * 2**20
 NICENESS = 15
 LAST_NIGHT = "last_night"
@@ -330,6 +335,11 @@ class Nightly:
             report = GateReport(False, (str(outcome.result.get("reason", "")),), waits=True)
             self._store.add_event("night", f"The training waits. {' '.join(report.reasons)}")
             return report
+        if outcome.code in KILLED:
+            raise TrainingError(
+                "The trainer was killed by the system or by another program.",
+                "Perhaps memory ran out. Nothing has changed; the next night tries again, or: spamdctl train",
+            )
         if status != "candidate" or outcome.code != 0:
             title = str(outcome.result.get("reason") or f"The trainer ended with code {outcome.code}.")
             hint = str(outcome.result.get("hint") or outcome.last_words or "The model in force goes on.")
@@ -459,11 +469,27 @@ class Nightly:
         with self._child_lock:
             if self._child is not None and self._child.poll() is None:
                 self._why_killed = self._why_killed or why
-                with contextlib.suppress(ProcessLookupError):
-                    if os.name == "posix":
-                        os.killpg(self._child.pid, signal.SIGKILL)
-                    else:
-                        self._child.kill()
+                _end(self._child)
+
+    def _lines(self, child: subprocess.Popen[str]) -> Iterator[str]:
+        """What the trainer says, until it closes its output, or has ended: a process it left behind may hold that open for ever."""
+        said: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        threading.Thread(target=_read, args=(child, said), name="night-reader", daemon=True).start()
+        ended, patience = False, LAST_WORDS  # counted, not looked up on a clock: a laptop may sleep here
+        while patience > 0:
+            if not ended and child.poll() is not None:
+                _end(child)  # what it left behind; its number is not given away while one of its group lives
+                ended = True
+            try:
+                line = said.get(timeout=LISTEN)
+            except queue.Empty:
+                patience -= LISTEN * ended
+                continue
+            if line is None:
+                return
+            patience -= LISTEN / 1000 * ended  # also what never stops talking is left alone
+            yield line
+        log.warning("the trainer has ended, but something it started holds its output open")
 
     def _train(self, arguments: list[str], tell: Tell) -> _Outcome:
         errors = self._paths.cache / "night" / "stderr"
@@ -476,7 +502,7 @@ class Nightly:
             watch.start()
             result: dict[str, Any] = {}
             try:
-                for event in _events(child):
+                for event in _events(self._lines(child)):
                     if event.get("event") == "result":
                         result = event
                     else:
@@ -487,9 +513,8 @@ class Nightly:
                 child.wait()
                 ended.set()
                 watch.join()
-                for stream in (child.stdin, child.stdout):
-                    if stream is not None:
-                        stream.close()
+                if child.stdin is not None:
+                    child.stdin.close()
                 with self._child_lock:
                     self._child = None
             if self._why_killed:
@@ -539,10 +564,31 @@ class Nightly:
                 self._kill(f"it needed more than {MEMORY_LIMIT // 2**20} MB")
 
 
-def _events(child: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
-    """The trainer's JSON lines; whatever else a library prints is passed over."""
+def _end(child: subprocess.Popen[str]) -> None:
+    """Kill it, and on POSIX what it started."""
+    with contextlib.suppress(
+        ProcessLookupError, PermissionError
+    ):  # macOS refuses where all of the group have ended
+        if os.name == "posix":
+            os.killpg(child.pid, signal.SIGKILL)
+        else:
+            child.kill()
+
+
+def _read(child: subprocess.Popen[str], said: queue.SimpleQueue[str | None]) -> None:
+    """In a thread of its own, which closes what it reads: to close it elsewhere would wait for the end of the reading."""
     assert child.stdout is not None
-    for line in child.stdout:
+    try:
+        with child.stdout:
+            for line in child.stdout:
+                said.put(line)
+    finally:
+        said.put(None)
+
+
+def _events(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """The trainer's JSON lines; whatever else a library prints is passed over."""
+    for line in lines:
         try:
             event = json.loads(line)
         except (ValueError, RecursionError):

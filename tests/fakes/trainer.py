@@ -53,11 +53,13 @@ def main() -> int:
                 (given.plan.parent / "temporary.txt").write_text(tempfile.gettempdir())
             case {"allocate": megabytes}:
                 keep.append(bytearray(os.urandom(2**20)) * megabytes)
-            case {"child": True}:  # a process of its own, as a library might start one
+            case {
+                "child": alone
+            }:  # a process that holds the output open, as a library might start one; in a session of its own?
                 code = "import time\nwhile True: time.sleep(60)"
                 import subprocess
 
-                made = subprocess.Popen([sys.executable, "-c", code])
+                made = subprocess.Popen([sys.executable, "-c", code], start_new_session=alone == "alone")
                 (given.plan.parent / "child.pid").write_text(str(made.pid))
             case {"hang": True}:
                 while True:

@@ -699,6 +699,37 @@ def test_stop_ends_a_hanging_trainer_and_what_it_started(home):
         home.run()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="kill -9")
+@pytest.mark.parametrize("alone", [True, "alone"], ids=["of its group", "of a session of its own"])
+def test_what_a_killed_trainer_left_behind_does_not_hold_up_the_night(home, monkeypatch, alone):
+    """It has the trainer's output open: to read on to its end would be for ever."""
+    monkeypatch.setattr(nightly_module, "LAST_WORDS", 2.0)
+    running = Running(home, {"child": alone})
+    child = int((home.root / "child.pid").read_text())
+    try:
+        os.kill(running.pid, signal.SIGKILL)
+        running.end()
+        assert isinstance(running.error, TrainingError)
+        assert "killed" in running.error.title
+        if alone is True:
+            wait_for(lambda: gone(child), "the grandchild's end")
+        assert home.leftovers() == []
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+    assert home.promote().promoted, "and the next night is as ever"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sessions")
+def test_what_a_trainer_that_did_its_work_left_behind_does_not_spoil_it(home, monkeypatch):
+    monkeypatch.setattr(nightly_module, "LAST_WORDS", 2.0)
+    word = {"say": json.dumps({"event": "result", "status": "waits", "reason": "none"})}
+    try:
+        assert home.run({"child": "alone"}, word).reasons == ("none",)
+    finally:
+        os.kill(int((home.root / "child.pid").read_text()), signal.SIGKILL)
+
+
 def test_two_nights_at_once_are_one(home):
     running = Running(home)
     with pytest.raises(TrainingError, match="runs already"):
