@@ -71,6 +71,7 @@ class Letter:
     exact: bool = True  # every deed was done in view of all daemons, so that its labels are known
     words: list[str] = field(default_factory=list)  # these labels, in order
     touched: bool = False  # by the person, ever
+    locked: bool = False  # the person copied it while it was being moved, perhaps
     busy: bool = True  # in this epoch: arrived, or a deed was done
 
 
@@ -80,6 +81,7 @@ class Soak:
         self.log = log
         self.kind = kind
         self.steerable = kind not in OTHERS
+        self.by_copy = not self.steerable or kind == "uidplus-only"
         if self.steerable:
             self.host = Dovecot(replace(Dovecot.__init__.__defaults__[0], **KINDS[kind]))  # type: ignore[index]
         else:
@@ -229,8 +231,7 @@ class Soak:
             done = status == "OK" and proof != [None]
         self.say(f"copy {letter.subject} {one.folder}/{one.uid} -> {target}: {done} ({before} before)")
         letter.copies += done
-        if one.folder == "INBOX":
-            self.copied.add(letter.subject)
+        letter.locked |= one.folder == "INBOX" or before > letter.copies - done
 
     def delete(self) -> None:
         letter, one = self.chosen(calm=False, folders=("INBOX", "Junk", "Trash"))
@@ -326,7 +327,6 @@ class Soak:
         self.uncertain: set[str] = set()
         self.raced: set[str] = set()  # by a person between our COPY and the end of the original, perhaps
         self.taken: set[str] = set()  # out of Junk, perhaps before the original was gone
-        self.copied: set[str] = set()  # from the inbox, perhaps under our lock
         self.doubtful = False
         for letter in self.letters.values():
             letter.busy = False
@@ -396,23 +396,20 @@ class Soak:
                 return f"changed: {letter.subject}"
             if letter.subject in self.uncertain:
                 continue
-            if (
-                not self.steerable
-                and letter.subject in self.raced
-                and there[letter.subject] == letter.copies + 1
-            ):
-                continue  # without ids nobody can tell what the person moved from what they copied
-            if letter.subject in self.copied and 1 <= there[letter.subject] == letter.copies - 1:
+            if letter.locked and 1 <= there[letter.subject] == letter.copies - 1:
                 continue  # where a move is a copy, that of a mail under our lock is taken for a move: ours gave way
             more = there[letter.subject] == letter.copies + 1
-            if more and self.doubtful and letter.subject in self.raced:
-                continue  # Junk was renamed with our copy in it while the person moved the original
+            if more and letter.subject in self.raced and (self.by_copy or self.doubtful):
+                # Without ids nobody can tell what the person moved from what they copied; without MOVE their copy may come
+                # after ours in Junk, and Junk be renamed with ours in it.
+                continue
             if more and self.kind == "uidplus-only" and letter.subject in self.taken:
                 continue  # a copy that is gone from Junk when its move goes on may have been deleted: the original stays
             if there[letter.subject] != letter.copies:
                 where = [one.folder for one in lying if self.subject(one.raw) == letter.subject]
                 return f"{letter.subject}: {letter.copies} expected, lies in {where}"
-        for subject in self.uncertain | self.raced | self.copied | self.taken:
+        unsure = {letter.subject for letter in self.letters.values() if letter.locked}
+        for subject in self.uncertain | self.raced | self.taken | unsure:
             self.letters[subject].copies = there[subject]
         for one in lying:
             subject = self.subject(one.raw)
