@@ -143,6 +143,15 @@ def fetched(mail: Mail) -> FetchedMail:
     return FetchedMail(Arrival(ref, mail.identity, frozenset(), len(raw), EPOCH - DAY), raw, True)
 
 
+def speaks(seed: int, number: int, share: float) -> bool:
+    """Does the person name this mail if it was judged wrongly? share: of the errors, what they name, 0..1.
+
+    Drawn for each mail by itself: in one sequence, the first verdict that differs between two builds would give them
+    different persons for the rest of the stream.
+    """
+    return random.Random(f"{seed}:{number}").random() < share
+
+
 def day_of(raw: bytes, before: int) -> int:
     """From the topmost Received line; the day before it where there is none."""
     found = RECEIVED.search(raw[:16384])
@@ -168,7 +177,6 @@ class Run:
 
     def __init__(self, given: argparse.Namespace, home: Path) -> None:
         self.given = given
-        self.random = random.Random(given.seed)
         self.dice = random.Random(given.seed + 1)  # of damage: the run itself is the same with and without
         self.paths = places.find({"SPAMD_HOME": str(home)})
         self.paths.make()
@@ -278,7 +286,7 @@ class Run:
 
     def correct(self, mail: Mail, features: Any, score: Score, verdict: Verdict) -> None:
         wrong = (verdict is Verdict.JUNK) != (mail.label is Label.SPAM)
-        if not wrong or self.random.random() >= self.given.correct_fraction:
+        if not wrong or not speaks(self.given.seed, mail.number, self.given.correct_fraction):
             return
         self.counts.corrections += 1
         if mail.label is Label.HAM:

@@ -90,6 +90,17 @@ def test_what_makes_no_sense(index, capsys, options):
         run(index, capsys, *options)
 
 
+def test_who_the_person_is_does_not_depend_on_what_was_judged():
+    mails = range(2000)
+    half = [number for number in mails if evaluate.speaks(1, number, 0.5)]
+    backwards = [number for number in reversed(mails[::3]) if evaluate.speaks(1, number, 0.5)]
+    assert backwards[::-1] == [number for number in half if number % 3 == 0]
+    assert {number for number in mails if evaluate.speaks(1, number, 0.2)} < set(half)
+    assert len(half) == pytest.approx(1000, abs=100)
+    assert half != [number for number in mails if evaluate.speaks(2, number, 0.5)]
+    assert all(evaluate.speaks(1, number, 1.0) and not evaluate.speaks(1, number, 0.0) for number in mails)
+
+
 @pytest.mark.train
 def test_nightly_in_this_process(index, capsys):
     summary, rows = run(index, capsys, "--protocol", "nightly", "--in-process")
