@@ -880,7 +880,7 @@ class Control:
 
     def _trends(self, days: int) -> Trends:
         now = self._clock()
-        since = _midnight(now) - (days - 1) * DAY
+        since = _midnight(_midnight(now) - (days - 1) * DAY + DAY / 2)  # a day with a clock change is no DAY
         return Trends(
             days=days,
             daily=tuple(self._store.daily_counts(since)),

@@ -83,7 +83,8 @@ class Terminal:
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 180, 0, 0))
         self.process = subprocess.Popen(
             [*inside, sys.executable, "-m", "spamd", *arguments],
-            env=environment(home, TERM="xterm", **more),
+            # COLUMNS, too: one that was inherited would go before the terminal's own
+            env=environment(home, TERM="xterm", COLUMNS="180", LINES="50", **more),
             stdin=slave,
             stdout=slave,
             stderr=slave,
