@@ -312,7 +312,9 @@ def test_labels(program: Program, tmp_path: Path) -> None:
     listed = program("labels", "list", "--source", "review", "--since", "1h")
     assert listed.code == 0
     assert one.identity in listed.out
-    assert one.identity not in {held["identity"] for held in program("labels", "list", "--held", "--json").json}
+    assert one.identity not in {
+        held["identity"] for held in program("labels", "list", "--held", "--json").json
+    }
     file = tmp_path / "labels.jsonl"
     exported = program("labels", "export", str(file))
     assert "labels written" in exported.out
