@@ -729,7 +729,7 @@ class Filter:
     def again(self) -> list[Judgement]:
         """Moves that the server refused and that are due to be tried again; cheap where none is."""
         now = self._clock()
-        if now < self._retry_at <= now + RETRY_MOST:
+        if math.isinf(self._retry_at) or now < self._retry_at <= now + RETRY_MOST:
             return []
         refused: dict[Identity, list[float]] = {}
         for record in self._store.moves(
