@@ -72,6 +72,8 @@ RETRY_FIRST = 30.0
 """Seconds after a refused move until it is tried again: most refusals (a lock, a busy server) are over by then. Four
 times as long after each further one."""
 RETRY_MOST = 3600.0
+RETRY_HELD = 600.0
+"""As long as nothing may be moved, or there is no Junk."""
 RETRY_FOR = 86400.0
 LOCK_LIFE = 86400.0
 """A lock of another daemon that is seen on a mail for so long (seconds) is nobody's: a move takes less than one."""
@@ -733,7 +735,7 @@ class Filter:
             return []
         refused: dict[Identity, list[float]] = {}
         for record in self._store.moves(
-            self.account.name, since=now - RETRY_FOR, state=MoveState.FAILED, limit=200
+            self.account.name, since=now - RETRY_FOR, state=MoveState.FAILED, limit=20_000
         ):
             if record.kind is not MoveKind.UNDO:
                 refused.setdefault(record.identity, []).append(record.changed_at)
@@ -743,12 +745,24 @@ class Filter:
             judgement = self._store.judgement_of(self.account.name, identity)
             if judgement is None or not judgement.decision.move or judgement.moved:
                 continue
-            at = max(times) + min(RETRY_MOST, RETRY_FIRST * 4 ** (len(times) - 1))
-            if now < at <= now + RETRY_MOST:  # else due, or written by a clock that was ahead
+            pause = min(RETRY_MOST, RETRY_FIRST * 4 ** min(len(times) - 1, 5))
+            # What a clock that was ahead has written says nothing.
+            at = max((time for time in times if time <= now), default=-math.inf) + pause
+            if now < at:
                 self._retry_at = min(self._retry_at, at)
             else:
                 due.append(judgement)
-        return [late for judgement in due for late in self._move_late(judgement)]
+        if due and (self._paused() or self.account.paused or self.junk_folder() is None):
+            self._retry_at = now + RETRY_HELD  # decided now, they would stay for good
+            return []
+        done: list[Judgement] = []
+        for judgement in due:
+            late = self._move_late(judgement)
+            done += late
+            if any(one.decision.move and not one.moved for one in late):
+                self._retry_at = now + RETRY_FIRST  # what refuses this one refuses the others
+                break
+        return done
 
     def retry_in(self) -> float | None:
         """Seconds until `again` has something to do; None where nothing was refused."""

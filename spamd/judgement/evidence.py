@@ -414,7 +414,7 @@ def _explain(
     if missing:
         text = f"{missing} more good {'mail' if missing == 1 else 'mails'} {until}."
         if wait >= WAIT_TOLD:
-            text += f" At your pace that takes about {_weeks(wait)}."
+            text += f" At your pace that takes {_weeks(wait)}."
             if not asked:
                 text += (
                     " It is sooner if I may read the folders you have, and at once if you choose filtering."
@@ -436,7 +436,9 @@ def _explain(
 
 def _weeks(days: float) -> str:
     weeks = round(days / 7)
-    return f"{max(2, weeks)} weeks" if weeks <= 8 else f"{round(days / 30.4)} months"
+    if days > 730:
+        return "more than two years"
+    return f"about {max(2, weeks)} weeks" if weeks <= 8 else f"about {round(days / 30.4)} months"
 
 
 def _binomial_cdf(k: int, n: int, p: float) -> float:

@@ -777,9 +777,16 @@ class JournaledMover:
         ended: list[MoveRecord] = []
         for record in batch:
             copy = self._find_copy(record)
-            if copy is None or (record.target_uid is None and not self._ours(copy)):
+            by_copy = (
+                not self._abilities.move and record.kind is not MoveKind.UNDO
+            )  # what was to be put back stays back
+            if copy is None:
                 ended.append(self._end(record, MoveState.FAILED, _CHANGED))
-            elif not self._abilities.move and self._lies_there(source.name, record):
+            elif record.target_uid is None and not self._ours(
+                copy
+            ):  # ours or not, the mail may have gone there
+                ended.append(self._end(record, MoveState.ABANDONED, _CHANGED))
+            elif by_copy and self._lies_there(source.name, record):
                 ours = replace(record, target_uid=copy.ref.uid)
                 for row in self._yield(source, _target(record), [ours]):
                     closed = row.state is MoveState.ABANDONED  # else a copy that cannot be taken away yet

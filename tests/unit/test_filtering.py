@@ -800,18 +800,38 @@ def test_a_refused_move_is_tried_again_later(place):
     assert not judged.moved
     assert place.server.raws("INBOX") == [mail(1, 0.99)]
     assert place.filter.again() == [], "not at once"
-    assert place.filter.retry_in() == pytest.approx(30.0)
-    for pause in (120.0, 480.0, 1920.0, 3600.0, 3600.0):
+    begun, tried = place.now, []
+    while len(tried) < 6:
+        assert 0 < place.filter.retry_in() <= 3600, "time passes between two looks"
         place.now += place.filter.retry_in()
-        assert [one.moved for one in place.filter.again()] == [False]
-        assert place.filter.again() == []
-        assert place.filter.retry_in() == pytest.approx(pause)
-    place.now -= 86400.0  # the clock was ahead
+        if place.filter.again():
+            tried.append(place.now - begun)
+    assert tried == pytest.approx([30, 150, 630, 2550, 6150, 9750])
+    place.now -= 7200.0  # the clock was ahead, and the refusal goes on
+    for _ in range(3):
+        place.filter.again()
+        assert place.filter.retry_in() >= 30
     place.server.folders["Junk"].read_only = False
+    place.now += 7200.0 + 3600.0
     assert [one.moved for one in place.filter.again()] == [True]
     assert place.server.raws("Junk") == [mail(1, 0.99)]
     assert place.filter.again() == []
     assert place.filter.retry_in() is None
+
+
+def test_many_refused_moves_are_tried_one_by_one(place):
+    place.server.folders["Junk"].read_only = True
+    for number in range(30):
+        place.server.deliver(mail(number, 0.99))
+    place.look()
+    place.now += 30.0
+    assert [one.moved for one in place.filter.again()] == [False], "what refuses one refuses the others"
+    assert place.filter.retry_in() == pytest.approx(30.0)
+    place.server.folders["Junk"].read_only = False
+    place.now += 30.0
+    assert [one.moved for one in place.filter.again()] == [True] * 29
+    place.now += 90.0
+    assert [one.moved for one in place.filter.again()] == [True]
 
 
 def test_young_mail_waits(tmp_path):
