@@ -777,14 +777,12 @@ class JournaledMover:
         ended: list[MoveRecord] = []
         for record in batch:
             copy = self._find_copy(record)
-            by_copy = (
-                not self._abilities.move and record.kind is not MoveKind.UNDO
-            )  # what was to be put back stays back
+            # What was to be put back stays back.
+            by_copy = not self._abilities.move and record.kind is not MoveKind.UNDO
             if copy is None:
                 ended.append(self._end(record, MoveState.FAILED, _CHANGED))
-            elif record.target_uid is None and not self._ours(
-                copy
-            ):  # ours or not, the mail may have gone there
+            elif record.target_uid is None and not self._ours(copy):
+                # Ours or not, the mail may have gone there.
                 ended.append(self._end(record, MoveState.ABANDONED, _CHANGED))
             elif by_copy and self._lies_there(source.name, record):
                 ours = replace(record, target_uid=copy.ref.uid)

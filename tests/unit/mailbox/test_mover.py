@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from spamd.domain import MOVED_KEYWORD, OWNER_KEYWORD, FolderName, Identity, MoveState, Uid
+from spamd.domain import MOVED_KEYWORD, OWNER_KEYWORD, FolderName, Identity, MoveKind, MoveState, Uid
 from spamd.errors import ConnectionLost, FolderRefused, ProtocolFault, ServerBusy
 from spamd.mailbox.mover import BATCH, LOCK_KEYWORD, REDO_SECONDS, RIVAL_SECONDS
 from tests.fakes.memory_mailbox import (
@@ -186,6 +186,17 @@ def test_the_inbox_is_made_anew_between_copy_and_deletion():
     assert place.server.bodies() == {ONE: 1}
     assert place.server.flags(place.server.refs("INBOX")[0]) == set()
     assert not MemoryMover(MemorySession(place.server), place.journal, use_lock=True).recover()
+
+
+def test_what_was_put_back_stays_back_where_junk_is_made_anew():
+    place = Place(move=False)
+    place.server.deliver(ONE, "Junk")
+    rows = [replace(row, kind=MoveKind.UNDO) for row in place.intents(folder=JUNK, target=INBOX)]
+    place.when("STORE+DELETED", lambda: place.server.renumber("Junk"))
+    (ended,) = place.move(rows)
+    assert ended.state is MoveState.ABANDONED
+    assert place.server.raws("INBOX") == [ONE]
+    assert not place.server.flagged("\\Deleted")
 
 
 def test_a_marked_copy_that_may_be_another_ones_is_not_expunged():
