@@ -334,7 +334,9 @@ def build(folder: Path, out: Path, cache: Path | None, modern_ham: Path) -> dict
                 corpora[second].name: corpora[second],
             }.values():
                 values = scores(model, corpus)
-                quantiles[names][corpus.name] = float(np.quantile(values[~corpus.spam], 0.999))
+                quantiles[names][corpus.name] = float(
+                    np.quantile(values[~corpus.spam], 1 - THRESHOLD_HAM_ERROR)
+                )
                 if first == second:
                     left_out[corpus.name] = values
             say(f"left out {' and '.join(sorted(names))}")
@@ -345,7 +347,7 @@ def build(folder: Path, out: Path, cache: Path | None, modern_ham: Path) -> dict
             for other in corpora
             if other.name != corpus.name
         ]
-        cut = float(np.mean(others))
+        cut = max(others)  # chosen as the shipped one is, but by corpora that know nothing of this one
         figures |= {
             f"cold.{corpus.name}.roca": roca(values, corpus.spam),
             f"cold.{corpus.name}.caught_at_0.1": 100 * caught(values, corpus.spam, 0.001),
@@ -356,7 +358,7 @@ def build(folder: Path, out: Path, cache: Path | None, modern_ham: Path) -> dict
         say(
             f"{corpus.name:14} 1-ROCA {figures[f'cold.{corpus.name}.roca']:6.2f} %  caught at .1/.5 % "
             f"{figures[f'cold.{corpus.name}.caught_at_0.1']:5.1f}/{figures[f'cold.{corpus.name}.caught_at_0.5']:5.1f} %  "
-            f"cut {cut:5.2f}: ham {figures[f'cold.{corpus.name}.ham_error_at_cut']:.2f} %, "
+            f"the others' cut {cut:5.2f}: ham {figures[f'cold.{corpus.name}.ham_error_at_cut']:.2f} %, "
             f"spam {figures[f'cold.{corpus.name}.caught_at_cut']:.1f} %"
         )
     values = np.concatenate([left_out[corpus.name] for corpus in corpora])
@@ -532,12 +534,13 @@ same layouts (`scripts/offers.py`, English): such good mail lies nearest to junk
 
 **Measured** by training on all corpora but one and scoring that one:
 
-| left out | ham | spam | 1-ROCA % | spam caught at 0.1 / 0.5 % ham error | at the others' 99.9 % ham quantile: ham error % / spam caught % | at the shipped threshold |
+| left out | ham | spam | 1-ROCA % | spam caught at 0.1 / 0.5 % ham error | at a threshold that the other three chose: ham error % / spam caught % | at the shipped threshold |
 |---|---|---|---|---|---|---|
 {rows}
 
 Threshold: base logit {cut:.2f}, probability {card.junk_threshold:.4f} (no left-out corpus loses more than 0.3 % of its good
-mail there, and every modern good mail of the tests lies below).
+mail there, and every modern good mail of the tests lies below). Its own column flatters: each corpus had a say in it. The
+column before shows what a mailbox may get that had none.
 {modern}{phishing}
 **Weak at** floods of phishing in languages the training mail lacks, newsletters the person wants and others do not, and
 anything that looks like neither old private mail nor mailing lists. `reference.npz` holds the base as numbers and hashed

@@ -122,18 +122,18 @@ let heardMore = false;
 
 function news() {
   heardMore = true;
-  if (soon === null) lookIn(1000);
+  if (soon === null) lookAfter(1000);
 }
 
 // A flood of mail must not become a flood of requests: one in two seconds, and one after the last, as the daemon keeps
 // slow answers for two seconds.
-function lookIn(milliseconds) {
+function lookAfter(milliseconds) {
   soon = setTimeout(async () => {
     soon = null;
     const once = heardMore;
     heardMore = false;
     await lookAgain();
-    if (once && soon === null) lookIn(2500);
+    if (once && soon === null) lookAfter(2500);
   }, milliseconds);
 }
 
