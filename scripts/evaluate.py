@@ -80,7 +80,6 @@ from spamd.domain import (  # noqa: E402
 from spamd.judgement import evidence, policy, silence  # noqa: E402
 from spamd.learning import (  # noqa: E402
     FOLDER_WEIGHT,
-    KEPT_WINDOW,
     READ_CHUNK,
     read_in_folder,
     score_apart,
@@ -335,7 +334,7 @@ class Run:
 
     def habit(self) -> silence.Habit:
         """As in spamd.learning, but that nobody waits for days: whoever corrects does so at once."""
-        lately = [point for point in self.points[self.in_folders :] if point[2] >= self.now - KEPT_WINDOW]
+        lately = [point for point in self.points[self.in_folders :] if point[2] >= self.now - silence.WINDOW]
         said = [point for point in lately if point[1] is Label.SPAM and point[3] >= evidence.SURE_WEIGHT]
         left = [point for point in lately if point[3] < evidence.SURE_WEIGHT]
         named, silent = ([silence.Seen(at, p) for p, _, at, _ in some] for some in (said, left))

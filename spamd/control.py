@@ -744,15 +744,14 @@ class Control:
         limit: int = 100,
     ) -> tuple[LabelRecord, ...]:
         """Newest first."""
-        return tuple(
-            self._store.labels(
-                AccountName(account) if account else None,
-                since,
-                held,
-                source,
-                limit=max(1, min(limit, 10_000)),
-            )
+        found = self._store.labels(
+            AccountName(account) if account else None,
+            since,
+            held,
+            source,
+            limit=max(1, min(limit, 10_000)),
         )
+        return tuple(self._store.weighed(found))
 
     def set_label(self, account: str, identity: str, label: Label, source: LabelSource) -> LabelRecord:
         name = self.account(account).account.name
@@ -771,7 +770,8 @@ class Control:
         return Done("The label was taken back. The next night trains without it.")
 
     def label_of(self, account: AccountName, identity: Identity) -> LabelRecord | None:
-        return self._store.label_of(account, identity)
+        found = self._store.label_of(account, identity)
+        return self._store.weighed([found])[0] if found else None
 
     def mail_of(self, account: AccountName, identity: Identity) -> Judgement | None:
         """The judgement a label or move belongs to, if it is still known."""

@@ -82,8 +82,6 @@ BROUGHT = DAY
 """A mail this much older (seconds) than one that came before it was not delivered but put there."""
 CONTRADICTION = 4.0
 """Log odds from which a weak label against the model is held for the person to look at."""
-KEPT_AFTER = 3 * DAY
-KEPT_WINDOW = 21 * DAY
 KEPT_PER_SENDER = 3
 KEPT_PER_DAY = 60
 
@@ -828,10 +826,12 @@ class Learner:
         mail. Once a day is enough.
 
         In the inbox it never follows from our own verdict alone: the person must have opened (or flagged, answered,
-        filed) it. A sender counts a few times a day at most. What it weighs as a lesson is asked of the person's habit
-        (judgement/silence.py): what we suspected and the person left counts for the proof, and as a lesson only from who
-        names nearly all junk. What we moved to the folder for doubtful mail and still lies there, opened or not, counts for
-        the proof alone: the good mail among it is the very tail that thresholds are drawn from. Returns the number of labels.
+        filed) it. A sender counts a few times a day at most; what is left besides is noted, as it tells of the person's habit,
+        by which silence weighs as a lesson (judgement/silence.py): what we suspected and the person left counts for the
+        proof, and as a lesson only from who names nearly all. What we moved to the folder for doubtful mail and still lies
+        there, opened or not, counts for the proof alone: the good mail among it is the very tail that thresholds are drawn
+        from. What was noted once is not looked at again: a label that is taken back does not come again. Returns the number
+        of labels.
         """
         now = self._clock()
         name = self.account.name
@@ -840,38 +840,37 @@ class Learner:
         wanted: list[tuple[Judgement, Sighting | None, str]] = []  # and why, where its flags do not say it
         per_sender: Counter[tuple[str, int]] = Counter()
         per_day: Counter[int] = Counter()
-        left: list[silence.Seen] = []  # lies in the inbox without a word
         before: int | None = None
-        begin = now - KEPT_WINDOW  # of the time that was looked at
         while len(wanted) < 1000:
             page = self._store.judgements(
                 account=name,
-                since=now - KEPT_WINDOW,
+                since=now - silence.WINDOW,
                 labelled=False,
                 before_id=before,
                 limit=200,
             )
+            known = self._store.spoken_or_left(name, [judgement.identity for judgement in page])
             for judgement in page:
                 sighting = here.get(judgement.identity)
-                label = self._store.label_of(name, judgement.identity)
-                if label is not None:
-                    if label.source is LabelSource.IMPLICIT:
+                if judgement.identity in known:
+                    if known[judgement.identity] is LabelSource.IMPLICIT:
                         per_sender[_sender_day(judgement)] += 1
                         per_day[_sender_day(judgement)[1]] += 1
-                        left += [] if judgement.moved else [_seen(judgement)]
+                elif judgement.decision.reason == "before":
+                    continue  # it was not judged when it came: only a label that was taken back told of it
                 elif judgement.moved:
-                    doubted = self._doubted(judgement) if judgement.at < now - KEPT_AFTER else None
+                    doubted = self._doubted(judgement) if judgement.at < now - silence.AFTER else None
                     if doubted is not None:
-                        wanted.append((judgement, doubted, "left among doubtful mail"))
+                        wanted.append((judgement, doubted, silence.DOUBTED))
                 elif judgement.identity in filed:
-                    wanted.append((judgement, None, "filed in a folder"))
-                elif sighting is not None and judgement.at < now - KEPT_AFTER:
+                    wanted.append((judgement, None, silence.FILED))
+                elif sighting is not None and judgement.at < now - silence.AFTER:
                     wanted.append((judgement, sighting, ""))
             if len(page) < 200:
-                begin = now - KEPT_WINDOW
                 break
-            before, begin = page[-1].id, page[-1].at
-        opened: list[tuple[Judgement, str]] = []
+            before = page[-1].id
+        found: list[LabelRecord] = []
+        left: list[Identity] = []
         flags = self._flags([sighting.ref for _, sighting, _ in wanted if sighting is not None])
         for judgement, sighting, why in wanted:
             words = frozenset[str]() if sighting is None else flags.get(sighting.ref)
@@ -880,37 +879,33 @@ class Learner:
             lower = {word.lower() for word in words}
             if "\\deleted" in lower or not (why or lower & {"\\seen", "\\answered", "\\flagged"}):
                 continue
-            note = why or ("answered" if lower & {"\\answered", "\\flagged"} else "opened and left")
-            opened.append((judgement, note))
-            left += [_seen(judgement)] if note == "opened and left" else []
-        named = self._store.named_junk(name, begin, now - KEPT_AFTER)
-        habit = silence.habit([silence.Seen(*one) for one in named], left)
-        written = 0
-        for judgement, note in opened:
+            note = why or (silence.ANSWERED if lower & {"\\answered", "\\flagged"} else silence.OPENED)
+            left += [judgement.identity] if note == silence.OPENED else []
             sender_day = _sender_day(judgement)
             per_sender[sender_day] += 1
             per_day[sender_day[1]] += 1
             if per_sender[sender_day] > KEPT_PER_SENDER or per_day[sender_day[1]] > KEPT_PER_DAY:
                 continue
-            silent = note in ("opened and left", "left among doubtful mail")
             doubtful = judgement.decision.verdict is not Verdict.KEEP
-            # What they name of the inbox says nothing of the folder for doubtful mail: they may never look there.
-            seen = silence.Habit() if judgement.moved else habit
-            weight = seen.weight(judgement.score.probability, doubtful=doubtful)
-            self._store.add_label(
+            found.append(
                 LabelRecord(
                     account=name,
                     identity=judgement.identity,
                     label=Label.HAM,
                     source=LabelSource.IMPLICIT,
-                    weight=weight if silent else max(weight, silence.LEFT),
+                    weight=silence.lesson(
+                        silence.Habit(), judgement.score.probability, doubtful=doubtful, note=note
+                    ),
                     at=now,
                     model_id=judgement.score.model_id,
                     note=note,
                 )
             )
-            written += 1
-        return written
+        with self._store.transaction():
+            self._store.note_left(name, left, now)
+            for record in found:
+                self._store.add_label(record)
+        return len(found)
 
     def _filed(self, now: float) -> set[Identity]:
         """Mails that we know and that came to lie in another folder since this was last asked."""
@@ -1116,7 +1111,7 @@ class FirstReading:
             return FOLDER_WEIGHT
         if flags & {"\\answered", "\\flagged"}:
             return FOLDER_WEIGHT
-        old = arrival.internal_date < self._clock() - KEPT_AFTER
+        old = arrival.internal_date < self._clock() - silence.AFTER
         return silence.LEFT if "\\seen" in flags and old else 0.0
 
     def _read_sent(self) -> None:
@@ -1368,10 +1363,6 @@ def recipients(header: bytes) -> set[str]:
     except (ValueError, IndexError):
         return set()
     return found
-
-
-def _seen(judgement: Judgement) -> silence.Seen:
-    return silence.Seen(judgement.at, judgement.score.probability)
 
 
 def _sender_day(judgement: Judgement) -> tuple[str, int]:

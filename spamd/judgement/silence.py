@@ -13,6 +13,10 @@ unnamed; where they have named nothing, there is next to nothing. So a silent la
 - less the share of junk there;
 - and what the model doubted teaches only by the silence of a person who names nearly all.
 
+The ledger keeps what silence weighs while nothing is known of the person. What it weighs as a lesson is asked anew each time
+(`habit_at`), of what the ledger says of the weeks before that label was written: so a word that is taken back leaves no trace
+in it.
+
 It never becomes a label "junk", however sure the model is: a replay in which doubtful silence was half a junk label fed on its
 own verdicts (1-ROCA of 4,000 mails of Enron, half named, after the first 1,000: 3.9 % instead of .8).
 """
@@ -29,6 +33,15 @@ LEFT = 0.3
 """Weight of mail that was only opened and left while nothing is known of the person."""
 LEFT_DOUBTFUL = 0.1
 """The same where the model had doubts. Counts for the proof; from this weight on down silence teaches nothing."""
+OPENED, ANSWERED = "opened and left", "answered"
+FILED = "filed in a folder"
+DOUBTED = "left among doubtful mail"
+"""Why a mail is taken for left, as its label notes it. Of these the habit weighs all but DOUBTED: what a person names of the
+inbox says nothing of the folder for doubtful mail, as they may never look there."""
+AFTER = 3 * 86400.0
+"""Mail that has lain for so long was left (seconds)."""
+WINDOW = 21 * 86400.0
+"""Mail that came within this time before a label tells the habit that it is weighed by (seconds)."""
 FEWEST = 20
 """Junk mails named, before they tell what the person's silence means."""
 LATELY = 100
@@ -59,6 +72,16 @@ class Seen(NamedTuple):
 
     at: float  # when it came, Unix time
     probability: float  # of junk, before the model learned it
+
+
+class Stayed(NamedTuple):
+    """A mail that stayed in the inbox, as the ledger has it. Unix times; None: it has not happened."""
+
+    at: float  # when it came
+    probability: float  # of junk, as first judged: when the person could first act on it
+    left_at: float | None  # when it was seen opened and left
+    said_at: float | None  # when the person said something of it
+    named: bool  # what they said is: junk
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +133,26 @@ def habit(named: Sequence[Seen], silent: Sequence[Seen]) -> Habit:
     unnamed = (1 - share) / share
     junk = (min(1.0, many * unnamed / max(1, of)) for many, of in zip(said, lying, strict=True))
     return Habit(share, tuple(edges), tuple(junk))
+
+
+def habit_at(when: float, stayed: Sequence[Stayed]) -> Habit:
+    """The person's habit as far as it could be seen at that time. stayed: at least the mail of `WINDOW` before, in any order."""
+    named: list[Seen] = []
+    silent: list[Seen] = []
+    for one in stayed:
+        if not when - WINDOW <= one.at < when - AFTER:
+            continue
+        if one.said_at is not None and one.said_at <= when:
+            named += [Seen(one.at, one.probability)] if one.named else []
+        elif one.left_at is not None and one.left_at <= when:
+            silent.append(Seen(one.at, one.probability))
+    return habit(named, silent)
+
+
+def lesson(habit: Habit, probability: float, *, doubtful: bool, note: str) -> float:
+    """What such a label weighs as a lesson, 0..1. note: why the mail is taken for left; an answer says more than being opened."""
+    weight = (Habit() if note == DOUBTED else habit).weight(probability, doubtful=doubtful)
+    return max(weight, LEFT) if note in (ANSWERED, FILED) else weight
 
 
 def share_named(named: Sequence[float], silent: Sequence[float]) -> float | None:

@@ -18,6 +18,7 @@ from spamd.domain import (
     Identity,
     Judgement,
     Label,
+    LabelSource,
     ModelId,
     MoveRecord,
     Score,
@@ -25,7 +26,7 @@ from spamd.domain import (
     Verdict,
 )
 from spamd.judgement.silence import LEFT
-from spamd.store.connection import Connections, Row
+from spamd.store.connection import ASKED_FOR, Connections, Row, asked
 from spamd.store.folders import insert_sightings
 from spamd.store.labels import shown_label
 from spamd.store.moves import insert_move
@@ -202,7 +203,8 @@ class Judgements(Connections):
     def evidence_points(self, account: AccountName) -> list[tuple[float, Label, float, float]]:
         """(probability, label, when labelled, weight) of each labelled mail, as scored before learning it.
 
-        What was only left lying is no word, however good a lesson it may be: there the weight is `silence.LEFT` at most.
+        What was only left lying is no word, however good a lesson it may be: there the weight is the one that is written
+        down, `silence.LEFT` at most.
         """
         rows = self._all(
             "SELECT first_probability, label.label, label.at,"
@@ -214,15 +216,25 @@ class Judgements(Connections):
         )
         return [(row[0], Label(row[1]), row[2], row[3]) for row in rows]
 
-    def named_junk(self, account: AccountName, since: float, until: float) -> list[tuple[float, float]]:
-        """Of the mail of that time that stayed in the inbox until the person called it junk: when it came, and its probability."""
+    def spoken_or_left(
+        self, account: AccountName, identities: Iterable[Identity]
+    ) -> dict[Identity, LabelSource | None]:
+        """Those of which a label holds, with its source; and those without one that were seen left lying (None)."""
         rows = self._all(
-            "SELECT first_at, first_probability FROM judgement JOIN label USING (account, identity)"
-            " WHERE account = ? AND first_at >= ? AND first_at < ? AND moved = 0 AND current = 1 AND held = 0"
-            " AND label.label = 'spam' AND source IN ('drag', 'keyword', 'addon', 'review')",
-            (account, since, until),
+            "SELECT judgement.identity, source FROM judgement LEFT JOIN label ON label.account = judgement.account"
+            " AND label.identity = judgement.identity AND current = 1"
+            f" WHERE judgement.account = ? AND judgement.{ASKED_FOR} AND (source IS NOT NULL OR left_at IS NOT NULL)",
+            (account, asked(identities)),
         )
-        return [(row[0], row[1]) for row in rows]
+        return {Identity(row[0]): LabelSource(row[1]) if row[1] else None for row in rows}
+
+    def note_left(self, account: AccountName, identities: Iterable[Identity], at: float) -> None:
+        """These mails lie in the inbox, opened and left. The first time counts."""
+        with self._write() as db:
+            db.execute(
+                f"UPDATE judgement SET left_at = ? WHERE account = ? AND {ASKED_FOR} AND left_at IS NULL",
+                (at, account, asked(identities)),
+            )
 
     def first_scores(self, account: AccountName, since: float) -> Iterator[tuple[Judgement, float]]:
         """Each mail that arrived since then, newest first, with its probability before it was learned."""

@@ -1,14 +1,21 @@
-"""The ledger: what the person said of a mail (or weak evidence), with its history. Forgetting is exact."""
+"""The ledger: what the person said of a mail (or weak evidence), with its history. Forgetting is exact.
+
+So nothing that follows from other labels is written into one. How much silence weighs as a lesson does follow from them
+(judgement/silence.py): it is told when it is asked for (`weighed`, `training_set`), of what the ledger holds by then.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 import sqlite3
-from collections.abc import Collection, Iterator
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
 
-from spamd.domain import AccountName, Identity, Label, LabelRecord, LabelSource, ModelId
-from spamd.store.connection import Connections, Row
+from spamd.domain import AccountName, Identity, Label, LabelRecord, LabelSource, ModelId, Verdict
+from spamd.judgement import silence
+from spamd.judgement.silence import Habit, Stayed
+from spamd.store.connection import ASKED_FOR, Connections, Row, asked
 
 STRENGTH: dict[LabelSource, int] = {
     LabelSource.DRAG: 4,
@@ -36,6 +43,22 @@ PERSON_SOURCES = frozenset(source for source, strength in STRENGTH.items() if st
 _PERSON = ", ".join(f"'{source.value}'" for source in sorted(PERSON_SOURCES))
 SAID = f"current = 1 AND held = 0 AND source IN ({_PERSON})"
 RESCUED = f"label = 'ham' AND source IN ({_PERSON})"
+
+_NAMED = "said.label = 'spam' AND said.held = 0 AND said.source IN ('drag', 'keyword', 'addon', 'review')"
+_LAY = f"CASE WHEN said.source = 'implicit' AND said.note = '{silence.OPENED}' THEN said.at END"
+_STAYED = (
+    f"SELECT first_at, first_probability, coalesce(left_at, {_LAY}) AS lay,"
+    f" CASE WHEN said.source != 'implicit' THEN said.at END, coalesce({_NAMED}, 0) AS named"
+    " FROM judgement LEFT JOIN label AS said"
+    " ON said.account = judgement.account AND said.identity = judgement.identity AND said.current = 1"
+    " WHERE judgement.account = :account AND first_at >= :since AND first_at < :until AND moved = 0 AND reason != 'before'"
+    " AND (lay IS NOT NULL OR named)"
+)
+"""Mail that was judged when it came, and stayed in the inbox: of each what silence.Stayed holds."""
+
+_HABITUAL = frozenset({silence.OPENED, silence.ANSWERED, silence.FILED})
+TOGETHER = 500
+"""Labels of a training set that are weighed at once."""
 
 
 class Labels(Connections):
@@ -71,7 +94,7 @@ class Labels(Connections):
         before_id: int | None = None,
         limit: int | None = None,
     ) -> list[LabelRecord]:
-        """What now holds, newest first."""
+        """What now holds, newest first, with the weights that are written down (see `weighed`)."""
         where, values = ["current = 1"], list[object]()
         chosen = {"account = ?": account, "at >= ?": since, "source = ?": source, "held = ?": held}
         for condition, value in chosen.items():
@@ -86,6 +109,51 @@ class Labels(Connections):
             (*values, -1 if limit is None else limit),
         )
         return [_label(row) for row in rows]
+
+    def weighed(self, records: Sequence[LabelRecord]) -> list[LabelRecord]:
+        """The same with what silence weighs as a lesson, by what the ledger says of the person's habit now.
+
+        Of a mail whose judgement is not kept it weighs what is written down, as while nothing is known of the person.
+        """
+        silent: defaultdict[AccountName, list[LabelRecord]] = defaultdict(list)
+        for record in records:
+            if record.source is LabelSource.IMPLICIT and record.note in _HABITUAL:
+                silent[record.account].append(record)
+        weights: dict[int, float] = {}
+        for account, some in silent.items():
+            weights |= self._weights(account, some)
+        if not weights:
+            return list(records)
+        return [dataclasses.replace(one, weight=weights.get(one.id, one.weight)) for one in records]
+
+    def _weights(self, account: AccountName, silent: Sequence[LabelRecord]) -> dict[int, float]:
+        """By the label's number."""
+        judged = {
+            Identity(row["identity"]): row
+            for row in self._all(
+                f"SELECT identity, first_probability, verdict FROM judgement WHERE account = ? AND {ASKED_FOR}"
+                " AND moved = 0",
+                (account, asked(one.identity for one in silent)),
+            )
+        }
+        times = {one.at for one in silent}
+        stayed = self._stayed(account, min(times) - silence.WINDOW, max(times) - silence.AFTER)
+        habits: dict[float, Habit] = {at: silence.habit_at(at, stayed) for at in times}
+        return {
+            one.id: silence.lesson(
+                habits[one.at],
+                row["first_probability"],
+                doubtful=row["verdict"] != Verdict.KEEP,
+                note=one.note,
+            )
+            for one in silent
+            if (row := judged.get(one.identity)) is not None
+        }
+
+    def _stayed(self, account: AccountName, since: float, until: float) -> list[Stayed]:
+        """Mail of that time that was judged when it came, and stayed in the inbox: left lying, or called junk there."""
+        rows = self._all(_STAYED, {"account": account, "since": since, "until": until})
+        return [Stayed(row[0], row[1], row[2], row[3], bool(row[4])) for row in rows]
 
     def label(self, label_id: int) -> LabelRecord | None:
         row = self._one("SELECT * FROM label WHERE id = ?", (label_id,))
@@ -169,12 +237,14 @@ class Labels(Connections):
             later[account, identity] = at
         with self._write() as db:
             db.executemany("UPDATE label SET at = ? WHERE id = ?", dated)
+            seen = now - APART * (len(dated) + 1)  # before the silent labels of that look
+            db.execute("UPDATE judgement SET left_at = ? WHERE left_at > ?", (seen, latest))
         return len(dated)
 
     def training_set(
         self, *, until: float, limit: int, account: AccountName | None = None
     ) -> Iterator[tuple[LabelRecord, bytes]]:
-        """What holds and is not held, with the mail's vector, labelled at or before `until`.
+        """What holds and is not held, as it weighs now, with the mail's vector, labelled at or before `until`.
 
         Newest first, and silence last: sixty mails left lying each day must not push what the person said out of `limit`.
         """
@@ -186,9 +256,10 @@ class Labels(Connections):
                     f" AND source {silent} 'implicit' ORDER BY label.at DESC, label.id DESC LIMIT ?",
                     (until, account, account, limit),
                 )
-                for row in rows:
-                    limit -= 1
-                    yield _label(row), bytes(row["data"])
+                while some := rows.fetchmany(TOGETHER):
+                    limit -= len(some)
+                    records = self.weighed([_label(row) for row in some])
+                    yield from zip(records, (bytes(row["data"]) for row in some), strict=True)
 
     def senders(self) -> dict[tuple[AccountName, Identity], str]:
         """Whom labelled mail came from, as far as that is kept for display."""

@@ -228,7 +228,36 @@ def _full_text(db: Database) -> None:
     )
 
 
-MIGRATIONS: tuple[tuple[str, Callable[[Database], None]], ...] = (("2026-11-first-tables", first_tables),)
+def left_lying(db: Database) -> None:
+    """When a mail was seen opened and left; and what silence weighs for the person's habit is no more written into its label.
+
+    What was left without a label had not been written down: of older mail, whatever nobody spoke of and still lies there.
+    """
+    db.execute("ALTER TABLE judgement ADD COLUMN left_at REAL")
+    db.execute("CREATE INDEX judgement_came ON judgement (account, first_at)")
+    db.execute(
+        "UPDATE judgement SET left_at = (SELECT min(at) FROM label WHERE label.account = judgement.account"
+        " AND label.identity = judgement.identity AND source = 'implicit' AND note = 'opened and left')"
+    )
+    db.execute(
+        "UPDATE judgement SET left_at = first_at + 3 * 86400.0"
+        " WHERE moved = 0 AND reason != 'before' AND first_at < CAST(strftime('%s', 'now') AS REAL) - 21 * 86400.0"
+        " AND NOT EXISTS (SELECT 1 FROM label WHERE label.account = judgement.account"
+        " AND label.identity = judgement.identity) AND EXISTS (SELECT 1 FROM sighting"
+        " WHERE sighting.account = judgement.account AND sighting.identity = judgement.identity"
+        " AND sighting.folder = 'INBOX' AND gone_at IS NULL)"
+    )
+    db.execute(
+        "UPDATE label SET weight = CASE WHEN note IN ('opened and left', 'left among doubtful mail')"
+        " AND 'keep' != (SELECT verdict FROM judgement WHERE judgement.account = label.account"
+        " AND judgement.identity = label.identity) THEN 0.1 ELSE 0.3 END WHERE source = 'implicit'"
+    )
+
+
+MIGRATIONS: tuple[tuple[str, Callable[[Database], None]], ...] = (
+    ("2026-11-first-tables", first_tables),
+    ("2026-11-left-lying", left_lying),
+)
 """In this order. The name is what the database remembers."""
 
 

@@ -471,7 +471,7 @@ def the_journal_tells_where_mail_went(life: Life) -> None:
 
 def the_models_are_those_of_the_nights(life: Life) -> None:
     """One card for each night that was taken, each the child of the one before, and all that they count is there."""
-    nights, labels = life.nights, life.store.labels()
+    nights, labels = life.nights, life.store.weighed(life.store.labels())
     assert sum(nights.values()) == DAYS
     assert nights["promoted"] >= (3 if life.fraction > 0.2 else 1)
     assert nights["refused"] <= nights["promoted"]

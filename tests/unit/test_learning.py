@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from spamd import learning
@@ -341,6 +343,12 @@ def test_kept_mail_is_weak_evidence(place):
     assert place.learner.keep_quiet_mail() == 0
 
 
+def silent_weights(place):
+    """What silence weighs as a lesson, by mail."""
+    found = place.store.weighed(place.store.labels(ME, source=LabelSource.IMPLICIT))
+    return {one.identity: one.weight for one in found}
+
+
 @pytest.mark.parametrize(("names", "least", "most"), [(1, 0.85, 1.0), (2, 0.2, 0.5)])
 def test_silence_weighs_by_what_the_person_names(place, names, least, most):
     """Forty junk mails are missed; who drags each of them away tells more by leaving mail than who drags every second."""
@@ -360,7 +368,7 @@ def test_silence_weighs_by_what_the_person_names(place, names, least, most):
     place.look()
     place.now += 4 * DAY
     written = place.learner.keep_quiet_mail()
-    weights = {one.identity: one.weight for one in place.labels() if one.source is LabelSource.IMPLICIT}
+    weights = silent_weights(place)
     assert len(weights) == written
     assert all(least <= weights[f"emailid:M{40 + number}"] <= most for number in range(1, 28)), weights
     assert (weights["emailid:M71"] > 0.5) is (names == 1), "doubted: a lesson from who names all"
@@ -393,11 +401,9 @@ def test_silence_about_mail_of_days_of_which_nothing_was_named_weighs_as_ever(pl
     place.server.set_flags(late, ["\\Seen"])
     place.now += DAY
     assert place.learner.keep_quiet_mail() == 1
-    early_weight, late_weight = (
-        one.weight for one in reversed(place.labels()) if one.source is LabelSource.IMPLICIT
-    )
-    assert early_weight > 0.5
-    assert late_weight == silence.LEFT
+    weights = silent_weights(place)
+    assert weights["emailid:M31"] > 0.5
+    assert weights["emailid:M32"] == silence.LEFT
 
 
 def test_what_lies_unopened_in_the_folder_for_doubt_is_no_lesson_however_much_is_named(tmp_path):
@@ -416,8 +422,7 @@ def test_what_lies_unopened_in_the_folder_for_doubt_is_no_lesson_however_much_is
     place.look()
     place.now += 4 * DAY
     assert place.learner.keep_quiet_mail() == 1
-    (silent,) = (one for one in place.labels() if one.source is LabelSource.IMPLICIT)
-    assert silent.weight == silence.LEFT_DOUBTFUL
+    assert list(silent_weights(place).values()) == [silence.LEFT_DOUBTFUL]
     place.store.close()
 
 
@@ -451,6 +456,88 @@ def test_one_sender_counts_three_times_a_day(place):
         place.server.set_flags(ref, ["\\Seen"])
     place.now += 4 * DAY
     assert place.learner.keep_quiet_mail() == 4
+    taken_back = next(one for one in place.labels() if one.identity == "emailid:M7")
+    assert place.store.forget_label(ME, taken_back.identity)
+    place.now += DAY
+    assert place.learner.keep_quiet_mail() == 0, (
+        "neither comes it again, nor another of a sender that was full"
+    )
+
+
+def named_and_left(place, named, left):
+    """So much junk is missed and dragged away, some mail of many senders lies opened; and a day of silence follows."""
+    missed = [
+        place.server.deliver(mail(number, 0.9, sender=f"{number}@x.example"))
+        for number in range(100, 100 + named)
+    ]
+    good = [
+        place.server.deliver(mail(number, 0.05 + number / 1000, sender=f"{number}@y.example"))
+        for number in range(left)
+    ]
+    shop = [place.server.deliver(mail(900 + number, 0.7, sender="one@shop.example")) for number in range(6)]
+    place.look()
+    for ref in (*missed, *good, *shop):
+        place.server.set_flags(ref, ["\\Seen"])
+    for ref in missed:
+        place.server.drag(ref, "Junk")
+    place.look()
+
+
+@pytest.mark.parametrize("named", [silence.FEWEST, silence.FEWEST + 15])
+def test_a_word_that_is_taken_back_leaves_no_trace_in_what_silence_weighs(tmp_path, named):
+    """Taken back before silence was weighed, or long after: the habit never had that word in it."""
+    weights = []
+    for late in (False, True):
+        (tmp_path / str(late)).mkdir()
+        place = Place(tmp_path / str(late))
+        place.evidence = Evidence(Mode.LEARNING, None, 0.5, 0, 0, 300, None, None, "")
+        place.look()
+        named_and_left(place, named, 40)
+        spam = [one.identity for one in place.labels()]
+        assert len(spam) == named
+        if not late:
+            assert place.store.forget_label(ME, spam[3])
+        for _ in range(3):
+            place.now += 4 * DAY
+            place.learner.keep_quiet_mail()
+        if late:
+            with_it = silent_weights(place)
+            assert place.store.forget_label(ME, spam[3])
+            assert with_it != silent_weights(place), "it did count"
+        weights.append((silent_weights(place), place.store.evidence_points(ME)))
+        place.store.close()
+    assert weights[0] == weights[1]
+
+
+def test_what_lies_beyond_the_labels_of_a_day_tells_of_the_habit(tmp_path):
+    """Thirty mails of one sender look like junk, and three get a label: who leaves them all names little."""
+    share = []
+    for many in (3, 30):
+        (tmp_path / str(many)).mkdir()
+        place = Place(tmp_path / str(many))
+        place.evidence = Evidence(Mode.LEARNING, None, 0.5, 0, 0, 300, None, None, "")
+        place.look()
+        for number in range(many):
+            place.server.deliver(mail(500 + number, 0.95, sender="one@shop.example"), flags=["\\Seen"])
+        named_and_left(place, 30, 30)
+        place.now += 4 * DAY
+        place.learner.keep_quiet_mail()
+        weights = silent_weights(place)
+        share.append(sum(weights.values()) / len(weights))
+        place.store.close()
+    assert share[1] < share[0] - 0.2, share
+
+
+def test_named_and_silent_mail_are_compared_as_they_first_were_judged(place):
+    """Judged again after the lesson, what was named looks like junk, and what lies there like good mail."""
+    named_and_left(place, 30, 30)
+    place.now += 4 * DAY
+    place.learner.keep_quiet_mail()
+    weights = silent_weights(place)
+    for judgement in place.store.judgements(account=ME, limit=500):
+        again = replace(judgement.score, probability=0.999 if judgement.label is Label.SPAM else 0.001)
+        place.store.record_judgement(replace(judgement, score=again), vector=None)
+    assert silent_weights(place) == weights
 
 
 def test_what_teaches():

@@ -8,9 +8,11 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
+from spamd.domain import LabelSource
 from spamd.errors import StoreBusy, StoreDamaged, StoreError, StoreFull
 from spamd.store import connection, database, schema
 from spamd.store.database import Store
@@ -74,6 +76,45 @@ class TestMigrations:
             assert db.execute("SELECT count(*) FROM judgement").fetchone() == (1,)
             assert "colour" not in {row[1] for row in db.execute("PRAGMA table_info(judgement)")}
         db.close()
+
+    def test_silence_of_the_first_form_weighs_as_while_nothing_is_known(self, path, rows, monkeypatch):
+        """There the weight was that of the person's habit of the day, and what had no label was not noted as left."""
+        monkeypatch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
+        long_ago = time.time() - 100 * 86400.0
+        with Store(path) as store:
+            for n in range(1, 6):
+                verdict = "unsure" if n == 2 else "keep"
+                store.record_judgement(rows.judgement(n, verdict, at=long_ago), vector=None)
+                if n < 4:
+                    note = "answered" if n == 3 else "opened and left"
+                    store.add_label(
+                        rows.label(n, "ham", "implicit", long_ago + 4e5, weight=0.07 * n, note=note)
+                    )
+            store.add_sightings([rows.sighting(4)])
+            store.add_label(rows.label(1, "spam", "drag", long_ago + 5e5))
+        monkeypatch.undo()
+        with Store(path) as store:
+            assert {one.identity: one.weight for one in store.labels()} == {
+                rows.identity(1): 1.0,
+                rows.identity(2): 0.1,
+                rows.identity(3): 0.3,
+            }
+            found = store.spoken_or_left(rows.account, [rows.identity(n) for n in range(1, 6)])
+            assert found == {
+                rows.identity(1): LabelSource.DRAG,
+                rows.identity(2): LabelSource.IMPLICIT,
+                rows.identity(3): LabelSource.IMPLICIT,
+                rows.identity(4): None,
+            }
+            with store._read() as db:
+                times = dict(db.execute("SELECT identity, left_at FROM judgement"))
+            assert [times[rows.identity(n)] for n in range(1, 6)] == [
+                long_ago + 4e5,
+                long_ago + 4e5,
+                None,
+                long_ago + 3 * 86400.0,
+                None,
+            ]
 
     def test_all_or_nothing(self, path, rows, monkeypatch):
         with Store(path) as store:
