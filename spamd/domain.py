@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from typing import NewType
+from typing import NamedTuple, NewType
 
 AccountName = NewType("AccountName", str)
 FolderName = NewType("FolderName", str)  # decoded for people; sessions map it to the raw name
@@ -231,6 +231,16 @@ class Judgement:
     folder: FolderName = FolderName("INBOX")
     label: Label | None = None  # the person's word, if any
     moved: bool = False
+    sender_proof: str | None = (
+        None  # message.dense.sender_proof; None: not known (judged by an older version)
+    )
+
+
+class Sender(NamedTuple):
+    """Whom a mail says to come from, and what vouches for it (see Judgement)."""
+
+    address: str
+    proof: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,6 +114,7 @@ class _Read:
     snippet: str
     sender_domain: str
     link_hosts: tuple[str, ...]
+    sender_proof: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +233,7 @@ class Filter:
             snippet=features.snippet,
             sender_domain=features.sender_domain,
             link_hosts=features.link_hosts,
+            sender_proof=features.sender_proof,
         )
 
     def _decide(self, read: Sequence[_Read]) -> list[_Decided]:
@@ -329,6 +331,7 @@ class Filter:
             sender_domain=read.sender_domain,
             link_hosts=read.link_hosts,
             folder=read.sighting.ref.folder,
+            sender_proof=read.sender_proof,
         )
         intents = () if target is None else (self._intent(judgement, read.sighting, target, read.head),)
         return _Decided(

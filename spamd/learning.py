@@ -1324,6 +1324,7 @@ def read_known_mail(
         sender_domain=features.sender_domain,
         link_hosts=features.link_hosts,
         folder=mail.arrival.ref.folder,
+        sender_proof=features.sender_proof,
     )
     return judgement, vector.pack(features)
 

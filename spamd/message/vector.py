@@ -118,6 +118,11 @@ class Features:
         return text.harmless(links.registered(self.mail.message.sender.rpartition("@")[2]), 253)
 
     @property
+    def sender_proof(self) -> str:
+        """How the receiving server vouches for the sender's address: dense.sender_proof."""
+        return dense_features.sender_proof(self.mail.message, self.mail.trusted)
+
+    @property
     def snippet(self) -> str:
         """For display: how the visible text begins."""
         return text.harmless(self.mail.text.visible, SNIPPET)

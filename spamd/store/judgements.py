@@ -362,6 +362,7 @@ _GIVEN = (
     "sender_domain",
     "link_hosts",
     "moved",
+    "sender_proof",
 )
 _KEPT = frozenset({"account", "identity", "moved"})
 
@@ -405,6 +406,7 @@ def _values(judgement: Judgement) -> tuple[object, ...]:
         judgement.sender_domain,
         "\n".join(judgement.link_hosts),
         judgement.moved,
+        judgement.sender_proof,
     )
 
 
@@ -528,4 +530,5 @@ def _judgement(row: Row) -> Judgement:
         folder=FolderName(row["folder"]),
         label=Label(row["label"]) if row["label"] else None,
         moved=bool(row["moved"]),
+        sender_proof=row["sender_proof"],
     )

@@ -12,7 +12,7 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 
-from spamd.domain import AccountName, Identity, Label, LabelRecord, LabelSource, ModelId, Verdict
+from spamd.domain import AccountName, Identity, Label, LabelRecord, LabelSource, ModelId, Sender, Verdict
 from spamd.judgement import silence
 from spamd.judgement.silence import Habit, Stayed
 from spamd.store.connection import ASKED_FOR, Connections, Row, asked
@@ -261,13 +261,13 @@ class Labels(Connections):
                     records = self.weighed([_label(row) for row in some])
                     yield from zip(records, (bytes(row["data"]) for row in some), strict=True)
 
-    def senders(self) -> dict[tuple[AccountName, Identity], str]:
-        """Whom labelled mail came from, as far as that is kept for display."""
+    def senders(self) -> dict[tuple[AccountName, Identity], Sender]:
+        """Whom labelled mail says to come from, as far as that is kept for display, and what vouches for it."""
         rows = self._all(
-            "SELECT account, identity, sender FROM label JOIN judgement USING (account, identity)"
-            " WHERE current = 1 AND sender != ''"
+            "SELECT account, identity, sender, sender_proof FROM label JOIN judgement USING (account, identity)"
+            " WHERE current = 1"
         )
-        return {(AccountName(row[0]), Identity(row[1])): str(row[2]) for row in rows}
+        return {(AccountName(row[0]), Identity(row[1])): Sender(row[2], row[3]) for row in rows}
 
     def taught(self, until: float, without: Collection[str] = ()) -> str:
         """One name (hex) for all that a night may learn from that was said at or before `until`, silence aside.

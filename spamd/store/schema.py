@@ -254,9 +254,15 @@ def left_lying(db: Database) -> None:
     )
 
 
+def sender_proof(db: Database) -> None:
+    """How the receiving server vouched for the address in From. NULL: judged before it was written down."""
+    db.execute("ALTER TABLE judgement ADD COLUMN sender_proof TEXT")
+
+
 MIGRATIONS: tuple[tuple[str, Callable[[Database], None]], ...] = (
     ("2026-11-first-tables", first_tables),
     ("2026-11-left-lying", left_lying),
+    ("2026-11-sender-proof", sender_proof),
 )
 """In this order. The name is what the database remembers."""
 

@@ -7,19 +7,21 @@ may dominate; about a tenth of the older labels is held out, always the same one
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from spamd.domain import AccountName, Identity, Label, LabelRecord, LabelSource
+from spamd.domain import AccountName, Identity, Label, LabelRecord, LabelSource, Sender
 from spamd.errors import SchemaMismatch
 from spamd.judgement import silence
+from spamd.message.dense import NAMES, PROVEN
 from spamd.message.likeness import Fingerprint
 from spamd.message.vector import unpack
 from spamd.model.copies import CopyMemory
-from spamd.model.runtime import MailVector
+from spamd.model.runtime import Floats, MailVector
 
 HELD_SHARE = 10  # one in ten of the older labels
 REPLAY = 2000  # older labels rehearsed each night, at least; else as many as there are new ones
@@ -28,6 +30,7 @@ SMOOTHING = 0.005
 DAY_CAP = 500  # new implicit labels of one day
 SENDER_CAP = 100  # labels of one sender and class in one night
 COPY_CAP = 3  # near-copies of one mail
+_AUTHENTICATED = NAMES.index("header: authenticated")
 SCARCE = 10.0  # weight of good mail that spam may outweigh twice; it rises and falls with that weight
 
 
@@ -42,7 +45,8 @@ class Example:
     rescued: bool = False
     found: bool = False  # in a folder, when the account was set up: learned before it could be judged
     taken_out: bool = False  # of Junk, by hand
-    sender: str = ""  # "" where it is not kept
+    sender: str = ""  # the address in From; "" where it is not kept
+    proof: str = ""  # what vouches for it: message.dense.sender_proof
     fingerprint: Fingerprint | None = None
 
 
@@ -76,7 +80,7 @@ def is_heard(record: LabelRecord) -> bool:
 
 def examples(
     rows: Iterable[tuple[LabelRecord, bytes]],
-    senders: Mapping[tuple[AccountName, Identity], str] | None = None,
+    senders: Mapping[tuple[AccountName, Identity], Sender] | None = None,
 ) -> list[Example]:
     """Ledger rows that are heard and have readable vectors, oldest first. Vectors of other features are left out."""
     found: dict[tuple[str, str], Example] = {}
@@ -87,6 +91,7 @@ def examples(
             vector = unpack(packed)
         except SchemaMismatch:
             continue
+        sender = (senders or {}).get((record.account, record.identity), Sender("", None))
         found[record.account, record.identity] = Example(
             identity=f"{record.account}\0{record.identity}",
             vector=vector,
@@ -99,9 +104,18 @@ def examples(
             found=record.source is LabelSource.FOLDER,
             taken_out=record.label is Label.HAM and record.source in (LabelSource.DRAG, LabelSource.UNDO),
             fingerprint=vector.fingerprint,
-            sender=(senders or {}).get((record.account, record.identity), ""),
+            sender=sender.address,
+            proof=_read_back(vector.dense) if sender.proof is None else sender.proof,
         )
     return sorted(found.values(), key=lambda example: example.at)
+
+
+def _read_back(dense: Floats) -> str:
+    """Of mail judged before `sender_proof` was written down: what the vector tells of it."""
+    authenticated = float(dense[_AUTHENTICATED])
+    if math.isnan(authenticated):
+        return ""
+    return PROVEN if authenticated == 1.0 else "unproven"
 
 
 def mix(

@@ -8,6 +8,9 @@ the memory of copies, the person is asked, and each night looks again, with the 
 - what other labels agree with: of the same sender, or of near-copies, at least as many say the same as the contrary. Two
   rescues of one newsletter are no slip;
 - what the person took out of Junk by hand. That is no click in a list.
+
+Anybody can write any address into From. Of the same sender are only mails for which the receiving server vouches in the same
+way: what came in a bank's name, and was called junk, says nothing of the bank's own mail.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spamd.domain import ModelCard
+from spamd.message.dense import PROVEN
 from spamd.message.likeness import COPY, similarities
 from spamd.model import gate
 from spamd.model.gate import Night, Scored
@@ -95,15 +99,28 @@ def agreed(one: Example, own: Sequence[Example]) -> bool:
 
 
 def like(one: Example, some: Sequence[Example]) -> list[Example]:
-    """The others of the same sender, and near-copies."""
+    """The others of the same sender, and near-copies; but no copy that may be another one's and says the contrary."""
     others = [e for e in some if e.identity != one.identity]
     prints = [e.fingerprint for e in others if e.fingerprint is not None]
     if one.fingerprint is None or not prints or len(prints) < len(others):
         return []
     alike = similarities(one.fingerprint, np.stack(prints)) >= COPY
     return [
-        e for e, copy in zip(others, alike, strict=True) if copy or (one.sender and e.sender == one.sender)
+        e
+        for e, copy in zip(others, alike, strict=True)
+        if _of_one_sender(one, e) or (copy and (e.spam is one.spam or not _of_others(one, e)))
     ]
+
+
+def _of_one_sender(one: Example, other: Example) -> bool:
+    return bool(one.sender) and (one.sender, one.proof) == (other.sender, other.proof)
+
+
+def _of_others(one: Example, other: Example) -> bool:
+    """Is one of the two surely from somebody, and the other from somebody else, as far as is known?"""
+    if one.proof != other.proof:
+        return PROVEN in (one.proof, other.proof)
+    return one.proof == PROVEN and bool(one.sender and other.sender)
 
 
 def overruled(

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from spamd.domain import AccountName, Identity, LabelRecord, ModelCard, ModelId
+from spamd.domain import AccountName, Identity, LabelRecord, ModelCard, ModelId, Sender
 from spamd.errors import ModelError, TrainingError
 from spamd.message.vector import BUCKETS, SCHEMA, shares
 from spamd.model import apart, bundle, gate
@@ -70,7 +70,7 @@ def run(
     rows: Iterable[tuple[LabelRecord, bytes]],
     settings: Settings,
     report: Reporter,
-    senders: Mapping[tuple[AccountName, Identity], str] | None = None,
+    senders: Mapping[tuple[AccountName, Identity], Sender] | None = None,
 ) -> ModelCard:
     """Train on these ledger rows and write `out`. Returns the candidate's card. senders: of mails, where they are kept.
 

@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 
 from spamd import paths
-from spamd.domain import ModelCard
+from spamd.domain import Evidence, Mode, ModelCard
+from spamd.message.dense import PROVEN
 from spamd.message.vector import vectorise
 from spamd.model import gate
 from spamd.model.bundle import read_card
 from spamd.training import doubt
-from spamd.training.dataset import Example, is_held
+from spamd.training.dataset import Example, examples, is_held
 from tests.unit.model.made import flood, mail
+from tests.unit.test_filtering import Place
+from tests.unit.test_filtering import mail as letter
 
 KNOWN = 1000.0
 
@@ -95,6 +98,50 @@ def test_others_of_its_kind_that_say_the_same_support_it(card, alike):
         "home\x001000",
         "home\x001001",
     }
+
+
+@pytest.mark.parametrize("alike", ["sender", "text"])
+def test_what_came_in_another_one_s_name_says_nothing_of_their_mail(card, alike):
+    """Three forged mails are called junk. The bank's own mail is not overruled by them, nor its rescue doubted."""
+
+    def of_bank(number: int, said: bool, at: float, proof: str, **more) -> Example:
+        raw = flood(number) if alike == "text" else None
+        return example(number, not said, said, at, raw, sender="info@bank.example", proof=proof, **more)
+
+    own = [of_bank(n, False, KNOWN - 50 + n, PROVEN) for n in (1, 2, 3)]
+    forged = [of_bank(n, True, KNOWN + n, "dmarc=fail") for n in (5, 6, 7)]
+    for one in forged:
+        one.vector.junk = False  # the model takes it for the bank's
+    assert overruled(card, [*own, *forged], {e.identity for e in forged}) == set()
+    assert {e.identity for e in doubt.like(forged[0], [*own, *forged])} == {"home\x006", "home\x007"}
+    real = [dataclasses.replace(one, proof=PROVEN) for one in forged]
+    assert overruled(card, [*own, *real]) == {e.identity for e in own}, (
+        "their own newsletters may be had enough of"
+    )
+    unknown = [dataclasses.replace(e, proof="") for e in (*own, *forged)]
+    assert overruled(card, unknown) == {e.identity for e in own}, "where the server vouches for nobody"
+    rescued = of_bank(10, False, KNOWN + 10, PROVEN)
+    rescued.vector.junk = True
+    friend = dataclasses.replace(own[0], at=KNOWN - 1)
+    assert rescued.identity in left_out(card, [rescued, *real])
+    assert rescued.identity not in left_out(card, [rescued, *forged, friend])
+
+
+def test_a_copy_with_another_sender_says_nothing_against_who_is_proven(card):
+    own = [
+        example(n, True, False, KNOWN - 50, flood(n), sender="info@bank.example", proof=PROVEN)
+        for n in (1, 2, 3)
+    ]
+    copies = [
+        example(n, False, True, KNOWN + n, flood(n), sender=f"a{n}@other.example", proof=PROVEN)
+        for n in (5, 6, 7)
+    ]
+    assert overruled(card, [*own, *copies]) == set()
+    assert len(doubt.like(copies[0], [*own, *copies])) == 2, "they agree with each other"
+    unnamed = [dataclasses.replace(e, sender="") for e in (*own, *copies)]
+    assert overruled(card, unnamed) == {e.identity for e in own}, (
+        "where nothing is kept, copies are all there is"
+    )
 
 
 NEWS = "news@shop.example"
@@ -182,3 +229,44 @@ def test_what_was_left_out_is_looked_at_again(card):
     assert left_out(again, [waiting]) == {waiting.identity}
     waiting.vector.junk = False  # meanwhile the model has changed its mind
     assert left_out(again, [waiting]) == set()
+
+
+def test_three_forged_mails_do_not_put_the_bank_in_doubt(card, tmp_path):
+    """From the mail on the server to the night: rescued three times, and then three come in the bank's name."""
+    place = Place(tmp_path)
+    place.evidence = Evidence(Mode.LEARNING, None, 0.5, 0, 0, 300, None, None, "")
+    place.look()
+
+    def arrives(number: int, found: str) -> str:
+        head = (
+            "Received: from relay.example by mx.home.example\r\n"
+            f"Authentication-Results: mx.home.example; {found}\r\n"
+        )
+        text = " ".join(f"w{number}x{n}" for n in range(40))
+        raw = letter(number, 0.2, sender="info@bank.example", more=head).replace(b"Body", text.encode())
+        ref = place.server.deliver(raw)
+        place.look()
+        place.server.drag(ref, "Junk")
+        place.look()
+        return place.store.sightings(place.account.name, "Junk")[place.server.refs("Junk")[-1].uid].identity
+
+    for number in (1, 2, 3):
+        arrives(number, "dkim=pass header.d=bank.example; dmarc=pass")
+        place.server.drag(place.server.refs("Junk")[-1], "INBOX")
+        place.look()
+    own = {one.identity for one in place.store.labels()}
+    after = dataclasses.replace(card, known_until=place.now)
+    forged = {arrives(number, "dkim=none; dmarc=fail") for number in (4, 5, 6)}
+    rows = list(place.store.training_set(until=place.now, limit=100))
+    found = examples(rows, place.store.senders())
+    place.store.close()
+    assert {e.identity.partition("\0")[2] for e in found if e.rescued} == own and len(own) == 3
+    assert {e.identity.partition("\0")[2] for e in found if e.spam} == forged
+    assert [e.proof for e in found] == [PROVEN] * 3 + ["dkim=none dmarc=fail"] * 3
+
+    def takes_all_for_good(vectors) -> np.ndarray:
+        return np.full(len(vectors), -6.0)
+
+    assert doubt.overruled(found, after, takes_all_for_good, {e.identity for e in found}) == ()
+    unsaid = [dataclasses.replace(e, proof="") for e in found]
+    assert len(doubt.overruled(unsaid, after, takes_all_for_good, {e.identity for e in found})) == 3

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from spamd.message import parsing
-from spamd.message.dense import authentication
+from spamd.message.dense import PROVEN, authentication, sender_proof
 from spamd.message.parsing import ParsedMessage
 
 MAILS = Path(__file__).parents[2] / "data" / "tricks"
@@ -140,6 +140,38 @@ def test_addresses(field: str, name: str | None, address: str | None) -> None:
     found = parsing.address(field)
     if name is not None and address is not None:
         assert found == (name, address)
+
+
+@pytest.mark.parametrize(
+    ("found", "proof"),
+    [
+        ("dmarc=pass header.from=bank.org", PROVEN),
+        ("spf=fail smtp.mailfrom=x@evil.example; dmarc=fail", "dmarc=fail spf=fail"),
+        ("dkim=pass header.d=bank.org; dmarc=fail", "dkim=pass dmarc=fail"),
+        ("dkim=pass header.d=bank.org", PROVEN),
+        ('dkim=pass (2048-bit key; unprotected) header.d=mail.bank.org header.b="ab;c"', PROVEN),
+        ("dkim=fail header.d=bank.org; spf=pass smtp.mailfrom=bounce@bank.org; dmarc=none", PROVEN),
+        ("dkim=pass header.d=evil.example; spf=pass smtp.mailfrom=a@evil.example", "dkim=pass spf=pass"),
+        ("dkim=pass header.d=evil.example; dkim=pass header.i=@bank.org", PROVEN),
+        ("spf=pass smtp.mailfrom=smtp.mailfrom=bank.org@evil.example", "spf=pass"),
+        ('spf=pass smtp.mailfrom="; dkim=pass header.d=bank.org "@evil.example', "dkim=pass spf=pass"),
+        ("spf=pass (x) dkim=pass header.d=bank.org) smtp.mailfrom=a@evil.example", "dkim=pass spf=pass"),
+        ("spf=pass smtp.mailfrom=bank.org header.d=evil.example", "spf=pass"),
+        ("compauth=pass reason=100", PROVEN),
+        ("dkim=none; spf=none", "dkim=none spf=none"),
+    ],
+)
+def test_what_vouches_for_the_sender(found: str, proof: str) -> None:
+    mail = f"Received: from a by mx.home.example\r\nAuthentication-Results: mx.home.example; {found}\r\n"
+    whole = mail.encode() + b"From: Bank <info@bank.org>\r\n\r\nHello\r\n"
+    assert sender_proof(parsing.parse(whole)) == proof
+    assert sender_proof(parsing.parse(whole), "mx.other.example") == "", "another server's word"
+
+
+def test_nobody_is_vouched_for_where_there_is_no_sender() -> None:
+    head = b"Received: from a by mx.home.example\r\nAuthentication-Results: mx.home.example; dkim=pass header.d=a.example"
+    assert sender_proof(parsing.parse(head + b"\r\n\r\nHello\r\n")) == "dkim=pass"
+    assert sender_proof(parsing.parse(b"From: <a@a.example>\r\n\r\nHello\r\n")) == ""
 
 
 def test_only_the_receiving_server_is_believed_about_authentication() -> None:

@@ -82,16 +82,18 @@ class TestMigrations:
         monkeypatch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
         long_ago = time.time() - 100 * 86400.0
         with Store(path) as store:
-            for n in range(1, 6):
-                verdict = "unsure" if n == 2 else "keep"
-                store.record_judgement(rows.judgement(n, verdict, at=long_ago), vector=None)
-                if n < 4:
-                    note = "answered" if n == 3 else "opened and left"
-                    store.add_label(
-                        rows.label(n, "ham", "implicit", long_ago + 4e5, weight=0.07 * n, note=note)
-                    )
             store.add_sightings([rows.sighting(4)])
+            for n in range(1, 4):
+                note = "answered" if n == 3 else "opened and left"
+                store.add_label(rows.label(n, "ham", "implicit", long_ago + 4e5, weight=0.07 * n, note=note))
             store.add_label(rows.label(1, "spam", "drag", long_ago + 5e5))
+            with store._write() as db:
+                for n in range(1, 6):
+                    db.execute(
+                        "INSERT INTO judgement VALUES (NULL, ?1, ?2, ?3, .1, -2, -2, 'base', NULL, ?4, 0, 'score', '', 'INBOX',"
+                        " '', '', '', '', '', 0, NULL, .1, ?3)",
+                        (rows.account, rows.identity(n), long_ago, "unsure" if n == 2 else "keep"),
+                    )
         monkeypatch.undo()
         with Store(path) as store:
             assert {one.identity: one.weight for one in store.labels()} == {
@@ -99,6 +101,7 @@ class TestMigrations:
                 rows.identity(2): 0.1,
                 rows.identity(3): 0.3,
             }
+            assert store.judgement_of(rows.account, rows.identity(1)).sender_proof is None
             found = store.spoken_or_left(rows.account, [rows.identity(n) for n in range(1, 6)])
             assert found == {
                 rows.identity(1): LabelSource.DRAG,
