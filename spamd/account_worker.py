@@ -479,6 +479,7 @@ class AccountWorker:
         """Once an hour: locks that nobody takes off, the weak evidence of the day, the proof."""
         at_work.filter.end_old_locks()
         at_work.filter.take_labels_off()
+        at_work.learner.look_elsewhere()
         key = f"kept:{self.account.name}"
         last = float(self._store.state(key) or 0.0)
         if not 0 <= now - last < QUIET_MAIL_EVERY:

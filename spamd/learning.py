@@ -514,6 +514,17 @@ class Learner:
     def _kept(self) -> list[FolderName]:
         return [name for name, place in self.places().items() if place is Place.KEPT]
 
+    def look_elsewhere(self) -> None:
+        """What came to folders that are not watched: known mail is noted there. Once an hour is enough.
+
+        What was copied out of Junk (or the folder for doubtful mail), and still lies there unmarked beside its copy, is not:
+        when Junk is emptied some day, that copy is no rescue. COPY, mark and EXPUNGE is how many programs move.
+        """
+        cursors = {cursor.folder: cursor for cursor in self._store.cursors(self.account.name)}
+        _, renewed = self._found_in(self._kept(), cursors, (), self._clock())
+        for cursor in renewed:
+            self._store.set_cursor(cursor)
+
     def _found_in(
         self,
         folders: Sequence[FolderName],
@@ -521,23 +532,57 @@ class Learner:
         lost: Collection[Identity],
         now: float,
     ) -> tuple[list[Sighting], list[FolderCursor]]:
-        """Which of the lost mails came to these folders since their cursors; a folder without one is new. (found, cursors)"""
+        """Which of the lost mails came to these folders since their cursors; a folder without one is new, unless all are.
+        (found, cursors)
+        """
         found: list[Sighting] = []
+        others: list[Arrival] = []
         renewed: list[FolderCursor] = []
+        first_look = not any(name in cursors for name in self._kept())
         for status in self._session.statuses(folders) if folders else ():
             cursor = cursors.get(status.folder)
-            renewed.append(_cursor(self.account, status, ()))
-            if cursor is not None and cursor.uid_validity != status.uid_validity:
-                continue
             then = cursor.uid_next if cursor is not None else Uid(1)
             first = Uid(max(then, status.uid_next - ELSEWHERE))
-            if status.uid_next > then and lost:
-                found += [
-                    sighting_of(self.account, arrival, now)
-                    for arrival in self._session.arrivals(status.folder, first)
-                    if arrival.identity in lost and arrival.ref.uid >= first
-                ]
+            same = cursor is None or cursor.uid_validity == status.uid_validity
+            there: list[Arrival] = []
+            if same and status.uid_next > then and (lost or not first_look):
+                try:
+                    there = list(self._session.arrivals(status.folder, first))
+                except (FolderMissing, FolderRefused, FolderChanged):
+                    continue  # taken away or locked this moment
+            renewed.append(_cursor(self.account, status, ()))
+            for arrival in there:
+                if arrival.ref.uid < first:
+                    continue
+                if arrival.identity in lost:
+                    found.append(sighting_of(self.account, arrival, now))
+                else:
+                    others.append(arrival)
+        self._note_known(others, now)
         return found, renewed
+
+    def _note_known(self, arrivals: Sequence[Arrival], now: float) -> None:
+        """Mail that we know, in a folder that is not watched: a later drag to Junk is then known to come from there."""
+        seen = self._store.sightings_of(self.account.name, [arrival.identity for arrival in arrivals])
+        suspected = {
+            sighting.ref: identity
+            for identity, earlier in seen.items()
+            for sighting in earlier
+            if sighting.gone_at is None
+            and self.places().get(sighting.ref.folder) in (Place.JUNK, Place.UNSURE)
+            and not self._has_twin(identity)
+        }
+        there, _ = self._alive(suspected, {})
+        copied = {
+            suspected[ref]
+            for ref, flags in there.items()
+            if "\\deleted" not in {flag.lower() for flag in flags}
+        }
+        self._store.add_sightings(
+            sighting_of(self.account, arrival, now)
+            for arrival in arrivals
+            if arrival.identity in seen and arrival.identity not in copied
+        )
 
     def _known_elsewhere(self, left: set[Identity], told: set[MessageRef]) -> list[Sighting]:
         """Of mails that left Junk, copies in other folders that were noticed before the departure was."""
@@ -836,8 +881,8 @@ class Learner:
         now = self._clock()
         name = self.account.name
         here = self._still_here(now)
-        filed = self._filed(now)
-        wanted: list[tuple[Judgement, Sighting | None, str]] = []  # and why, where its flags do not say it
+        self.look_elsewhere()
+        wanted: list[tuple[Judgement, Sighting, str]] = []  # and why, where its flags do not say it
         per_sender: Counter[tuple[str, int]] = Counter()
         per_day: Counter[int] = Counter()
         before: int | None = None
@@ -850,6 +895,7 @@ class Learner:
                 limit=200,
             )
             known = self._store.spoken_or_left(name, [judgement.identity for judgement in page])
+            filed = self._filed(judgement.identity for judgement in page if judgement.identity not in known)
             for judgement in page:
                 sighting = here.get(judgement.identity)
                 if judgement.identity in known:
@@ -863,7 +909,7 @@ class Learner:
                     if doubted is not None:
                         wanted.append((judgement, doubted, silence.DOUBTED))
                 elif judgement.identity in filed:
-                    wanted.append((judgement, None, silence.FILED))
+                    wanted.append((judgement, filed[judgement.identity], silence.FILED))
                 elif sighting is not None and judgement.at < now - silence.AFTER:
                     wanted.append((judgement, sighting, ""))
             if len(page) < 200:
@@ -871,9 +917,9 @@ class Learner:
             before = page[-1].id
         found: list[LabelRecord] = []
         left: list[Identity] = []
-        flags = self._flags([sighting.ref for _, sighting, _ in wanted if sighting is not None])
+        flags = self._flags([sighting.ref for _, sighting, _ in wanted])
         for judgement, sighting, why in wanted:
-            words = frozenset[str]() if sighting is None else flags.get(sighting.ref)
+            words = flags.get(sighting.ref)
             if words is None:
                 continue  # deleted, or taken elsewhere: no word at all
             lower = {word.lower() for word in words}
@@ -907,26 +953,18 @@ class Learner:
                 self._store.add_label(record)
         return len(found)
 
-    def _filed(self, now: float) -> set[Identity]:
-        """Mails that we know and that came to lie in another folder since this was last asked."""
-        name = self.account.name
-        found: set[Identity] = set()
-        kept = [folder for folder, place in self.places().items() if place is Place.KEPT]
-        for status in self._session.statuses(kept):
-            cursor = self._store.cursor(name, status.folder)
-            self._store.set_cursor(_cursor(self.account, status, ()))
-            if cursor is None or cursor.uid_validity != status.uid_validity:
-                continue
-            if status.uid_next <= cursor.uid_next:
-                continue
-            first = Uid(max(cursor.uid_next, status.uid_next - ELSEWHERE))
-            there = [one for one in self._session.arrivals(status.folder, first) if one.ref.uid >= first]
-            seen = self._store.sightings_of(name, [arrival.identity for arrival in there])
-            known = [sighting_of(self.account, one, now) for one in there if one.identity in seen]
-            self._store.add_sightings(known)  # a later drag to Junk is then known to come from there
-            # What carries the sign may have been put there by another daemon (its folder for doubtful mail).
-            found |= {sighting.identity for sighting in known if not corrections.signed(sighting.keywords)}
-        return found
+    def _filed(self, identities: Iterable[Identity]) -> dict[Identity, Sighting]:
+        """Those that came to lie in another folder. What carries the sign may have been put there by another daemon (its
+        folder for doubtful mail).
+        """
+        return {
+            identity: sighting
+            for identity, known in self._store.sightings_of(self.account.name, identities).items()
+            for sighting in known
+            if sighting.gone_at is None
+            and self.places().get(sighting.ref.folder) is Place.KEPT
+            and not corrections.signed(sighting.keywords)
+        }
 
     def _still_here(self, now: float) -> dict[Identity, Sighting]:
         """The inbox as we know it; what is gone from it is marked so."""

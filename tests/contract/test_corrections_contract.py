@@ -237,6 +237,35 @@ def test_copy_mark_expunge_over_three_looks(at_home):
     assert home.uids("INBOX") == [other]
 
 
+@pytest.mark.parametrize("new", [False, True], ids=["known folder", "new folder"])
+@pytest.mark.parametrize("marked", [False, True], ids=["copied", "marked"])
+@pytest.mark.scenario(39)
+def test_a_copy_out_of_junk_that_lay_beside_its_original_is_no_rescue(at_home, marked, new):
+    """Junk is emptied later. But COPY, mark and, much later, EXPUNGE is a move."""
+    home, junk, target = at_home, at_home.host.junk, at_home.archive
+    uid, _ = home.arrive(folder=junk), home.arrive(folder=junk)
+    home.look()
+    home.learner.look_elsewhere()
+    if new:
+        target = target[: -len("Keep")] + "Evidence"
+        home.host.create(home.user, target)
+    with home.host.oracle(home.user) as imap:
+        imap.select(f'"{junk}"')
+        imap.uid("COPY", str(uid), f'"{target}"')
+        if marked:
+            imap.uid("STORE", str(uid), "+FLAGS.SILENT", "(\\Deleted)")
+        home.look()
+        home.later += 3600.0
+        home.learner.look_elsewhere()
+        home.look()
+        assert home.labels() == []
+        imap.uid("STORE", str(uid), "+FLAGS.SILENT", "(\\Deleted)")
+        imap.expunge()
+    home.look()
+    home.look()
+    assert home.labels() == ([HAM] if marked else [])
+
+
 @pytest.mark.scenario(41)
 def test_identical_mails_count_one_by_one(at_home):
     home, junk = at_home, at_home.host.junk

@@ -722,16 +722,33 @@ def test_mail_put_into_another_folder_is_weak_evidence(place):
     assert (label.label, label.note) == (Label.SPAM, "kept to junk"), "the person's word replaces silence"
 
 
-def test_a_copy_noticed_before_junk_was_left(place):
+@pytest.mark.parametrize("new", [False, True])
+@pytest.mark.parametrize("how", ["copied", "copied and marked", "moved", "beside another one's departure"])
+def test_a_copy_noticed_before_junk_was_left(place, how, new):
+    """Copied, and Junk emptied much later: no rescue. A program without MOVE marks the original at once, and expunges later."""
     place.server.deliver(mail(1), "Junk")
+    other = place.server.deliver(mail(2), "Junk")
     place.look()
-    (ref,) = place.server.refs("Junk")
-    place.server.copy(ref, "Archive")
+    place.learner.look_elsewhere()
+    folder = "Receipts" if new else "Archive"
+    if new:
+        place.server.create(folder, "")
+    ref = place.server.refs("Junk")[0]
+    place.server.copy(ref, folder)
+    if how == "copied and marked":
+        place.server.set_flags(ref, ["\\Deleted"])
+    elif how == "moved":
+        place.server.delete(ref)
+    elif how == "beside another one's departure":
+        place.server.set_flags(ref, ["\\Deleted"])
+        place.server.delete(other)
+        place.look(700.0)
+    place.now += 700.0  # a new folder is known then
+    place.learner.look_elsewhere()
+    if how != "moved":
+        place.server.delete(ref)
     place.look()
-    place.learner.keep_quiet_mail()
-    place.server.delete(ref)
-    place.look()
-    assert [one.label for one in place.labels()] == [Label.HAM]
+    assert [one.label for one in place.labels()] == ([] if how == "copied" else [Label.HAM])
 
 
 @pytest.mark.parametrize(("target", "cut"), [("Archive", "STATUS Archive"), ("INBOX", "LOCATE")])
