@@ -1,11 +1,12 @@
 """What a person does, on real servers: which moves are labels, and which are not.
 
-Every row of the table of corrections, with server ids and without, with CONDSTORE and without, while the filter looks
-on and while it is away. The model is scripted; session, mover, store, filter and learner are real.
+Every row of the table of corrections on every kind of server, with server ids and without, with CONDSTORE and without,
+while the filter looks on and while it is away. The model is scripted; session, mover, store, filter and learner are real.
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import replace
 
@@ -13,6 +14,7 @@ import pytest
 
 from spamd.domain import AccountName, Evidence, FolderName, Label, LabelSource, Mode, MoveState
 from spamd.filtering import Filter
+from spamd.judgement.corrections import FLOOD
 from spamd.learning import FirstReading, Learner
 from spamd.mailbox.move_commands import ImapCommands
 from spamd.mailbox.mover import JournaledMover
@@ -34,28 +36,41 @@ SERVERS = {
     "like-1996": {"capabilities": OLD, "special_use": False},
     "no-move": {"capabilities": "IMAP4rev1 LITERAL+ ID NAMESPACE IDLE UIDPLUS"},
 }
-WITHOUT_IDS = {
-    "dovecot-maildir, no ids": {},
-    "dovecot-mdbox, no ids": {"storage": "mdbox"},
-    "like-outlook, no ids": {"capabilities": OUTLOOK, "special_use": False, "junk": "Junk Email"},
+IDS, CONDSTORE = "no ids", "no CONDSTORE"
+"""What is not asked for: without ids mails are known by their header, size and date. The embedded server has no CONDSTORE."""
+WHOLE = {
+    "dovecot-maildir": [(), (IDS,), (CONDSTORE,), (IDS, CONDSTORE)],
+    "dovecot-mdbox": [(), (IDS, CONDSTORE)],
+    "cyrus": [(), (IDS, CONDSTORE)],
+    "pymap": [(), (IDS,)],
 }
-"""The same servers where X-GUID is not asked for: mails are known by their header, size and date."""
+HOSTS = [(name, without, away) for name in WHOLE for without in WHOLE[name] for away in (False, True)]
+HOSTS += [(name, (), False) for name in [*SERVERS, "gmail"] if name not in WHOLE]
+HOSTS += [(name, (), True) for name in ("like-1996", "no-move", "gmail")]
+HOSTS += [("like-outlook", (IDS,), False)]
 SUBJECT = iter(range(10**9))
 
 
-@pytest.fixture(params=[*SERVERS, *WITHOUT_IDS, "gmail", "pymap", "cyrus"])
+def _named(param):
+    name, without, away = param
+    return ", ".join([name, *without, "away" if away else "looking"])
+
+
+@pytest.fixture(params=HOSTS, ids=_named)
 def host(request):
-    known = SERVERS | WITHOUT_IDS
-    if request.param in known:
-        return request.getfixturevalue("dovecot")(**known[request.param])
-    return request.getfixturevalue(request.param)
+    name = request.param[0]
+    if name in SERVERS:
+        return request.getfixturevalue("dovecot")(**SERVERS[name])
+    return request.getfixturevalue(name)
 
 
 class Home:
     """One account of one person, watched."""
 
-    def __init__(self, host, path, *, ids=True):
-        self.host, self.user, self.ids = host, host.new_user(), ids
+    def __init__(self, host, path, *, without=(), away=False):
+        self.host, self.user = host, host.new_user()
+        self.without, self.away = without, away
+        self.flood = FLOOD
         self.path = path
         self.later = 0.0
         self.account = host.account(self.user)
@@ -75,9 +90,14 @@ class Home:
         """A new process on the same database."""
         self.go_away()
         self.session = open_session(self.account, PASSWORD)
-        if not self.ids:
-            self.session.connection.quirk = replace(self.session.connection.quirk, guid=False)
+        connection = self.session.connection
+        if IDS in self.without:
+            connection.quirk = replace(connection.quirk, guid=False)
+            connection.capabilities -= {"OBJECTID"}
             assert not self.session.abilities.server_ids
+        if CONDSTORE in self.without:
+            connection.capabilities -= {"CONDSTORE", "QRESYNC"}
+            assert not self.session.abilities.condstore
         mover = JournaledMover(
             self.session, ImapCommands(self.session), self.store, self.user, clock=self.clock
         )
@@ -91,7 +111,13 @@ class Home:
             clock=self.clock,
         )
         self.learner = Learner(
-            self.session, self.store, self.scorer, self.account, since=self.since, clock=self.clock
+            self.session,
+            self.store,
+            self.scorer,
+            self.account,
+            since=self.since,
+            flood=self.flood,
+            clock=self.clock,
         )
         self.filter.recover()
 
@@ -99,6 +125,15 @@ class Home:
         if self.session is not None:
             self.session.close()
         self.session = None
+
+    @contextlib.contextmanager
+    def unseen(self):
+        """What the person does between two looks, or while the filter does not run at all."""
+        if self.away:
+            self.go_away()
+        yield
+        if self.away:
+            self.come_back()
 
     def close(self):
         self.go_away()
@@ -130,7 +165,8 @@ class Home:
 
 @pytest.fixture
 def at_home(host, tmp_path, request):
-    home = Home(host, tmp_path, ids=request.node.callspec.params["host"] not in WITHOUT_IDS)
+    _, without, away = request.node.callspec.params["host"]
+    home = Home(host, tmp_path, without=without, away=away)
     yield home
     home.close()
     assert not home.store.path.with_suffix(".broken").exists()
@@ -139,33 +175,27 @@ def at_home(host, tmp_path, request):
 SPAM, HAM = ("spam", "drag"), ("ham", "drag")
 
 
-@pytest.mark.parametrize("away", [False, True], ids=["looking", "away"])
 @pytest.mark.scenario(39, 43)
-def test_drags(at_home, away):
+def test_drags(at_home):
     """To Junk, out of it, both at once, to another folder; each once, also when nobody looked."""
     home, junk = at_home, at_home.host.junk
     first, second = home.arrive(), home.arrive()
     home.arrive(folder=junk)
     home.look()
     with nothing_lost(home.host, home.user):
-        if away:
-            home.go_away()
-        home.drag("INBOX", junk, first)
-        if away:
-            home.come_back()
+        with home.unseen():
+            home.drag("INBOX", junk, first)
         home.look()
         assert home.labels() == [SPAM]
-        if away:
-            home.go_away()
-        (rescued, *_) = home.uids(junk)
-        home.drag(junk, "INBOX", rescued)
-        home.drag("INBOX", junk, second)
-        if away:
-            home.come_back()
+        with home.unseen():
+            (rescued, *_) = home.uids(junk)
+            home.drag(junk, "INBOX", rescued)
+            home.drag("INBOX", junk, second)
         home.look()
         home.look()
         assert home.labels() == [HAM, SPAM, SPAM]
-        home.drag(junk, home.archive, home.uids(junk)[-1])
+        with home.unseen():
+            home.drag(junk, home.archive, home.uids(junk)[-1])
         home.look()
         home.look()
         assert home.labels() == [HAM, HAM, SPAM]
@@ -175,27 +205,34 @@ def test_drags(at_home, away):
 
 @pytest.mark.scenario(39)
 def test_no_labels(at_home):
-    """A server filter, our own move, Trash, emptied Junk, another folder, a ping-pong, a copy."""
+    """A server filter, our own move, Trash, emptied Junk, another folder, a ping-pong, moved and deleted, a copy."""
     home, junk, trash = at_home, at_home.host.junk, at_home.host.trash
-    home.arrive(folder=junk)  # a server filter
-    deleted, archived, pinged, copied = (home.arrive() for _ in range(4))
+    with home.unseen():
+        home.arrive(folder=junk)  # a server filter
+    deleted, archived, pinged, copied, dropped = (home.arrive() for _ in range(5))
     home.arrive(0.99)  # ours
     home.look()
     home.look()
     assert len(home.uids(junk)) == 2
-    home.drag("INBOX", trash, deleted)
-    home.drag("INBOX", home.archive, archived)
-    home.drag("INBOX", junk, pinged)
-    home.drag(junk, "INBOX", home.uids(junk)[-1])
-    with home.host.oracle(home.user) as imap:
-        imap.select("INBOX", readonly=True)
-        imap.uid("COPY", str(copied), f'"{junk}"')
+    with home.unseen():
+        home.drag("INBOX", trash, deleted)
+        home.drag("INBOX", home.archive, archived)
+        home.drag("INBOX", junk, pinged)
+        home.drag(junk, "INBOX", home.uids(junk)[-1])
+        home.drag("INBOX", junk, dropped)
+        with home.host.oracle(home.user) as imap:
+            imap.select(f'"{junk}"')
+            imap.uid("STORE", str(home.uids(junk)[-1]), "+FLAGS.SILENT", "(\\Deleted)")
+            imap.expunge()
+            imap.select("INBOX", readonly=True)
+            imap.uid("COPY", str(copied), f'"{junk}"')
     home.look()
     home.look()
     assert home.labels() == []
-    home.drag(junk, trash, home.uids(junk)[0])
+    with home.unseen():
+        home.drag(junk, trash, home.uids(junk)[0])
     home.look()
-    with home.host.oracle(home.user) as imap:
+    with home.unseen(), home.host.oracle(home.user) as imap:
         imap.select(f'"{junk}"')
         imap.uid("STORE", "1:*", "+FLAGS.SILENT", "(\\Deleted)")
         imap.expunge()
@@ -205,13 +242,50 @@ def test_no_labels(at_home):
 
 
 @pytest.mark.scenario(39)
+def test_arrived_and_moved_between_two_looks(at_home):
+    """Never seen in the inbox: a server filter may have put it there."""
+    home, junk = at_home, at_home.host.junk
+    home.arrive()
+    home.look()
+    with home.unseen():
+        home.drag("INBOX", junk, home.arrive())
+    home.look()
+    home.look()
+    assert home.labels() == []
+
+
+@pytest.mark.scenario(39)
+def test_mail_put_into_another_folder_is_weakly_good(at_home):
+    """Not at once, and only if it is found alive there."""
+    home = at_home
+    kept, thrown_away = home.arrive(), home.arrive()
+    home.look()
+    with home.unseen():
+        home.drag("INBOX", home.archive, kept, thrown_away)
+    home.look()
+    assert home.labels() == []
+    home.learner.look_elsewhere()
+    with home.unseen():
+        home.drag(home.archive, home.host.trash, home.uids(home.archive)[-1])
+    assert home.learner.keep_quiet_mail() == 1
+    assert home.labels() == [("ham", "implicit")]
+    home.look()
+    with home.unseen():
+        home.drag(home.archive, home.host.junk)
+    home.look()
+    home.look()
+    assert home.labels() == [SPAM], "and the person's word replaces it"
+
+
+@pytest.mark.scenario(39)
 def test_our_move_rescued(at_home):
     home, junk = at_home, at_home.host.junk
     home.arrive(0.99)
     with nothing_lost(home.host, home.user):
         (judged,) = home.look()
         assert judged.moved
-        home.drag(junk, "INBOX")
+        with home.unseen():
+            home.drag(junk, "INBOX")
         home.look()
         home.look()
     assert home.labels() == [HAM]
@@ -226,12 +300,15 @@ def test_copy_mark_expunge_over_three_looks(at_home):
     home.look()
     with home.host.oracle(home.user) as imap:
         imap.select("INBOX")
-        imap.uid("COPY", str(uid), f'"{junk}"')
+        with home.unseen():
+            imap.uid("COPY", str(uid), f'"{junk}"')
         home.look()
-        imap.uid("STORE", str(uid), "+FLAGS.SILENT", "(\\Deleted)")
+        with home.unseen():
+            imap.uid("STORE", str(uid), "+FLAGS.SILENT", "(\\Deleted)")
         home.look()
         assert home.labels() == []
-        imap.expunge()
+        with home.unseen():
+            imap.expunge()
     home.look()
     assert home.labels() == [SPAM]
     assert home.uids("INBOX") == [other]
@@ -259,8 +336,9 @@ def test_a_copy_out_of_junk_that_lay_beside_its_original_is_no_rescue(at_home, m
         home.learner.look_elsewhere()
         home.look()
         assert home.labels() == []
-        imap.uid("STORE", str(uid), "+FLAGS.SILENT", "(\\Deleted)")
-        imap.expunge()
+        with home.unseen():
+            imap.uid("STORE", str(uid), "+FLAGS.SILENT", "(\\Deleted)")
+            imap.expunge()
     home.look()
     home.look()
     assert home.labels() == ([HAM] if marked else [])
@@ -273,13 +351,35 @@ def test_identical_mails_count_one_by_one(at_home):
     at = time.time()
     first, second = home.arrive(raw=raw, at=at), home.arrive(raw=raw, at=at)
     home.look()
-    home.drag("INBOX", junk, first)
+    with home.unseen():
+        home.drag("INBOX", junk, first)
     home.look()
     spam = home.store.labels(AccountName(home.user))
     assert len(spam) == 1
-    home.drag("INBOX", junk, second)
+    with home.unseen():
+        home.drag("INBOX", junk, second)
     home.look()
     assert {row.label for row in home.store.labels(AccountName(home.user))} == {Label.SPAM}
+
+
+@pytest.mark.scenario(41)
+def test_two_mails_with_one_message_id(at_home):
+    """One is moved, then the other: one label each."""
+    home, junk = at_home, at_home.host.junk
+    raw = mail(next(SUBJECT))
+    first, second = home.arrive(raw=raw), home.arrive(raw=raw.replace(b"Subject: ", b"Subject: Fwd: "))
+    kept = home.arrive(raw=raw.replace(b"Subject: ", b"Subject: Re: "))
+    home.look()
+    with home.unseen():
+        home.drag("INBOX", junk, second)
+    home.look()
+    assert home.labels() == [SPAM]
+    with home.unseen():
+        home.drag("INBOX", junk, first)
+    home.look()
+    home.look()
+    assert home.labels() == [SPAM, SPAM]
+    assert home.uids("INBOX") == [kept]
 
 
 @pytest.mark.scenario(41)
@@ -289,9 +389,10 @@ def test_a_twin_in_the_inbox_when_junk_is_emptied(at_home):
     raw = mail(next(SUBJECT))
     home.arrive(raw=raw, folder=junk, at=time.time() - 100)
     home.look()
-    home.arrive(raw=raw)
+    with home.unseen():
+        home.arrive(raw=raw)
     home.look()
-    with home.host.oracle(home.user) as imap:
+    with home.unseen(), home.host.oracle(home.user) as imap:
         imap.select(f'"{junk}"')
         imap.uid("STORE", "1:*", "+FLAGS.SILENT", "(\\Deleted)")
         imap.expunge()
@@ -305,7 +406,8 @@ def test_mail_without_message_id(at_home):
     home = at_home
     uid = home.arrive(raw=b"From: a@b.example\r\nSubject: none\r\n\r\nText %d\r\n" % next(SUBJECT))
     home.look()
-    home.drag("INBOX", home.host.junk, uid)
+    with home.unseen():
+        home.drag("INBOX", home.host.junk, uid)
     home.look()
     assert home.labels() == [SPAM]
 
@@ -316,10 +418,29 @@ def test_fifty_at_once(at_home):
     uids = home.host.append(home.user, *(mail(next(SUBJECT)) for _ in range(50)))
     kept = home.arrive()
     home.look()
-    home.drag("INBOX", home.host.junk, *uids)
+    with home.unseen():
+        home.drag("INBOX", home.host.junk, *uids)
     home.look()
     assert home.labels() == [SPAM] * 50
     assert home.uids("INBOX") == [kept]
+
+
+@pytest.mark.scenario(39, 42)
+def test_a_flood_is_held(at_home):
+    """More at once than a person drags: asked about, not learned."""
+    home = at_home
+    home.flood = 10
+    home.come_back()
+    uids = home.host.append(home.user, *(mail(next(SUBJECT)) for _ in range(12)))
+    home.arrive()
+    home.look()
+    with home.unseen():
+        home.drag("INBOX", home.host.junk, *uids)
+    home.look()
+    home.look()
+    found = home.store.labels(AccountName(home.user))
+    assert [one.held for one in found] == [True] * 12
+    assert not home.scorer.taught
 
 
 @pytest.mark.scenario(35, 39)
@@ -328,13 +449,14 @@ def test_junk_recreated_and_all_copied_back(at_home):
     for _ in range(3):
         home.arrive(folder=junk)
     home.look()
-    with home.host.oracle(home.user) as imap:
+    with home.unseen(), home.host.oracle(home.user) as imap:
         old = junk[: -len(junk.rpartition(home.host.separator)[2])] + "Older"
         assert imap.rename(f'"{junk}"', f'"{old}"')[0] == "OK"
         imap.create(f'"{junk}"')
         imap.select(f'"{old}"', readonly=True)
         imap.uid("COPY", "1:*", f'"{junk}"')
-    home.come_back()
+    if not home.away:
+        home.come_back()  # the folder's new number is seen on a new connection
     home.look()
     home.look()
     assert home.labels() == []
@@ -347,13 +469,15 @@ def test_keywords(at_home):
         pytest.skip("this server keeps no keywords")
     hinted, both, other, kept = (home.arrive() for _ in range(4))
     home.look()
-    home.host.store(home.user, [hinted], "+FLAGS", "$Junk")
-    home.host.store(home.user, [both], "+FLAGS", "Junk NonJunk")
-    home.host.store(home.user, [other], "+FLAGS", "work")
+    with home.unseen():
+        home.host.store(home.user, [hinted], "+FLAGS", "$Junk")
+        home.host.store(home.user, [both], "+FLAGS", "Junk NonJunk")
+        home.host.store(home.user, [other], "+FLAGS", "work")
     home.look()
     home.look()
     assert home.labels() == [("spam", "hint")]
-    home.host.store(home.user, [kept], "+FLAGS", "NonJunk")
+    with home.unseen():
+        home.host.store(home.user, [kept], "+FLAGS", "NonJunk")
     home.look()
     assert home.labels() == [("ham", "hint"), ("spam", "hint")]
 
