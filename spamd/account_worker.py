@@ -41,6 +41,7 @@ from spamd.errors import (
     SignInError,
     SpamdError,
     StoreError,
+    StoreFull,
 )
 from spamd.filtering import Filter
 from spamd.judgement import policy, schedule
@@ -315,11 +316,18 @@ class AccountWorker:
     def order(self, kind: str, numbers: list[int]) -> None:
         """Things to be done to mails as soon as there is a connection; they survive a restart."""
         with self._work:
-            waiting = {(order.kind, order.number) for order in self._orders}
+            before = list(self._orders)
+            waiting = {(order.kind, order.number) for order in before}
             self._orders.extend(
                 _Order(kind, number) for number in dict.fromkeys(numbers) if (kind, number) not in waiting
             )
-            self._save_orders()
+            try:
+                self._save_orders()
+            except (
+                StoreError
+            ):  # whoever asks is told that it cannot be: then it must not be done later, either
+                self._orders = deque(before)
+                raise
             self._woken = True
             self._work.notify_all()
 
@@ -596,6 +604,8 @@ class AccountWorker:
                 order = self._orders[0]
             try:
                 self._carry_out(at_work, order)
+            except StoreFull:
+                raise  # it waits for room, as all else does
             except (ConnectionLost, ServerBusy, StoreError) as error:
                 order.tries += 1
                 if order.tries < ORDER_TRIES:

@@ -50,6 +50,7 @@ from spamd.domain import (
     Verdict,
 )
 from spamd.errors import MailboxError, NotFound, NotRunning, RequestError, SpamdError, StoreBusy
+from spamd.paths import is_full
 
 if TYPE_CHECKING:
     from spamd.paths import Paths
@@ -91,12 +92,12 @@ class Client:
                 started_at=float(run["started_at"]),
             )
         except (OSError, ValueError, KeyError, TypeError):
-            raise _not_running() from None
+            raise _not_running(full=is_full(paths.state)) from None
         try:
             client.progress()  # the cheapest question that needs the token
         except SpamdError:
             client.close()
-            raise _not_running() from None
+            raise _not_running(full=is_full(paths.state)) from None
         return client
 
     def __enter__(self) -> Client:
@@ -491,7 +492,12 @@ def _account(name: str, host: str, user: str, rest: Mapping[str, object]) -> dic
     }
 
 
-def _not_running() -> NotRunning:
+def _not_running(*, full: bool = False) -> NotRunning:
+    if full:
+        return NotRunning(
+            "spamd is not running: there is no room on the disk.",
+            "Make room. One that was started waits for it; else start it with `spamdctl run`.",
+        )
     return NotRunning(
         "spamd is not running.",
         "Start it with `spamdctl run`, or with your session: `spamdctl service install`.",

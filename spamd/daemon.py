@@ -45,6 +45,7 @@ from spamd.errors import (
 )
 from spamd.judgement import schedule
 from spamd.learning import FirstReading, ReadingProgress, lessons, reading_unfinished
+from spamd.paths import FULL
 
 if TYPE_CHECKING:
     from spamd.control import Control
@@ -150,14 +151,19 @@ class Daemon:
     # -- life
 
     def run(self) -> None:
-        """Until `stop`. AlreadyRunning, ConfigError, StoreError or ModelError when it cannot begin."""
+        """Until `stop`. AlreadyRunning, ConfigError, StoreError or ModelError when it cannot begin.
+
+        A full disk is waited out: whoever starts us with the session gives up after a few tries.
+        """
         with contextlib.ExitStack() as stack:
-            stack.enter_context(lock(self._paths.lock_file))
+            self._take_place(stack)
+            if self._stopping.is_set():
+                return
             self._build(stack)
             stack.callback(self._shut_down)
             self._start()
             self._ready.set()
-            notify("READY=1")
+            notify("READY=1\nSTATUS=")
             log.info("spamd %s is ready, accounts: %d", __version__, len(self._workers))
             give_back_memory()
             gc.freeze()
@@ -177,6 +183,25 @@ class Daemon:
 
     def wait_until_ready(self, timeout: float) -> bool:
         return self._ready.wait(timeout)
+
+    def _take_place(self, stack: contextlib.ExitStack) -> None:
+        """The lock, and room for what a start writes."""
+        held = told = False
+        while not self._stopping.is_set():
+            try:
+                if not held:
+                    stack.enter_context(lock(self._paths.lock_file))
+                    held = True
+                if self._paths.has_room():
+                    return
+            except OSError as error:
+                if error.errno not in FULL:
+                    raise
+            if not told:
+                told = True
+                log.error("There is no room on the disk: the filter waits for it. Mail stays where it is.")
+                notify("READY=1\nSTATUS=Waiting for room on the disk.")  # or the start would time out
+            self._stopping.wait(PULSE)
 
     def _build(self, stack: contextlib.ExitStack) -> None:
         from spamd.credentials import Secrets
@@ -330,13 +355,13 @@ class Daemon:
             self._stopping.set()
         elif change is Change.GONE:
             log.warning("spamd was removed from this computer: the filter ends")
-            self._store.add_event("error", "spamd was removed while it ran, so it has ended.")
+            self._tell("error", "spamd was removed while it ran, so it has ended.")
             self.stop()
         elif change is Change.BROKEN and not self._told_broken:
             self._told_broken = True
             log.error("the program on the disk has changed and does not start; this one goes on from memory")
             text = "The installed spamd is damaged and does not start. What runs goes on as long as it can."
-            self._store.add_event("error", f"{text} Install spamd again.", needs_person=True)
+            self._tell("error", f"{text} Install spamd again.", needs_person=True)
 
     # -- accounts
 
@@ -391,7 +416,7 @@ class Daemon:
                 fresh = settings.load(self._paths.config_file)
             except ConfigError as error:
                 log.warning("the settings stay as they were: %s", error)
-                self._store.add_event("error", f"The settings stay as they were. {error}", needs_person=True)
+                self._tell("error", f"The settings stay as they were. {error}", needs_person=True)
                 return
             before, self._settings = self._settings, fresh
             logs.set_level(fresh.log_level)
@@ -435,31 +460,31 @@ class Daemon:
 
     def pause(self, account: AccountName | None, until: float | None) -> None:
         with self._changing:
-            self._pauses[account or "*"] = until
-            self._save_pauses()
+            self._set_pauses({**self._pauses, account or "*": until})
         self._publish("state", {"account": account, "paused": True})
 
     def resume(self, account: AccountName | None) -> None:
         with self._changing:
-            if account is None:
-                self._pauses.clear()
-            else:
-                self._pauses.pop(account, None)
+            left: dict[str, float | None] = {}
+            if account is not None:
                 if "*" in self._pauses:
-                    until = self._pauses.pop("*")
-                    self._pauses |= {name: until for name in self._workers if name != account}
-            self._save_pauses()
+                    left = dict.fromkeys(self._workers, self._pauses["*"])
+                left |= {key: until for key, until in self._pauses.items() if key != "*"}
+                left.pop(account, None)
+            self._set_pauses(left)
         self._publish("state", {"account": account, "paused": False})
         for worker in self._chosen(account) if account in self._workers or account is None else []:
             worker.wake()
 
     def _end_pauses(self, now: float) -> None:
         with self._changing:
-            over = [key for key, until in self._pauses.items() if until is not None and until <= now]
-            if not over:
+            left = {key: until for key, until in self._pauses.items() if until is None or until > now}
+            if left == self._pauses:
                 return
-            self._pauses = {key: until for key, until in self._pauses.items() if key not in over}
-            self._save_pauses()
+            try:
+                self._set_pauses(left)
+            except StoreError:  # a full disk: what is written there is over for whoever reads it
+                self._pauses = left
         for worker in list(self._workers.values()):
             worker.wake()
 
@@ -480,8 +505,11 @@ class Daemon:
         except (ValueError, TypeError, AttributeError):
             self._pauses = {}
 
-    def _save_pauses(self) -> None:
-        self._store.set_state("pauses", json.dumps(self._pauses))
+    def _set_pauses(self, pauses: dict[str, float | None]) -> None:
+        self._store.set_state("pauses", json.dumps(pauses))
+        self._pauses = (
+            pauses  # not before: who is told that it cannot be written down must not be paused after all
+        )
 
     # -- what the person asks for
 
@@ -577,7 +605,7 @@ class Daemon:
             self._secrets.set(account.name, secret)
         except SpamdError as error:
             if not self._stopping.is_set():
-                self._store.add_event("account", f"The sign-in did not work. {error}", account=account.name)
+                self._tell("account", f"The sign-in did not work. {error}", account=account.name)
                 with self._changing:
                     again = any(
                         name == account.name and one is not pending for name, one in self._pending_sign_ins
@@ -590,7 +618,7 @@ class Daemon:
                 self._pending_sign_ins.remove(begun)
         if self.control is not None:
             self.control.sign_in_ended(account.name)
-        self._store.add_event("account", "You are signed in.", account=account.name)
+        self._tell("account", "You are signed in.", account=account.name)
         self.reload_settings()
 
     # -- labels and models
@@ -629,7 +657,7 @@ class Daemon:
         except SpamdError as error:
             if not self._stopping.is_set():
                 self._note_progress("train", None, 0, 0, "", began, finished=True, error=str(error))
-                self._store.add_event("night", f"No training: {error}")
+                self._tell("night", f"No training: {error}")
         except Exception as error:
             log.exception("the night failed")
             self._note_progress("train", None, 0, 0, "", began, finished=True, error=type(error).__name__)
@@ -643,12 +671,12 @@ class Daemon:
                 return
         except ModelError as error:
             log.warning("the model stays: %s", error)
-            self._store.add_event("model", f"A model file was refused. {error}", needs_person=True)
+            self._tell("model", f"A model file was refused. {error}", needs_person=True)
             return
         card = self._scorer.card
         self.rebuild_scores()
         log.info("model %s serves", card.id)
-        self._store.add_event("model", f"Model {card.id} serves.")
+        self._tell("model", f"Model {card.id} serves.")
         self._publish("state", {"model": card.id})
 
     # -- the first reading
@@ -700,7 +728,7 @@ class Daemon:
                 self._note_progress(
                     "first-reading", account.name, told.done, told.total, told.text, started, finished=True
                 )
-                self._store.add_event("account", f"The folders were read. {told.text}", account=account.name)
+                self._tell("account", f"The folders were read. {told.text}", account=account.name)
                 worker.labels_changed()
                 return
             except (
@@ -728,10 +756,18 @@ class Daemon:
             "first-reading", account.name, told.done, told.total, "", started, finished=True, error=text
         )
         if not self._stopping.is_set():
-            with contextlib.suppress(StoreError):  # a full disk is told by the worker, too
-                self._store.add_event("error", f"Reading the folders stopped: {text}", account=account.name)
+            self._tell("error", f"Reading the folders stopped: {text}", account=account.name)
 
     # -- telling
+
+    def _tell(
+        self, kind: str, text: str, *, account: AccountName | None = None, needs_person: bool = False
+    ) -> None:
+        """An event. Where none can be written (a full disk) what it tells of has happened all the same."""
+        try:
+            self._store.add_event(kind, text, account, needs_person)
+        except StoreError as error:
+            log.warning("this could not be written down: %s (%s)", text, error.title)
 
     def progress(self) -> Sequence[Progress]:
         now = time.monotonic()

@@ -6,6 +6,7 @@ Subjects and text of mail are not logged anywhere at INFO: that is for the calle
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import logging.handlers
@@ -140,7 +141,8 @@ def close() -> None:
     root = logging.getLogger()
     for handler in _handlers:
         root.removeHandler(handler)
-        handler.close()
+        with contextlib.suppress(OSError):  # what is left of a line that did not fit on a full disk
+            handler.close()
     _handlers.clear()
 
 

@@ -5,7 +5,9 @@ SPAMD_HOME moves all of them below one folder, so that several installations can
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +16,10 @@ from pathlib import Path
 APPLICATION = "spamd-desktop"
 PRIVATE_FOLDER = 0o700
 PRIVATE_FILE = 0o600
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""How the system says that the disk, or the person's share of it, is full."""
+ROOM = 256 * 1024
+"""Bytes. What a start writes: the database's shared memory and log, run file, lock, some lines of log (70 kB)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +100,31 @@ class Paths:
         for folder in (self.config, self.data, self.state, self.cache, self.log, self.runtime):
             if os.name == "posix" and folder.stat().st_mode & 0o077:
                 folder.chmod(PRIVATE_FOLDER)
+
+    def has_room(self) -> bool:
+        """Whether a start would find the room it needs: tried by writing, as a quota shows in no figure of the disk.
+
+        OSError where that is not possible for another reason.
+        """
+        try:
+            self.make()
+            for folder in dict.fromkeys((self.state, self.runtime)):
+                probe = folder / ".room"
+                try:
+                    probe.write_bytes(bytes(ROOM))
+                finally:
+                    probe.unlink(missing_ok=True)
+        except OSError as exc:
+            if exc.errno in FULL:
+                return False
+            raise
+        return True
+
+
+def is_full(place: Path) -> bool:
+    """Whether the disk on which this lies, or would lie, has less room than a start needs. Writes nothing."""
+    there = next((one for one in (place, *place.parents) if one.exists()), None)
+    return there is not None and shutil.disk_usage(there).free < ROOM
 
 
 def find(env: Mapping[str, str] | None = None) -> Paths:

@@ -22,6 +22,7 @@ from tests.servers.embedded import _embedded, pymap
 from tests.servers.fault_proxy import fault_proxy
 from tests.servers.gmail import _gmail, gmail
 from tests.servers.scripted import scripted_server
+from tests.small_disk import small_disk
 
 __all__ = [
     "_courier",
@@ -36,6 +37,7 @@ __all__ = [
     "gmail",
     "pymap",
     "scripted_server",
+    "small_disk",
 ]
 
 # A test that wants a real keyring sets this itself. (An environment variable, so that children have it too.)

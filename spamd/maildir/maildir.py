@@ -30,6 +30,7 @@ from spamd.domain import FolderName, Uid, UidValidity
 from spamd.errors import FolderChanged, FolderMissing, FolderRefused, MailboxError, QuotaExceeded
 from spamd.maildir.local import HEADER_BYTES, INBOX, describe, open_list
 from spamd.maildir.uid_list import Known
+from spamd.paths import FULL
 from spamd.source import Copied, OpenFolder
 
 _FLAGS = {
@@ -450,7 +451,7 @@ def _make_durable(folder: Path) -> None:
 
 
 def _refusal(error: OSError, target: FolderName) -> MailboxError:
-    if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
+    if error.errno in FULL:
         return QuotaExceeded("The disk is full.", "Make room; the mail stays where it is.")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return FolderRefused(f"The folder {target} cannot be written.", "Look at its owner and rights.")

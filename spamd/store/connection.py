@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import sqlite3
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from spamd.errors import StoreBusy, StoreDamaged, StoreError, StoreFull
-from spamd.paths import PRIVATE_FILE, PRIVATE_FOLDER
+from spamd.paths import FULL, PRIVATE_FILE, PRIVATE_FOLDER, is_full
 from spamd.store import schema
 
 BUSY_SECONDS = 10.0  # how long to wait for another program
@@ -242,7 +241,7 @@ def opening(path: Path) -> Iterator[None]:
         with converted(path):
             yield
     except OSError as exc:
-        if exc.errno == errno.ENOSPC:
+        if exc.errno in FULL:
             raise _full(path) from exc
         hint = "Look at its owner and rights."
         raise StoreError(f"The database {path} cannot be used: {exc.strerror or exc}.", hint) from exc
@@ -258,6 +257,8 @@ def as_store_error(exc: sqlite3.Error, path: Path) -> StoreError:
         )
     if primary == sqlite3.SQLITE_FULL:
         return _full(path)
+    if primary in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN) and is_full(path):
+        return _full(path)  # what SQLite says where its shared memory does not fit
     if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return _damaged(path, str(exc))
     if primary in (

@@ -22,6 +22,7 @@ from spamd.errors import NotRunning
 from spamd.store.database import Store
 from tests.servers.invariant import nothing_lost_doubled_or_read
 from tests.servers.mailhost import PASSWORD
+from tests.small_disk import SmallDisk
 
 PATIENCE = float(os.environ.get("SPAMD_PATIENCE", "180"))
 
@@ -41,10 +42,14 @@ def wait_for(condition: Callable[[], object], what: str, seconds: float = PATIEN
 class Running:
     """A home, its accounts, and the daemon's process."""
 
-    def __init__(self, root: Path, *, computer: Path | None = None) -> None:
-        """computer: a folder for temporary files of its own, so that it is as if this ran on another machine."""
+    def __init__(self, root: Path, *, computer: Path | None = None, disk: SmallDisk | None = None) -> None:
+        """computer: a folder for temporary files of its own, so that it is as if this ran on another machine.
+
+        disk: on which root is.
+        """
         self.root = root
         self.computer = computer
+        self.disk = disk
         self.paths = paths.find({"SPAMD_HOME": str(root)})
         self.paths.make()
         settings.save(self.paths.config_file, {"secrets": "file"})
@@ -62,10 +67,10 @@ class Running:
     def start(self, *accounts: str, wait: bool = True) -> None:
         output = (self.root / "output.txt").open("ab")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "spamd", "run"],
+            [*(self.disk.inside if self.disk else ()), sys.executable, "-m", "spamd", "run"],
             env={
                 **os.environ,
-                "SPAMD_HOME": str(self.root),
+                "SPAMD_HOME": str(self.disk.seen_inside(self.root) if self.disk else self.root),
                 "PYTHONFAULTHANDLER": "1",
                 **({"TMPDIR": str(self.computer)} if self.computer else {}),
             },

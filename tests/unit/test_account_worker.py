@@ -13,7 +13,14 @@ import pytest
 from spamd.account_worker import AccountWorker, DayMeter, fetch_now
 from spamd.answers import AccountPhase
 from spamd.domain import Account, AccountName, Label, ListEntry, Mode, MoveState
-from spamd.errors import ConnectionLost, CredentialError, ServerBusy, SignInError, SignInExpired
+from spamd.errors import (
+    ConnectionLost,
+    CredentialError,
+    ServerBusy,
+    SignInError,
+    SignInExpired,
+    StoreFull,
+)
 from spamd.judgement import schedule
 from spamd.mailbox.mover import JournaledMover
 from spamd.store.database import Store
@@ -204,6 +211,23 @@ def test_orders_survive_trouble_and_restarts(world):
     world.watching(third)
     assert len(world.server.raws("INBOX")) == 3
     assert all(row.state is MoveState.DONE for row in world.store.moves(ME))
+
+
+def test_what_cannot_be_written_down_is_not_done_later(world):
+    """Whoever asked was told so."""
+    worker = world.worker()
+    world.watching(worker)
+    world.server.deliver(mail(1))
+    wait_for(lambda: world.server.raws("Junk"), "the move")
+    (row,) = world.store.moves(ME)
+    with world.store._outside_transaction() as db:
+        db.execute(f"PRAGMA max_page_count = {db.execute('PRAGMA page_count').fetchone()[0]}")
+    with pytest.raises(StoreFull):
+        worker.order("put-back", [row.id, *range(10_000, 60_000)])
+    with world.store._outside_transaction() as db:
+        db.execute("PRAGMA max_page_count = 1000000")
+    world.server.deliver(mail(2))
+    wait_for(lambda: len(world.server.raws("Junk")) == 2, "the next move")
 
 
 def test_questions_are_answered_or_refused(world):
