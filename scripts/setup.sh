@@ -24,7 +24,7 @@ apt_install() { # packages, or package:command where the command may come from e
   done
   [ -n "$missing" ] || return 0
   if [ "$as_root" = no ]; then
-    say "Not installed, and no right to install:$missing. What needs them is left out."
+    say "Not installed, and no right to install; what needs them is left out. To have it: sudo apt install$missing"
     return 1
   fi
   if [ $updated = no ]; then
@@ -58,7 +58,7 @@ if ! python=$(find_python); then
   python=$(find_python) || { say "Python 3.11 or newer is needed. On Debian or Ubuntu: apt install python3 python3-venv"; exit 1; }
 fi
 
-read_list() { sed -e 's/#.*//' -e '/^[[:space:]]*$/d' "$@" | tr '\n' ' '; }
+read_list() { sed -e 's/#.*//' -e '/^[[:space:]]*$/d' "$@" | sort -u | tr '\n' ' '; }
 
 wanted=$(cat pyproject.toml scripts/setup.sh scripts/apt-*.txt scripts/test_servers.sh | cksum; printf '%s' "$python")
 for stamp in "$venv/.set-up-all" "$venv/.set-up-$what"; do

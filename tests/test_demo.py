@@ -26,7 +26,7 @@ class Demo:
 
     def __init__(self, folder: Path, *arguments: str) -> None:
         self.temporary = folder / "t"
-        self.temporary.mkdir()
+        self.temporary.mkdir(exist_ok=True)
         self.process = subprocess.Popen(
             [sys.executable, "-u", "-m", "spamd.demo", *arguments],
             cwd=ROOT,
@@ -126,6 +126,26 @@ def test_broken_off_it_leaves_nothing(demo, number: signal.Signals, chapter: str
     assert "Traceback" not in told
     assert not list(telling.temporary.glob("spamd-demo-*")), "its folder is removed"
     assert telling.left() == [], "no process is left"
+
+
+def test_what_a_killed_one_leaves_the_next_removes(demo) -> None:
+    killed = demo("--no-night")
+    killed.until("New mail arrives")
+    (folder,) = killed.temporary.glob("spamd-demo-*")
+    living = demo("--no-night")
+    living.until("New mail arrives")
+    stranger = killed.temporary / "spamd-demo-notes"  # of somebody who likes the name
+    stranger.mkdir()
+    filters = psutil.Process(killed.process.pid).children(recursive=True)
+    killed.process.kill()
+    assert psutil.wait_procs(filters, timeout=60)[1] == []
+    later = demo("--once", "--no-night")
+    assert later.process.wait(60) == 0, later.rest()
+    assert not folder.exists()
+    assert stranger.exists()
+    living.until("Have a look yourself")
+    living.process.send_signal(signal.SIGINT)
+    assert living.process.wait(60) == 0, living.rest()
 
 
 def test_killed_it_leaves_no_filter_behind(demo) -> None:

@@ -17,6 +17,7 @@ import os
 import queue
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -51,6 +52,7 @@ from spamd.domain import (
     Verdict,
 )
 from spamd.errors import NotRunning, SpamdError
+from spamd.file_lock import FileLock
 from spamd.web.shown import reason_place, reason_text
 
 MAIL = Path(__file__).parent / "mail"
@@ -63,6 +65,7 @@ HAM_BEFORE, SPAM_BEFORE = 34, 26
 
 PATIENCE = 60.0  # seconds for one step, on a slow machine; the usual is far below one
 NIGHT_PATIENCE = 900.0  # the trainer is polite: where others work, it waits
+PREFIX, LIVES = "spamd-demo-", "demo.lock"
 PACE = 20.0  # seconds between two mails while you look around
 COLOURS = {Verdict.JUNK: "red", Verdict.UNSURE: "yellow", Verdict.KEEP: "green"}
 
@@ -577,6 +580,34 @@ class _Ended(BaseException):
         self.number = number
 
 
+def own_folder() -> tuple[Path, FileLock]:
+    """A new temporary folder, and the lock that says that its demo lives: the system ends it with the process."""
+    while True:
+        root = Path(tempfile.mkdtemp(prefix=PREFIX))
+        lock = FileLock(root / LIVES)
+        if lock.take():  # else another demo has just taken it for one left behind, and removes it
+            return root, lock
+
+
+def remove_left_behind() -> None:
+    """Folders of demos that were killed: ours, and held by no living process. What cannot be removed stays."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError, SpamdError):
+            there = folder.lstat()
+            ours = os.name != "posix" or there.st_uid == os.getuid()
+            if not (ours and stat.S_ISDIR(there.st_mode) and (folder / LIVES).is_file()):
+                continue
+            # Its filter ends with it, but may still be ending.
+            locks = FileLock(folder / LIVES), FileLock(paths.find({"SPAMD_HOME": str(folder)}).lock_file)
+            try:
+                if not all(lock.take() for lock in locks):
+                    continue
+            finally:
+                for lock in locks:
+                    lock.release()
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 _asked_to_end: list[int] = []
 
 
@@ -595,7 +626,8 @@ def main() -> int:
     parser.add_argument("--no-night", action="store_true", help="leave the training out")
     given = parser.parse_args()
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
-    root = Path(tempfile.mkdtemp(prefix="spamd-demo-"))
+    remove_left_behind()
+    root, lock = own_folder()
     story = Story(root, console, once=given.once, night=not given.no_night)
     try:
         for one in (signal.SIGINT, signal.SIGTERM):
@@ -610,6 +642,7 @@ def main() -> int:
         if not given.once:
             return 1
     finally:
+        lock.release()  # Windows removes no file that is open
         shutil.rmtree(root, ignore_errors=True)
     print(json.dumps(dataclasses.asdict(tale), ensure_ascii=False))
     return 0 if tale.came_true else 1
