@@ -65,6 +65,10 @@ SIGN_IN_RETRY = 3600.0
 """A refused sign-in is tried again this seldom unless the person changes something (a server may be
 mistaken).
 """
+KEYRING_RETRY = 30.0
+"""A keyring that is not open yet (the session has just begun) is asked again this often: the person opens it for whatever
+needs it first, and is not prompted by us again.
+"""
 ORDER_TRIES = 5
 PROVIDER_SHARE = 0.8
 """Of the bytes a day that a provider allows; the rest is for the person's mail programs."""
@@ -706,7 +710,7 @@ class AccountWorker:
         log.warning("%s: %s", self.account.name, error)
         self._say(AccountPhase.SIGN_IN, error.title)
         self._tell(str(error), needs_person=True)
-        return SIGN_IN_RETRY
+        return KEYRING_RETRY if isinstance(error, CredentialError) and error.quiet else SIGN_IN_RETRY
 
     def _tell(self, text: str, *, needs_person: bool = False) -> None:
         """An event, once until things went well again."""

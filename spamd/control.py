@@ -1467,7 +1467,7 @@ def _account_headline(account: Account, state: AccountState) -> str:
     phase = {
         AccountPhase.PAUSED: "Paused: new mail stays where it is.",
         AccountPhase.BRAKE: "Stopped: too much would have been moved at once. Look, then let it go on.",
-        AccountPhase.SIGN_IN: "The server refused the sign-in.",
+        AccountPhase.SIGN_IN: "It cannot sign in.",
         AccountPhase.OFFLINE: "Not connected; it will try again by itself.",
         AccountPhase.ERROR: "Something is wrong.",
         AccountPhase.READING: "Reading the existing folders to learn from them.",

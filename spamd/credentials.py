@@ -99,9 +99,24 @@ class KeyringSecrets(Secrets):
         self.seconds = seconds
         self._lock = threading.Lock()  # keyring back ends are not made for threads
         self._backend: KeyringBackend | None = None
+        self._closed = (
+            False  # it was asked in vain: the person is not prompted again, but may open it by itself
+        )
 
     def get(self, account: AccountName) -> str:
-        secret = self._ask(lambda backend: self._read(backend, account))
+        def read(backend: KeyringBackend) -> str | None:
+            from keyring.errors import KeyringLocked
+
+            if self._closed and _is_secret_service(backend) and _is_locked(backend):
+                raise KeyringLocked
+            return self._read(backend, account)
+
+        try:
+            secret = self._ask(read)
+        except CredentialError:
+            self._closed = True
+            raise
+        self._closed = False
         if not secret:
             raise _missing(account, "the keyring")
         return secret
@@ -170,14 +185,16 @@ class KeyringSecrets(Secrets):
         ended = threading.Event()
 
         def run() -> None:
+            if not self._lock.acquire(timeout=seconds):
+                return  # an earlier question still hangs
             try:
-                with self._lock:
-                    if self._backend is None:
-                        self._backend = usable_backend()
-                    answers.append(question(self._backend))
+                if self._backend is None:
+                    self._backend = usable_backend()
+                answers.append(question(self._backend))
             except BaseException as exc:  # noqa: BLE001 carried to the asking thread
                 errors.append(exc)
             finally:
+                self._lock.release()
                 ended.set()
 
         threading.Thread(target=run, name="keyring", daemon=True).start()
@@ -185,26 +202,60 @@ class KeyringSecrets(Secrets):
             raise CredentialError(
                 f"The keyring did not answer within {seconds:g} s.",
                 f"Unlock it on the desktop; a prompt may be waiting there. {ELSEWHERE}",
+                quiet=self._quiet(),
             )
         if errors:
-            raise _as_credential_error(errors[0]) from errors[0]
+            raise _as_credential_error(errors[0], quiet=self._quiet()) from errors[0]
         return answers[0]
+
+    def _quiet(self) -> bool:
+        """Whether it can be asked again without a prompt. Keychain and KWallet cannot tell that they are locked."""
+        return self._backend is None or _is_secret_service(self._backend)
+
+
+def _is_secret_service(backend: KeyringBackend) -> bool:
+    return type(backend).__module__ == "keyring.backends.SecretService"
+
+
+def _is_locked(backend: KeyringBackend) -> bool:
+    """Of a Secret Service; without a prompt, which every other question to a locked one brings up."""
+    import secretstorage
+
+    chosen = getattr(backend, "preferred_collection", None)
+    with contextlib.closing(secretstorage.dbus_init()) as bus:
+        try:
+            collection = secretstorage.Collection(bus, chosen) if chosen else secretstorage.Collection(bus)
+        except secretstorage.ItemNotFoundException:
+            return True  # there is none yet, and making one asks for a password
+        return bool(collection.is_locked())
 
 
 def usable_backend() -> KeyringBackend:
     """The back end `keyring` picks, unless it keeps nothing or keeps it readable."""
-    import keyring
-    from keyring.backends.chainer import ChainerBackend
+    import keyring.backend
+    import keyring.core
 
-    found = keyring.get_keyring()
-    candidates = list(found.backends) if isinstance(found, ChainerBackend) else [found]
+    candidates = _candidates(keyring.get_keyring())
+    if all(_refusal(one) for one in candidates):
+        # `keyring` looks once; one that starts later (KeePassXC, a session that is still beginning) would never be found.
+        with contextlib.suppress(KeyError):  # it has not looked yet: one was named in its settings
+            keyring.backend.get_all_keyring.reset()
+        keyring.core.init_backend()
+        candidates = _candidates(keyring.get_keyring())
     for backend in candidates:
         if not _refusal(backend):
             return backend
     raise CredentialError(
         _refusal(candidates[0]) if candidates else "There is no keyring on this computer.",
         f"On a desktop, install gnome-keyring or KWallet and sign in to the session. {ELSEWHERE}",
+        quiet=True,
     )
+
+
+def _candidates(found: KeyringBackend) -> list[KeyringBackend]:
+    from keyring.backends.chainer import ChainerBackend
+
+    return list(found.backends) if isinstance(found, ChainerBackend) else [found]
 
 
 def _refusal(backend: KeyringBackend) -> str:
@@ -218,24 +269,26 @@ def _refusal(backend: KeyringBackend) -> str:
     return ""
 
 
-def _as_credential_error(exc: BaseException) -> BaseException:
+def _as_credential_error(exc: BaseException, *, quiet: bool) -> BaseException:
     if isinstance(exc, CredentialError):
         return exc
     from keyring.errors import InitError, KeyringLocked, NoKeyringError
 
     if isinstance(exc, KeyringLocked):
         return CredentialError(
-            "The keyring is locked.", f"Unlock it by signing in to the desktop. {ELSEWHERE}"
+            "The keyring is locked.", f"Unlock it by signing in to the desktop. {ELSEWHERE}", quiet=quiet
         )
     if isinstance(exc, InitError):
         return CredentialError(
-            "The keyring could not be opened, or its prompt was closed.", f"Try again. {ELSEWHERE}"
+            "The keyring could not be opened, or its prompt was closed.",
+            f"Try again. {ELSEWHERE}",
+            quiet=quiet,
         )
     if isinstance(exc, NoKeyringError):
-        return CredentialError("There is no keyring on this computer.", ELSEWHERE)
+        return CredentialError("There is no keyring on this computer.", ELSEWHERE, quiet=quiet)
     if isinstance(exc, Exception):
         # KeyringError, and whatever D-Bus or the platform raises through it (no common base)
-        return CredentialError(f"The keyring failed ({type(exc).__name__}).", ELSEWHERE)
+        return CredentialError(f"The keyring failed ({type(exc).__name__}).", ELSEWHERE, quiet=quiet)
     return exc
 
 

@@ -51,6 +51,11 @@ class ConfigError(SpamdError):
 class CredentialError(SpamdError):
     """There is no secret, or it cannot be reached."""
 
+    def __init__(self, title: str, hint: str = "", *, quiet: bool = False) -> None:
+        """quiet: asking again shows the person nothing, and may help soon (a keyring that is not open yet)."""
+        super().__init__(title, hint)
+        self.quiet = quiet
+
 
 class SecretMissing(CredentialError):
     """None was ever put there."""

@@ -32,7 +32,7 @@ def session(home, socket_folder):
     environment["XDG_RUNTIME_DIR"] = str(socket_folder)
     environment["PYTHONPATH"] = os.pathsep.join([str(Path.cwd()), environment.get("PYTHONPATH", "")])
 
-    def run(code, *, unlock="pw"):
+    def run(code, *, unlock="pw", configuration=""):
         starting = ""
         if unlock is not None:
             starting = f"printf '%s' {unlock} | gnome-keyring-daemon --unlock --components=secrets >/dev/null || exit 97\n"
@@ -44,7 +44,16 @@ def session(home, socket_folder):
             "place = KeyringSecrets('spamd-test', seconds=60)\n"
         )
         done = subprocess.run(
-            ["dbus-run-session", "--", "sh", "-c", script, sys.executable, header + textwrap.dedent(code)],
+            [
+                "dbus-run-session",
+                *([f"--config-file={configuration}"] if configuration else []),
+                "--",
+                "sh",
+                "-c",
+                script,
+                sys.executable,
+                header + textwrap.dedent(code),
+            ],
             env=environment,
             capture_output=True,
             text=True,
@@ -52,9 +61,23 @@ def session(home, socket_folder):
             check=False,
         )
         assert done.returncode == 0, done.stderr
+        run.stderr = done.stderr  # of the bus, too
         return done.stdout.strip()
 
     return run
+
+
+UNLOCK = """
+import subprocess
+def unlock(password):
+    subprocess.run(["gnome-keyring-daemon", "--unlock", "--components=secrets"], input=password, text=True,
+                   stdout=subprocess.DEVNULL, check=True)
+def attempt():
+    try:
+        return place.get(AccountName('home'))
+    except CredentialError as exc:
+        return f"{exc.title} {exc.quiet}"
+"""
 
 
 def test_kept_read_again_in_another_session_and_removed(session):
@@ -92,6 +115,53 @@ def test_a_locked_keyring_is_told(session):
     said = session(code, unlock="wrong")
     assert "locked" in said or "could not be opened" in said
     assert "secrets file" in said
+
+
+def test_a_locked_keyring_prompts_once_and_serves_when_it_is_opened(session):
+    """A session begins with it locked: the person opens it after the prompt has gone, for another program."""
+    session("place.set(AccountName('home'), 'x')")
+    code = """
+print(attempt())
+print(attempt())
+import secretstorage  # as the keyring's own prompt does it
+from secretstorage.util import DBusAddressWrapper, format_secret, open_session
+bus = secretstorage.dbus_init()
+service = DBusAddressWrapper(
+    '/org/freedesktop/secrets', 'org.gnome.keyring.InternalUnsupportedGuiltRiddenInterface', bus
+)
+password = format_secret(open_session(bus), b'pw', 'text/plain')
+service.call('UnlockWithMasterPassword', 'o(oayays)', secretstorage.Collection(bus).collection_path, password)
+print(attempt())
+"""
+    first, again, opened = session(UNLOCK + code, unlock="wrong").splitlines()
+    assert first.endswith("True")
+    assert again == "The keyring is locked. True"
+    assert opened == "x"
+    assert session.stderr.count("Activating service name='org.gnome.keyring.SystemPrompter'") == 1
+
+
+def test_a_keyring_that_starts_later_is_found(session, tmp_path):
+    """KeePassXC is started by the person; the filter by the session."""
+    configuration = tmp_path / "bus.conf"  # no service is started by the bus
+    configuration.write_text(
+        f"<busconfig><type>session</type><listen>unix:dir={tmp_path}</listen>"
+        '<policy context="default"><allow send_destination="*"/><allow eavesdrop="true"/><allow own="*"/></policy>'
+        "</busconfig>"
+    )
+    code = """
+print(attempt())
+unlock('pw')  # returns before it can be reached
+import time
+deadline = time.monotonic() + 60
+while 'no keyring' in attempt() and time.monotonic() < deadline:
+    time.sleep(0.05)
+place.set(AccountName('home'), 'x')
+print(attempt())
+"""
+    before, after = session(UNLOCK + code, unlock=None, configuration=configuration).splitlines()
+    assert "no keyring" in before
+    assert before.endswith("True")
+    assert after == "x"
 
 
 def test_set_up_with_a_locked_keyring_asks_where_else(session, home, tmp_path, pymap, monkeypatch):

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 
+from spamd import account_worker
 from spamd.account_worker import AccountWorker, DayMeter, fetch_now
 from spamd.answers import AccountPhase
 from spamd.domain import Account, AccountName, Label, ListEntry, Mode, MoveState
@@ -136,6 +137,16 @@ def test_trouble_is_waited_out(world):
     world.server.deliver(mail(1))
     wait_for(lambda: world.server.raws("Junk"), "the move")
     assert [event.kind for event in world.store.events(kind="error")] == ["error"], "only the bug is told"
+
+
+def test_a_keyring_that_is_not_open_yet_is_asked_again_soon(world, monkeypatch):
+    """Nobody is prompted by it. It was an hour after each start of the session."""
+    monkeypatch.setattr(account_worker, "KEYRING_RETRY", 0.02)
+    world.opener.trouble = [CredentialError("The keyring is locked.", quiet=True)] * 3
+    world.opener.watch_trouble = list(world.opener.trouble)
+    worker = world.worker()
+    world.watching(worker)
+    assert len(world.store.events(kind="error")) == 1, "and it is told once"
 
 
 @pytest.mark.parametrize(
