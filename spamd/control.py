@@ -62,6 +62,7 @@ from spamd.domain import (
     AccountName,
     AuthMethod,
     EventRecord,
+    Evidence,
     Identity,
     Judgement,
     Label,
@@ -84,7 +85,8 @@ from spamd.errors import (
     SecretMissing,
     SpamdError,
 )
-from spamd.judgement import shadow
+from spamd.judgement import calibration, shadow
+from spamd.judgement.calibration import told
 from spamd.judgement.evidence import upper_bound
 from spamd.mailbox.quirks import GMAIL
 from spamd.store.judgements import DISPLAYS
@@ -301,7 +303,7 @@ class Control:
         limit: int = 50,
     ) -> tuple[Judgement, ...]:
         """Newest first."""
-        return tuple(
+        return self._told(
             self._store.judgements(
                 account=AccountName(account) if account else None,
                 verdict=verdict,
@@ -312,13 +314,30 @@ class Control:
             )
         )
 
+    def _told(self, mails: Iterable[Judgement]) -> tuple[Judgement, ...]:
+        """With probabilities as they are told. For what leaves here: thresholds are asked of the model's own."""
+        lines = self._lines()
+        return tuple(
+            replace(one, score=replace(one.score, probability=told(one.score.probability, line)))
+            if (line := lines.get(one.account, calibration.AS_IT_IS)) != calibration.AS_IT_IS
+            else one
+            for one in mails
+        )
+
+    def _lines(self) -> dict[AccountName, calibration.Calibration]:
+        return {
+            state.name: state.evidence.told
+            for state in self._engine.account_states()
+            if state.evidence is not None
+        }
+
     def judgement(self, judgement_id: int) -> Judgement:
         found = self._store.judgement(judgement_id) if 0 < judgement_id < 2**63 else None
         if found is None:
             raise NotFound(
                 "This mail is not known (any more).", "It may have been wiped, or is past the time kept."
             )
-        return found
+        return self._told([found])[0]
 
     def search(
         self,
@@ -341,7 +360,7 @@ class Control:
             if len(found) >= wanted or len(batch) < MAX_PAGE:
                 break
             before_id = batch[-1].id
-        return tuple(found[:wanted])
+        return self._told(found[:wanted])
 
     def similar(self, judgement_id: int, limit: int = 20) -> tuple[SimilarMail, ...]:
         """Other mails like this one: by the words in the stored vectors, the sender's domain, the links."""
@@ -359,8 +378,9 @@ class Control:
             for other in self._store.search(text[:200], limit=20):
                 if other.id != mail.id and other.id not in found:
                     found[other.id] = SimilarMail(other, 0.2, cause)
-        ranked = sorted(found.values(), key=lambda one: (-one.likeness, -one.judgement.at))
-        return tuple(ranked[: _page(limit)])
+        ranked = sorted(found.values(), key=lambda one: (-one.likeness, -one.judgement.at))[: _page(limit)]
+        mails = self._told(one.judgement for one in ranked)
+        return tuple(replace(one, judgement=other) for one, other in zip(ranked, mails, strict=True))
 
     def _near(self, mail: Judgement, own: StoredVector) -> list[tuple[float, Identity]]:
         """Mails of the same account that share many words with it, the most alike first."""
@@ -426,7 +446,7 @@ class Control:
         found = max(
             fits, key=lambda one: (one.account == account, self._lies_in(one, lies_in))
         )  # else the newest
-        return Identified(found, found.identity, found.account)
+        return Identified(self._told([found])[0], found.identity, found.account)
 
     def whereabouts(self, judgement_id: int) -> Whereabouts:
         """For a mail program that is to open it."""
@@ -486,8 +506,8 @@ class Control:
             judgement=mail,
             verdict=mail.decision.verdict,
             probability=mail.score.probability,
-            junk_threshold=evidence.junk_threshold if evidence else None,
-            unsure_threshold=evidence.unsure_threshold if evidence else None,
+            junk_threshold=_threshold(evidence),
+            unsure_threshold=told(evidence.unsure_threshold, evidence.told) if evidence else None,
             model_id=mail.score.model_id,
             explanation=mail.decision.explanation,
             reasons=(),
@@ -547,7 +567,15 @@ class Control:
             Verdict.UNSURE: "This would be left in the inbox and listed for review.",
             Verdict.KEEP: "This would stay in the inbox.",
         }[verdict]
-        return replace(why, verdict=verdict, explanation=sentence)
+        line = evidence.told if evidence else calibration.AS_IT_IS
+        return replace(
+            why,
+            verdict=verdict,
+            explanation=sentence,
+            probability=told(why.probability, line),
+            junk_threshold=told(junk, line),
+            unsure_threshold=told(unsure, line),
+        )
 
     def _read_mail(self, raw: bytes, base: Why) -> Why:
         from spamd.message import vector
@@ -623,7 +651,8 @@ class Control:
                 items[mail.id] = item
                 if len(items) >= limit:
                     break
-        return tuple(items.values())
+        mails = self._told(item.judgement for item in items.values())
+        return tuple(replace(item, judgement=mail) for item, mail in zip(items.values(), mails, strict=True))
 
     def review_waiting(self) -> int:
         """At most 100."""
@@ -775,7 +804,8 @@ class Control:
 
     def mail_of(self, account: AccountName, identity: Identity) -> Judgement | None:
         """The judgement a label or move belongs to, if it is still known."""
-        return self._store.judgement_of(account, identity)
+        found = self._store.judgement_of(account, identity)
+        return self._told([found])[0] if found else None
 
     def export_labels(self) -> tuple[LabelRecord, ...]:
         return tuple(self._store.ledger())
@@ -937,6 +967,7 @@ class Control:
             else self._scorer.card.junk_threshold
         )
         found: dict[str, list[ShadowMail]] = {outcome: [] for outcome in ("wrong", "missed", "open", "right")}
+        line = evidence.told if evidence is not None else calibration.AS_IT_IS
         counts, judged = Counter[str](), 0
         for mail, first in self._store.first_scores(view.account.name, since):
             judged += 1
@@ -944,13 +975,13 @@ class Control:
             if outcome is not None:
                 counts[outcome] += 1
                 if len(found[outcome]) < SHADOW_SHOWN:
-                    found[outcome].append(ShadowMail(mail, first, outcome))
+                    found[outcome].append(ShadowMail(self._told([mail])[0], told(first, line), outcome))
         return Shadow(
             account=view.account.name,
             mode=view.state.mode,
             since=since,
             judged=judged,
-            threshold=threshold,
+            threshold=told(threshold, line),
             proven=proven,
             right=counts["right"],
             wrong=counts["wrong"],
@@ -961,11 +992,14 @@ class Control:
         )
 
     def _calibration(self) -> tuple[CalibrationBin, ...]:
-        """Mail by the probability it was given before it was learned, and how much of it was spam."""
+        """Mail by the probability it was given before it was learned, as it would be told now, and how much of it was spam."""
         counts, spams = Counter[int](), Counter[int]()
         sums = [0.0] * len(CALIBRATION_EDGES)
+        lines = self._lines()
         for account in self._settings().accounts:
-            for probability, label, _, _ in self._store.evidence_points(account.name):
+            line = lines.get(account.name, calibration.AS_IT_IS)
+            for given, label, _, _ in self._store.evidence_points(account.name):
+                probability = told(given, line)
                 place = (
                     min(bisect.bisect_right(CALIBRATION_EDGES, probability), len(CALIBRATION_EDGES) - 1) - 1
                 )
@@ -1416,6 +1450,13 @@ def _midnight(now: float) -> float:
     """The last local midnight."""
     local = datetime.fromtimestamp(now, UTC).astimezone()
     return local.replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
+
+
+def _threshold(evidence: Evidence | None) -> float | None:
+    """From which on mail is moved, as it is told."""
+    if evidence is None or evidence.junk_threshold is None:
+        return None
+    return told(evidence.junk_threshold, evidence.told)
 
 
 def _page(limit: int) -> int:

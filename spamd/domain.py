@@ -341,6 +341,7 @@ class Evidence:
     expected_spam_caught: float | None
     explanation: str
     computed_at: float = 0.0
+    told: tuple[float, float] = (1.0, 0.0)  # how a probability is told: judgement/calibration.py
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,7 @@ from spamd.errors import (
     StoreError,
 )
 from spamd.judgement import brake as brakes
+from spamd.judgement import calibration
 from spamd.judgement.corrections import held_or_signed, signed
 from spamd.judgement.policy import History, decide, effective_mode, match
 from spamd.message import vector
@@ -524,7 +525,9 @@ class Filter:
                     "verdict": judgement.decision.verdict.value,
                     "moved": moved,
                     "reason": judgement.decision.reason,
-                    "probability": round(judgement.score.probability, 4),
+                    "probability": round(
+                        calibration.told(judgement.score.probability, self._evidence().told), 4
+                    ),
                 },
             )
         return told

@@ -48,7 +48,7 @@ from spamd.domain import (
     Verdict,
 )
 from spamd.errors import FolderChanged, FolderMissing, FolderRefused, SpamdError
-from spamd.judgement import corrections, evidence, silence
+from spamd.judgement import calibration, corrections, evidence, silence
 from spamd.judgement.corrections import Correction, Findings, KeywordChange, Pending, Place
 from spamd.message import vector
 from spamd.source import Folder, MailSession
@@ -1262,7 +1262,7 @@ def assess_account(store: Store, scorer: Scorer, account: Account, now: float) -
         for record in recent
         if record.label is Label.HAM and record.source is not LabelSource.IMPLICIT and record.identity in ours
     ]
-    return evidence.assess(
+    found = evidence.assess(
         store.evidence_points(account.name),
         account.promise,
         now,
@@ -1270,6 +1270,11 @@ def assess_account(store: Store, scorer: Scorer, account: Account, now: float) -
         said=account.mode,
         rescues=rescues,
     )
+    span = (now - silence.WINDOW, now - silence.AFTER)
+    habit = silence.habit_at(now, store.stayed(account.name, *span))
+    if habit.share is None:
+        return found
+    return replace(found, told=calibration.calibration(store.became(account.name, *span), habit))
 
 
 def teaches(record: LabelRecord) -> bool:

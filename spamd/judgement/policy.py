@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from spamd.domain import Account, Decision, Evidence, Label, ListEntry, Mode, Score, Verdict
 from spamd.judgement.brake import FREE, Brake
+from spamd.judgement.calibration import told
 
 WITHOUT_EVIDENCE = 0.99
 """Probability from which a mail is called junk (never moved) before there is any evidence."""
@@ -111,11 +112,14 @@ def _judged(score: Score, evidence: Evidence, account: Account, history: History
         return _keep("copy", "It is nearly the same as a mail you said is good.")
     if score.copy_of is Label.SPAM:
         return Decision(Verdict.JUNK, True, "copy", "It is nearly the same as a mail you said is junk.")
-    percent = _percent(score.probability)
+    percent = _percent(told(score.probability, evidence.told))
     junk_at = WITHOUT_EVIDENCE if evidence.junk_threshold is None else evidence.junk_threshold
     if score.probability >= junk_at:
         return Decision(
-            Verdict.JUNK, True, "score", f"It looks like junk ({percent}; moved from {_percent(junk_at)})."
+            Verdict.JUNK,
+            True,
+            "score",
+            f"It looks like junk ({percent}; moved from {_percent(told(junk_at, evidence.told))}).",
         )
     if score.probability >= min(evidence.unsure_threshold, junk_at):
         to_folder = account.unsure_folder is not None

@@ -100,12 +100,16 @@ class Habit:
         if self.share is None:
             return LEFT_DOUBTFUL if doubtful else LEFT
         allowed = max(QUIET, min(1.0, LOUD * math.sqrt(self.share / (1 - self.share))))
-        junk = self.junk[bisect_left(self.edges, probability)]
+        junk = self.hidden(probability)
         if not doubtful:
             return (allowed + (1 - allowed) * max(0.0, 1 - junk / CLEAN)) * (1 - junk)
         begin, end = NAMES_MOST
         trusted = min(1.0, max(0.0, (self.share - begin) / (end - begin)))
         return max(LEFT_DOUBTFUL, allowed * trusted * (1 - DOUBTFUL_MASS * junk))
+
+    def hidden(self, probability: float) -> float:
+        """The share of junk among the silent mail of about that score, 0..1."""
+        return self.junk[bisect_left(self.edges, probability)]
 
 
 def habit(named: Sequence[Seen], silent: Sequence[Seen]) -> Habit:

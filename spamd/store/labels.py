@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from spamd.domain import AccountName, Identity, Label, LabelRecord, LabelSource, ModelId, Sender, Verdict
 from spamd.judgement import silence
+from spamd.judgement.calibration import Became
 from spamd.judgement.silence import Habit, Stayed
 from spamd.store.connection import ASKED_FOR, Connections, Row, asked
 
@@ -56,6 +57,13 @@ _STAYED = (
 )
 """Mail that was judged when it came, and stayed in the inbox: of each what silence.Stayed holds."""
 
+_BECAME = (
+    "SELECT first_probability, moved, verdict, CASE WHEN said.source IN"
+    f" ({_PERSON}) AND said.held = 0 THEN said.label = 'spam' END AS junk"
+    " FROM judgement LEFT JOIN label AS said"
+    " ON said.account = judgement.account AND said.identity = judgement.identity AND said.current = 1"
+    " WHERE judgement.account = :account AND first_at >= :since AND first_at < :until AND reason != 'before'"
+)
 _HABITUAL = frozenset({silence.OPENED, silence.ANSWERED, silence.FILED})
 TOGETHER = 500
 """Labels of a training set that are weighed at once."""
@@ -137,7 +145,7 @@ class Labels(Connections):
             )
         }
         times = {one.at for one in silent}
-        stayed = self._stayed(account, min(times) - silence.WINDOW, max(times) - silence.AFTER)
+        stayed = self.stayed(account, min(times) - silence.WINDOW, max(times) - silence.AFTER)
         habits: dict[float, Habit] = {at: silence.habit_at(at, stayed) for at in times}
         return {
             one.id: silence.lesson(
@@ -150,10 +158,23 @@ class Labels(Connections):
             if (row := judged.get(one.identity)) is not None
         }
 
-    def _stayed(self, account: AccountName, since: float, until: float) -> list[Stayed]:
+    def stayed(self, account: AccountName, since: float, until: float) -> list[Stayed]:
         """Mail of that time that was judged when it came, and stayed in the inbox: left lying, or called junk there."""
         rows = self._all(_STAYED, {"account": account, "since": since, "until": until})
         return [Stayed(row[0], row[1], row[2], row[3], bool(row[4])) for row in rows]
+
+    def became(self, account: AccountName, since: float, until: float) -> list[Became]:
+        """Of the mail of that time, judged when it came, what is known of each. Not of what went to the folder for doubtful mail."""
+        rows = self._all(_BECAME, {"account": account, "since": since, "until": until})
+        return [
+            Became(
+                row["first_probability"],
+                bool(row["moved"]),
+                row["junk"] if row["junk"] is None else bool(row["junk"]),
+            )
+            for row in rows
+            if row["junk"] is not None or not row["moved"] or row["verdict"] == Verdict.JUNK
+        ]
 
     def label(self, label_id: int) -> LabelRecord | None:
         row = self._one("SELECT * FROM label WHERE id = ?", (label_id,))

@@ -16,6 +16,7 @@ from spamd.control import Feed, _account_headline, list_value
 from spamd.domain import (
     Account,
     AccountName,
+    Evidence,
     FolderName,
     Identity,
     Label,
@@ -29,8 +30,11 @@ from spamd.domain import (
     Verdict,
 )
 from spamd.errors import ConnectionLost, NotFound, RequestError, SpamdError
+from spamd.judgement.calibration import told
 from spamd.message import vector
 from tests.web.world import HOME, JUNK_RAW, WORK, World, move
+
+EVIDENCE = Evidence(Mode.FILTERING, 0.97, 0.5, 400, 90, 0, 0.001, 0.9, "")
 
 
 @pytest.fixture
@@ -371,6 +375,48 @@ def test_the_shadow_table_is_what_the_ledger_says(world):
     assert [one.outcome for one in after.mails][:1] == ["wrong"]
     assert after.mails[0].judgement.id == top.id
     assert f"{after.wrong} wrong" in after.text and f"{after.missed} would have stayed" in after.text
+
+
+def test_all_doors_tell_one_probability_and_no_verdict_hangs_on_it(world):
+    """A filter that sounds surer than it is, as became of its mail: mails, thresholds and tables are told by one line."""
+    control = world.control
+    state = control.account(HOME).state
+    known = state.evidence or EVIDENCE
+    line = (0.5, -0.7)
+
+    def asked():
+        mail = control.judgement(world.why_id)
+        found = next(one for one in control.recent(account=HOME, limit=200) if one.id == mail.id)
+        searched = next(one for one in control.search(mail.sender.partition("@")[0]) if one.id == mail.id)
+        why, tried = control.why(world.why_id), control.try_mail(JUNK_RAW)
+        (shadow,) = control.shadow(90, HOME)
+        return {
+            "mail": (mail.score.probability, mail.decision.verdict),
+            "list": (found.score.probability, found.decision.verdict),
+            "search": (searched.score.probability, searched.decision.verdict),
+            "why": (why.probability, why.verdict),
+            "tried": (tried.probability, tried.verdict),
+            "junk from": (why.junk_threshold, tried.junk_threshold, shadow.threshold),
+            "unsure from": (why.unsure_threshold, tried.unsure_threshold),
+            "shadow": tuple(x for one in shadow.mails for x in (one.probability, one.outcome)),
+            "review": tuple(
+                x
+                for one in control.review(50)
+                if one.judgement.account == HOME
+                for x in (one.judgement.score.probability, one.cause)
+            ),
+        }
+
+    world.engine.states[HOME] = replace(state, evidence=replace(known, junk_threshold=0.97))
+    plain = asked()
+    control._forget_kept()
+    world.engine.states[HOME] = replace(state, evidence=replace(known, junk_threshold=0.97, told=line))
+    after = asked()
+    for name, values in plain.items():
+        wanted = tuple(told(one, line) if isinstance(one, float) else one for one in values)
+        assert after[name] == pytest.approx(wanted), name
+    assert any(isinstance(one, float) for one in plain["review"] + plain["shadow"])
+    assert world.store.judgement(world.why_id).score.probability == plain["mail"][0], "as it is kept"
 
 
 def test_what_is_scored_again_keeps_its_first_score_in_the_shadow_table(world):

@@ -19,7 +19,8 @@ from spamd.domain import (
     ModelId,
 )
 from spamd.errors import ConnectionLost
-from spamd.judgement import silence
+from spamd.judgement import evidence, silence
+from spamd.judgement.calibration import AS_IT_IS, told
 from spamd.judgement.corrections import Place as Folder
 from spamd.learning import (
     FirstReading,
@@ -526,6 +527,28 @@ def test_what_lies_beyond_the_labels_of_a_day_tells_of_the_habit(tmp_path):
         share.append(sum(weights.values()) / len(weights))
         place.store.close()
     assert share[1] < share[0] - 0.2, share
+
+
+def test_how_sure_it_sounds_follows_from_what_became_of_the_mail(place):
+    """What is called 70 % likely is kept by one who names all junk: it is told as less. The threshold stays."""
+    named_and_left(place, 45, 30)
+    before = assess_account(place.store, place.scorer, place.account, place.now)
+    assert before.told == AS_IT_IS, "the person has had no time yet"
+    for number in range(40):
+        place.server.deliver(
+            mail(2000 + number, 0.7, sender=f"{number}@z.example"), flags=["\\Seen"] if number % 2 else []
+        )
+    place.look()
+    place.now += 4 * DAY
+    place.learner.keep_quiet_mail()
+    after = assess_account(place.store, place.scorer, place.account, place.now)
+    assert told(0.7, after.told) < 0.5 < 0.7 and told(0.9, after.told) > told(0.7, after.told)
+    assert replace(after, told=AS_IT_IS) == evidence.assess(
+        place.store.evidence_points(ME),
+        place.account.promise,
+        place.now,
+        shipped_threshold=place.scorer.card.junk_threshold,
+    )
 
 
 def test_named_and_silent_mail_are_compared_as_they_first_were_judged(place):
