@@ -231,9 +231,8 @@ class Judgement:
     folder: FolderName = FolderName("INBOX")
     label: Label | None = None  # the person's word, if any
     moved: bool = False
-    sender_proof: str | None = (
-        None  # message.dense.sender_proof; None: not known (judged by an older version)
-    )
+    sender_proof: str | None = None  # message.dense.sender_proof; None: judged by an older version
+    left_at: float | None = None  # when it was first seen opened and left in the inbox
 
 
 class Sender(NamedTuple):

@@ -247,11 +247,12 @@ class Judgements(Connections):
                 yield _judgement(row), float(row["first_probability"])
 
     def labelled_judgements(self) -> Iterator[Judgement]:
-        """Of every labelled mail its first score, without text: evidence, for a backup."""
+        """Of every mail that is labelled, or was left without a word, its first score, without text: for a backup."""
         with self._read() as db:
             for row in db.execute(
-                "SELECT judgement.* FROM judgement JOIN label USING (account, identity) WHERE current = 1"
-                " ORDER BY judgement.id"
+                "SELECT judgement.* FROM judgement LEFT JOIN label ON label.account = judgement.account"
+                " AND label.identity = judgement.identity AND current = 1"
+                " WHERE source IS NOT NULL OR left_at IS NOT NULL ORDER BY judgement.id"
             ):
                 found = trimmed(_judgement(row), "nothing")
                 first = dataclasses.replace(found.score, probability=float(row["first_probability"]))
@@ -363,8 +364,9 @@ _GIVEN = (
     "link_hosts",
     "moved",
     "sender_proof",
+    "left_at",
 )
-_KEPT = frozenset({"account", "identity", "moved"})
+_KEPT = frozenset({"account", "identity", "moved", "left_at"})
 
 
 @functools.cache
@@ -407,6 +409,7 @@ def _values(judgement: Judgement) -> tuple[object, ...]:
         "\n".join(judgement.link_hosts),
         judgement.moved,
         judgement.sender_proof,
+        judgement.left_at,
     )
 
 
@@ -531,4 +534,5 @@ def _judgement(row: Row) -> Judgement:
         label=Label(row["label"]) if row["label"] else None,
         moved=bool(row["moved"]),
         sender_proof=row["sender_proof"],
+        left_at=row["left_at"],
     )

@@ -118,6 +118,42 @@ def test_to_a_new_computer(lived_in, there, file):
         assert [entry.value for entry in store.list_entries()] == ["bad.example"]
 
 
+def test_what_silence_weighs_is_the_same_on_the_new_computer(here, there):
+    """It follows from what the person named and left, also where what was left has no label of its own."""
+    here.make()
+    day, begin = 86400.0, 1_700_000_000.0
+    now = begin + 10 * day
+    with Store(here.database) as store:
+        for n in range(90):
+            score = Score(0.9 if n < 30 or n >= 60 else 0.1, 2.0, 2.0, ModelId("base-1"))
+            keep = Decision(Verdict.KEEP, False, "score", "")
+            store.record_judgement(
+                Judgement(0, HOME, Identity(f"hash:{n}"), begin + n, score, keep), vector=b"vector"
+            )
+        for n in range(30):
+            store.add_label(label(n, "spam", "drag", begin + day))
+            silent = LabelRecord(
+                HOME,
+                Identity(f"hash:{30 + n}"),
+                Label.HAM,
+                LabelSource.IMPLICIT,
+                0.3,
+                now,
+                note="opened and left",
+            )
+            store.add_label(silent)
+        store.note_left(HOME, [Identity(f"hash:{n}") for n in range(30, 90)], now)
+        weights = {one.identity: one.weight for one in store.weighed(store.labels())}
+        assert 0.3 < weights[Identity("hash:30")] < 0.95, "as much is left as is named"
+    move(here, there)
+    with Store(there.database) as store:
+        assert {one.identity: one.weight for one in store.weighed(store.labels())} == weights
+        again = store.judgement_of(HOME, Identity("hash:89"))
+        assert again is not None and again.left_at == now
+        store.record_judgement(again, vector=None)
+        assert store.judgement_of(HOME, Identity("hash:89")).left_at == now
+
+
 def test_neither_text_of_mail_nor_passwords_are_in_it(lived_in):
     paths.write_private(lived_in.secrets_file, b'{"home": "s3cret"}')
     plain = gzip.decompress(backup.pack(lived_in))
