@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from spamd import __version__, logs, settings, upgrade
 from spamd.account_worker import AccountWorker, Opener, fetch_now
@@ -43,6 +43,7 @@ from spamd.errors import (
     SpamdError,
     StoreError,
 )
+from spamd.file_lock import FileLock
 from spamd.judgement import schedule
 from spamd.learning import FirstReading, ReadingProgress, lessons, reading_unfinished
 from spamd.paths import FULL
@@ -66,6 +67,7 @@ PULSE = 10.0
 """Seconds between two looks at the clock (sleep, the night, the day's tidying)."""
 READING_LATER = 600.0
 """Seconds between two looks whether a first reading that used up the day's bytes may go on."""
+SETTINGS_STAY = "The settings stay as they were."
 STOP_SECONDS = 4.0
 PRUNE_EVERY = 86400.0
 NIGHT_EVERY = 60.0
@@ -121,7 +123,8 @@ class Daemon:
         self._program = program
         self._told_broken = False
         self._looking: threading.Thread | None = None
-        self._new_program = False
+        self._anew = False  # it ends to go on as the program that is on the disk now, or with the database that is there
+        self._place: FileLock | None = None
         self._told_to_stop = False
         self._stopping = threading.Event()
         self._changing = threading.RLock()  # workers and settings
@@ -178,20 +181,19 @@ class Daemon:
 
     @property
     def upgraded(self) -> bool:
-        """It has ended for the new program. Who told it to stop is obeyed, also while the new one was tried."""
-        return self._new_program and not self._told_to_stop
+        """It has ended to begin anew. Who told it to stop is obeyed, also while a new program was tried."""
+        return self._anew and not self._told_to_stop
 
     def wait_until_ready(self, timeout: float) -> bool:
         return self._ready.wait(timeout)
 
     def _take_place(self, stack: contextlib.ExitStack) -> None:
         """The lock, and room for what a start writes."""
-        held = told = False
+        told = False
         while not self._stopping.is_set():
             try:
-                if not held:
-                    stack.enter_context(lock(self._paths.lock_file))
-                    held = True
+                if self._place is None:
+                    self._place = stack.enter_context(lock(self._paths.lock_file))
                 if self._paths.has_room():
                     return
             except OSError as error:
@@ -243,6 +245,7 @@ class Daemon:
             clock=self._clock,
         )
         self.control.settings()  # read while they are good: the pages keep them when the file breaks
+        self._settle_settings()
         self.control.end_sign_ins()
         self._night = self._make_night()
         with self._changing:
@@ -291,6 +294,11 @@ class Daemon:
                 log.warning("%s: cut off while waiting for the server", worker.account.name)
         for thread in self._background:
             thread.join(max(0.0, deadline - time.monotonic()))
+        if self._anew and self._store.removed:
+            try:
+                self._store.write_back()
+            except (SpamdError, OSError) as error:
+                log.error("the database cannot be written back: %s", error)
 
     def _beat(self) -> None:
         """The main thread's work: the clock."""
@@ -312,11 +320,32 @@ class Daemon:
                     log.info("the network: %s", news.value)
                     for worker in list(self._workers.values()):
                         (worker.awake_again if news is News.MOVED else worker.kick)()
+                self._keep_files()
                 self._due(wall_now)
                 if self._program is not None and self._program.differs():
                     self._look_at(self._program)
             except Exception:
                 log.exception("the hourly work failed")
+
+    def _keep_files(self) -> None:
+        """What was removed from under us (somebody tidied up): taken again, written anew, or we begin anew."""
+        if self._web is not None:
+            self._web.keep_run_file()
+        if self._place is not None and not self._place.held:
+            self._place.release()
+            if not self._place.take():
+                log.error("another filter has this home now: this one ends")
+                self.stop()
+        elif self._store.removed or self._store.replaced:
+            if self._store.removed:
+                log.error("the database was removed: it is written back, and the filter begins anew")
+                self._tell("error", "The database was removed while the filter ran. It was written back.")
+            else:
+                log.error(
+                    "another database lies in the place of the open one: the filter begins anew with it"
+                )
+            self._anew = True
+            self._stopping.set()
 
     def _due(self, now: float) -> None:
         if not 0 <= now - self._pruned_at < PRUNE_EVERY:
@@ -326,8 +355,6 @@ class Daemon:
             except (SpamdError, OSError):  # a full disk must not keep a pause from ending
                 log.exception("old entries could not be removed")
             give_back_memory()
-        if self._web is not None:
-            self._web.keep_run_file()
         self._end_pauses(now)
         asked_lately = 0 <= now - self._night_asked_at < NIGHT_EVERY
         if self._night is not None and not asked_lately and not self._training.locked():
@@ -351,7 +378,7 @@ class Daemon:
         change = program.look()
         if change is Change.NEW:
             log.info("spamd was upgraded: going on as the new version")
-            self._new_program = True
+            self._anew = True
             self._stopping.set()
         elif change is Change.GONE:
             log.warning("spamd was removed from this computer: the filter ends")
@@ -416,8 +443,10 @@ class Daemon:
                 fresh = settings.load(self._paths.config_file)
             except ConfigError as error:
                 log.warning("the settings stay as they were: %s", error)
-                self._tell("error", f"The settings stay as they were. {error}", needs_person=True)
+                self._settle_settings()
+                self._tell("error", f"{SETTINGS_STAY} {error}", needs_person=True)
                 return
+            self._settle_settings()
             before, self._settings = self._settings, fresh
             logs.set_level(fresh.log_level)
             if fresh.display != before.display:
@@ -446,6 +475,13 @@ class Daemon:
                     except SpamdError as error:  # the others are served all the same
                         log.error("%s: %s", account.name, error)
         self._publish("state", {"settings": True})
+
+    def _settle_settings(self) -> None:
+        """What was wrong with the settings is no more, or is something else now."""
+        with contextlib.suppress(StoreError):  # a full disk: then it is told a while longer
+            for event in self._store.events(needs_person=True):
+                if event.text.startswith(SETTINGS_STAY):
+                    self._store.settle_event(event.id)
 
     def _forget_opening(self, account: Account) -> None:
         forget = getattr(self._opener, "forget", None)
@@ -860,33 +896,17 @@ class Daemon:
 
 
 @contextlib.contextmanager
-def lock(path: Path) -> Iterator[None]:
+def lock(path: Path) -> Iterator[FileLock]:
     """Held while the daemon runs; the system lets go of it however the process ends. AlreadyRunning."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    file = path.open("a+b")
-    try:
-        _lock(file)
-    except OSError:
-        file.close()
+    place = FileLock(path)
+    if not place.take():
         raise AlreadyRunning(
             "spamd runs already.", "See `spamdctl status`; its page opens with `spamdctl open`."
-        ) from None
+        )
     try:
-        yield
+        yield place
     finally:
-        file.close()
-
-
-def _lock(file: IO[bytes]) -> None:
-    if sys.platform == "win32":
-        import msvcrt
-
-        file.seek(0)
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-    else:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        place.release()
 
 
 def notify(message: str) -> None:

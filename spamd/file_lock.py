@@ -57,7 +57,14 @@ class FileLock:
 
     @property
     def held(self) -> bool:
-        return self._descriptor is not None
+        """False, too, where the file was removed or replaced under its holder: then others can take it."""
+        if self._descriptor is None:
+            return False
+        try:
+            there, ours = os.stat(self.path), os.fstat(self._descriptor)  # noqa: PTH116 beside fstat
+        except FileNotFoundError:
+            return False
+        return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
 
     def __enter__(self) -> Self:
         return self

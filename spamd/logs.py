@@ -97,6 +97,18 @@ class _LogFile(logging.handlers.RotatingFileHandler):
         descriptor = os.open(self.baseFilename, os.O_WRONLY | os.O_APPEND | os.O_CREAT, PRIVATE_FILE)
         return os.fdopen(descriptor, "a", encoding="utf-8", errors="backslashreplace")
 
+    def emit(self, record: logging.LogRecord) -> None:
+        if not os.path.exists(self.baseFilename):  # noqa: PTH110 as often as there are lines
+            self._open_anew()
+        super().emit(record)
+
+    def _open_anew(self) -> None:
+        """Somebody removed the file, or its folder."""
+        with contextlib.suppress(OSError):
+            Path(self.baseFilename).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.close()
+            self.stream = self._open()  # type: ignore[assignment]
+
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 logging's name
         if isinstance(sys.exc_info()[1], OSError):
             return

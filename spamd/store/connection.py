@@ -39,6 +39,7 @@ class Connections:
         self._readers_lock = threading.Lock()
         self._closed = threading.Event()
         self._writer: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None
         with opening(path):
             if read_only:
                 if not path.is_file():
@@ -53,6 +54,7 @@ class Connections:
                         )
             else:
                 self._writer = self._open_writer()
+                self._file = _which(path)
 
     # ---- opening and closing
 
@@ -179,10 +181,40 @@ class Connections:
         with self._read() as db:
             quick_check(db, self.path)
 
+    @property
+    def removed(self) -> bool:
+        """The file is not there any more. What is open goes on without it, and would be gone with us."""
+        return self._file is not None and self._there() is None
+
+    @property
+    def replaced(self) -> bool:
+        """Another file is in its place, such as a backup that was brought back by hand."""
+        return self._there() not in (None, self._file)
+
+    def _there(self) -> tuple[int, int] | None:
+        """Device and inode of what is at the path now; None: nothing."""
+        try:
+            return _which(self.path)
+        except FileNotFoundError:
+            return None
+        except OSError:  # a network folder that does not answer just now
+            return self._file
+
+    def write_back(self) -> None:
+        """A removed file anew, from what is open. Close after it: what is open is still the old one."""
+        self.path.parent.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+        with opening(self.path), self._outside_transaction() as db:
+            copy_to(db, self.path)
+
     def backup_to(self, path: Path) -> None:
         """A consistent copy, while everything goes on."""
         with opening(path), self._read() as db:
             copy_to(db, path)
+
+
+def _which(path: Path) -> tuple[int, int]:
+    there = path.stat()
+    return there.st_dev, there.st_ino
 
 
 def asked(identities: Iterable[str]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +19,9 @@ import pytest
 
 from spamd import settings
 from spamd.answers import AccountPhase
+from spamd.daemon import lock
 from spamd.domain import AccountName, Label, MoveState
+from spamd.errors import AlreadyRunning
 from tests.daemon.conftest import PATIENCE, wait_for
 from tests.servers.mailhost import mail, normal, nothing_lost, snapshot
 
@@ -107,6 +110,36 @@ def test_a_drag_is_learned_and_a_rescue_holds(running, host):
         wait_for(lambda: len(folder(host, user, "INBOX")) == 2, "the undo")
     with nothing_lost(host, user):
         running.stop()
+
+
+def test_its_folders_are_removed_while_it_runs(running, dovecot):
+    """By a program that tidies up, or a slip of the hand. The ledger comes back, and no second filter gets in."""
+    host = dovecot()
+    user = host.new_user()
+    running.add(host.account(user))
+    running.start()
+    block(running)
+    (uid,) = host.append(user, ham(1))
+    host.append(user, spam(1))
+    wait_for(moved(host, user, 1), "the move")
+    with running.client() as client:
+        wait_for(lambda: len(client.judgements()) == 2, "the verdicts")
+        host.move(user, [uid], "INBOX", host.junk)
+        wait_for(client.labels, "the label")
+    for place in ("state", "data", "log", "run"):
+        shutil.rmtree(running.root / place)
+    wait_for(running.paths.database.exists, "the filter to end, and to begin anew")
+    with running.client() as client:
+        assert any("database was removed" in event.text for event in client.events())
+        assert len(client.judgements()) == 2
+        assert len(client.labels()) == 1
+    running.until(user, "watching")
+    host.append(user, spam(2))
+    wait_for(moved(host, user, 3), "the next move")
+    with pytest.raises(AlreadyRunning), lock(running.paths.lock_file):
+        pass
+    assert running.paths.log_file.exists()
+    running.stop()
 
 
 @pytest.mark.parametrize("host", ["dovecot-maildir", "pymap"], indirect=True)

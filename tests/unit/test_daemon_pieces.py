@@ -171,7 +171,11 @@ def test_settings_change(running):
     wait_for(lambda: running.daemon.control.events(needs_person=True), "the complaint")
     assert running.phase() is AccountPhase.WATCHING
     assert running.daemon.control.status().accounts, "pages go on with the settings that were good"
+    running.paths.config_file.write_text("promise = 'high'")
+    wait_for(lambda: any("promise" in one.text for one in running.daemon.control.events()), "the next one")
+    assert len(running.daemon.control.events(needs_person=True)) == 1, "what is no more is not asked for"
     running.paths.config_file.write_text(text)
+    wait_for(lambda: not running.daemon.control.events(needs_person=True), "all to be well")
 
 
 @pytest.fixture

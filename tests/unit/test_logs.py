@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import stat
 
 import pytest
@@ -154,6 +155,13 @@ def test_where_it_cannot_be_written_the_program_goes_on(tmp_path, capsys):
     logging.getLogger("spamd").info("unheard")
     assert "No log file" in capsys.readouterr().err
     logs.close()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no open file can be removed there")
+def test_a_folder_that_is_removed_is_made_anew(places, log):
+    shutil.rmtree(places.log)
+    log.info("after it")
+    assert "after it" in places.log_file.read_text()
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")  # noqa: PTH110

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import shutil
 import stat
 import subprocess
 import sys
@@ -202,6 +203,20 @@ class TestTrouble:
             db.execute("PRAGMA max_page_count = 1000000")
         store.record_judgement(rows.judgement(2), vector=b"x" * 1_000_000)
         assert len(store.judgements()) == 2
+
+    @pytest.mark.skipif(os.name == "nt", reason="no open file can be removed there")
+    def test_removed_or_replaced_while_it_is_open(self, path, rows):
+        with Store(path) as store:
+            store.record_judgement(rows.judgement(1), vector=None)
+            assert not (store.removed or store.replaced)
+            shutil.rmtree(path.parent)
+            assert store.removed
+            store.record_judgement(rows.judgement(2), vector=None)
+            store.write_back()
+            assert store.replaced
+        with Store(path) as store:
+            assert len(store.judgements()) == 2
+            assert not (store.removed or store.replaced)
 
     def test_not_a_database(self, path):
         path.parent.mkdir()
