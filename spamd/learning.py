@@ -71,6 +71,8 @@ BULK = 1000
 """Mails to be read for the first time from which the connection is worth compressing."""
 ELSEWHERE = 500
 """Newest mails of another folder that are looked through for mail that left Junk."""
+COPY_SETTLED = 1800.0
+"""A copy that lies beside its original in Junk for so many seconds is no move under way."""
 FETCH_LIMIT = 65536
 READ_AGAIN = 3000
 """Newest labels of an account whose mail is read again after an upgrade that reads other features."""
@@ -162,6 +164,7 @@ class Learner:
         self._pending = self._load_pending()
         self._unreadable: list[Identity] | None = None  # see read_again; None: not asked yet
         self._left: list[MessageRef] = []  # in this look: known in Junk and not there any more
+        self._copies: dict[MessageRef, float] = {}  # of mail in Junk, beside their originals; since when
         self._emptied: set[FolderName] = set()  # in this look: all that we knew there is gone
 
     # -- folders
@@ -517,8 +520,9 @@ class Learner:
     def look_elsewhere(self) -> None:
         """What came to folders that are not watched: known mail is noted there. Once an hour is enough.
 
-        What was copied out of Junk (or the folder for doubtful mail), and still lies there unmarked beside its copy, is not:
-        when Junk is emptied some day, that copy is no rescue. COPY, mark and EXPUNGE is how many programs move.
+        What was copied out of Junk (or the folder for doubtful mail), and an hour later still lies there unmarked beside its
+        copy, is not: when Junk is emptied some day, that copy is no rescue. COPY, mark and EXPUNGE is how many programs move,
+        and a MOVE is seen from both sides for a moment.
         """
         cursors = {cursor.folder: cursor for cursor in self._store.cursors(self.account.name)}
         _, renewed = self._found_in(self._kept(), cursors, (), self._clock())
@@ -537,7 +541,7 @@ class Learner:
         """
         found: list[Sighting] = []
         others: list[Arrival] = []
-        renewed: list[FolderCursor] = []
+        read: list[FolderStatus] = []
         first_look = not any(name in cursors for name in self._kept())
         for status in self._session.statuses(folders) if folders else ():
             cursor = cursors.get(status.folder)
@@ -550,7 +554,7 @@ class Learner:
                     there = list(self._session.arrivals(status.folder, first))
                 except (FolderMissing, FolderRefused, FolderChanged):
                     continue  # taken away or locked this moment
-            renewed.append(_cursor(self.account, status, ()))
+            read.append(status)
             for arrival in there:
                 if arrival.ref.uid < first:
                     continue
@@ -558,11 +562,14 @@ class Learner:
                     found.append(sighting_of(self.account, arrival, now))
                 else:
                     others.append(arrival)
-        self._note_known(others, now)
-        return found, renewed
+        waiting = self._note_known(others, now)
+        return found, [_cursor(self.account, status, waiting) for status in read]
 
-    def _note_known(self, arrivals: Sequence[Arrival], now: float) -> None:
-        """Mail that we know, in a folder that is not watched: a later drag to Junk is then known to come from there."""
+    def _note_known(self, arrivals: Sequence[Arrival], now: float) -> list[MessageRef]:
+        """Mail that we know, in a folder that is not watched: a later drag to Junk is then known to come from there.
+
+        Returns what looks like a copy, and has not for long.
+        """
         seen = self._store.sightings_of(self.account.name, [arrival.identity for arrival in arrivals])
         suspected = {
             sighting.ref: identity
@@ -583,6 +590,11 @@ class Learner:
             for arrival in arrivals
             if arrival.identity in seen and arrival.identity not in copied
         )
+        refs = [arrival.ref for arrival in arrivals if arrival.identity in copied]
+        self._copies = {ref: self._copies.get(ref, now) for ref in refs} | {
+            ref: since for ref, since in self._copies.items() if since > now - DAY
+        }
+        return [ref for ref in refs if 0 <= now - self._copies[ref] < COPY_SETTLED]
 
     def _known_elsewhere(self, left: set[Identity], told: set[MessageRef]) -> list[Sighting]:
         """Of mails that left Junk, copies in other folders that were noticed before the departure was."""

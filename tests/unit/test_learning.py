@@ -768,10 +768,28 @@ def test_a_copy_noticed_before_junk_was_left(place, how, new):
         place.look(700.0)
     place.now += 700.0  # a new folder is known then
     place.learner.look_elsewhere()
+    place.now += 3600.0
+    place.learner.look_elsewhere()
     if how != "moved":
         place.server.delete(ref)
     place.look()
     assert [one.label for one in place.labels()] == ([] if how == "copied" else [Label.HAM])
+
+
+def test_a_move_that_is_seen_half_done_is_a_move(place):
+    """Between COPY and mark, or within the server's MOVE, the mail lies in both places, as a copy does."""
+    place.server.deliver(mail(1), "Junk")
+    place.server.deliver(mail(2), "Junk")
+    place.look()
+    place.learner.look_elsewhere()
+    ref = place.server.refs("Junk")[0]
+    place.server.copy(ref, "Archive")
+    place.learner.look_elsewhere()
+    place.server.deliver(mail(3), "Archive")
+    place.learner.look_elsewhere()
+    place.server.delete(ref)
+    place.look()
+    assert [one.label for one in place.labels()] == [Label.HAM]
 
 
 @pytest.mark.parametrize(("target", "cut"), [("Archive", "STATUS Archive"), ("INBOX", "LOCATE")])
