@@ -95,9 +95,14 @@ class Client:
             raise _not_running(full=is_full(paths.state)) from None
         try:
             client.progress()  # the cheapest question that needs the token
-        except SpamdError:
+        except NotRunning:
             client.close()
             raise _not_running(full=is_full(paths.state)) from None
+        except SpamdError:
+            client.close()
+            raise NotRunning(
+                "spamd does not answer.", "It is very busy, or held up (Ctrl-Z?). Try again in a moment."
+            ) from None
         return client
 
     def __enter__(self) -> Client:

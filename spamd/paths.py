@@ -104,7 +104,7 @@ class Paths:
     def has_room(self) -> bool:
         """Whether a start would find the room it needs: tried by writing, as a quota shows in no figure of the disk.
 
-        OSError where that is not possible for another reason.
+        True where something else is wrong: whoever needs the file says it better.
         """
         try:
             self.make()
@@ -115,9 +115,7 @@ class Paths:
                 finally:
                     probe.unlink(missing_ok=True)
         except OSError as exc:
-            if exc.errno in FULL:
-                return False
-            raise
+            return exc.errno not in FULL
         return True
 
 

@@ -17,11 +17,11 @@ import time
 import psutil
 import pytest
 
-from spamd import settings
+from spamd import client, settings
 from spamd.answers import AccountPhase
 from spamd.daemon import lock
 from spamd.domain import AccountName, Label, MoveState
-from spamd.errors import AlreadyRunning
+from spamd.errors import AlreadyRunning, NotRunning
 from tests.daemon.conftest import PATIENCE, wait_for
 from tests.servers.mailhost import mail, normal, nothing_lost, snapshot
 
@@ -315,6 +315,20 @@ def test_it_stops_while_the_server_hangs(running, dovecot, number):
     assert running.process.wait(PATIENCE) == 0
     assert not running.paths.run_file.exists()
     host.thaw()
+
+
+def test_one_that_is_held_up_is_not_called_absent(running, monkeypatch):
+    running.start()
+    with running.client():
+        pass
+    monkeypatch.setattr(client, "QUICK", 0.5)
+    running.process.send_signal(signal.SIGSTOP)
+    try:
+        with pytest.raises(NotRunning, match="does not answer"):
+            client.Client.connect(running.paths)
+    finally:
+        running.process.send_signal(signal.SIGCONT)
+    running.stop()
 
 
 def test_it_stops_though_who_started_it_had_the_signals_blocked(running):
