@@ -77,6 +77,13 @@ class MoveState(enum.StrEnum):
 OPEN_MOVES = frozenset({MoveState.INTENT, MoveState.COPIED, MoveState.MARKED})
 
 
+HELD_BY_OTHERS = "Another program is moving it."
+OTHERS_WERE_FASTER = "Another program was faster."
+TARGET_CHANGED = "The target folder has changed."
+TRY_AGAIN = frozenset({HELD_BY_OTHERS, OTHERS_WERE_FASTER, TARGET_CHANGED})
+"""Why a move was abandoned (MoveRecord.error) on which nobody has decided: both may have withdrawn. Where the mail stays in
+its folder, it is tried again like one that the server refused."""
+
 MOVING_KEYWORD = "$SpamdMoving"
 """Held on a mail while one daemon moves it; a daemon on another computer that sees it keeps away."""
 OWNER_KEYWORD = "$SpamdBy-"

@@ -12,13 +12,14 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from spamd.domain import (
     MOVED_KEYWORD,
     STAMPED_KEYWORD,
+    TRY_AGAIN,
     Account,
     Decision,
     Evidence,
@@ -50,7 +51,7 @@ from spamd.errors import (
 )
 from spamd.judgement import brake as brakes
 from spamd.judgement import calibration
-from spamd.judgement.corrections import held_or_signed, signed
+from spamd.judgement.corrections import held_or_signed, locked, signed
 from spamd.judgement.policy import History, decide, effective_mode, match
 from spamd.message import vector
 from spamd.message.dense import authentication
@@ -543,6 +544,8 @@ class Filter:
         for record in records:
             if record.state is MoveState.ABANDONED:
                 self._taken_back(record)
+                if record.error in TRY_AGAIN:
+                    self._retry_at = 0.0
             elif record.state is MoveState.FAILED:
                 log.warning("%s: a move failed: %s", self.account.name, record.error)
                 self._junk = None  # it may have another name by now
@@ -735,25 +738,24 @@ class Filter:
         return None
 
     def again(self) -> list[Judgement]:
-        """Moves that the server refused and that are due to be tried again; cheap where none is."""
+        """Moves that the server refused, or that nobody made (TRY_AGAIN), and that are due to be tried again; cheap where
+        none is.
+        """
         now = self._clock()
         if math.isinf(self._retry_at) or now < self._retry_at <= now + RETRY_MOST:
             return []
-        refused: dict[Identity, list[float]] = {}
-        for record in self._store.moves(
-            self.account.name, since=now - RETRY_FOR, state=MoveState.FAILED, limit=20_000
-        ):
-            if record.kind is not MoveKind.UNDO:
-                refused.setdefault(record.identity, []).append(record.changed_at)
+        refused: dict[Identity, list[MoveRecord]] = {}
+        for record in self._store.left_behind(self.account.name, now - RETRY_FOR, TRY_AGAIN):
+            refused.setdefault(record.identity, []).append(record)
         due: list[Judgement] = []
         self._retry_at = math.inf
-        for identity, times in refused.items():
+        for identity, rows in refused.items():
             judgement = self._store.judgement_of(self.account.name, identity)
             if judgement is None or not judgement.decision.move or judgement.moved:
                 continue
-            pause = min(RETRY_MOST, RETRY_FIRST * 4 ** min(len(times) - 1, 5))
+            pause = min(RETRY_MOST, RETRY_FIRST * 4 ** min(len(rows) - 1, 5))
             # What a clock that was ahead has written says nothing.
-            at = max((time for time in times if time <= now), default=-math.inf) + pause
+            at = max((row.changed_at for row in rows if row.changed_at <= now), default=-math.inf) + pause
             if now < at:
                 self._retry_at = min(self._retry_at, at)
             else:
@@ -763,7 +765,9 @@ class Filter:
             return []
         done: list[Judgement] = []
         for judgement in due:
-            late = self._move_late(judgement)
+            left = [row.source for row in refused[judgement.identity]]
+            self._mover.let_go(left)
+            late = self._move_late(judgement, left)
             done += late
             if any(one.decision.move and not one.moved for one in late):
                 self._retry_at = now + RETRY_FIRST  # what refuses this one refuses the others
@@ -820,12 +824,20 @@ class Filter:
                 done += self._move_late(judgement)
         return done
 
-    def _move_late(self, judgement: Judgement) -> list[Judgement]:
-        """Decide again about a mail that still lies in the inbox, with its old score."""
+    def _move_late(self, judgement: Judgement, left: Collection[MessageRef] = ()) -> list[Judgement]:
+        """Decide again about a mail that still lies in the inbox, with its old score.
+
+        left: only if it has not left this place since (but for folders that count anew): else somebody has moved it.
+        """
         for sighting in self._store.sighting_of(self.account.name, judgement.identity):
-            if sighting.gone_at is not None or sighting.ref.folder != judgement.folder:
+            ref = sighting.ref
+            if sighting.gone_at is not None or ref.folder != judgement.folder:
+                continue
+            if ref not in left and any(one.uid_validity == ref.uid_validity for one in left):
                 continue
             for mail in self._session.fetch([sighting.ref], FETCH_LIMIT):
+                if locked(mail.arrival.flags):
+                    self._retry_at = min(self._retry_at, self._clock() + RETRY_HELD)
                 if {flag.lower() for flag in mail.arrival.flags} & DEALT_WITH or held_or_signed(
                     mail.arrival.flags
                 ):

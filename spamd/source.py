@@ -226,6 +226,13 @@ class MoveCommands(Protocol):
 
     def unlock(self, folder: OpenFolder, uids: Sequence[Uid], keywords: Sequence[str]) -> None: ...
 
+    def break_lock(self, folder: OpenFolder, uids: Sequence[Uid], words: frozenset[str]) -> None:
+        """Take a lock off these, whosever it is: its keyword, its owners' names and the sign. Only where these `words`
+        (lower case) are on the mail, no more of them and no fewer, (with CONDSTORE) at that very moment: another one may
+        have been faster, and hold a lock of its own by now.
+        """
+        ...
+
     def left_copy(self, source: OpenFolder, uid: Uid, target: FolderName) -> Uid | None:
         """The copy that a move of this very mail left in the target when it was interrupted, if that can be known.
         (MOVE of a server leaves none.)"""
@@ -305,12 +312,18 @@ class Mover(Protocol):
         """Our lock goes off mail of which no open row speaks: the person had taken it away before we could."""
         ...
 
+    def let_go(self, refs: Sequence[MessageRef]) -> None:
+        """Our lock, and the sign that came with it, go off mail that has not left its place: its move has ended without."""
+        ...
+
     def locked_by_others(self, folder: FolderName) -> Sequence[MessageRef]:
         """Mails there under the lock of another daemon (or of one that is no more)."""
         ...
 
     def break_locks(self, refs: Sequence[MessageRef]) -> None:
-        """Take these locks off (one folder), whosever they are, and the sign that the mail was moved: it was not."""
+        """Take these locks off, as `locked_by_others` has just seen them (one folder), whosever they are, and the sign that
+        the mail was moved: it was not.
+        """
         ...
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from spamd.domain import OWNER_KEYWORD, FolderName, Uid, UidValidity
+from spamd.domain import MOVED_KEYWORD, MOVING_KEYWORD, OWNER_KEYWORD, FolderName, Uid, UidValidity
 from spamd.errors import FolderChanged, FolderRefused
 from spamd.mailbox.connection import Selected
 from spamd.mailbox.protocol import CopyUid, expand, number_set
@@ -162,6 +162,29 @@ class ImapCommands:
         self._open(folder)
         self._connection.store(uids, b"-FLAGS", keywords)
 
+    def break_lock(self, folder: OpenFolder, uids: Sequence[Uid], words: frozenset[str]) -> None:
+        selected = self._open(folder)
+        counted = bool(selected.highest_modseq)
+        if not counted:
+            self._reopen(folder)
+        for _ in range(LOCK_TRIES):
+            items = [b"FLAGS", b"MODSEQ"] if counted else [b"FLAGS"]
+            rows = self._connection.fetch(number_set(uids), items).rows
+            old = [uid for uid in uids if uid in rows and _lock_words(_flags(rows[uid])) == words]
+            if not old:
+                return
+            newest = max(int(number) for uid in old for number in rows[uid].get(b"MODSEQ", (0,)))
+            reply = self._connection.command(
+                "UID STORE",
+                number_set(old),
+                *([b"(UNCHANGEDSINCE %d)" % newest] if counted else []),
+                b"-FLAGS.SILENT",
+                b"(" + " ".join(sorted(words)).encode("ascii") + b")",
+                what=folder.name,
+            )
+            if reply.code(b"MODIFIED") is None:
+                return
+
     def left_copy(self, source: OpenFolder, uid: Uid, target: FolderName) -> Uid | None:
         return None
 
@@ -195,6 +218,11 @@ def _flags(row: Mapping[bytes, Any]) -> set[str]:
 def _owners(flags: set[str]) -> set[str]:
     """Whose locks are on it."""
     return {flag for flag in flags if flag.startswith(OWNER_KEYWORD.lower())}
+
+
+def _lock_words(flags: set[str]) -> frozenset[str]:
+    """What a lock has put there."""
+    return frozenset(flags & {MOVING_KEYWORD.lower(), MOVED_KEYWORD.lower()} | _owners(flags))
 
 
 def _free(flags: set[str], keyword: str) -> bool:

@@ -26,17 +26,20 @@ on that no other row has claimed):
     no             yes, later       take our \\Deleted off again, ABANDONED
     no             no               someone else acted: ABANDONED
     UIDVALIDITY changed             nothing is touched by UID. Of the source: our copy goes where the mail is found
-                                    there by identity, FAILED (to be tried with its new UID). Of the target: ABANDONED
+                                    there by identity, our marks come off it, FAILED (to be tried with its new UID). Of
+                                    the target: our copy is known by our lock, and followed; without one ABANDONED
                                     (with MOVE, and no copy there, the mail in the source: start again)
     ============== ================ ==============================================
 
 Two clients that move one mail at the same moment can both succeed on real servers. `reconcile` finds such
-pairs by server id, or by our lock on the other copy, and removes our copy, never the person's.
+pairs by server id, or by our lock on the other copy, and removes our copy, never the person's: also in the target,
+below ours or above it. What was copied before our lock is asked about after it where no id tells (`_copied_meanwhile`).
+What was ABANDONED without anybody's decision (domain.TRY_AGAIN) is tried again later, by filtering.py.
 
 Copies are no race that a lock must win (Courier's STORE of one daemon undoes that of another, and both believe that
 they hold it): whoever has copied looks for other copies of that mail in the target, and goes on to the original only if
 there is none. Of two daemons the one that copied later sees both copies, so never more than one goes on, and nobody
-removes an original without having been alone, nor a copy without having seen another one. The lower UID waits for the
+removes an original without having been alone, nor a copy without another one after it was marked. The lower UID waits for the
 other to withdraw; who waits in vain withdraws, too, and the mail stays where it was.
 
 Where the server keeps keywords a mail is signed before it is moved, in one STORE: the lock (MOVING_KEYWORD), whose
@@ -48,6 +51,8 @@ the person made of our mail in Junk, and another daemon's move from a drag (judg
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import logging
 import time
@@ -56,10 +61,13 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from spamd.domain import (
+    HELD_BY_OTHERS,
     MOVED_KEYWORD,
     MOVING_KEYWORD,
+    OTHERS_WERE_FASTER,
     OWNER_KEYWORD,
     RETURNED_KEYWORD,
+    TARGET_CHANGED,
     Arrival,
     FolderName,
     FolderStatus,
@@ -123,8 +131,7 @@ WATCHED_FOLDERS = 25
 _CHANGED = "The folder it was in has changed."
 """In the journal of a move that failed since the source counts its mails anew: with its new UID the mail may be moved."""
 
-_YIELDS = "Another program was faster."
-"""In the journal while our copy is being taken away again: another one of that mail was seen."""
+_HAS_A_COPY = "The target folder has changed, and a copy lies there."
 
 _STAYS = "The original stays in its folder, marked as deleted."
 """In the journal of a move that is done, where a plain EXPUNGE would have taken other mail along."""
@@ -149,6 +156,7 @@ class _Fresh:
     before: dict[FolderName, FolderStatus]
     until: float
     signed: bool = False
+    looked: bool = False  # for a second copy, at least once
 
 
 class _Strangers:
@@ -207,6 +215,7 @@ class JournaledMover:
         self._signed: set[int] = set()
         self._unsigned: set[int] = set()  # they should be, and could not before the move
         self._name = ""
+        self._seen_locks: dict[MessageRef, frozenset[str]] = {}
         self._left: list[
             tuple[OpenFolder, Sequence[Uid], Sequence[str]]
         ] = []  # words that could not be taken off
@@ -270,10 +279,13 @@ class JournaledMover:
         self._remember(lately, before)
         left_over = sorted(self._journal.open_moves(self._account), key=_place)
         self._asked = {row.id for row in left_over if asked is not None and asked(row)}
+        renewed: list[FolderName] = []
         if left_over and self._locks:
             # Wherever a locked mail was taken to meanwhile. Before the rows are ended: a crash here repeats it.
             involved = {row.source.folder for row in left_over} | {row.target for row in left_over}
-            self._sweep_locks(involved | set(self._real_folders(left_over[0].source.folder)), left_over)
+            renewed = self._sweep_locks(
+                involved | set(self._real_folders(left_over[0].source.folder)), left_over
+            )
         for batch in _batches(left_over):
             try:
                 ended, unsent = self._recover_batch(batch)
@@ -285,6 +297,7 @@ class JournaledMover:
                 continue
             finished += ended
             again += unsent
+        self._sweep_locks(renewed)
         self._remember(finished, before)
         if wanted is not None:
             finished += [
@@ -314,14 +327,15 @@ class JournaledMover:
         if not self._fresh:
             return []
         taken_back: list[MoveRecord] = []
-        names = {name for fresh in self._fresh for name in fresh.before}
+        targets = {fresh.record.target for fresh in self._fresh}
+        names = {name for fresh in self._fresh for name in fresh.before} | targets
         states = {one.folder: one for one in self._session.statuses(sorted(names))}
-        grown = {then.folder for fresh in self._fresh for then, _ in _grown(fresh.before, states)}
+        grown = {then.folder for fresh in self._fresh for then, _ in _grown(fresh.before, states)} - targets
         strangers = _Strangers(self._session, self._journal, self._account)
         for fresh in list(self._fresh):
             given_up: MoveRecord | None = None
             try:
-                given_up = self._reconcile_one(fresh, _grown(fresh.before, states), strangers)
+                given_up = self._reconcile_one(fresh, states, strangers)
             except (FolderMissing, FolderRefused, FolderChanged):
                 self._fresh.remove(fresh)
                 continue
@@ -348,16 +362,32 @@ class JournaledMover:
         for (name, validity), refs in groupby(ours, key=lambda ref: (ref.folder, ref.uid_validity)):
             self._take_off(OpenFolder(name, validity), [ref.uid for ref in refs], self._lock_words)
 
+    def let_go(self, refs: Sequence[MessageRef]) -> None:
+        """Our lock, and the sign that came with it, go off mail that has not left its place, where no open row speaks of it."""
+        spoken_of = {row.source for row in self._journal.open_moves(self._account)}
+        left = sorted(set(refs) - spoken_of, key=lambda ref: (ref.folder, ref.uid_validity))
+        for (name, validity), here in groupby(left, key=lambda ref: (ref.folder, ref.uid_validity)):
+            folder = OpenFolder(name, validity)
+            mails = self._by_uid(folder, [ref.uid for ref in here])
+            self._unlock(folder, list(mails.values()), moved=False)
+
     def locked_by_others(self, folder: FolderName) -> Sequence[MessageRef]:
         if not self._locks:
             return []
         opened, uids = self._commands.locked(folder, LOCK_KEYWORD)
-        return [mail.ref for mail in self._by_uid(opened, uids).values() if not self._ours(mail)]
+        found = [mail for mail in self._by_uid(opened, uids).values() if not self._ours(mail)]
+        self._seen_locks = {mail.ref: _lock_on(mail) for mail in found}
+        return [mail.ref for mail in found]
 
     def break_locks(self, refs: Sequence[MessageRef]) -> None:
-        if refs:
-            folder = OpenFolder(refs[0].folder, refs[0].uid_validity)
-            self._break(folder, [ref.uid for ref in refs], MOVED_KEYWORD)
+        """As they were seen: two daemons may do this at once, and the later one must not break the new lock of the other."""
+        locks: dict[tuple[OpenFolder, frozenset[str]], list[Uid]] = {}
+        for ref in refs:
+            if ref in self._seen_locks:
+                here = OpenFolder(ref.folder, ref.uid_validity)
+                locks.setdefault((here, self._seen_locks[ref]), []).append(ref.uid)
+        for (folder, lock), uids in locks.items():
+            self._quietly(functools.partial(self._commands.break_lock, folder, uids, lock))
 
     def _reconcile_quietly(self) -> Sequence[MoveRecord]:
         """Reconcile, and let nothing that goes wrong there spoil moves that are done."""
@@ -386,9 +416,9 @@ class JournaledMover:
         if source.name == target:
             return [self._end(record, MoveState.ABANDONED, "The mail is there already.") for record in batch]
         # First: what comes to the other folders from now on may be one of these.
-        before = self._neighbours(source.name, target)
+        before = self._around(source.name, target)
         try:
-            there = self._session.status(target)
+            there = before.get(target) or self._session.status(target)
             if not there.messages and there.uid_next == 1:
                 # Courier gives a folder its UIDVALIDITY when it is first opened for writing.
                 self._commands.locked(target, self._owner)
@@ -403,7 +433,8 @@ class JournaledMover:
         ready: list[MoveRecord] = []
         alive = self._alive(source, batch)
         if alive is None:
-            return [self._end(r, MoveState.FAILED, _CHANGED) for r in batch]
+            changed = self._what_changed(source.name)
+            return [self._end(r, MoveState.FAILED, changed) for r in batch]
         for record in batch:
             mail = alive.get(record.source.uid)
             if mail is None:
@@ -419,18 +450,26 @@ class JournaledMover:
         if ready:
             self._release(source, ready, alive)  # a lock of ours that an earlier attempt could not take off
             self._keep_neighbours(before)
-            moved = self._send(source, target, ready)
+            moved = self._send(source, target, ready, before)
             ended += moved
             self._remember(moved, before)
         return ended
 
     def _send(
-        self, source: OpenFolder, target: FolderName, ready: Sequence[MoveRecord], *, retry: bool = True
+        self,
+        source: OpenFolder,
+        target: FolderName,
+        ready: Sequence[MoveRecord],
+        before: Mapping[FolderName, FolderStatus],
+        *,
+        retry: bool = True,
     ) -> list[MoveRecord]:
         ended: list[MoveRecord] = []
         try:
             if self._locks:
                 ready, lost = self._lock(source, ready)
+                ended += lost
+                ready, lost = self._copied_meanwhile(source, ready, before)
                 ended += lost
             if not ready:
                 return ended
@@ -445,7 +484,7 @@ class JournaledMover:
             # Checked when the folder was opened, so nothing was sent.
             return ended + [self._end(r, MoveState.FAILED, _CHANGED) for r in ready]
         except MailboxError as refusal:
-            return ended + self._after_refusal(source, target, ready, refusal, retry=retry)
+            return ended + self._after_refusal(source, target, ready, refusal, before if retry else None)
         return ended + self._after_copy(source, ready, copied)
 
     def _after_move(
@@ -474,19 +513,18 @@ class JournaledMover:
         target: FolderName,
         batch: Sequence[MoveRecord],
         refusal: MailboxError,
-        *,
-        retry: bool,
+        before: Mapping[FolderName, FolderStatus] | None,
     ) -> list[MoveRecord]:
         """A NO. Part of a batch may have been done; another client may have taken one of the mails (Dovecot
-        then refuses the whole batch). What is left is tried once more, each for itself."""
-        if retry and not isinstance(refusal, FolderMissing | FolderRefused | QuotaExceeded):
+        then refuses the whole batch). What is left is tried once more (before: not None), each for itself."""
+        if before is not None and not isinstance(refusal, FolderMissing | FolderRefused | QuotaExceeded):
             ended: list[MoveRecord] = []
             alive = self._alive(source, batch) or {}
             ended += self._look(source, [r for r in batch if r.source.uid not in alive], refusal.title)
             self._release(source, batch, alive)
             for record in batch:
                 if record.source.uid in alive:
-                    ended += self._send(source, target, [record], retry=False)
+                    ended += self._send(source, target, [record], before, retry=False)
             return ended
         return self._look(source, batch, refusal.title or "The server refused the move.")
 
@@ -604,31 +642,78 @@ class JournaledMover:
         except (FolderMissing, FolderChanged):
             return []
 
-    def _yield(self, source: OpenFolder, target: OpenFolder, batch: Sequence[MoveRecord]) -> list[MoveRecord]:
-        """Another copy of these was seen, and will stay or go without us: ours goes, and no other."""
+    def _yield(
+        self, source: OpenFolder, target: OpenFolder, batch: Sequence[MoveRecord], *, dead: bool = False
+    ) -> list[MoveRecord]:
+        """Another copy of these was seen, and will stay or go without us: ours goes, and no other.
+
+        dead: there need be no other one, for the original was being deleted when ours was made.
+        """
         if not batch:
             return []
-        batch = [self._write(replace(record, error=_YIELDS)) for record in batch]
-        self._release(source, batch, self._alive(source, batch) or {})
+        batch = [self._write(replace(record, error=OTHERS_WERE_FASTER)) for record in batch]
+        originals = self._alive(source, batch) or {}
+        self._release(source, batch, originals)
         copies = self._by_uid(target, [record.target_uid for record in batch])
-        ours = [
-            record.target_uid
+        ours = {
+            record.target_uid: record
             for record in batch
             if record.target_uid is not None
             and record.target_uid in copies
             and copies[record.target_uid].identity == record.identity
-        ]
+        }
+        last: list[MoveRecord] = []
         if ours:
             try:
-                self._commands.mark_deleted(target, ours)
-                if not self._expunge(target, ours):
-                    self._expunge_ours(target, ours)  # else it stays marked, and goes when somebody cleans up
+                self._commands.mark_deleted(target, sorted(ours))
+                last = [] if dead else self._last_copies(source, list(ours.values()))
+                kept = {record.target_uid for record in last if record.target_uid is not None}
+                if kept:
+                    self._commands.clear_deleted(target, sorted(kept))
+                uids = sorted(ours.keys() - kept)
+                if uids and not self._expunge(target, uids):
+                    self._expunge_ours(target, uids)  # else it stays marked, and goes when somebody cleans up
             except _TRANSIENT:
                 raise
             except MailboxError as refusal:
                 _log.warning("a copy cannot be taken away: %s", type(refusal).__name__)
                 return list(batch)
-        return [self._end(replace(r, target_uid=None), MoveState.ABANDONED, _YIELDS) for r in batch]
+        self._unlock_others(target, batch)
+        gone = [r for r in batch if r not in last]
+        ended = [
+            self._end(replace(r, target_uid=None), MoveState.ABANDONED, OTHERS_WERE_FASTER) for r in gone
+        ]
+        self._unlock_targets([record for record in last if record.source.uid not in originals])
+        for record in last:
+            if record.source.uid in originals:
+                ended.append(self._write(replace(record, error="")))  # about to be expunged: for `recover`
+            else:
+                ended.append(self._end(record, MoveState.DONE))
+        return ended
+
+    def _last_copies(self, source: OpenFolder, batch: Sequence[MoveRecord]) -> list[MoveRecord]:
+        """Of these, whose copies we have marked, the ones of which no other is left: it was taken away since we saw it.
+        Each marks first and looks then, so that of two who do this at once both cannot go.
+        """
+        originals = self._alive(source, batch) or {}
+        last: list[MoveRecord] = []
+        for record in batch:
+            original = originals.get(record.source.uid)
+            if original is not None and not _has(original, "\\Deleted"):
+                continue
+            if not self._copies(record, record.target) and not self._copies(record, source.name):
+                last.append(record)
+        return last
+
+    def _unlock_others(self, target: OpenFolder, batch: Sequence[MoveRecord]) -> None:
+        """A copy that somebody made of a mail under our lock bears it, and stays."""
+        if not self._locks:
+            return
+        here, locked = self._commands.locked(target.name, self._owner)
+        known = self._journal.claimed_uids(self._account, here.name, here.uid_validity)
+        identities = {record.identity for record in batch}
+        found = self._by_uid(here, [uid for uid in locked if uid not in known])
+        self._unlock(here, [mail for mail in found.values() if mail.identity in identities], moved=True)
 
     def _delete_originals(self, source: OpenFolder, copied: Sequence[MoveRecord]) -> list[MoveRecord]:
         """From COPIED or MARKED to DONE, in one go for a batch. The copies were proven a moment ago; they are
@@ -639,7 +724,9 @@ class JournaledMover:
         target = _target(copied[0])
         copied, lost = self._alone(source, copied)
         guessed = [record for record in lost if record.error == _GUESSED]
-        ended += [self._end(replace(r, target_uid=None), MoveState.ABANDONED, _YIELDS) for r in guessed]
+        ended += [
+            self._end(replace(r, target_uid=None), MoveState.ABANDONED, OTHERS_WERE_FASTER) for r in guessed
+        ]
         ended += self._yield(source, target, [record for record in lost if record.error != _GUESSED])
         copies = self._by_uid(target, [r.target_uid for r in copied if r.target_uid is not None])
         safe = [
@@ -656,7 +743,7 @@ class JournaledMover:
             and record.state is MoveState.COPIED
             and record.error != _GUESSED
         ]
-        ended += self._yield(source, target, dead)
+        ended += self._yield(source, target, dead, dead=True)
         gone = [record for record in copied if record not in safe and record not in dead]
         if gone:
             deleted = [copies[r.target_uid] for r in gone if r.target_uid in copies]
@@ -665,6 +752,7 @@ class JournaledMover:
         if not safe:
             return ended
         uids = [record.source.uid for record in safe]
+        copied_only = safe
         # Before it is done: what is only COPIED was surely not marked by us, and may be gone by another hand.
         safe = [
             record
@@ -674,6 +762,7 @@ class JournaledMover:
         ]
         try:
             self._commands.mark_deleted(source, uids)
+            copied_only = safe
             note = ""
             if not self._expunge(source, uids) and not self._expunge_ours(source, uids):
                 # Someone else's \Deleted mail would go with ours. It stays marked until the person's own
@@ -682,7 +771,9 @@ class JournaledMover:
         except _TRANSIENT:
             raise
         except FolderChanged:
-            return ended + self._give_up(source, safe)
+            return ended + self._give_up(
+                source, copied_only
+            )  # known by then not to be marked by us, or not known
         except MailboxError as refusal:
             return ended + self._take_copies_back(source, target, safe, refusal.title)
         if note:
@@ -741,7 +832,23 @@ class JournaledMover:
             if ours:
                 self._commands.clear_deleted(source, sorted(ours))
             self._release(source, batch, alive)
-        return [self._end(r, MoveState.ABANDONED, "The copy in the target folder is gone.") for r in batch]
+        # Taken out of a folder that is still the same, it was taken out by somebody; and a copy that lies unknown in a
+        # folder that counts anew must not get a second one.
+        if not self._is_another(batch[0]):
+            return [
+                self._end(r, MoveState.ABANDONED, "The copy in the target folder is gone.") for r in batch
+            ]
+        return [
+            self._end(r, MoveState.ABANDONED, _HAS_A_COPY if self._copies(r, r.target) else TARGET_CHANGED)
+            for r in batch
+        ]
+
+    def _is_another(self, record: MoveRecord) -> bool:
+        """Does the target count its mails anew, or is it gone?"""
+        try:
+            return self._session.status(record.target).uid_validity != record.target_uid_validity
+        except (FolderMissing, FolderRefused):
+            return True
 
     def _take_copies_back(
         self, source: OpenFolder, target: OpenFolder, batch: Sequence[MoveRecord], reason: str
@@ -774,37 +881,51 @@ class JournaledMover:
         """The source counts its mails anew, so no UID of ours means anything there. Where the mail is in it still, our
         copy goes: it would be a second one. A lock that went along comes off.
         """
+        changed = self._what_changed(source.name)
         ended: list[MoveRecord] = []
         for record in batch:
             copy = self._find_copy(record)
             # What was to be put back stays back.
             by_copy = not self._abilities.move and record.kind is not MoveKind.UNDO
             if copy is None:
-                ended.append(self._end(record, MoveState.FAILED, _CHANGED))
+                self._lies_there(source.name, record)
+                ended.append(self._end(record, MoveState.FAILED, changed))
             elif record.target_uid is None and not self._ours(copy):
                 # Ours or not, the mail may have gone there.
-                ended.append(self._end(record, MoveState.ABANDONED, _CHANGED))
+                ended.append(self._end(record, MoveState.ABANDONED, changed))
             elif by_copy and self._lies_there(source.name, record):
                 ours = replace(record, target_uid=copy.ref.uid)
                 for row in self._yield(source, _target(record), [ours]):
                     closed = row.state is MoveState.ABANDONED  # else a copy that cannot be taken away yet
-                    ended.append(self._end(row, MoveState.FAILED, _CHANGED) if closed else row)
+                    ended.append(self._end(row, MoveState.FAILED, changed) if closed else row)
             else:
                 self._unlock(_target(record), [copy], moved=True)
-                ended.append(self._end(record, MoveState.ABANDONED, _CHANGED))
+                ended.append(self._end(record, MoveState.ABANDONED, changed))
         return ended
+
+    def _what_changed(self, source: FolderName) -> str:
+        try:
+            self._session.status(source)
+        except FolderMissing:
+            return f"The folder it was in, “{source}”, is gone."
+        except MailboxError as problem:
+            if isinstance(problem, _TRANSIENT):
+                raise
+        return _CHANGED
 
     def _lies_there(self, folder: FolderName, record: MoveRecord) -> bool:
         """Is the original in its folder, under whatever UID? Our marks come off; where nothing tells that they are ours, a
         mail marked as deleted counts as gone.
         """
         found = [mail for mail in self._find_quietly(folder, record) if _same(record, mail)]
+        marked = not self._abilities.move and record.state is MoveState.MARKED
         for mail in found:
             if self._ours(mail):
                 here = OpenFolder(folder, mail.ref.uid_validity)
-                self._commands.clear_deleted(here, [mail.ref.uid])
+                if marked:
+                    self._commands.clear_deleted(here, [mail.ref.uid])
                 self._unlock(here, [mail], moved=False)
-        return any(self._ours(mail) or not _has(mail, "\\Deleted") for mail in found)
+        return any((marked and self._ours(mail)) or not _has(mail, "\\Deleted") for mail in found)
 
     # -- after a crash
 
@@ -812,19 +933,19 @@ class JournaledMover:
         """(ended, to be started again)."""
         source = OpenFolder(batch[0].source.folder, batch[0].source.uid_validity)
         ended: list[MoveRecord] = []
+        there: FolderStatus | None = None
+        with contextlib.suppress(FolderMissing, FolderRefused):
+            there = self._session.status(batch[0].target)
+            batch = self._followed(batch, there)
         for record in batch:
-            if record.error == _YIELDS:  # decided before the crash
+            if record.error == OTHERS_WERE_FASTER:  # decided before the crash
                 ended += self._yield(source, _target(record), [record])
-        batch = [record for record in batch if record.error != _YIELDS]
+        batch = [record for record in batch if record.error != OTHERS_WERE_FASTER]
         if not batch:
             return ended, []
         alive = self._alive(source, batch)
         if alive is None:
             return ended + self._give_up(source, batch), []
-        try:
-            there = self._session.status(batch[0].target)
-        except (FolderMissing, FolderRefused):
-            there = None
         again: list[MoveRecord] = []
         to_finish: list[MoveRecord] = []
         to_keep: list[MoveRecord] = []
@@ -871,8 +992,11 @@ class JournaledMover:
                 to_keep.append(record)
             elif there is None:
                 ended.append(self._end(record, MoveState.FAILED, f"There is no folder “{record.target}”."))
-            elif not same_target and (not self._abilities.move or self._copies(record, record.target)):
-                ended.append(self._end(record, MoveState.ABANDONED, "The target folder has changed."))
+            elif not same_target and self._copies(record, record.target):
+                # It may be ours, or is one too many: it must not get a second one.
+                ended.append(self._end(record, MoveState.ABANDONED, _HAS_A_COPY))
+            elif not same_target and not self._abilities.move:
+                ended.append(self._end(record, MoveState.ABANDONED, TARGET_CHANGED))
             elif self._clock() - record.created_at > REDO_SECONDS:
                 ended.append(self._end(record, MoveState.ABANDONED, "Given up: too old."))
             else:
@@ -881,6 +1005,29 @@ class JournaledMover:
             ended += self._keep_originals(source, to_keep)
         ended += self._delete_originals(source, to_finish)
         return ended, again
+
+    def _followed(self, batch: Sequence[MoveRecord], there: FolderStatus) -> list[MoveRecord]:
+        """Where the target counts its mails anew, our copies in it are known by our lock, which no twin bears. (MOVE leaves
+        none beside the original.)
+        """
+        moved = [row for row in batch if row.target_uid_validity not in (None, there.uid_validity)]
+        if not moved or not self._locks or self._abilities.move:
+            return list(batch)
+        here, locked = self._commands.locked(there.folder, self._owner)
+        copies = [mail for mail in self._by_uid(here, locked).values() if self._ours(mail)]
+        known = self._journal.claimed_uids(self._account, here.name, here.uid_validity)
+        copies = [mail for mail in copies if mail.ref.uid not in known]
+        followed: list[MoveRecord] = []
+        for row in batch:
+            copy = next((mail for mail in copies if row in moved and _same(row, mail)), None)
+            if copy is None:
+                followed.append(row)
+                continue
+            copies.remove(copy)
+            uid = copy.ref.uid
+            now = replace(row, target_uid_validity=here.uid_validity, target_uid_next=uid, target_uid=uid)
+            followed.append(self._write(now))
+        return followed
 
     def _lacks_the_sign(self, record: MoveRecord, copy: Arrival) -> bool:
         """The connection broke after a move that could not be signed before. Where the source has room for the sign, what
@@ -914,20 +1061,23 @@ class JournaledMover:
         # Without CONDSTORE another daemon's lock may have taken the place of ours on the original since.
         return self._ours(copy) and (self._ours(mail) or not self._abilities.move)
 
-    def _sweep_locks(self, folders: Iterable[FolderName], rows: Sequence[MoveRecord] = ()) -> None:
+    def _sweep_locks(
+        self, folders: Iterable[FolderName], rows: Sequence[MoveRecord] = ()
+    ) -> list[FolderName]:
         """No mail may keep our lock, also where UIDs have changed and the rows could only be given up. What open rows
-        speak of is left to them: our sign tells our copies from others.
+        speak of is left to them: our sign tells our copies from others. So are targets that count anew, which are
+        returned.
         """
         sources = {row.source for row in rows}
+        renewed: list[FolderName] = []
         for name in sorted(set(folders)):
             try:
                 folder, uids = self._commands.locked(name, self._owner)
-                marks = [
-                    row.target_uid_next
-                    for row in rows
-                    if (row.target, row.target_uid_validity) == (folder.name, folder.uid_validity)
-                ]
-                first = min((mark for mark in marks if mark is not None), default=None)
+                into = [row for row in rows if row.target == name and row.target_uid_validity is not None]
+                if any(row.target_uid_validity != folder.uid_validity for row in into):
+                    renewed.append(name)
+                    continue
+                first = min((row.target_uid_next for row in into if row.target_uid_next), default=None)
                 swept = [
                     uid
                     for uid in uids
@@ -936,23 +1086,87 @@ class JournaledMover:
                 ]
                 if swept:
                     # Not where we wanted it: then we have not moved it.
-                    words = self._lock_words if marks else (*self._lock_words, MOVED_KEYWORD)
-                    if not self._abilities.move:  # our mark may have gone along, too
-                        self._commands.clear_deleted(folder, swept)
+                    words = self._lock_words if into else (*self._lock_words, MOVED_KEYWORD)
+                    self._unmark(folder, swept, rows)
                     self._commands.unlock(folder, swept, words)
             except _TRANSIENT:
                 raise
             except MailboxError as problem:
                 _log.debug("a folder could not be searched for locks: %s", type(problem).__name__)
+        return renewed
+
+    def _unmark(self, folder: OpenFolder, uids: Sequence[Uid], rows: Sequence[MoveRecord]) -> None:
+        """Our \\Deleted may have gone along with our lock. In a source that counts anew it is ours only where we were about
+        to set it; else the person wants that mail deleted.
+        """
+        if self._abilities.move:
+            return
+        if any(row.source.folder == folder.name for row in rows):
+            marked = {row.identity for row in rows if row.state is MoveState.MARKED}
+            uids = [uid for uid, mail in self._by_uid(folder, uids).items() if mail.identity in marked]
+        if uids:
+            self._commands.clear_deleted(folder, uids)
 
     # -- two clients at once
 
-    def _neighbours(self, source: FolderName, target: FolderName) -> dict[FolderName, FolderStatus]:
-        """STATUS of the folders into which another client could be moving the same mail."""
-        if not (self._abilities.server_ids or (self._locks and self._abilities.condstore)):
-            return {}
-        names = [name for name in self._real_folders(source) if name not in (source, target)]
+    def _around(self, source: FolderName, target: FolderName) -> dict[FolderName, FolderStatus]:
+        """STATUS of the target, and of the folders into which another client could be moving the same mail."""
+        names = [target]
+        if self._abilities.server_ids or (self._locks and self._abilities.condstore):
+            names += [name for name in self._real_folders(source) if name not in (source, target)]
         return {one.folder: one for one in self._session.statuses(names)}
+
+    def _copied_meanwhile(
+        self,
+        source: OpenFolder,
+        ready: Sequence[MoveRecord],
+        before: Mapping[FolderName, FolderStatus],
+    ) -> tuple[Sequence[MoveRecord], list[MoveRecord]]:
+        """(those to be moved, those that another program copied since `before`, ended).
+
+        A copy that was made under our lock bears it. One that was made before it, and after our first question, is told
+        afterwards only by the id of a mail; where there is none, it is asked about now. It is about to be expunged, or
+        the person wants both: it is tried again later.
+        """
+        doubtful = [
+            record
+            for record in ready
+            if record.kind is not MoveKind.UNDO  # the person has asked for it
+            and not record.identity.startswith(LABELLED_IDS)
+            and not (record.identity.startswith(PROVING_IDS) and self._single_expunge)
+        ]
+        if not doubtful:
+            return ready, []
+        try:
+            new = self._strangers_since(before)
+        except _TRANSIENT:
+            raise
+        except MailboxError as problem:
+            _log.debug("could not look for copies of others: %s", type(problem).__name__)
+            return ready, []
+        copies = {record.id: [mail for mail in new if _same(record, mail)] for record in doubtful}
+        copied = [record for record in doubtful if copies[record.id]]
+        if not copied:
+            return ready, []
+        self._release(source, copied, self._alive(source, copied) or {})
+        for record in copied:
+            for mail in copies[record.id]:  # made after our lock, it bears that
+                there = OpenFolder(mail.ref.folder, mail.ref.uid_validity)
+                self._unlock(there, [mail], moved=there.name == record.target)
+        lost = {record.id for record in copied}
+        return (
+            [record for record in ready if record.id not in lost],
+            [self._end(record, MoveState.ABANDONED, HELD_BY_OTHERS) for record in copied],
+        )
+
+    def _strangers_since(self, before: Mapping[FolderName, FolderStatus]) -> Sequence[Arrival]:
+        states = {one.folder: one for one in self._session.statuses(sorted(before))}
+        strangers = _Strangers(self._session, self._journal, self._account)
+        return [
+            mail
+            for then, now in _grown(before, states)
+            for mail in strangers.between(then.folder, then.uid_validity, then.uid_next, now.uid_next)
+        ]
 
     def _real_folders(self, first: FolderName) -> list[FolderName]:
         """Folders that hold mail of their own and into which people move mail; the likely ones first."""
@@ -966,7 +1180,7 @@ class JournaledMover:
     def _remember(self, ended: Sequence[MoveRecord], before: dict[FolderName, FolderStatus]) -> None:
         known = {fresh.record.id for fresh in self._fresh}
         for record in ended:
-            if (before or record.identity.startswith(PROVING_IDS)) and record.id not in known:
+            if self._proves(record) and record.id not in known:
                 signed = record.id in self._signed
                 self._fresh.append(_Fresh(record, before, record.changed_at + RIVAL_SECONDS, signed))
         self._signed.difference_update(record.id for record in ended)
@@ -1007,19 +1221,25 @@ class JournaledMover:
         return certain and mail.identity == record.identity and not _has(mail, "\\Deleted")
 
     def _reconcile_one(
-        self, fresh: _Fresh, grown: Sequence[tuple[FolderStatus, FolderStatus]], strangers: _Strangers
+        self, fresh: _Fresh, states: Mapping[FolderName, FolderStatus], strangers: _Strangers
     ) -> MoveRecord | None:
         record = fresh.record
         if not self._proves(record) or record.target_uid is None or record.target_uid_validity is None:
             return None
         ours = OpenFolder(record.target, record.target_uid_validity)
-        rival = self._rival(record, grown, strangers)
-        if rival is None or record.target_uid not in self._by_uid(ours, [record.target_uid]):
+        beside = self._beside(record, states.get(record.target), strangers)
+        rival = self._rival(fresh, states, beside, strangers)
+        if rival is None:
+            if self._lock_holds or fresh.looked:
+                self._unlock(ours, beside, moved=True)  # made of an original that we had marked: they stay so
+            fresh.looked = True
+            return None
+        if record.target_uid not in self._by_uid(ours, [record.target_uid]):
             return None
         theirs = OpenFolder(rival.ref.folder, rival.ref.uid_validity)
         self._unlock(theirs, [rival], moved=rival.ref.folder == record.target)
         if not self._single_expunge:
-            _log.info("a mail is in two folders and this server cannot remove one of them safely")
+            _log.info("a mail is there twice and this server cannot remove one of them safely")
             return None
         self._commands.mark_deleted(ours, [record.target_uid])
         # Is the other one still there, and a mail of its own? A virtual folder shows our copy, with our flag.
@@ -1036,25 +1256,67 @@ class JournaledMover:
 
     def _rival(
         self,
-        record: MoveRecord,
-        grown: Sequence[tuple[FolderStatus, FolderStatus]],
+        fresh: _Fresh,
+        states: Mapping[FolderName, FolderStatus],
+        beside: Sequence[Arrival],
         strangers: _Strangers,
     ) -> Arrival | None:
-        """Another copy that came while we moved: in a folder that grew, or below ours in the target.
+        """Another copy that came while we moved: in a folder that grew, or in the target.
 
         The winner is the same for every daemon: non-Junk beats Junk, then the lowest UID. A copy that was made of
         the mail in Junk bears the sign without the lock: the person wants both.
         """
-        for then, now in grown:
+        record = fresh.record
+        for then, now in _grown(fresh.before, states):
+            if then.folder == record.target:
+                continue
             for mail in strangers.between(then.folder, then.uid_validity, then.uid_next, now.uid_next):
                 copied_there = _has(mail, MOVED_KEYWORD) and not _has(mail, LOCK_KEYWORD)
                 if not copied_there and self._is_copy(record, mail):
                     return mail
-        first, ours, validity = record.target_uid_next, record.target_uid, record.target_uid_validity
-        if first is None or ours is None or validity is None:
-            return None
-        below = strangers.between(record.target, validity, first, ours)
-        return next((mail for mail in below if self._is_copy(record, mail)), None)
+        ours = record.target_uid or Uid(0)
+        return next(
+            (
+                mail
+                for mail in beside
+                if self._is_copy(record, mail) and (mail.ref.uid < ours or self._of_the_original(fresh, mail))
+            ),
+            None,
+        )
+
+    @property
+    def _lock_holds(self) -> bool:
+        """Without CONDSTORE two may both believe that they hold it, and the copy of the one bear the other one's name."""
+        return self._abilities.condstore
+
+    def _of_the_original(self, fresh: _Fresh, mail: Arrival) -> bool:
+        """A copy above ours in the target: was it made of the mail before that was moved, and by no daemon? Of what lies
+        in Junk it would bear the sign without the lock; a daemon's bears its name, and goes by the UID. Where that may be
+        ours, the daemon is given time to take its copy away again: with the next look it has.
+        """
+        if not self._lock_holds and not fresh.looked:
+            return False
+        names = {flag.lower() for flag in mail.flags if _names_an_owner(flag)}
+        if names:
+            return names == {self._owner.lower()} and self._ours(mail)
+        return fresh.signed and not _has(mail, MOVED_KEYWORD) and not _has(mail, LOCK_KEYWORD)
+
+    def _beside(
+        self, record: MoveRecord, now: FolderStatus | None, strangers: _Strangers
+    ) -> Sequence[Arrival]:
+        """Mails of its identity in the target that came there since the move began, and that our journal does not know."""
+        first, validity = record.target_uid_next, record.target_uid_validity
+        if first is None or now is None or now.uid_validity != validity:
+            return []
+        strange = strangers.between(record.target, now.uid_validity, first, now.uid_next)
+        found = [mail for mail in strange if mail.identity == record.identity]
+        # A twin whose move is not ended may have left its copy there: that is none of this mail.
+        if found and any(
+            (row.identity, row.target, row.target_uid) == (record.identity, record.target, None)
+            for row in self._journal.open_moves(self._account)
+        ):
+            return []
+        return found
 
     # -- looking
 
@@ -1164,13 +1426,11 @@ class JournaledMover:
             if MOVED_KEYWORD in signs:
                 self._signed |= {r.id for r in part if r.source.uid in held}
             ended += [
-                self._end(r, MoveState.ABANDONED, "Another program is moving it.")
-                for r in part
-                if r.source.uid not in held
+                self._end(r, MoveState.ABANDONED, HELD_BY_OTHERS) for r in part if r.source.uid not in held
             ]
         return kept, ended
 
-    def _break(self, folder: OpenFolder, uids: Sequence[Uid], *also: str) -> None:
+    def _break(self, folder: OpenFolder, uids: Sequence[Uid]) -> None:
         """Whoever's lock it is."""
         names = {
             flag
@@ -1178,7 +1438,7 @@ class JournaledMover:
             for flag in mail.flags
             if _names_an_owner(flag)
         }
-        words = (LOCK_KEYWORD, *sorted(names | {self._owner}), *also)
+        words = (LOCK_KEYWORD, *sorted(names | {self._owner}))
         self._quietly(lambda: self._commands.unlock(folder, uids, words))
 
     def _release(
@@ -1294,6 +1554,13 @@ def _grown(
         for name, then in before.items()
         if name in now and now[name].uid_validity == then.uid_validity and now[name].uid_next > then.uid_next
     ]
+
+
+def _lock_on(mail: Arrival) -> frozenset[str]:
+    """The words of a lock, in lower case."""
+    flags = {flag.lower() for flag in mail.flags}
+    names = {flag.lower() for flag in mail.flags if _names_an_owner(flag)}
+    return frozenset(flags & {LOCK_KEYWORD.lower(), MOVED_KEYWORD.lower()} | names)
 
 
 def _names_an_owner(flag: str) -> bool:

@@ -334,6 +334,9 @@ class MaildirCommands:
     def unlock(self, folder: OpenFolder, uids: Sequence[Uid], keywords: Sequence[str]) -> None:
         return
 
+    def break_lock(self, folder: OpenFolder, uids: Sequence[Uid], words: frozenset[str]) -> None:
+        return
+
     def left_copy(self, source: OpenFolder, uid: Uid, target: FolderName) -> Uid | None:
         here, mails = self._open(source)
         there = self._mailbox.folder(target)

@@ -185,6 +185,9 @@ class MboxCommands:
     def unlock(self, folder: OpenFolder, uids: Sequence[Uid], keywords: Sequence[str]) -> None:
         return
 
+    def break_lock(self, folder: OpenFolder, uids: Sequence[Uid], words: frozenset[str]) -> None:
+        return
+
     def left_copy(self, source: OpenFolder, uid: Uid, target: FolderName) -> Uid | None:
         return None
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import secrets
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from spamd.domain import (
     AccountName,
@@ -133,6 +134,21 @@ class Moves(Connections):
         rows = self._all(
             f"SELECT * FROM move WHERE {' AND '.join(where)} ORDER BY created_at DESC, id DESC LIMIT ?",
             (*values, limit),
+        )
+        return [_move(row) for row in rows]
+
+    def left_behind(self, account: AccountName, since: float, errors: Collection[str]) -> list[MoveRecord]:
+        """Our moves begun since then that were refused, or abandoned with one of these errors, and whose mail has not left
+        its place since, as far as we know (or has a new UID because the folder counts anew); newest first.
+        """
+        rows = self._all(
+            "SELECT * FROM move WHERE account = ?1 AND created_at >= ?2 AND kind != 'undo' AND (state = 'failed'"
+            " OR (state = 'abandoned' AND error IN (SELECT value FROM json_each(?3)))) AND EXISTS (SELECT 1"
+            " FROM sighting WHERE sighting.account = move.account AND sighting.identity = move.identity"
+            " AND sighting.folder = move.source_folder AND gone_at IS NULL"
+            " AND (sighting.uid = move.source_uid OR sighting.uid_validity != move.source_uid_validity))"
+            " ORDER BY created_at DESC, id DESC",
+            (account, since, json.dumps(sorted(errors))),
         )
         return [_move(row) for row in rows]
 

@@ -12,7 +12,17 @@ from dataclasses import replace
 
 import pytest
 
-from spamd.domain import AccountName, Evidence, FolderName, Label, LabelSource, Mode, MoveState
+from spamd.domain import (
+    MOVING_KEYWORD,
+    AccountName,
+    Evidence,
+    FolderName,
+    Label,
+    LabelSource,
+    Mode,
+    MoveState,
+)
+from spamd.errors import ConnectionLost
 from spamd.filtering import Filter
 from spamd.judgement.corrections import FLOOD
 from spamd.learning import FirstReading, Learner
@@ -524,3 +534,36 @@ def test_the_first_reading_leaves_no_trace(at_home):
     }
     assert snapshot(home.host, home.user) == before
     assert home.session.status(FolderName("INBOX"))
+
+
+@pytest.mark.scenario(35, 36)
+@pytest.mark.parametrize("kind", ["no-move", "dovecot-maildir"])
+def test_junk_is_made_anew_under_a_move_and_the_mail_is_moved_later(dovecot, tmp_path, monkeypatch, kind):
+    """The connection breaks, and with Junk goes what was copied there. Nobody has decided on that mail."""
+    host = dovecot(**SERVERS[kind], fresh=False)
+    home = Home(host, tmp_path)
+    try:
+        home.arrive(0.99)
+        verb = "move" if kind == "dovecot-maildir" else "mark_deleted"
+
+        def cut(self, *_):
+            self._connection.drop()
+            raise ConnectionLost("cut")
+
+        with monkeypatch.context() as patched, pytest.raises(ConnectionLost):
+            patched.setattr(ImapCommands, verb, cut)
+            home.look()
+        with host.oracle(home.user) as imap:
+            assert imap.delete(host.junk)[0] == "OK"
+            assert imap.create(host.junk)[0] == "OK"
+        home.come_back()
+        home.look()
+        home.filter.again()
+        home.later += home.filter.retry_in() or 0.0
+        home.filter.again()
+        assert len(home.uids(host.junk)) == 1
+        assert home.uids("INBOX") == []
+        assert not any({"\\Deleted", MOVING_KEYWORD} & one.flags for one in host.contents(home.user))
+        assert home.labels() == []
+    finally:
+        home.close()

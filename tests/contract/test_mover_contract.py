@@ -14,13 +14,13 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
 
 from spamd.domain import MOVED_KEYWORD, OWNER_KEYWORD, FolderName, MoveKind, MoveState, Uid
-from spamd.errors import ConnectionLost, ServerBusy
+from spamd.errors import ConnectionLost, FolderChanged, ServerBusy
 from spamd.mailbox.move_commands import ImapCommands
 from spamd.mailbox.mover import LOCK_KEYWORD, JournaledMover
 from spamd.mailbox.session import ImapSession, open_session
@@ -221,14 +221,19 @@ def cut_after(session: ImapSession, verb: str) -> None:
     connection.command = command
 
 
-def before_command(session: ImapSession, at: int, deed: Callable[[], object]) -> list[object]:
-    """The deed is done just before the at-th command (from now); what it gave, once it is done."""
+def before_command(
+    session: ImapSession, at: int, deed: Callable[[], object], *, first: Sequence[str] = ()
+) -> list[object]:
+    """The deed is done just before the at-th command (from now, or from the first of these verbs); what it gave, once it is
+    done.
+    """
     connection = session.connection
-    real, left, done = connection.command, [at], []
+    real, left, done, begun = connection.command, [at], [], [not first]
 
     def command(*args, **kwargs):
-        left[0] -= 1
-        if left[0] == -1:
+        begun[0] = begun[0] or args[0] in first
+        left[0] -= begun[0]
+        if left[0] == -1 and not done:
             done.append(deed())
         return real(*args, **kwargs)
 
@@ -679,6 +684,63 @@ def test_two_daemons_on_two_hosts(host, user):
         assert MoveState.DONE in (one, other)
 
 
+@only("dovecot-maildir", "dovecot-mdbox", "uidplus-only", "cyrus")
+@pytest.mark.parametrize("name", [f" {OWNER_KEYWORD}zzzz", ""], ids=["named", "nameless"])
+@pytest.mark.scenario(32)
+def test_two_daemons_break_one_old_lock(host, user, name):
+    """The one is about to take it off when the other one has done so, and holds one of its own by now: that must stay, or
+    both would move the mail at once.
+    """
+    count = 12
+    host.append(user, *(mail(f"race {number}") for number in range(count)))
+    uids = [one.uid for one in host.contents(user) if one.folder == "INBOX"]
+    host.store(user, uids, "+FLAGS", f"{LOCK_KEYWORD}{name} {MOVED_KEYWORD}")
+    daemons = [Daemon(host, user).new() for _ in range(2)]
+    rows = [daemon.intents(uids) for daemon in daemons]
+    held = [{ref.uid: ref for ref in daemon.mover.locked_by_others(INBOX)} for daemon in daemons]
+    verb = "UID MOVE" if daemons[0].session.abilities.move else "UID COPY"
+    ended: list[list[MoveState]] = [[], []]
+    for number in range(count):
+        looked, locked, ready = threading.Event(), threading.Event(), threading.Event()
+
+        def step(which, looked=looked, locked=locked, ready=ready):
+            connection = daemons[which].session.connection
+            real = connection.command
+
+            def command(*args, **kwargs):
+                breaks = args[0] == "UID STORE" and b"-FLAGS.SILENT" in args
+                if which == 0 and breaks:
+                    looked.wait(60)
+                elif which == 0 and args[0] == verb:
+                    locked.set()
+                    ready.wait(60)
+                elif which == 1 and breaks:
+                    looked.set()
+                    locked.wait(60)
+                elif which == 1 and args[0] == verb:
+                    ready.set()
+                return real(*args, **kwargs)
+
+            connection.command = command
+            row = rows[which][number]  # noqa: B023 both are joined below
+            daemons[which].mover.break_locks([held[which][row.source.uid]])
+            (one,) = daemons[which].mover.move([(row, row.source)])
+            (ready if which else locked).set()
+            connection.command = real
+            ended[which].append(one.state)
+
+        threads = [threading.Thread(target=step, args=(which,)) for which in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(120)
+    assert where(host, user, b"race") == [host.junk] * count
+    assert ended[0] == [MoveState.DONE] * count, daemons[0].journal.rows[rows[0][0].id]
+    for daemon in daemons:
+        assert_settled(host, user, daemon)
+        daemon.close()
+
+
 @only("uidplus-only", "courier")
 @pytest.mark.scenario(32)
 def test_two_daemons_whose_lock_holds_for_nobody(host, user, monkeypatch):
@@ -748,33 +810,50 @@ def test_deleted_at_the_moment_of_the_lock(host, user, daemon):
     assert LOCK_KEYWORD not in lying.flags
 
 
-@only("dovecot-maildir", "dovecot-mdbox")
+FILED = [
+    *[
+        (kind, to)
+        for kind in ("dovecot-maildir", "dovecot-mdbox", "uidplus-only", "cyrus")
+        for to in ("Archive", "Junk")
+    ],
+    ("courier", "Junk"),
+]
+
+
+@pytest.mark.parametrize(("host", "to"), FILED, indirect=["host"])
 @pytest.mark.scenario(31)
-def test_a_mail_program_without_move_files_what_we_move(host):
-    """COPY, STORE, EXPUNGE, and we move the mail after its COPY, which comes before each of our commands in turn. Its copy
-    stays, ours goes.
+def test_a_mail_program_without_move_files_what_we_move(host, to):
+    """COPY, STORE, EXPUNGE, and we move the mail after its COPY, which comes before each of our commands in turn. One copy
+    stays, theirs unless it was made of what we had moved or marked; in Junk as well, wherever it lies beside ours.
     """
-    for at in itertools.count(
-        2
-    ):  # before we look at the folders it could be a copy that the person wants besides
+    for at in itertools.count():
         user = host.new_user()
-        host.create(user, "Archive")
-        (uid,) = host.append(user, mail("bait"))
+        folder = host.junk if to == "Junk" else to
+        for missing in {folder} - set(host.folder_names(user)):
+            host.create(user, missing)
+        host.append(user, mail("other"), folder=host.junk)
+        host.append(user, mail("bait"))
         own = Daemon(host, user).new()
-        (row,) = own.intents([uid])
+        (row,) = own.intents([one.uid for one in host.contents(user) if one.folder == "INBOX"])
+        uid = str(row.source.uid)
+        # Before we look at the folders it could be a copy that the person wants besides.
         copied = before_command(
-            own.session, at, lambda user=user: by_hand(host, user, "COPY", "1", "Archive")
+            own.session,
+            at,
+            lambda words=(user, "COPY", uid, folder): by_hand(host, *words),
+            first=("EXAMINE", "SELECT"),
         )
-        own.mover.move([(row, row.source)])
-        by_hand(host, user, "STORE", "1", "+FLAGS.SILENT", "(\\Deleted)")
-        by_hand(host, user, "EXPUNGE", "1")
+        (ended,) = own.mover.move([(row, row.source)])
+        by_hand(host, user, "STORE", uid, "+FLAGS.SILENT", "(\\Deleted)")
+        by_hand(host, user, "EXPUNGE", uid)
         own.mover.reconcile()
         if not copied:
             break
-        assert where(host, user, b"bait") == ["Archive" if copied == [True] else host.junk], at
-        assert_settled(host, user, own)
+        assert where(host, user, b"bait") == [folder if copied == [True] else host.junk], (at, ended)
+        assert not own.journal.open_moves("test")
+        assert not any(LOCK_KEYWORD in one.flags for one in host.contents(user)), at
         own.close()
-    assert at > 14
+    assert at > 8
 
 
 @only("dovecot-maildir", "cyrus")
@@ -940,14 +1019,44 @@ def test_validity_changes_in_between(host, user, daemon, folder, verb):
     daemon.new()
     ended = daemon.mover.recover()
     again = folder == "INBOX" and not daemon.session.abilities.move
-    assert {row.state for row in ended} == {MoveState.FAILED if again else MoveState.ABANDONED}
+    ours = folder == "Junk" and not daemon.session.abilities.move  # our copy there is known by our lock
+    state = MoveState.FAILED if again else MoveState.DONE if ours else MoveState.ABANDONED
+    assert {row.state for row in ended} == {state}
     assert any(b"bait" in one.raw for one in host.contents(user)), "lost"
     assert where(host, user, b"bystander") == ["INBOX"]
     assert not daemon.journal.open_moves("test")
-    if folder == "Junk" and not daemon.session.abilities.move:
-        assert "INBOX" in where(host, user, b"bait"), "our mark was not taken off again"
+    if ours:
+        assert where(host, user, b"bait") == ["Junk"]
     if again:
         assert where(host, user, b"bait") == ["INBOX"], "a second copy"
+    assert not any(LOCK_KEYWORD in one.flags for one in host.contents(user))
+
+
+@only("uidplus-only", "neither", "courier")
+@pytest.mark.parametrize("deleted_by", ["us", "the person"])
+@pytest.mark.scenario(36, 38)
+def test_the_copy_is_gone_and_the_inbox_counts_anew(host, user, daemon, monkeypatch, deleted_by):
+    """Our marks come off the original, wherever it lies now; a mark of the person's stays."""
+    host.append(user, mail("bait"))
+    host.kept(user).doubled = True
+    (row,) = daemon.intents([one.uid for one in host.contents(user)])
+    verb = "expunge" if daemon.session.abilities.uidplus else "deleted"
+    refused = "mark_deleted" if deleted_by == "the person" else verb
+    real = getattr(ImapCommands, refused)
+
+    def changed(self, folder, *uids):
+        monkeypatch.setattr(ImapCommands, refused, real)
+        if deleted_by == "the person":
+            host.store(user, [row.source.uid], "+FLAGS", "\\Deleted")
+        remove(host, user, host.junk)
+        raise FolderChanged("The folder has changed.")
+
+    monkeypatch.setattr(ImapCommands, refused, changed)
+    (ended,) = daemon.mover.move([(row, row.source)])
+    assert ended.state is MoveState.FAILED
+    (lying,) = host.contents(user)
+    assert lying.folder == "INBOX"
+    assert lying.flags - {"\\Recent"} == ({"\\Deleted"} if deleted_by == "the person" else set())
 
 
 # -- at random

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 
 from spamd.domain import (
     OPEN_MOVES,
+    OWNER_KEYWORD,
     AccountName,
     Arrival,
     FetchedMail,
@@ -645,6 +646,17 @@ class MemoryCommands:
 
     def unlock(self, folder: OpenFolder, uids: Sequence[Uid], keywords: Sequence[str]) -> None:
         self._store("UNLOCK", folder, uids, remove=keywords)
+
+    def break_lock(self, folder: OpenFolder, uids: Sequence[Uid], words: frozenset[str]) -> None:
+        with self._command("BREAK", folder, uids):
+            here = self._open(folder)
+            for uid in uids:
+                flags = here.mails[uid].flags if uid in here.mails else set()
+                lock = {
+                    flag for flag in flags if flag.lower().startswith(("$spamdmov", OWNER_KEYWORD.lower()))
+                }
+                if {flag.lower() for flag in lock} == words:
+                    self.server.set_flags(self._ref(folder, uid), (), lock)
 
     def left_copy(self, source: OpenFolder, uid: Uid, target: FolderName) -> Uid | None:
         return None

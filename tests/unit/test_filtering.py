@@ -834,6 +834,88 @@ def test_many_refused_moves_are_tried_one_by_one(place):
     assert [one.moved for one in place.filter.again()] == [True]
 
 
+FOREIGN = (MOVING_KEYWORD, f"{OWNER_KEYWORD}zzzz")
+
+
+def held_by_another(place):
+    """A mail that another daemon locks just before we do."""
+    ref = place.server.deliver(mail(1, 0.99))
+
+    def lock(command):
+        if command.startswith("LOCK INBOX"):
+            place.server.before = None
+            place.server.set_flags(ref, FOREIGN)
+
+    place.server.before = lock
+    (judged,) = place.look()
+    assert judged.decision.move
+    assert not judged.moved
+    assert [row.state for row in place.store.moves(ME)] == [MoveState.ABANDONED]
+    assert place.filter.again() == [], "not at once"
+    return ref
+
+
+def test_what_another_daemon_held_and_left_is_tried_again(place):
+    ref = held_by_another(place)
+    place.server.set_flags(ref, (), FOREIGN)
+    assert place.filter.retry_in() == pytest.approx(30.0)
+    place.now += 30.0
+    assert [one.moved for one in place.filter.again()] == [True]
+    assert place.server.raws("Junk") == [mail(1, 0.99)]
+    assert place.filter.again() == []
+    assert place.filter.retry_in() is None
+
+
+def test_what_another_daemon_still_holds_waits(place):
+    ref = held_by_another(place)
+    place.server.set_flags(ref, [MOVED_KEYWORD])
+    for _ in range(3):
+        place.now += place.filter.retry_in()
+        assert place.filter.again() == []
+        assert place.filter.retry_in() == pytest.approx(600.0)
+    place.server.set_flags(ref, (), [*FOREIGN, MOVED_KEYWORD])
+    place.now += 600.0
+    assert [one.moved for one in place.filter.again()] == [True]
+
+
+def test_a_lock_of_ours_that_was_left_on_does_not_keep_us_off(place):
+    ref = held_by_another(place)
+    place.server.set_flags(ref, [f"{OWNER_KEYWORD}{place.store.owner()}", MOVED_KEYWORD], FOREIGN[1:])
+    place.now += 30.0
+    assert [one.moved for one in place.filter.again()] == [True]
+    assert place.server.raws("Junk") == [mail(1, 0.99)]
+    assert not place.server.flagged(MOVING_KEYWORD)
+
+
+@pytest.mark.parametrize(
+    "deed", ["starred", "answered", "taken out of Junk", "filed", "moved and moved back", "called good"]
+)
+def test_what_the_person_has_dealt_with_since_is_not_tried_again(place, deed):
+    ref = held_by_another(place)
+    place.server.set_flags(ref, (), FOREIGN)
+    if deed == "starred":
+        place.server.set_flags(ref, ["\\Flagged"])
+    elif deed == "answered":
+        place.server.set_flags(ref, ["\\Answered"])
+    elif deed == "called good":
+        identity = place.judgement().identity
+        place.store.add_label(LabelRecord(ME, identity, Label.HAM, LabelSource.REVIEW, 1.0, place.now))
+    elif deed == "filed":
+        place.server.drag(ref, "Archive")
+    elif deed == "taken out of Junk":  # where another daemon had put it
+        place.server.set_flags(ref, [MOVED_KEYWORD])
+        place.server.drag(place.server.drag(ref, "Junk"), "INBOX")
+    else:
+        ref = place.server.drag(ref, "Archive")
+        place.look()
+        place.server.drag(ref, "INBOX")
+    place.look()
+    for _ in range(3):
+        place.now += 3600.0
+        assert not any(one.moved for one in place.filter.again())
+    assert place.server.raws("Junk") == []
+
+
 def test_young_mail_waits(tmp_path):
     place = Place(tmp_path, Account(ME, wait_seconds=60))
     place.look()

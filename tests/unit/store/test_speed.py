@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from spamd.domain import (
+    TRY_AGAIN,
     AccountName,
     Identity,
     LabelSource,
@@ -101,6 +102,7 @@ ANSWERS = {
     "moves of account": lambda s: s.moves(HOME, limit=50),
     "moves of model": lambda s: s.moves(model_id=ModelId("base-1"), since=START, limit=50),
     "moves done": lambda s: s.moves(HOME, kind=MoveKind.JUNK, state=MoveState.DONE, limit=50),
+    "left behind": lambda s: s.left_behind(HOME, START + 89 * 86400, TRY_AGAIN),
     "open moves": lambda s: s.open_moves(HOME),
     "move of": lambda s: s.move_of(HOME, Identity("hash:5")),
     "was moved": lambda s: s.was_moved(HOME, Identity("hash:5")),
