@@ -604,7 +604,22 @@ class Filter:
         records = list(self._mover.recover(self._still_wanted, self._asked_for))
         self.finish(records)
         self._set_right(records)
+        self._stamp_late(records)
         return records
+
+    def _stamp_late(self, records: Sequence[MoveRecord]) -> None:
+        """A batch is decided on, marked and then moved: what ended in between was moved without its mark."""
+        if not self.account.stamp:
+            return
+        for record in records:
+            if record.state is not MoveState.DONE or record.kind is not MoveKind.JUNK or self._good(record):
+                continue
+            judgement = self._store.judgement_of(self.account.name, record.identity)
+            if judgement is None or not judgement.decision.move:
+                continue
+            for sighting in self._store.sighting_of(self.account.name, record.identity):
+                if (sighting.ref.folder, sighting.ref.uid) == (record.target, record.target_uid):
+                    self._stamp(sighting, judgement.decision)
 
     def _set_right(self, records: Sequence[MoveRecord]) -> None:
         """Put back what the person called good while we moved it."""

@@ -738,6 +738,35 @@ def test_what_carries_the_label_is_not_read_as_good_mail():
     assert found["Junk?"] is corrections.Place.OTHER and found["Work"] is corrections.Place.KEPT
 
 
+@pytest.mark.parametrize("at", [1, 3, 4])
+def test_moves_that_were_cut_off_before_their_stamps_get_them(tmp_path, at):
+    """The fourth command of these is the move."""
+    place = Place(tmp_path, Account(ME, stamp=True))
+    place.look()
+    for number in range(3):
+        place.server.deliver(mail(number, 0.99))
+    left = [at]
+
+    def cut(command):
+        if command.startswith(("STORE INBOX", "MOVE")):
+            left[0] -= 1
+            if not left[0]:
+                raise ConnectionLost("cut")
+
+    place.server.before = cut
+    with pytest.raises(ConnectionLost):
+        place.look()
+    place.server.before = None
+    place.connect()
+    assert [row.state for row in place.filter.recover()] == [MoveState.DONE] * 3
+    there = [place.server.flags(ref) for ref in place.server.refs("Junk")]
+    assert there == [{"Junk", STAMPED_KEYWORD, MOVED_KEYWORD}] * 3
+    for _ in range(2):
+        place.look()
+    assert place.labels() == []
+    place.store.close()
+
+
 def test_stamping_is_not_the_person(tmp_path):
     place = Place(tmp_path, Account(ME, stamp=True))
     place.look()
