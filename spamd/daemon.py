@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import random
+import shutil
 import signal
 import socket
 import sys
@@ -217,6 +218,9 @@ class Daemon:
         for warning in self._settings.warnings:
             log.warning("%s", warning)
         self._secrets = Secrets.choose(self._settings, self._paths)
+        rescued = self._paths.rescued_database
+        if rescued.exists() and not self._paths.database.exists():
+            shutil.move(rescued, self._paths.database)
         make_database(self._paths.database)
         self._store = stack.enter_context(
             Store(self._paths.database, clock=self._clock, display=self._settings.display)  # type: ignore[arg-type]
@@ -295,10 +299,16 @@ class Daemon:
         for thread in self._background:
             thread.join(max(0.0, deadline - time.monotonic()))
         if self._anew and self._store.removed:
+            self._write_back()
+
+    def _write_back(self) -> None:
+        for path in (self._paths.database, self._paths.rescued_database):
             try:
-                self._store.write_back()
-            except (SpamdError, OSError) as error:
+                self._store.write_back(path)
+            except StoreError as error:
                 log.error("the database cannot be written back: %s", error)
+            else:
+                return
 
     def _beat(self) -> None:
         """The main thread's work: the clock."""
@@ -331,12 +341,7 @@ class Daemon:
         """What was removed from under us (somebody tidied up): taken again, written anew, or we begin anew."""
         if self._web is not None:
             self._web.keep_run_file()
-        if self._place is not None and not self._place.held:
-            self._place.release()
-            if not self._place.take():
-                log.error("another filter has this home now: this one ends")
-                self.stop()
-        elif self._store.removed or self._store.replaced:
+        if self._store.removed or self._store.replaced:
             if self._store.removed:
                 log.error("the database was removed: it is written back, and the filter begins anew")
                 self._tell("error", "The database was removed while the filter ran. It was written back.")
@@ -346,6 +351,11 @@ class Daemon:
                 )
             self._anew = True
             self._stopping.set()
+        elif self._place is not None and not self._place.held:
+            self._place.release()
+            if not self._place.take():
+                log.error("another filter has this home now: this one ends")
+                self.stop()
 
     def _due(self, now: float) -> None:
         if not 0 <= now - self._pruned_at < PRUNE_EVERY:

@@ -47,6 +47,11 @@ class Paths:
         return self.state / "spamd.db"
 
     @property
+    def rescued_database(self) -> Path:
+        """The database, where its own folder was removed and could not be made again (a service's sandbox)."""
+        return self.data / "spamd.db.rescued"
+
+    @property
     def personal_models(self) -> Path:
         return self.data / "models"
 

@@ -73,6 +73,9 @@ def render(plan: Plan) -> str:
     environment = "".join(
         f"Environment={quoted(f'{name}={value}')}\n" for name, value in sorted(plan.environment.items())
     )
+    # "+": outside of the sandbox, in which a folder that was removed could not be made again.
+    made = "".join(f" {quoted(str(folder))}" for folder in plan.folders)
+    make = f"ExecStartPre=-+:mkdir -p -m 0700 --{made}\n" if made else ""
     home = "no" if plan.runs_commands else "read-only"
     words = list(plan.daemon)
     if set(words[0]) & set("\"'\\"):  # refused in a program's name, however quoted
@@ -91,7 +94,7 @@ StartLimitBurst=5
 Type=notify
 NotifyAccess=main
 TimeoutStartSec=90
-ExecStart=:{command}
+{make}ExecStart=:{command}
 {environment}Restart=on-failure
 RestartPreventExitStatus=3
 RestartSec=10

@@ -200,11 +200,11 @@ class Connections:
         except OSError:  # a network folder that does not answer just now
             return self._file
 
-    def write_back(self) -> None:
+    def write_back(self, path: Path) -> None:
         """A removed file anew, from what is open. Close after it: what is open is still the old one."""
-        self.path.parent.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
-        with opening(self.path), self._outside_transaction() as db:
-            copy_to(db, self.path)
+        with opening(path), self._outside_transaction() as db:
+            path.parent.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+            copy_to(db, path)
 
     def backup_to(self, path: Path) -> None:
         """A consistent copy, while everything goes on."""

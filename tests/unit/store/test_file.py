@@ -212,7 +212,7 @@ class TestTrouble:
             shutil.rmtree(path.parent)
             assert store.removed
             store.record_judgement(rows.judgement(2), vector=None)
-            store.write_back()
+            store.write_back(path)
             assert store.replaced
         with Store(path) as store:
             assert len(store.judgements()) == 2
