@@ -144,7 +144,7 @@ def judge(night: Night, *, stood: bool = False) -> GateReport:
             f"It does worse on older labels it did not learn from (log-loss {after:.3f}, before {before:.3f})."
         )
 
-    worse = _rescued_worse(night.rescued, night.threshold)
+    worse = int(rescued_worse(night.rescued, night.threshold).sum())
     figures |= {"rescued": float(len(night.rescued.spam)), "rescued_worse": float(worse)}
     if worse:
         against.append(f"It thinks worse of {worse} mail{'s' if worse > 1 else ''} you took out of Junk.")
@@ -277,12 +277,13 @@ def _one_sided(night: Night) -> bool:
     return not new.spam.any() or night.fresh <= len(new.spam)
 
 
-def _rescued_worse(rescued: Scored, threshold: float) -> int:
-    """Rescued mail that moves towards Junk noticeably, or across the threshold."""
+def rescued_worse(rescued: Scored, threshold: float) -> NDArray[np.bool_]:
+    """Which rescued mail moves towards Junk noticeably, or across the threshold."""
     lifted = rescued.after > rescued.before + RESCUED_SLACK
     doubtful = rescued.after > 0.5 * threshold
     crossed = (rescued.after >= threshold) & (rescued.before < threshold)
-    return int(((lifted & doubtful) | crossed)[~rescued.spam].sum())
+    worse: NDArray[np.bool_] = ((lifted & doubtful) | crossed) & ~rescued.spam
+    return worse
 
 
 EXAMINATION = "examination.npz"

@@ -59,7 +59,7 @@ def doubts(
     if not personal and any(e.spam for e in tonight):
         return Doubts()  # the shipped model is sure of nothing
     again = [e for e in own if e.at <= card.known_until and e.identity in card.doubted]
-    held = [e for e in own if e.at <= card.known_until and is_held(e.identity)][-LOOKED_AT:]
+    held = [e for e in own if e.at <= card.known_until and is_held(e)][-LOOKED_AT:]
     asked = tonight + again
 
     def scored(some: Sequence[Example]) -> Scored:

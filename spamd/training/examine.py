@@ -10,8 +10,8 @@ import numpy as np
 from spamd.domain import ModelCard
 from spamd.model.base import Reference
 from spamd.model.gate import Night, Numbers, Scored, probabilities
-from spamd.model.runtime import MailVector, Runtime
-from spamd.training.dataset import Mixture
+from spamd.model.runtime import Runtime
+from spamd.training.dataset import Example, Mixture
 from spamd.training.doubt import Doubts
 
 
@@ -34,24 +34,21 @@ def examine(
     """
     old, new = Runtime(before[0]), Runtime(after[0])
 
-    def scored(vectors: Sequence[MailVector], spam: Sequence[bool], *, public: bool = False) -> Scored:
-        was = old.score_logits(vectors)[1].astype(np.float64)
-        now = new.score_logits(vectors)[1].astype(np.float64)
-        if public:
-            was -= before[1].figures.get("level", 0.0)
-            now -= level
-        return Scored(
-            probabilities(was, before[1].calibration), probabilities(now, after[1]), np.array(spam, bool)
-        )
+    def own(mails: Sequence[Example]) -> Scored:
+        return both(old, before[1].calibration, new, after[1], mails)
 
     kept = [e.vector for e in mixture.kept]
     pinned = reference.vectors[1::2]  # the others are rehearsed
+    was = old.score_logits(pinned)[1].astype(np.float64) - before[1].figures.get("level", 0.0)
+    now = new.score_logits(pinned)[1].astype(np.float64) - level
     first = Runtime(shipped[0]).score_logits(pinned)[1].astype(np.float64)
     return Night(
-        held=scored([e.vector for e in mixture.held], [e.spam for e in mixture.held]),
-        rescued=scored([e.vector for e in mixture.rescued], [e.spam for e in mixture.rescued]),
-        pinned=scored(pinned, reference.spam[1::2].tolist(), public=True),
-        new=scored([e.vector for e in doubts.tonight], [e.spam for e in doubts.tonight]),
+        held=own(mixture.held),
+        rescued=own(mixture.rescued),
+        pinned=Scored(
+            probabilities(was, before[1].calibration), probabilities(now, after[1]), reference.spam[1::2]
+        ),
+        new=own(doubts.tonight),
         names=tuple(e.identity for e in doubts.tonight),
         settled=doubts.settled,
         shipped=probabilities(first, shipped[1].calibration),
@@ -62,6 +59,22 @@ def examine(
         difference=difference,
         fresh=doubts.fresh,  # not what is learned: from scratch that is all, and the gate would pass what doubt left to it
         learned=mixture.counts | {"left_out": len(doubts.left_out)},
+    )
+
+
+def both(
+    old: Runtime,
+    old_calibration: tuple[float, float],
+    new: Runtime,
+    new_calibration: tuple[float, float],
+    mails: Sequence[Example],
+) -> Scored:
+    """These mails by the model that serves and by the candidate."""
+    vectors = [e.vector for e in mails]
+    return Scored(
+        probabilities(old.score_logits(vectors)[1], old_calibration),
+        probabilities(new.score_logits(vectors)[1], new_calibration),
+        np.array([e.spam for e in mails], bool),
     )
 
 

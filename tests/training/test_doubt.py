@@ -14,7 +14,7 @@ from spamd.message.vector import vectorise
 from spamd.model import gate
 from spamd.model.bundle import read_card
 from spamd.training import doubt
-from spamd.training.dataset import Example, examples, is_held
+from spamd.training.dataset import Example, examples, in_tenth
 from tests.unit.model.made import flood, mail
 from tests.unit.test_filtering import Place
 from tests.unit.test_filtering import mail as letter
@@ -47,7 +47,7 @@ def card() -> ModelCard:
 
 def history() -> list[Example]:
     """Enough held-out mail of both kinds, of which the model was right."""
-    return [example(n, n % 2 == 0, n % 2 == 0, KNOWN - 1) for n in range(400) if is_held(f"home\0{n}")]
+    return [example(n, n % 2 == 0, n % 2 == 0, KNOWN - 1) for n in range(400) if in_tenth(f"home\0{n}")]
 
 
 def left_out(card: ModelCard, new: list[Example], believed=()) -> set[str]:
@@ -77,7 +77,7 @@ def test_the_shipped_model_is_sure_of_nothing(card):
 
 
 def test_a_model_that_was_wrong_where_it_was_sure_is_not_believed(card):
-    wrong = [example(n, True, False, KNOWN - 2) for n in range(5000, 5400) if is_held(f"home\0{n}")]
+    wrong = [example(n, True, False, KNOWN - 2) for n in range(5000, 5400) if in_tenth(f"home\0{n}")]
     assert left_out(card, [*wrong, example(1000, True, False, KNOWN + 2)]) == set()
 
 

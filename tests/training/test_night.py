@@ -18,6 +18,7 @@ from spamd.model import apart, gate
 from spamd.model.bundle import Bundles, verify
 from spamd.model.scoring import Scorer
 from spamd.store.database import Store
+from spamd.training.dataset import in_tenth
 from tests.unit.model.made import MODERN_HAM, mail
 
 pytestmark = [pytest.mark.train, pytest.mark.timeout(300)]
@@ -119,7 +120,9 @@ def test_two_nights_make_better_models_and_a_swap(tmp_path: Path) -> None:
     figures = events[-1]["card"]["figures"]
     assert figures["from_scratch"] == 0
     assert 20 <= figures["fresh"] <= 40  # near-copies count three times at most
-    assert figures["held"] > 10
+    assert figures["held"] == sum(in_tenth(f"{ACCOUNT}\0hash:1-{number}") for number in range(120, 240)), (
+        "of the junk"
+    )
     assert gate.judge(gate.load(tmp_path / "two")).promoted
 
     # A night of wrong labels only: refused by the gate.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,7 @@ from spamd.model.scoring import Scorer
 from spamd.nightly import Nightly
 from spamd.settings import Settings
 from spamd.store.database import Store
+from spamd.training.dataset import in_tenth
 from tests.training.test_night import letter
 from tests.unit.model.made import mail
 
@@ -71,12 +72,18 @@ class Home:
             identities.append(identity)
         return identities
 
-    def say(self, mails: list[bytes], label: Label, sender: str) -> list[Identity]:
+    def say(
+        self,
+        mails: list[bytes],
+        label: Label,
+        sender: str,
+        named: Callable[[int], bool] = lambda number: True,
+    ) -> list[Identity]:
         """Judged mails of one sender, labelled by the person."""
         identities = []
         for raw in mails:
             self.now += 1.0
-            identity = Identity(f"hash:{next(self._numbers)}")
+            identity = Identity(f"hash:{next(filter(named, self._numbers))}")
             features = vectorise(raw)
             score = self.scorer.score(features)
             decision = Decision(Verdict.KEEP, False, "score", "")
@@ -253,7 +260,7 @@ def test_a_finger_that_slipped_is_left_out_and_asked_about(mailbox: Home) -> Non
     assert mailbox.scorer.reload() and len(mailbox.scorer.head) == 0
 
 
-def newsletter(rng: np.random.Generator) -> bytes:
+def newsletter(rng: np.random.Generator, sender: str = CLUB) -> bytes:
     words = " ".join(
         rng.choice(
             ["sofa", "chair", "table", "lamp", "cushion", "collection", "outlet", "shop", "members", "week"],
@@ -262,7 +269,7 @@ def newsletter(rng: np.random.Generator) -> bytes:
     )
     filler = " ".join(f"n{number}" for number in rng.integers(0, 5000, 20))
     text = f"Dear members, {words} {filler} http://club.sofa.example/{rng.integers(9999)}"
-    return mail(f"Saturday at the sofa club {rng.integers(1000)}", text, sender=f"Sofa Club <{CLUB}>")
+    return mail(f"Saturday at the sofa club {rng.integers(1000)}", text, sender=f"Sofa Club <{sender}>")
 
 
 @pytest.mark.parametrize(
@@ -295,6 +302,55 @@ def test_who_changes_their_mind_is_believed(mailbox: Home, rescued: int, nights:
     assert taken == nights
     assert asked == [set() if one else set(meant) for one in nights]
     assert len(mailbox.bundles.current().card.overruled) == rescued
+
+
+def test_what_was_rescued_holds_up_no_night(mailbox: Home) -> None:
+    """Three newsletters were taken out of Junk, and their like of other senders is dragged into it day by day. Each night
+    learns that, and thinks no worse of the three."""
+    rng = np.random.default_rng(7)
+    mailbox.teach(False, 1, 60)
+    mailbox.teach(True, 2, 60)
+    mails = [newsletter(rng) for _ in range(3)]
+    names = mailbox.say(mails, Label.HAM, CLUB, named=lambda number: in_tenth(f"{HOME}\0hash:{number}"))
+    assert mailbox.sleep().promoted
+    mailbox.scorer.reload()
+    for day in range(4):
+        mailbox.teach(False, 10 + day, 5)
+        club = f"club{day}@sofa.example"
+        mailbox.say([newsletter(rng, club) for _ in range(20)], Label.SPAM, club)
+        report = mailbox.sleep()
+        assert report.promoted, report
+        mailbox.scorer.reload()
+        junk = mailbox.scorer.score(vectorise(newsletter(rng, "club9@sofa.example")), arrived=False)
+        assert junk.probability > 0.5, "the like of it is junk"
+    card = mailbox.bundles.current().card
+    stand = [raw for raw, name in zip(mails, names, strict=True) if f"{HOME}\0{name}" not in card.overruled]
+    assert len(stand) >= 2, "of a third one, copies were called junk"
+    for logit in mailbox.scorer.logits([vectorise(raw) for raw in stand]):
+        assert mailbox.scorer.probability(float(logit)) < 0.5 * card.junk_threshold
+
+
+def test_who_calls_copies_of_a_rescued_mail_junk_holds_up_no_night(mailbox: Home) -> None:
+    """One newsletter was taken out of Junk, and on later days two copies of it, sent by another, are dragged into it. What was
+    rescued is said again in the night until it counts; the copies are known as such."""
+    rng = np.random.default_rng(3)
+    mailbox.teach(False, 1, 60)
+    mailbox.teach(True, 2, 60)
+    raw = newsletter(rng)
+    mailbox.say([raw], Label.HAM, CLUB)
+    assert mailbox.sleep().promoted
+    mailbox.scorer.reload()
+    said_again = 0.0
+    for day in range(3):
+        mailbox.teach(False, 10 + day, 5)
+        mailbox.teach(True, 20 + day, 5)
+        if day < 2:
+            mailbox.say([raw.replace(CLUB.encode(), b"club@sofb.example")], Label.SPAM, "club@sofb.example")
+        report = mailbox.sleep()
+        assert report.promoted, report
+        mailbox.scorer.reload()
+        said_again += mailbox.bundles.current().card.figures["said_again"]
+    assert said_again, "else this test shows nothing"
 
 
 def test_from_scratch_many_slips_are_refused_as_ever(mailbox: Home) -> None:
