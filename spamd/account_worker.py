@@ -707,7 +707,8 @@ class AccountWorker:
             )
 
     def _refused(self, error: SpamdError) -> float:
-        log.warning("%s: %s", self.account.name, error)
+        if self._told != str(error):  # a keyring that never opens would fill the log, twice a minute
+            log.warning("%s: %s", self.account.name, error)
         self._say(AccountPhase.SIGN_IN, error.title)
         self._tell(str(error), needs_person=True)
         return KEYRING_RETRY if isinstance(error, CredentialError) and error.quiet else SIGN_IN_RETRY

@@ -125,9 +125,15 @@ class Paths:
 
 
 def is_full(place: Path) -> bool:
-    """Whether the disk on which this lies, or would lie, has less room than a start needs. Writes nothing."""
-    there = next((one for one in (place, *place.parents) if one.exists()), None)
-    return there is not None and shutil.disk_usage(there).free < ROOM
+    """Whether the disk on which this lies, or would lie, has less room than a start needs. Writes nothing.
+
+    False where that cannot be known, such as in another person's home.
+    """
+    try:
+        there = next((one for one in (place, *place.parents) if one.exists()), None)
+        return there is not None and shutil.disk_usage(there).free < ROOM
+    except OSError:
+        return False
 
 
 def find(env: Mapping[str, str] | None = None) -> Paths:

@@ -139,7 +139,7 @@ def test_trouble_is_waited_out(world):
     assert [event.kind for event in world.store.events(kind="error")] == ["error"], "only the bug is told"
 
 
-def test_a_keyring_that_is_not_open_yet_is_asked_again_soon(world, monkeypatch):
+def test_a_keyring_that_is_not_open_yet_is_asked_again_soon(world, monkeypatch, caplog):
     """Nobody is prompted by it. It was an hour after each start of the session."""
     monkeypatch.setattr(account_worker, "KEYRING_RETRY", 0.02)
     world.opener.trouble = [CredentialError("The keyring is locked.", quiet=True)] * 3
@@ -147,6 +147,9 @@ def test_a_keyring_that_is_not_open_yet_is_asked_again_soon(world, monkeypatch):
     worker = world.worker()
     world.watching(worker)
     assert len(world.store.events(kind="error")) == 1, "and it is told once"
+    assert len([one for one in caplog.records if "locked" in one.message]) == 1, (
+        "and written into the log once"
+    )
 
 
 @pytest.mark.parametrize(

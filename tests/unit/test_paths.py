@@ -8,6 +8,8 @@ import stat
 import pytest
 
 from spamd import paths
+from spamd.client import Client
+from spamd.errors import NotRunning
 
 
 def test_one_folder_holds_all(tmp_path):
@@ -30,6 +32,16 @@ def test_the_person_s_folders_otherwise(home):
     assert home in found.config.parents
     assert len({found.config, found.data, found.state, found.cache}) == 4
     assert found.runtime.parent == found.state  # not XDG_RUNTIME_DIR, which cron and ssh may not have
+
+
+def test_where_nothing_may_be_looked_at_the_filter_is_not_running(tmp_path):
+    """Another person's home, or a name that the system refuses: no fault of the program."""
+    refused = paths.find({"SPAMD_HOME": str(tmp_path / ("x" * 300))})
+    with pytest.raises(OSError):
+        refused.state.stat()
+    assert not paths.is_full(refused.state)
+    with pytest.raises(NotRunning, match="is not running"):
+        Client.connect(refused)
 
 
 def test_looking_creates_nothing(tmp_path):
