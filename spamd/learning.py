@@ -1005,8 +1005,8 @@ class Learner:
             for start in range(0, len(group), 500):
                 try:
                     there = self._session.locate(group[start : start + 500])
-                except FolderMissing:  # with the mail in it
-                    break
+                except (FolderMissing, FolderRefused, FolderChanged):
+                    break  # gone with the mail in it, or not ours to read now
                 found |= {arrival.ref: arrival.flags for arrival in there}
         return found
 

@@ -18,7 +18,7 @@ from spamd.domain import (
     Mode,
     ModelId,
 )
-from spamd.errors import ConnectionLost
+from spamd.errors import ConnectionLost, FolderChanged, FolderMissing, FolderRefused
 from spamd.judgement import evidence, silence
 from spamd.judgement.calibration import AS_IT_IS, told
 from spamd.judgement.corrections import Place as Folder
@@ -743,6 +743,28 @@ def test_mail_put_into_another_folder_is_weak_evidence(place):
     place.look()
     (label,) = place.labels()
     assert (label.label, label.note) == (Label.SPAM, "kept to junk"), "the person's word replaces silence"
+
+
+@pytest.mark.parametrize("trouble", [FolderMissing, FolderRefused, FolderChanged])
+def test_a_folder_that_cannot_be_read_keeps_no_other_mail_from_being_learned(place, trouble):
+    """A shared folder whose owner took our rights away, after something was filed there."""
+    ref = place.server.deliver(mail(1))
+    place.server.deliver(mail(2), flags=["\\Seen"])
+    place.look()
+    place.server.drag(ref, "Archive")
+    place.look()
+    place.now += 4 * DAY
+    place.learner.look_elsewhere()
+
+    def refuse(command):
+        if command.startswith("LOCATE Archive"):
+            raise trouble("Archive")
+
+    place.server.before = refuse
+    assert place.learner.keep_quiet_mail() == 1
+    place.server.before = None
+    assert [one.note for one in place.labels()] == ["opened and left"]
+    assert place.learner.keep_quiet_mail() == 1, "what was filed is learned when the folder can be read again"
 
 
 @pytest.mark.parametrize("new", [False, True])
