@@ -218,12 +218,14 @@ class Daemon:
         for warning in self._settings.warnings:
             log.warning("%s", warning)
         self._secrets = Secrets.choose(self._settings, self._paths)
-        rescued = self._paths.rescued_database
-        if rescued.exists() and not self._paths.database.exists():
-            shutil.move(rescued, self._paths.database)
-        make_database(self._paths.database)
+        rescued, database = self._paths.rescued_database, self._paths.database
+        if rescued.exists():
+            # Another one was put there meanwhile: that serves, and a wipe removes this one as it does other copies.
+            copy = database.with_name(f"{database.name}.before-start")
+            shutil.move(rescued, copy if database.exists() else database)
+        make_database(database)
         self._store = stack.enter_context(
-            Store(self._paths.database, clock=self._clock, display=self._settings.display)  # type: ignore[arg-type]
+            Store(database, clock=self._clock, display=self._settings.display)  # type: ignore[arg-type]
         )
         self._bundles = Bundles(self._paths.personal_models, shipped_model())
         self._scorer = Scorer(self._bundles)

@@ -18,9 +18,10 @@ from spamd import daemon as daemon_module
 from spamd import paths, settings
 from spamd.answers import AccountPhase
 from spamd.daemon import Daemon, lock, notify
-from spamd.domain import Account, AccountName, AuthMethod, Label, Mode
+from spamd.domain import Account, AccountName, AuthMethod, Label, ListEntry, Mode
 from spamd.errors import AlreadyRunning, ConfigError, NotFound, SignInError, SpamdError
 from spamd.mailbox.network import Network, News
+from spamd.store.database import Store
 from spamd.upgrade import Program
 from tests.fakes.memory_mailbox import MemoryServer
 from tests.unit.test_account_worker import Opener, wait_for
@@ -132,6 +133,28 @@ def test_it_runs_and_answers(running):
     wait_for(lambda: running.server.raws("INBOX"), "the undo")
     with pytest.raises(NotFound):
         daemon.go_on(AccountName("nobody"))
+
+
+@pytest.mark.parametrize("another", [False, True])
+def test_a_rescued_database_serves_or_is_one_copy_more(tmp_path, another):
+    """Where another one was put in its place meanwhile, it neither comes back later nor outlives a wipe."""
+    running = Running(tmp_path / "home")
+    place = running.paths
+    with Store(place.rescued_database) as store:
+        store.add_list_entry(ListEntry("rescued.example", Label.HAM, 0.0))
+    if another:
+        with Store(place.database) as store:
+            store.add_list_entry(ListEntry("restored.example", Label.HAM, 0.0))
+    running.start()
+    try:
+        (entry,) = running.daemon.control.lists()
+        assert entry.value == ("restored.example" if another else "rescued.example")
+        assert not place.rescued_database.exists()
+        running.daemon.control.wipe("all")
+    finally:
+        running.stop()
+    left = [one for one in (tmp_path / "home").rglob("*") if one.is_file()]
+    assert left and not [one for one in left if b"rescued.example" in one.read_bytes()]
 
 
 def test_pauses_end_and_survive(tmp_path):
