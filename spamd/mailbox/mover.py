@@ -58,7 +58,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import chain, groupby
 
 from spamd.domain import (
     HELD_BY_OTHERS,
@@ -130,6 +130,9 @@ WATCHED_FOLDERS = 25
 
 _CHANGED = "The folder it was in has changed."
 """In the journal of a move that failed since the source counts its mails anew: with its new UID the mail may be moved."""
+
+_GIVES_WAY = "Another copy of it was seen."
+"""In the journal of a move that is done, while our copy is being taken away because of another one."""
 
 _HAS_A_COPY = "The target folder has changed, and a copy lies there."
 
@@ -215,6 +218,7 @@ class JournaledMover:
         self._signed: set[int] = set()
         self._unsigned: set[int] = set()  # they should be, and could not before the move
         self._name = ""
+        self._swept: set[MessageRef] = set()  # what bore our lock where we have moved nothing
         self._seen_locks: dict[MessageRef, frozenset[str]] = {}
         self._left: list[
             tuple[OpenFolder, Sequence[Uid], Sequence[str]]
@@ -274,6 +278,8 @@ class JournaledMover:
         again: list[MoveRecord] = []
         # Rivals of moves that ended before the connection did, and of those that are ended now.
         before = self._kept_neighbours()
+        given_way = self._end_giving_way()
+        finished += given_way
         lately = self._journal.done_since(self._account, self._clock() - RECONCILE_SECONDS)
         self._signed |= {row.id for row in lately if self._locks}
         self._remember(lately, before)
@@ -297,7 +303,9 @@ class JournaledMover:
                 continue
             finished += ended
             again += unsent
-        self._sweep_locks(renewed)
+        if self._locks:
+            left = [row.target for row in given_way]  # theirs may bear our lock
+            self._sweep_locks({*renewed, *left, *(self._real_folders(left[0]) if left else ())})
         self._remember(finished, before)
         if wanted is not None:
             finished += [
@@ -1087,6 +1095,7 @@ class JournaledMover:
                 if swept:
                     # Not where we wanted it: then we have not moved it.
                     words = self._lock_words if into else (*self._lock_words, MOVED_KEYWORD)
+                    self._swept |= {MessageRef(folder.name, folder.uid_validity, uid) for uid in swept}
                     self._unmark(folder, swept, rows)
                     self._commands.unlock(folder, swept, words)
             except _TRANSIENT:
@@ -1189,7 +1198,7 @@ class JournaledMover:
         """A broken connection takes our memory along: where the folders stood is written down, the first of what
         belongs together.
         """
-        if not before or not self._abilities.server_ids or self._kept_neighbours():
+        if len(before) < 2 or self._kept_neighbours():
             return
         folders = {name: [one.uid_validity, one.uid_next, one.messages] for name, one in before.items()}
         self._journal.keep_neighbours(
@@ -1217,7 +1226,7 @@ class JournaledMover:
 
     def _is_copy(self, record: MoveRecord, mail: Arrival) -> bool:
         """Of the mail that we have moved: that very mail, or one that was made of it while it bore our lock."""
-        certain = record.identity.startswith(PROVING_IDS) or self._ours(mail)
+        certain = record.identity.startswith(PROVING_IDS) or self._ours(mail) or mail.ref in self._swept
         return certain and mail.identity == record.identity and not _has(mail, "\\Deleted")
 
     def _reconcile_one(
@@ -1237,22 +1246,40 @@ class JournaledMover:
         if record.target_uid not in self._by_uid(ours, [record.target_uid]):
             return None
         theirs = OpenFolder(rival.ref.folder, rival.ref.uid_validity)
-        self._unlock(theirs, [rival], moved=rival.ref.folder == record.target)
+        moved = rival.ref.folder == record.target
         if not self._single_expunge:
             _log.info("a mail is there twice and this server cannot remove one of them safely")
+            self._unlock(theirs, [rival], moved=moved)
             return None
+        self._write(
+            replace(record, error=_GIVES_WAY)
+        )  # a mark of ours must not stay where the connection breaks
         self._commands.mark_deleted(ours, [record.target_uid])
         # Is the other one still there, and a mail of its own? A virtual folder shows our copy, with our flag.
         seen = self._by_uid(theirs, [rival.ref.uid]).get(rival.ref.uid)
-        if seen is None or seen.identity != record.identity or _has(seen, "\\Deleted"):
+        alone = seen is None or seen.identity != record.identity or _has(seen, "\\Deleted")
+        if alone or not self._expunge(ours, [record.target_uid]):
             self._commands.clear_deleted(ours, [record.target_uid])
+            self._write(record)
             return None
-        if not self._expunge(ours, [record.target_uid]):
-            self._commands.clear_deleted(ours, [record.target_uid])
-            return None
+        self._unlock(theirs, [rival], moved=moved)
         return self._end(
             replace(record, target_uid=None), MoveState.ABANDONED, f"It was moved to “{rival.ref.folder}”."
         )
+
+    def _end_giving_way(self) -> list[MoveRecord]:
+        """Where the connection broke meanwhile: our copy is unmarked, to be looked at anew, or it is gone."""
+        ended: list[MoveRecord] = []
+        for row in self._journal.done_since(self._account, self._clock() - STAYS_SECONDS, _GIVES_WAY):
+            copy = self._by_uid(_target(row), [row.target_uid]).get(row.target_uid or Uid(0))
+            if copy is not None and copy.identity == row.identity:
+                self._commands.clear_deleted(_target(row), [copy.ref.uid])
+                self._end(row, MoveState.DONE)
+            elif self._is_another(row):
+                self._end(row, MoveState.DONE)
+            else:
+                ended.append(self._end(replace(row, target_uid=None), MoveState.ABANDONED, _GIVES_WAY))
+        return ended
 
     def _rival(
         self,
@@ -1361,7 +1388,10 @@ class JournaledMover:
                 for mail in self._session.arrivals(record.target, record.target_uid_next)
                 if _same(record, mail) and mail.ref.uid not in claimed
             ]
-            signed = next((mail for mail in found if self._ours(mail)), None)
+            # MOVE: what bears the sign alone we have unlocked, and what is locked besides was made of the original.
+            unlocked = (m for m in found if _has(m, MOVED_KEYWORD) and not _has(m, LOCK_KEYWORD))
+            locked = (mail for mail in found if self._ours(mail))
+            signed = next(chain(unlocked if self._abilities.move else (), locked), None)
             if signed is not None or not found:
                 return signed
             return found[-1 if newest else 0]

@@ -856,6 +856,55 @@ def test_a_mail_program_without_move_files_what_we_move(host, to):
     assert at > 8
 
 
+@only("dovecot-maildir", "uidplus-only", "cyrus")
+@pytest.mark.parametrize("mode", ["before", "after"])
+@pytest.mark.parametrize("to", ["Archive", "Junk"])
+@pytest.mark.scenario(26, 27, 31)
+def test_cut_while_our_copy_gives_way(host, mode, to):
+    """Made of the original just before it goes, theirs stays; no mark of ours may stay on ours, wherever the connection
+    breaks: the next clean-up of the person's would take it.
+    """
+    for at in range(40):
+        user = host.new_user()
+        folder = host.junk if to == "Junk" else to
+        for missing in {folder} - set(host.folder_names(user)):
+            host.create(user, missing)
+        host.append(user, mail("other"), folder=host.junk)
+        host.append(user, mail("bait"))
+        own = Daemon(host, user).new()
+        (row,) = own.intents([one.uid for one in host.contents(user) if one.folder == "INBOX"])
+        connection = own.session.connection
+        real = connection.command
+
+        def command(verb, *args, own=own, row=row, user=user, folder=folder, at=at, real=real, **more):
+            if verb == "UID MOVE" or (verb == "UID STORE" and b"(\\Deleted)" in args):
+                own.session.connection.command = real
+                by_hand(host, user, "COPY", str(row.source.uid), folder)
+                cut(own.session, at, mode)
+                return own.session.connection.command(verb, *args, **more)
+            return real(verb, *args, **more)
+
+        connection.command = command
+        met = True
+        with contextlib.suppress(ConnectionLost):
+            own.mover.move([(row, row.source)])
+            own.mover.reconcile()
+            met = False
+        own.session.connection.drop()
+        by_hand(host, user, "STORE", str(row.source.uid), "+FLAGS.SILENT", "(\\Deleted)")
+        by_hand(host, user, "EXPUNGE", str(row.source.uid))
+        own.new().mover.recover()
+        own.mover.reconcile()
+        assert_settled(host, user, own)
+        assert where(host, user, b"bait") == [folder], at
+        own.close()
+        if not met:
+            break
+    else:
+        pytest.fail("40 commands were not enough")
+    assert at > 4
+
+
 @only("dovecot-maildir", "cyrus")
 @pytest.mark.scenario(31)
 def test_a_copy_that_was_made_under_our_lock(host, user, daemon):
