@@ -17,7 +17,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from spamd import __version__
-from spamd.paths import write_private
+from spamd.paths import FULL, write_private
 from spamd.web import pairing
 from spamd.web.access import Access, Limits
 
@@ -82,7 +82,12 @@ class WebServer:
         if not started.wait(60):
             self.stop()
             raise OSError("the web server did not start")
-        self._write_run_file()
+        try:
+            self._write_run_file()
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            log.warning("there is no room for the run file yet: the pages cannot be found")
         log.info("pages at %s", self.url)
 
     def _listen(self) -> socket.socket:

@@ -108,9 +108,9 @@ class Pages:
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        authority.issue_cert("localhost").configure_cert(context)
+        authority.issue_cert("127.0.0.1").configure_cert(context)
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
-        self.url = f"https://localhost:{self._server.server_port}"
+        self.url = f"https://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, name="pages", daemon=True)
         self._thread.start()
 
@@ -185,11 +185,11 @@ def test_who_answers(dovecot, monkeypatch):
     host = dovecot()
     monkeypatch.setenv("SSL_CERT_FILE", host.ca_file)
     lookup = NetworkLookup()
-    assert lookup.answers("localhost", host.tls_port)
-    assert not lookup.answers("localhost", host.port), "speaks no TLS"
-    assert not lookup.answers("localhost", 1)
+    assert lookup.answers("127.0.0.1", host.tls_port)
+    assert not lookup.answers("127.0.0.1", host.port), "speaks no TLS"
+    assert not lookup.answers("127.0.0.1", 1)
     monkeypatch.delenv("SSL_CERT_FILE")
-    assert not lookup.answers("localhost", host.tls_port), "a certificate nobody here trusts"
+    assert not lookup.answers("127.0.0.1", host.tls_port), "a certificate nobody here trusts"
 
 
 def test_the_whole_way(names, pages, monkeypatch):
