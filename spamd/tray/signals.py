@@ -14,9 +14,10 @@ STOP_SECONDS = 3.0
 """A display that hangs must not keep us."""
 
 
-_CHOSEN = (
-    frozenset() if sys.platform == "win32" else frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
-)
+if sys.platform == "win32":
+    _CHOSEN: frozenset[signal.Signals] = frozenset()
+else:
+    _CHOSEN = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 
 
 def open_page(address: str) -> bool:
@@ -30,12 +31,12 @@ def _unblocked() -> Iterator[None]:
     """For this thread and the programs that it starts. A signal that comes just now ends us at once."""
     if sys.platform == "win32":
         yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_UNBLOCK, _CHOSEN)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    else:
+        before = signal.pthread_sigmask(signal.SIG_UNBLOCK, _CHOSEN)
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Signals:
