@@ -283,15 +283,12 @@ class JournaledMover:
         lately = self._journal.done_since(self._account, self._clock() - RECONCILE_SECONDS)
         self._signed |= {row.id for row in lately if self._locks}
         self._remember(lately, before)
-        left_over = sorted(self._journal.open_moves(self._account), key=_place)
+        left_over = sorted(self._followed(self._journal.open_moves(self._account)), key=_place)
         self._asked = {row.id for row in left_over if asked is not None and asked(row)}
-        renewed: list[FolderName] = []
         if left_over and self._locks:
             # Wherever a locked mail was taken to meanwhile. Before the rows are ended: a crash here repeats it.
             involved = {row.source.folder for row in left_over} | {row.target for row in left_over}
-            renewed = self._sweep_locks(
-                involved | set(self._real_folders(left_over[0].source.folder)), left_over
-            )
+            self._sweep_locks(involved | set(self._real_folders(left_over[0].source.folder)), left_over)
         for batch in _batches(left_over):
             try:
                 ended, unsent = self._recover_batch(batch)
@@ -303,9 +300,9 @@ class JournaledMover:
                 continue
             finished += ended
             again += unsent
-        if self._locks:
-            left = [row.target for row in given_way]  # theirs may bear our lock
-            self._sweep_locks({*renewed, *left, *(self._real_folders(left[0]) if left else ())})
+        if self._locks and given_way:  # theirs may bear our lock
+            left = [row.target for row in given_way]
+            self._sweep_locks({*left, *self._real_folders(left[0])})
         self._remember(finished, before)
         if wanted is not None:
             finished += [
@@ -944,7 +941,6 @@ class JournaledMover:
         there: FolderStatus | None = None
         with contextlib.suppress(FolderMissing, FolderRefused):
             there = self._session.status(batch[0].target)
-            batch = self._followed(batch, there)
         for record in batch:
             if record.error == OTHERS_WERE_FASTER:  # decided before the crash
                 ended += self._yield(source, _target(record), [record])
@@ -1014,28 +1010,57 @@ class JournaledMover:
         ended += self._delete_originals(source, to_finish)
         return ended, again
 
-    def _followed(self, batch: Sequence[MoveRecord], there: FolderStatus) -> list[MoveRecord]:
-        """Where the target counts its mails anew, our copies in it are known by our lock, which no twin bears. (MOVE leaves
-        none beside the original.)
+    def _followed(self, rows: Sequence[MoveRecord]) -> list[MoveRecord]:
+        """Where the target counts its mails anew, or has another name by now, our copies in it are known by our lock, which
+        no twin bears. (MOVE leaves none beside the original.)
         """
-        moved = [row for row in batch if row.target_uid_validity not in (None, there.uid_validity)]
-        if not moved or not self._locks or self._abilities.move:
-            return list(batch)
-        here, locked = self._commands.locked(there.folder, self._owner)
-        copies = [mail for mail in self._by_uid(here, locked).values() if self._ours(mail)]
-        known = self._journal.claimed_uids(self._account, here.name, here.uid_validity)
-        copies = [mail for mail in copies if mail.ref.uid not in known]
-        followed: list[MoveRecord] = []
-        for row in batch:
-            copy = next((mail for mail in copies if row in moved and _same(row, mail)), None)
-            if copy is None:
-                followed.append(row)
+        followed = list(rows)
+        if self._abilities.move or not self._locks:
+            return followed
+        for place, here in groupby(sorted(rows, key=_place_of_target), key=_place_of_target):
+            batch = [row for row in here if row.target_uid_validity is not None]
+            if not batch or not self._is_another(batch[0]):
                 continue
-            copies.remove(copy)
-            uid = copy.ref.uid
-            now = replace(row, target_uid_validity=here.uid_validity, target_uid_next=uid, target_uid=uid)
-            followed.append(self._write(now))
+            try:
+                copies = self._locked_copies(OpenFolder(*place))
+            except _TRANSIENT:
+                raise
+            except MailboxError as problem:
+                _log.debug("copies of ours could not be looked for: %s", type(problem).__name__)
+                continue
+            for row in batch:
+                copy = next((mail for mail in copies if _same(row, mail) and _may_be_of(row, mail.ref)), None)
+                if copy is None:
+                    continue
+                copies.remove(copy)
+                there, uid = copy.ref, copy.ref.uid
+                now = replace(
+                    row,
+                    target=there.folder,
+                    target_uid_validity=there.uid_validity,
+                    target_uid_next=uid,
+                    target_uid=uid,
+                )
+                followed[followed.index(row)] = self._write(now)
         return followed
+
+    def _locked_copies(self, target: OpenFolder) -> list[Arrival]:
+        """What bears our lock in the folder of that name, or with that UIDVALIDITY, and belongs to no other row."""
+        names = [name for name in self._real_folders(target.name) if name != target.name]
+        renamed = [s.folder for s in self._session.statuses(names) if s.uid_validity == target.uid_validity]
+        copies: list[Arrival] = []
+        for name in (*renamed, target.name):
+            try:
+                here, locked = self._commands.locked(name, self._owner)
+            except (FolderMissing, FolderRefused):
+                continue
+            known = self._journal.claimed_uids(self._account, here.name, here.uid_validity)
+            copies += [
+                mail
+                for mail in self._by_uid(here, locked).values()
+                if self._ours(mail) and mail.ref.uid not in known
+            ]
+        return copies
 
     def _lacks_the_sign(self, record: MoveRecord, copy: Arrival) -> bool:
         """The connection broke after a move that could not be signed before. Where the source has room for the sign, what
@@ -1069,22 +1094,19 @@ class JournaledMover:
         # Without CONDSTORE another daemon's lock may have taken the place of ours on the original since.
         return self._ours(copy) and (self._ours(mail) or not self._abilities.move)
 
-    def _sweep_locks(
-        self, folders: Iterable[FolderName], rows: Sequence[MoveRecord] = ()
-    ) -> list[FolderName]:
+    def _sweep_locks(self, folders: Iterable[FolderName], rows: Sequence[MoveRecord] = ()) -> None:
         """No mail may keep our lock, also where UIDs have changed and the rows could only be given up. What open rows
-        speak of is left to them: our sign tells our copies from others. So are targets that count anew, which are
-        returned.
+        speak of is left to them: our sign tells our copies from others.
         """
         sources = {row.source for row in rows}
-        renewed: list[FolderName] = []
         for name in sorted(set(folders)):
             try:
                 folder, uids = self._commands.locked(name, self._owner)
-                into = [row for row in rows if row.target == name and row.target_uid_validity is not None]
-                if any(row.target_uid_validity != folder.uid_validity for row in into):
-                    renewed.append(name)
-                    continue
+                into = [
+                    row
+                    for row in rows
+                    if (row.target, row.target_uid_validity) == (folder.name, folder.uid_validity)
+                ]
                 first = min((row.target_uid_next for row in into if row.target_uid_next), default=None)
                 swept = [
                     uid
@@ -1102,7 +1124,6 @@ class JournaledMover:
                 raise
             except MailboxError as problem:
                 _log.debug("a folder could not be searched for locks: %s", type(problem).__name__)
-        return renewed
 
     def _unmark(self, folder: OpenFolder, uids: Sequence[Uid], rows: Sequence[MoveRecord]) -> None:
         """Our \\Deleted may have gone along with our lock. In a source that counts anew it is ours only where we were about
@@ -1540,6 +1561,20 @@ class JournaledMover:
 
 def _target(record: MoveRecord) -> OpenFolder:
     return OpenFolder(record.target, record.target_uid_validity or UidValidity(0))
+
+
+def _may_be_of(record: MoveRecord, copy: MessageRef) -> bool:
+    """In a target that has another name by now, it still has its UID. (Folders that were made in one second may have one
+    UIDVALIDITY: the source is none.)
+    """
+    if copy.folder == record.target:
+        return True
+    known = record.target_uid is None or record.target_uid == copy.uid
+    return copy.folder != record.source.folder and known and copy.uid >= (record.target_uid_next or 1)
+
+
+def _place_of_target(record: MoveRecord) -> tuple[FolderName, UidValidity]:
+    return record.target, record.target_uid_validity or UidValidity(0)
 
 
 def _place(record: MoveRecord) -> tuple[str, int, str]:

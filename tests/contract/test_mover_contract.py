@@ -1081,6 +1081,28 @@ def test_validity_changes_in_between(host, user, daemon, folder, verb):
     assert not any(LOCK_KEYWORD in one.flags for one in host.contents(user))
 
 
+@only("uidplus-only", "neither")
+@pytest.mark.parametrize("verb", ["UID COPY", "UID STORE"])
+@pytest.mark.scenario(35)
+def test_junk_has_another_name_when_its_move_goes_on(host, user, daemon, verb):
+    """Our copy went along: the move is ended there. (Courier's RENAME gives a new UIDVALIDITY: nothing tells it.)"""
+    old = "Old"
+    host.append(user, mail("bait"))
+    (row,) = daemon.intents([one.uid for one in host.contents(user)])
+    cut_after(daemon.session, verb)
+    with nothing_lost(host, user) if verb == "UID STORE" else contextlib.nullcontext():
+        with pytest.raises(ConnectionLost):
+            daemon.mover.move([(row, row.source)])
+        with host.oracle(user) as imap:
+            assert imap.rename(f'"{host.junk}"', f'"{old}"')[0] == "OK"
+        if host.junk not in host.folder_names(user):
+            host.create(user, host.junk)
+        (ended,) = daemon.new().mover.recover()
+    assert ended.state is MoveState.DONE
+    assert where(host, user, b"bait") == [old]
+    assert_settled(host, user, daemon)
+
+
 @only("uidplus-only", "neither", "courier")
 @pytest.mark.parametrize("deleted_by", ["us", "the person"])
 @pytest.mark.scenario(36, 38)
