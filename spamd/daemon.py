@@ -361,11 +361,14 @@ class Daemon:
 
     def _due(self, now: float) -> None:
         if not 0 <= now - self._pruned_at < PRUNE_EVERY:
+            from spamd.mailbox import lease
+
             self._pruned_at = now
             try:
                 self._store.prune(now, self._settings.keep_days)
             except (SpamdError, OSError):  # a full disk must not keep a pause from ending
                 log.exception("old entries could not be removed")
+            lease.keep()
             give_back_memory()
         self._end_pauses(now)
         asked_lately = 0 <= now - self._night_asked_at < NIGHT_EVERY

@@ -8,6 +8,7 @@ keywords (domain.MOVING_KEYWORD, domain.MOVED_KEYWORD) where the server keeps an
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import sys
@@ -33,15 +34,17 @@ def mailbox_key(account: Account) -> str:
 
 
 def take(account: Account, folder: Path | None = None) -> None:
-    """Hold the mailbox until this process ends or gives it up. Taking it again is nothing new.
+    """Hold the mailbox until this process ends or gives it up. Taking it again is nothing new, unless the lock was removed.
 
     Raises ServerBusy if another process has it. Where no lock file can be made, there is no protection and no error.
     """
     key = mailbox_key(account)
     with _lock:
-        if key in _held:
-            return
         try:
+            if key in _held and _held[key].held:
+                return
+            if key in _held:
+                _held.pop(key).release()
             lock = FileLock((folder or _folder()) / f"{key}.lock")
             taken = lock.take(str(os.getpid()))
         except OSError:
@@ -52,6 +55,14 @@ def take(account: Account, folder: Path | None = None) -> None:
                 "Stop one of the two, or remove the account from one of them.",
             )
         _held[key] = lock
+
+
+def keep() -> None:
+    """Touch what is held, once a day: of temporary files systemd removes those that nobody has touched for ten days."""
+    with _lock:
+        for lock in _held.values():
+            with contextlib.suppress(OSError):
+                os.utime(lock.path)
 
 
 def give_up(account: Account) -> None:
@@ -75,4 +86,4 @@ def _folder() -> Path:
     return folder
 
 
-__all__ = ["give_up", "mailbox_key", "take"]
+__all__ = ["give_up", "keep", "mailbox_key", "take"]

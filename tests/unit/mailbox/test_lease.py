@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
 from spamd.domain import Account, AccountName, SourceKind
-from spamd.errors import StoreBusy
+from spamd.errors import ServerBusy, StoreBusy
 from spamd.file_lock import FileLock, locked
 from spamd.mailbox import lease
 
@@ -59,6 +61,36 @@ def test_another_process_is_kept_away(account, tmp_path):
     assert said == "held"
     finish(process)  # killed: the system takes the lock back
     lease.take(account, tmp_path)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no open file can be removed there")
+def test_a_lock_that_was_removed_is_taken_again(account, tmp_path):
+    """By whoever tidies up the folder for temporary files. With the next connection nobody else gets in."""
+    lease.take(account, tmp_path)
+    (file,) = tmp_path.glob("*.lock")
+    file.unlink()
+    lease.take(account, tmp_path)
+    process, said = start(tmp_path)
+    finish(process)
+    assert said == "busy"
+    file.unlink()
+    process, said = start(tmp_path)
+    assert said == "held"
+    with pytest.raises(ServerBusy):
+        lease.take(account, tmp_path)
+    finish(process)
+    lease.take(account, tmp_path)
+
+
+def test_a_lock_that_is_held_for_long_is_no_old_file(account, tmp_path):
+    lease.take(account, tmp_path)
+    (file,) = tmp_path.glob("*.lock")
+    os.utime(file, (0.0, 0.0))
+    lease.keep()
+    assert min(file.stat().st_atime, file.stat().st_mtime) > time.time() - 3600.0
+    file.unlink()
+    lease.keep()
+    assert not file.exists()
 
 
 def test_no_folder_means_no_protection_and_no_error(account, tmp_path):
