@@ -1292,14 +1292,20 @@ class JournaledMover:
         """Where the connection broke meanwhile: our copy is unmarked, to be looked at anew, or it is gone."""
         ended: list[MoveRecord] = []
         for row in self._journal.done_since(self._account, self._clock() - STAYS_SECONDS, _GIVES_WAY):
-            copy = self._by_uid(_target(row), [row.target_uid]).get(row.target_uid or Uid(0))
-            if copy is not None and copy.identity == row.identity:
-                self._commands.clear_deleted(_target(row), [copy.ref.uid])
-                self._end(row, MoveState.DONE)
-            elif self._is_another(row):
-                self._end(row, MoveState.DONE)
-            else:
-                ended.append(self._end(replace(row, target_uid=None), MoveState.ABANDONED, _GIVES_WAY))
+            try:
+                copy = self._by_uid(_target(row), [row.target_uid]).get(row.target_uid or Uid(0))
+                there = copy is not None and copy.identity == row.identity
+                if copy is not None and there:
+                    self._commands.clear_deleted(_target(row), [copy.ref.uid])
+                if there or self._is_another(row):
+                    self._end(row, MoveState.DONE)
+                else:
+                    ended.append(self._end(replace(row, target_uid=None), MoveState.ABANDONED, _GIVES_WAY))
+            except _TRANSIENT:
+                raise
+            except MailboxError as problem:
+                # As below: the account works on, and the next connection tries again.
+                _log.warning("a copy is left marked for now: %s", type(problem).__name__)
         return ended
 
     def _rival(

@@ -29,6 +29,7 @@ from spamd.errors import ConnectionLost, FolderRefused, StoreFull
 from spamd.filtering import BATCH, Filter, sender_proven
 from spamd.judgement import corrections
 from spamd.learning import Learner, places
+from spamd.mailbox import mover
 from spamd.mailbox.mover import JournaledMover
 from spamd.source import Folder
 from spamd.store.database import Store
@@ -861,6 +862,24 @@ def test_many_refused_moves_are_tried_one_by_one(place):
     assert [one.moved for one in place.filter.again()] == [True] * 29
     place.now += 90.0
     assert [one.moved for one in place.filter.again()] == [True]
+
+
+def test_a_junk_folder_that_may_only_be_read_now_ends_no_connection(place):
+    """The connection broke while our copy there gave way to another one; then the rights were taken away."""
+    place.look()
+    place.server.deliver(mail(1, 0.99))
+    place.look()
+    (row,) = place.store.moves(ME)
+    place.store.advance(replace(row, error=mover._GIVES_WAY))
+    place.server.folders["Junk"].read_only = True
+    place.connect()
+    assert place.filter.recover() == []
+    place.server.folders["Junk"].read_only = False
+    place.connect()
+    place.filter.recover()
+    (row,) = place.store.moves(ME)
+    assert (row.state, row.error) == (MoveState.DONE, ""), "it is looked at again"
+    assert place.server.raws("Junk") == [mail(1, 0.99)]
 
 
 FOREIGN = (MOVING_KEYWORD, f"{OWNER_KEYWORD}zzzz")
