@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from spamd.domain import (
     MOVED_KEYWORD,
+    OPEN_MOVES,
     STAMPED_KEYWORD,
     TRY_AGAIN,
     Account,
@@ -158,6 +159,7 @@ class Filter:
         self._clock = clock
         self._junk: FolderName | None = None
         self._retry_at = 0.0
+        self._open_until = math.inf  # moves that an odd answer has left open are ended then
         self._told: dict[str, float] = {}
         self._addresses = frozenset({account.user.lower()} if "@" in account.user else ())
 
@@ -542,7 +544,9 @@ class Filter:
                 for record in done:
                     self._arrived(record, now)
         for record in records:
-            if record.state is MoveState.ABANDONED:
+            if record.state in OPEN_MOVES:
+                self._open_until = now + RETRY_FIRST
+            elif record.state is MoveState.ABANDONED:
                 self._taken_back(record)
                 if record.error in TRY_AGAIN:
                     self._retry_at = 0.0
@@ -757,6 +761,11 @@ class Filter:
         none is.
         """
         now = self._clock()
+        if not now < self._open_until <= now + RETRY_MOST and not math.isinf(self._open_until):
+            self._open_until = math.inf
+            self.recover()
+            if self._store.open_moves(self.account.name):
+                self._open_until = now + RETRY_HELD
         if math.isinf(self._retry_at) or now < self._retry_at <= now + RETRY_MOST:
             return []
         refused: dict[Identity, list[MoveRecord]] = {}
@@ -791,7 +800,8 @@ class Filter:
 
     def retry_in(self) -> float | None:
         """Seconds until `again` has something to do; None where nothing was refused."""
-        return None if math.isinf(self._retry_at) else max(0.0, self._retry_at - self._clock())
+        at = min(self._retry_at, self._open_until)
+        return None if math.isinf(at) else max(0.0, at - self._clock())
 
     def end_old_locks(self) -> list[Judgement]:
         """A daemon that never comes back holds no mail for ever: what lies under its lock for a day is decided anew."""

@@ -25,7 +25,7 @@ from spamd.domain import (
     MoveState,
     Verdict,
 )
-from spamd.errors import ConnectionLost, FolderRefused, StoreFull
+from spamd.errors import ConnectionLost, FolderRefused, ProtocolFault, StoreFull
 from spamd.filtering import BATCH, Filter, sender_proven
 from spamd.judgement import corrections
 from spamd.learning import Learner, places
@@ -880,6 +880,36 @@ def test_a_junk_folder_that_may_only_be_read_now_ends_no_connection(place):
     (row,) = place.store.moves(ME)
     assert (row.state, row.error) == (MoveState.DONE, ""), "it is looked at again"
     assert place.server.raws("Junk") == [mail(1, 0.99)]
+
+
+def test_a_move_that_an_odd_answer_left_open_is_ended_on_the_same_connection(place):
+    """Nobody has to lose the connection first."""
+    place.server.deliver(mail(1, 0.99))
+
+    def odd(command):
+        if command.startswith("LOCATE INBOX"):
+            place.server.before = None
+            raise ProtocolFault("BAD")
+
+    real = place.session.fetch
+
+    def fetch(*asked):
+        yield from real(*asked)
+        place.server.before = odd  # the next look at it is the mover's
+
+    place.session.fetch = fetch
+    (judged,) = place.look()
+    place.session.fetch = real
+    assert not judged.moved
+    assert len(place.store.open_moves(ME)) == 1
+    assert place.filter.again() == []
+    assert 0 < place.filter.retry_in() <= 30.0
+    place.now += 30.0
+    place.filter.again()
+    assert not place.store.open_moves(ME)
+    assert place.server.raws("Junk") == [mail(1, 0.99)]
+    place.filter.again()
+    assert place.filter.retry_in() is None
 
 
 FOREIGN = (MOVING_KEYWORD, f"{OWNER_KEYWORD}zzzz")
