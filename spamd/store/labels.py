@@ -243,15 +243,15 @@ class Labels(Connections):
         Returns how many. Where all lie ahead it is today's clock that is wrong (no battery: 1970), and nothing changes.
         """
         latest = now + CLOCK_SLACK
-        first = self._one("SELECT min(id) FROM label WHERE at > ?", (latest,))
-        if first is None or first[0] is None:
-            return 0
         if self._one("SELECT 1 FROM label WHERE at <= ? LIMIT 1", (latest,)) is None:
             return 0
         dated: list[tuple[float, int]] = []
         later: dict[tuple[str, str], float] = {}
-        written = "SELECT id, account, identity, at FROM label WHERE id >= ? ORDER BY id DESC"
-        for label_id, account, identity, at in self._all(written, (first[0],)):
+        written = (
+            "SELECT id, account, identity, at FROM label"
+            " WHERE id >= (SELECT min(id) FROM label WHERE at > ?) ORDER BY id DESC"
+        )
+        for label_id, account, identity, at in self._all(written, (latest,)):
             if at > latest:
                 at = min(now, later.get((account, identity), now)) - APART * (len(dated) + 1)
                 dated.append((at, label_id))
