@@ -36,7 +36,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--from-scratch", action="store_true", help="the whole ledger on the bare base")
     parser.add_argument("--architecture", default="hashed_linear.v1")
     parser.add_argument("--threshold", type=float, help="probability from which mail is moved now")
-    parser.add_argument("--replay", type=int, default=2000, help="older labels to rehearse, at least")
     parser.add_argument(
         "--believe", type=Path, help="JSON list of labels that the person stayed with when asked"
     )
@@ -74,7 +73,6 @@ def main(arguments: list[str] | None = None) -> int:
             from_scratch=given.from_scratch,
             architecture=given.architecture,
             threshold=given.threshold,
-            replay=given.replay,
             seed=given.seed,
             believed=frozenset(json.loads(given.believe.read_text("utf-8")))
             if given.believe
