@@ -157,7 +157,7 @@ class _Fresh:
 
     record: MoveRecord
     before: dict[FolderName, FolderStatus]
-    until: float
+    ended: float  # by the clock that nobody sets
     signed: bool = False
     looked: bool = False  # for a second copy, at least once
 
@@ -201,6 +201,7 @@ class JournaledMover:
         account: str,
         *,
         clock: Callable[[], float] = time.time,
+        steady: Callable[[], float] = time.monotonic,
         pause: Callable[[float], None] = time.sleep,
         use_lock: bool = True,
     ) -> None:
@@ -209,6 +210,7 @@ class JournaledMover:
         self._journal = journal
         self._account = account
         self._clock = clock
+        self._steady = steady
         self._pause = pause
         self._use_lock = use_lock
         self._expunge_refused = False
@@ -324,10 +326,12 @@ class JournaledMover:
         left, self._left = self._left, []
         for folder, uids, words in left:
             self._take_off(folder, uids, words)
-        now = self._clock()
         # One more look when the time is over, but not where that would be the person's copy.
+        ages = {fresh.record.id: self._age(fresh) for fresh in self._fresh}
         self._fresh = [
-            fresh for fresh in self._fresh if now < fresh.until + (RECONCILE_SECONDS if fresh.signed else 0.0)
+            fresh
+            for fresh in self._fresh
+            if ages[fresh.record.id] < RIVAL_SECONDS + (RECONCILE_SECONDS if fresh.signed else 0.0)
         ]
         if not self._fresh:
             return []
@@ -348,7 +352,7 @@ class JournaledMover:
                 taken_back.append(given_up)
             # What was put back is the person's again: a copy that comes later is one they made on purpose.
             once = fresh.record.kind is MoveKind.UNDO
-            if given_up is not None or once or now >= fresh.until:
+            if given_up is not None or once or ages[fresh.record.id] >= RIVAL_SECONDS:
                 self._fresh.remove(fresh)
         if self._locks and grown:  # a mail we had locked may have been taken there, with our keyword
             self._sweep_locks(grown)
@@ -1200,8 +1204,8 @@ class JournaledMover:
 
     def _real_folders(self, first: FolderName) -> list[FolderName]:
         """Folders that hold mail of their own and into which people move mail; the likely ones first."""
-        if self._clock() - self._folders[0] > FOLDERS_SECONDS:
-            self._folders = (self._clock(), list(self._session.folders()))
+        if self._steady() - self._folders[0] > FOLDERS_SECONDS:
+            self._folders = (self._steady(), list(self._session.folders()))
         unlikely = ("all", "drafts", "sent")
         real = [one for one in self._folders[1] if one.selectable and one.role not in unlikely]
         real.sort(key=lambda one: (one.name != first, one.role == "", one.name))
@@ -1212,8 +1216,14 @@ class JournaledMover:
         for record in ended:
             if self._proves(record) and record.id not in known:
                 signed = record.id in self._signed
-                self._fresh.append(_Fresh(record, before, record.changed_at + RIVAL_SECONDS, signed))
+                # A move of the future: the clock was set back since, and for long nobody knows how old it is.
+                age = abs(self._clock() - record.changed_at)
+                self._fresh.append(_Fresh(record, before, self._steady() - age, signed))
         self._signed.difference_update(record.id for record in ended)
+
+    def _age(self, fresh: _Fresh) -> float:
+        """Seconds since the move. The clock may be set back meanwhile, and the steady one stand still while the machine sleeps."""
+        return max(self._steady() - fresh.ended, self._clock() - fresh.record.changed_at)
 
     def _keep_neighbours(self, before: Mapping[FolderName, FolderStatus]) -> None:
         """A broken connection takes our memory along: where the folders stood is written down, the first of what

@@ -53,6 +53,7 @@ class Place:
 
     def __init__(self, path, account=None, server=None):
         self.now = START + 1_000_000
+        self.steady = 1_000.0
         self.server = server or MemoryServer(folders=("Junk", "Trash", "Archive", "Doubt", "Sent"))
         self.account = account or Account(ME)
         self.store = Store(path / "spamd.db", clock=lambda: self.now)
@@ -65,7 +66,12 @@ class Place:
     def connect(self):
         self.session = MemorySession(self.server)
         mover = JournaledMover(
-            self.session, MemoryCommands(self.session), self.store, self.account.name, clock=lambda: self.now
+            self.session,
+            MemoryCommands(self.session),
+            self.store,
+            self.account.name,
+            clock=lambda: self.now,
+            steady=lambda: self.steady,
         )
         self.filter = Filter(
             self.session,
@@ -90,6 +96,7 @@ class Place:
 
     def look(self, seconds=5.0):
         self.now += seconds
+        self.steady += seconds
         look = self.learner.look()
         self.filter.free(look.locked)
         judged = self.filter.judge(look.new)
@@ -910,6 +917,44 @@ def test_a_move_that_an_odd_answer_left_open_is_ended_on_the_same_connection(pla
     assert place.server.raws("Junk") == [mail(1, 0.99)]
     place.filter.again()
     assert place.filter.retry_in() is None
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["goes on", "begins anew"])
+@pytest.mark.parametrize("set_by", [-86_400.0, 0.0, 86_400.0], ids=["set back", "right", "put forward"])
+def test_what_the_person_copies_out_of_junk_stays_there_whatever_the_clock_says(tmp_path, set_by, again):
+    """Without keywords nothing but the time tells their copy from a rival's."""
+    abilities = replace(FULL, keywords=False)
+    place = Place(tmp_path, server=MemoryServer(abilities=abilities, id_kind="guid"))
+    place.look()
+    place.server.deliver(mail(1, 0.99))
+    place.look()
+    place.now += set_by
+    if again:
+        place.connect()
+        place.filter.recover()
+    place.look(60.0)
+    (ref,) = place.server.refs("Junk")
+    place.server.copy(ref, "Archive")
+    place.filter.reconcile()
+    assert place.server.raws("Junk") == place.server.raws("Archive") == [mail(1, 0.99)]
+    place.store.close()
+
+
+@pytest.mark.parametrize("slept", [False, True])
+def test_a_rivals_copy_is_found_though_the_clock_was_set_back(tmp_path, slept):
+    """slept: so did the machine, and what came meanwhile is the person's."""
+    abilities = replace(FULL, keywords=False)
+    place = Place(tmp_path, server=MemoryServer(abilities=abilities, id_kind="guid"))
+    place.look()
+    place.server.deliver(mail(1, 0.99))
+    place.look()
+    place.now += 3600.0 if slept else -86_400.0
+    (ref,) = place.server.refs("Junk")
+    place.server.copy(ref, "Archive")
+    place.filter.reconcile()
+    assert place.server.raws("Archive") == [mail(1, 0.99)]
+    assert place.server.raws("Junk") == [mail(1, 0.99)] * slept
+    place.store.close()
 
 
 FOREIGN = (MOVING_KEYWORD, f"{OWNER_KEYWORD}zzzz")
