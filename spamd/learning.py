@@ -86,6 +86,8 @@ CONTRADICTION = 4.0
 """Log odds from which a weak label against the model is held for the person to look at."""
 KEPT_PER_SENDER = 3
 KEPT_PER_DAY = 60
+KEPT_AT_ONCE = 1000
+"""Mails that silence tells something of and that are heard in one day; the others come with the next."""
 
 _PLACES = {
     "inbox": Place.INBOX,
@@ -894,17 +896,18 @@ class Learner:
         name = self.account.name
         here = self._still_here(now)
         self.look_elsewhere()
-        wanted: list[tuple[Judgement, Sighting, str]] = []  # and why, where its flags do not say it
+        wanted: list[tuple[Judgement, str]] = []  # and what it tells
         per_sender: Counter[tuple[str, int]] = Counter()
         per_day: Counter[int] = Counter()
         before: int | None = None
-        while len(wanted) < 1000:
+        while len(wanted) < KEPT_AT_ONCE:
+            asked: list[tuple[Judgement, Sighting, str]] = []  # and why, where its flags do not say it
             page = self._store.judgements(
                 account=name,
                 since=now - silence.WINDOW,
                 labelled=False,
                 before_id=before,
-                limit=200,
+                limit=STEP,
             )
             known = self._store.spoken_or_left(name, [judgement.identity for judgement in page])
             filed = self._filed(judgement.identity for judgement in page if judgement.identity not in known)
@@ -919,25 +922,23 @@ class Learner:
                 elif judgement.moved:
                     doubted = self._doubted(judgement) if judgement.at < now - silence.AFTER else None
                     if doubted is not None:
-                        wanted.append((judgement, doubted, silence.DOUBTED))
+                        asked.append((judgement, doubted, silence.DOUBTED))
                 elif judgement.identity in filed:
-                    wanted.append((judgement, filed[judgement.identity], silence.FILED))
+                    asked.append((judgement, filed[judgement.identity], silence.FILED))
                 elif sighting is not None and judgement.at < now - silence.AFTER:
-                    wanted.append((judgement, sighting, ""))
-            if len(page) < 200:
+                    asked.append((judgement, sighting, ""))
+            # What says nothing is asked about again every day, and must not keep older mail from being heard.
+            flags = self._flags([sighting.ref for _, sighting, _ in asked])
+            for judgement, sighting, why in asked:
+                note = _told_by(flags.get(sighting.ref), why)
+                if note is not None:
+                    wanted.append((judgement, note))
+            if len(page) < STEP:
                 break
             before = page[-1].id
         found: list[LabelRecord] = []
         left: list[Identity] = []
-        flags = self._flags([sighting.ref for _, sighting, _ in wanted])
-        for judgement, sighting, why in wanted:
-            words = flags.get(sighting.ref)
-            if words is None:
-                continue  # deleted, or taken elsewhere: no word at all
-            lower = {word.lower() for word in words}
-            if "\\deleted" in lower or not (why or lower & {"\\seen", "\\answered", "\\flagged"}):
-                continue
-            note = why or (silence.ANSWERED if lower & {"\\answered", "\\flagged"} else silence.OPENED)
+        for judgement, note in wanted:
             left += [judgement.identity] if note == silence.OPENED else []
             sender_day = _sender_day(judgement)
             per_sender[sender_day] += 1
@@ -1419,6 +1420,20 @@ def recipients(header: bytes) -> set[str]:
     except (ValueError, IndexError):
         return set()
     return found
+
+
+def _told_by(flags: frozenset[str] | None, why: str) -> str | None:
+    """What the silence about a mail tells, by its flags (None: it is not there any more), or by why it is where it is."""
+    if flags is None:
+        return None  # deleted, or taken elsewhere: no word at all
+    lower = {flag.lower() for flag in flags}
+    if "\\deleted" in lower:
+        return None
+    if why:
+        return why
+    if lower & {"\\answered", "\\flagged"}:
+        return silence.ANSWERED
+    return silence.OPENED if "\\seen" in lower else None
 
 
 def _sender_day(judgement: Judgement) -> tuple[str, int]:

@@ -465,6 +465,21 @@ def test_one_sender_counts_three_times_a_day(place):
     )
 
 
+def test_unopened_mail_does_not_keep_older_mail_from_being_heard(place):
+    """A list of which nothing is opened, 1,100 mails above thirty that were: they are heard all the same."""
+    opened = [place.server.deliver(mail(number, sender=f"{number}@x.example")) for number in range(30)]
+    place.look()
+    for number in range(100, 1200):
+        place.server.deliver(mail(number, sender="list@many.example"))
+    while len(place.store.judgements(account=ME, limit=2000)) < 1130:
+        assert place.look()
+    for ref in opened:
+        place.server.set_flags(ref, ["\\Seen"])
+    place.now += 4 * DAY
+    assert place.learner.keep_quiet_mail() == 30
+    assert place.learner.keep_quiet_mail() == 0
+
+
 def named_and_left(place, named, left):
     """So much junk is missed and dragged away, some mail of many senders lies opened; and a day of silence follows."""
     missed = [
