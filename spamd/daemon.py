@@ -300,10 +300,12 @@ class Daemon:
                 log.warning("%s: cut off while waiting for the server", worker.account.name)
         for thread in self._background:
             thread.join(max(0.0, deadline - time.monotonic()))
-        if self._anew and self._store.removed:
+        if self._store.removed:  # also since the last look: who told us to stop did not mean the ledger
             self._write_back()
 
     def _write_back(self) -> None:
+        log.error("the database was removed: it is written back")
+        self._tell("error", "The database was removed while the filter ran. It was written back.")
         for path in (self._paths.database, self._paths.rescued_database):
             try:
                 self._store.write_back(path)
@@ -344,13 +346,8 @@ class Daemon:
         if self._web is not None:
             self._web.keep_run_file()
         if self._store.removed or self._store.replaced:
-            if self._store.removed:
-                log.error("the database was removed: it is written back, and the filter begins anew")
-                self._tell("error", "The database was removed while the filter ran. It was written back.")
-            else:
-                log.error(
-                    "another database lies in the place of the open one: the filter begins anew with it"
-                )
+            what = "is gone from" if self._store.removed else "was replaced by another one in"
+            log.error("the open database %s its place: the filter begins anew", what)
             self._anew = True
             self._stopping.set()
         elif self._place is not None and not self._place.held:

@@ -6,6 +6,7 @@ import itertools
 import os
 import queue
 import random
+import shutil
 import socket
 import subprocess
 import sys
@@ -116,6 +117,17 @@ def running(tmp_path):
     made.start()
     yield made
     made.stop()
+
+
+def test_told_to_stop_right_after_its_database_was_removed_it_writes_it_back(tmp_path):
+    """Before the next look at the clock, which would have seen it."""
+    running = Running(tmp_path / "home").start()
+    running.daemon.control.add_to_list("shop.example", Label.SPAM)
+    shutil.rmtree(running.paths.database.parent)
+    running.stop()
+    with Store(running.paths.database, read_only=True) as store:
+        assert [one.value for one in store.list_entries()] == ["shop.example"]
+        assert any("was written back" in event.text for event in store.events())
 
 
 def test_it_runs_and_answers(running):
