@@ -734,9 +734,10 @@ class Filter:
             return None
         return found[0].ref if found else None
 
-    def file_junk(self, judgement: Judgement) -> MoveRecord | None:
-        """The person said that this mail is junk: move it to Junk.
+    def file_junk(self, judgement: Judgement, left: Collection[MessageRef] = ()) -> MoveRecord | None:
+        """The person said that this mail is junk: move it to Junk. Where that is refused, `again` tries once more.
 
+        left: as for `_move_late`; what was answered or starred since stays then, too.
         None where that cannot be done (any more).
         """
         target = self.junk_folder()
@@ -745,7 +746,10 @@ class Filter:
         for sighting in self._store.sighting_of(self.account.name, judgement.identity):
             if sighting.gone_at is not None or sighting.ref.folder == target:
                 continue
-            if not self._session.locate([sighting.ref]):
+            if left and not _stayed(sighting.ref, left):
+                continue
+            there = self._session.locate([sighting.ref])
+            if not there or (left and {flag.lower() for flag in there[0].flags} & DEALT_WITH):
                 continue
             try:
                 intent = self._store.intent(self._move_record(judgement, sighting, target, MoveKind.JUNK))
@@ -758,7 +762,7 @@ class Filter:
 
     def again(self) -> list[Judgement]:
         """Moves that the server refused, or that nobody made (TRY_AGAIN), and that are due to be tried again; cheap where
-        none is.
+        none is. What the person asked for is tried also while we move nothing by ourselves.
         """
         now = self._clock()
         if not now < self._open_until <= now + RETRY_MOST and not math.isinf(self._open_until):
@@ -772,10 +776,15 @@ class Filter:
         for record in self._store.left_behind(self.account.name, now - RETRY_FOR, TRY_AGAIN):
             refused.setdefault(record.identity, []).append(record)
         due: list[Judgement] = []
+        asked: set[Identity] = set()
         self._retry_at = math.inf
         for identity, rows in refused.items():
             judgement = self._store.judgement_of(self.account.name, identity)
-            if judgement is None or not judgement.decision.move or judgement.moved:
+            if judgement is None or judgement.moved:
+                continue
+            if self._asked_for(rows[0]):
+                asked.add(identity)
+            elif not judgement.decision.move:
                 continue
             pause = min(RETRY_MOST, RETRY_FIRST * 4 ** min(len(rows) - 1, 5))
             # What a clock that was ahead has written says nothing.
@@ -785,12 +794,24 @@ class Filter:
             else:
                 due.append(judgement)
         if due and (self._paused() or self.account.paused or self.junk_folder() is None):
-            self._retry_at = now + RETRY_HELD  # decided now, they would stay for good
-            return []
+            possible = [] if self.junk_folder() is None else [one for one in due if one.identity in asked]
+            if len(possible) < len(due):
+                self._retry_at = min(
+                    self._retry_at, now + RETRY_HELD
+                )  # decided now, they would stay for good
+            due = possible
         done: list[Judgement] = []
         for judgement in due:
             left = [row.source for row in refused[judgement.identity]]
             self._mover.let_go(left)
+            if judgement.identity in asked:
+                outcome = self.file_junk(judgement, left)
+                if outcome is not None:
+                    done.append(replace(judgement, moved=outcome.state is MoveState.DONE))
+                    if outcome.state is not MoveState.DONE:
+                        self._retry_at = now + RETRY_FIRST
+                        break
+                continue
             late = self._move_late(judgement, left)
             done += late
             if any(one.decision.move and not one.moved for one in late):
@@ -858,7 +879,7 @@ class Filter:
             ref = sighting.ref
             if sighting.gone_at is not None or ref.folder != judgement.folder:
                 continue
-            if ref not in left and any(one.uid_validity == ref.uid_validity for one in left):
+            if left and not _stayed(ref, left):
                 continue
             for mail in self._session.fetch([sighting.ref], FETCH_LIMIT):
                 if locked(mail.arrival.flags):
@@ -944,6 +965,12 @@ class Filter:
             return
         self._told[key] = now
         self._store.add_event("error", text, account=self.account.name, needs_person=needs_person)
+
+
+def _stayed(ref: MessageRef, left: Collection[MessageRef]) -> bool:
+    """Is this one of the places where a mail was left, or in a folder of these that counts anew since?"""
+    here = [one.uid_validity for one in left if one.folder == ref.folder]
+    return ref in left or (bool(here) and ref.uid_validity not in here)
 
 
 def sender_proven(results: Mapping[str, str]) -> bool | None:

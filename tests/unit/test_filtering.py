@@ -1039,6 +1039,82 @@ def test_what_the_person_has_dealt_with_since_is_not_tried_again(place, deed):
     assert place.server.raws("Junk") == []
 
 
+def asked_for(place, refusal):
+    """A mail that we would keep, and the person says Junk: another daemon locks it just then, or the server refuses."""
+    ref = place.server.deliver(mail(1, 0.3))
+    (judged,) = place.look()
+    assert not judged.decision.move
+    place.store.add_label(LabelRecord(ME, judged.identity, Label.SPAM, LabelSource.REVIEW, 1.0, place.now))
+    if refusal == "held":
+
+        def lock(command):
+            if command.startswith("LOCK INBOX"):
+                place.server.before = None
+                place.server.set_flags(ref, FOREIGN)
+
+        place.server.before = lock
+    else:
+        place.server.folders["Junk"].read_only = True
+    outcome = place.filter.file_junk(judged)
+    assert outcome.state is (MoveState.ABANDONED if refusal == "held" else MoveState.FAILED)
+    place.server.set_flags(ref, (), FOREIGN)
+    place.server.folders["Junk"].read_only = False
+    assert place.filter.again() == [], "not at once"
+    return ref
+
+
+@pytest.mark.parametrize("paused", [False, True])
+@pytest.mark.parametrize("refusal", ["held", "refused"])
+def test_what_the_person_asked_for_is_tried_again(place, refusal, paused):
+    asked_for(place, refusal)
+    place.paused = paused
+    place.now += place.filter.retry_in()
+    assert [one.moved for one in place.filter.again()] == [True]
+    assert place.server.raws("Junk") == [mail(1, 0.3)]
+    assert not place.server.flagged(MOVED_KEYWORD), "for other daemons it is the person's word"
+    place.look()
+    assert [(one.label, one.source) for one in place.labels()] == [(Label.SPAM, LabelSource.REVIEW)]
+    assert place.filter.again() == []
+    assert place.filter.retry_in() is None
+
+
+def test_what_the_person_asked_for_and_is_refused_still_waits_longer_each_time(place):
+    asked_for(place, "refused")
+    place.server.folders["Junk"].read_only = True
+    begun, tried = place.now, []
+    while len(tried) < 3:
+        place.now += place.filter.retry_in()
+        if place.filter.again():
+            tried.append(place.now - begun)
+    assert tried == pytest.approx([30, 150, 630])
+
+
+@pytest.mark.parametrize(
+    "deed", ["starred", "moved and moved back", "filed", "called good", "taken back", "filed, not seen yet"]
+)
+def test_what_the_person_asked_for_and_dealt_with_since_is_not_tried_again(place, deed):
+    ref = asked_for(place, "held")
+    identity = place.judgement().identity
+    if deed == "starred":
+        place.server.set_flags(ref, ["\\Flagged"])
+    elif deed == "moved and moved back":
+        ref = place.server.drag(ref, "Archive")
+        place.look()
+        place.server.drag(ref, "INBOX")
+    elif deed == "called good":
+        place.store.add_label(LabelRecord(ME, identity, Label.HAM, LabelSource.REVIEW, 1.0, place.now))
+    elif deed == "taken back":
+        assert place.store.forget_label(ME, identity)
+    else:
+        place.server.drag(ref, "Archive")
+    if deed != "filed, not seen yet":
+        place.look()
+    for _ in range(3):
+        place.now += 3600.0
+        assert place.filter.again() == []
+    assert place.server.raws("Junk") == []
+
+
 def test_young_mail_waits(tmp_path):
     place = Place(tmp_path, Account(ME, wait_seconds=60))
     place.look()
