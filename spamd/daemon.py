@@ -218,11 +218,8 @@ class Daemon:
         for warning in self._settings.warnings:
             log.warning("%s", warning)
         self._secrets = Secrets.choose(self._settings, self._paths)
-        rescued, database = self._paths.rescued_database, self._paths.database
-        if rescued.exists():
-            # Another one was put there meanwhile: that serves, and a wipe removes this one as it does other copies.
-            copy = database.with_name(f"{database.name}.before-start")
-            shutil.move(rescued, copy if database.exists() else database)
+        bring_back(self._paths)
+        database = self._paths.database
         make_database(database)
         self._store = stack.enter_context(
             Store(database, clock=self._clock, display=self._settings.display)  # type: ignore[arg-type]
@@ -947,6 +944,15 @@ def spare_memory() -> None:
         libc = ctypes.CDLL(None)
         libc.mallopt(M_ARENA_MAX, 2)
         libc.mallopt(M_TRIM_THRESHOLD, 256 * 1024)
+
+
+def bring_back(here: Paths) -> None:
+    """A rescued database to its place. Where another one was put there meanwhile, that serves, and a wipe removes this one as
+    it does other copies.
+    """
+    if here.rescued_database.exists():
+        copy = here.database.with_name(f"{here.database.name}.before-start")
+        shutil.move(here.rescued_database, copy if here.database.exists() else here.database)
 
 
 def make_database(path: Path) -> None:

@@ -222,6 +222,7 @@ def remove(name: str, yes: bool) -> None:
     """Forget an account, its password and what was kept of it. The mailbox itself is not touched."""
     known(name)
     confirm(f"Forget account {name}? The mail itself stays where it is.", yes=yes)
+    from spamd.cli.care import wipe_alone
     from spamd.client import Client
     from spamd.credentials import Secrets
 
@@ -236,10 +237,7 @@ def remove(name: str, yes: bool) -> None:
         chosen.delete(AccountName(name))
     except CredentialError as exc:
         click.echo(f"Its password could not be removed: {exc}", err=True)
-    if here.database.exists():
-        from spamd.cli.care import wipe_alone
-
-        wipe_alone(here, f"account:{name}")
+    wipe_alone(here, f"account:{name}")
     click.echo(f"Removed {name}.")
 
 

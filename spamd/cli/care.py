@@ -209,19 +209,27 @@ def wipe(what: str, yes: bool, as_json: bool) -> None:
         with Client.connect(here) as client:
             tell(client.wipe(what), as_json=as_json)
         return
-    if not here.database.exists():
-        tell(Wiped(what, "There is nothing to wipe."), as_json=as_json)
-        return
-    wipe_alone(here, what)
-    tell(Wiped(what, "Wiped."), as_json=as_json)
+    wiped = wipe_alone(here, what)
+    tell(Wiped(what, "Wiped." if wiped else "There is nothing to wipe."), as_json=as_json)
 
 
-def wipe_alone(here: paths.Paths, what: str) -> None:
-    """Where no filter runs, and none may begin meanwhile. AlreadyRunning: one does."""
+def wipe_alone(here: paths.Paths, what: str) -> bool:
+    """Where no filter runs, and none may begin meanwhile. False: there is nothing. AlreadyRunning: one does."""
     from spamd import nightly
-    from spamd.daemon import lock
+    from spamd.daemon import bring_back, lock
     from spamd.model.bundle import Bundles
     from spamd.store.database import Store
 
-    with lock(here.lock_file), Store(here.database) as store:
-        nightly.wipe(store, Bundles(here.personal_models, paths.shipped_model()), what)
+    kept = (
+        *here.state.glob(f"{here.database.name}*"),
+        *here.personal_models.glob("*"),
+        here.rescued_database,
+    )
+    if not any(one.exists() for one in kept):
+        return False
+    with lock(here.lock_file):
+        here.make()
+        bring_back(here)
+        with Store(here.database) as store:
+            nightly.wipe(store, Bundles(here.personal_models, paths.shipped_model()), what)
+    return True

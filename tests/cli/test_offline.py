@@ -13,7 +13,7 @@ import pytest
 from spamd import paths as places
 from spamd.cli.commands import ROWS
 from spamd.daemon import lock
-from spamd.domain import AccountName, Identity, Label, LabelRecord, LabelSource
+from spamd.domain import AccountName, Identity, Label, LabelRecord, LabelSource, ListEntry
 from spamd.store.database import Store
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -149,6 +149,38 @@ def test_nothing_is_wiped_under_the_feet_of_a_filter_that_begins(home: Path, tmp
     assert spamdctl(home, "wipe", "all", "--yes").returncode == 0
     with Store(here.database) as store:
         assert store.labels() == []
+
+
+@pytest.mark.parametrize("beside", [False, True], ids=["alone", "beside another database"])
+@pytest.mark.parametrize("kept", ["rescued", "copy", "models"])
+def test_a_wipe_takes_what_is_left_of_an_earlier_run(home: Path, kept: str, beside: bool) -> None:
+    here = places.find({"SPAMD_HOME": str(home)})
+    here.make()
+    copy = here.database.with_name(f"{here.database.name}.before-restore")
+    left = {"rescued": here.rescued_database, "copy": copy, "models": here.personal_models / "personal-1"}[
+        kept
+    ]
+    if kept == "models":
+        left.mkdir()
+        (left / "card.json").write_text("private")
+    else:
+        word = LabelRecord(AccountName("x"), Identity("hash:1"), Label.SPAM, LabelSource.DRAG, 1.0, 1.0)
+        with Store(left) as store:
+            store.add_list_entry(ListEntry("private.example", Label.SPAM, 1.0))
+            store.add_label(word)
+    if beside:
+        Store(here.database).close()
+    done = spamdctl(home, "wipe", "all", "--yes")
+    assert (done.returncode, done.stdout.strip()) == (0, "Wiped."), done.stderr
+    assert not left.exists()
+    assert not [one for one in home.rglob("*") if one.is_file() and b"private" in one.read_bytes()]
+    with Store(here.database) as store:
+        assert store.wiped_at(AccountName("x")), "what lies in the inbox is not judged anew"
+
+
+def test_where_nothing_is_left_there_is_nothing_to_wipe(home: Path) -> None:
+    assert spamdctl(home, "wipe", "all", "--yes").stdout.strip() == "There is nothing to wipe."
+    assert not places.find({"SPAMD_HOME": str(home)}).database.exists()
 
 
 def test_scoring_goes_on_after_an_unreadable_file(home: Path, tmp_path: Path) -> None:
