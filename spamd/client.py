@@ -61,6 +61,10 @@ QUICK = 15.0  # seconds
 SLOW = 90.0  # answers that need the mail server, or much of the store
 
 
+class _TooLate(RequestError):
+    """There was no answer in time."""
+
+
 class Client:
     """One daemon, found by its run file. Use as a context manager, or close()."""
 
@@ -95,14 +99,14 @@ class Client:
             raise _not_running(full=is_full(paths.state)) from None
         try:
             client.progress()  # the cheapest question that needs the token
-        except NotRunning:
-            client.close()
-            raise _not_running(full=is_full(paths.state)) from None
-        except SpamdError:
+        except _TooLate:
             client.close()
             raise NotRunning(
                 "spamd does not answer.", "It is very busy, or held up (Ctrl-Z?). Try again in a moment."
             ) from None
+        except SpamdError:  # also of another program, which has the port of one that was killed
+            client.close()
+            raise _not_running(full=is_full(paths.state)) from None
         return client
 
     def __enter__(self) -> Client:
@@ -473,7 +477,7 @@ class Client:
                 method, f"/api/v1{path}", params=params, json=body, timeout=SLOW if slow else QUICK
             )
         except httpx.TimeoutException:
-            raise RequestError(
+            raise _TooLate(
                 "The daemon did not answer in time.", "Try again; `spamdctl logs` says more."
             ) from None
         except httpx.TransportError:

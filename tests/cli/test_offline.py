@@ -99,7 +99,10 @@ def test_accounts_are_written_and_read(home: Path) -> None:
     config = (home / "config" / "config.toml").read_text()
     assert "secret\n" not in config.replace('secrets = "file"\n', "")
     assert spamdctl(home, "account", "remove", "home").returncode == 1, "asks first"
+    here = places.find({"SPAMD_HOME": str(home)})
+    Store(here.rescued_database).close()
     assert spamdctl(home, "account", "remove", "home", "--yes").returncode == 0
+    assert not here.rescued_database.exists(), "what is known of it is wiped wherever it lies"
     assert json.loads(spamdctl(home, "account", "list", "--json").stdout) == []
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import os
 import socket
 import stat
+import threading
 
 import pytest
 
@@ -369,6 +371,35 @@ def test_a_stale_or_broken_run_file_is_no_daemon(fresh):
     world.paths.run_file.write_text(good)
     with pytest.raises(NotRunning):
         Client.connect(world.paths)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"), [(404, b"<p>Nothing here</p>"), (200, b"<p>Hello</p>"), (200, b"{}"), (503, b"")]
+)
+def test_another_program_at_the_port_of_one_that_was_killed_is_no_daemon(fresh, status, body):
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    world = fresh(accounts=False, mails=False)
+    run = json.loads(world.paths.run_file.read_text())
+    world.server.stop()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as other:
+        thread = threading.Thread(target=other.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        world.paths.run_file.write_text(json.dumps({**run, "port": other.server_port}))
+        try:
+            with pytest.raises(NotRunning, match="not running"):
+                Client.connect(world.paths)
+        finally:
+            other.shutdown()
+            thread.join()
 
 
 def test_only_loopback_listens(world):
