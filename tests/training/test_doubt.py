@@ -231,8 +231,32 @@ def test_what_was_left_out_is_looked_at_again(card):
     assert left_out(again, [waiting]) == set()
 
 
-def test_three_forged_mails_do_not_put_the_bank_in_doubt(card, tmp_path):
-    """From the mail on the server to the night: rescued three times, and then three come in the bank's name."""
+@pytest.mark.parametrize(
+    ("own_found", "forged_found", "before", "proofs"),
+    [
+        (
+            "dkim=pass header.d=bank.example; dmarc=pass",
+            "dkim=none; dmarc=fail",
+            False,
+            (PROVEN, "dkim=none dmarc=fail"),
+        ),
+        (
+            "dkim=pass header.d=bank.example",
+            "dkim=pass header.d=forger.example",
+            False,
+            (PROVEN, "dkim=pass"),
+        ),
+        ("dkim=pass header.d=bank.example", "dkim=pass header.d=forger.example", True, (PROVEN, "passed")),
+        ("dkim=pass header.d=bank.example", "dkim=fail", True, (PROVEN, "unproven")),
+    ],
+)
+def test_three_forged_mails_do_not_put_the_bank_in_doubt(
+    card, tmp_path, own_found, forged_found, before, proofs
+):
+    """From the mail on the server to the night: rescued three times, and then three come in the bank's name.
+
+    before: judged by a version that did not write down what vouches for a sender.
+    """
     place = Place(tmp_path)
     place.evidence = Evidence(Mode.LEARNING, None, 0.5, 0, 0, 300, None, None, "")
     place.look()
@@ -251,18 +275,21 @@ def test_three_forged_mails_do_not_put_the_bank_in_doubt(card, tmp_path):
         return place.store.sightings(place.account.name, "Junk")[place.server.refs("Junk")[-1].uid].identity
 
     for number in (1, 2, 3):
-        arrives(number, "dkim=pass header.d=bank.example; dmarc=pass")
+        arrives(number, own_found)
         place.server.drag(place.server.refs("Junk")[-1], "INBOX")
         place.look()
     own = {one.identity for one in place.store.labels()}
     after = dataclasses.replace(card, known_until=place.now)
-    forged = {arrives(number, "dkim=none; dmarc=fail") for number in (4, 5, 6)}
+    forged = {arrives(number, forged_found) for number in (4, 5, 6)}
     rows = list(place.store.training_set(until=place.now, limit=100))
-    found = examples(rows, place.store.senders())
+    senders = place.store.senders()
+    if before:
+        senders = {key: one._replace(proof=None) for key, one in senders.items()}
+    found = examples(rows, senders)
     place.store.close()
     assert {e.identity.partition("\0")[2] for e in found if e.rescued} == own and len(own) == 3
     assert {e.identity.partition("\0")[2] for e in found if e.spam} == forged
-    assert [e.proof for e in found] == [PROVEN] * 3 + ["dkim=none dmarc=fail"] * 3
+    assert [e.proof for e in found] == [proofs[0]] * 3 + [proofs[1]] * 3
 
     def takes_all_for_good(vectors) -> np.ndarray:
         return np.full(len(vectors), -6.0)
