@@ -11,6 +11,7 @@ opened and left alone into weak evidence.
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import email.utils
 import functools
@@ -71,6 +72,8 @@ BULK = 1000
 """Mails to be read for the first time from which the connection is worth compressing."""
 ELSEWHERE = 500
 """Newest mails of another folder that are looked through for mail that left Junk."""
+ELSEWHERE_AT_ONCE = 50
+"""Other folders that are asked about in one hour where each is a question of its own; the others follow in turn."""
 COPY_SETTLED = 1800.0
 """A copy that lies beside its original in Junk for so many seconds is no move under way."""
 FETCH_LIMIT = 65536
@@ -527,9 +530,26 @@ class Learner:
         and a MOVE is seen from both sides for a moment.
         """
         cursors = {cursor.folder: cursor for cursor in self._store.cursors(self.account.name)}
-        _, renewed = self._found_in(self._kept(), cursors, (), self._clock())
+        folders = self._kept()
+        if not self._session.abilities.list_status and len(folders) > ELSEWHERE_AT_ONCE:
+            folders = self._in_turn(folders, cursors)
+        _, renewed = self._found_in(folders, cursors, (), self._clock())
         for cursor in renewed:
             self._store.set_cursor(cursor)
+
+    def _in_turn(
+        self, folders: Sequence[FolderName], cursors: Mapping[FolderName, FolderCursor]
+    ) -> list[FolderName]:
+        """The next of these, and all that are new or hold what may be a copy. Also over restarts each has its turn."""
+        key = f"elsewhere:{self.account.name}"
+        last = self._store.state(key) or ""
+        due = {name for name in folders if name not in cursors} | {ref.folder for ref in self._copies}
+        known = sorted(name for name in folders if name not in due)
+        after = bisect.bisect_right(known, last)
+        turn = (known[after:] + known[:after])[:ELSEWHERE_AT_ONCE]
+        if turn:
+            self._store.set_state(key, turn[-1])
+        return [name for name in folders if name in due or name in turn]
 
     def _found_in(
         self,

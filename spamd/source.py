@@ -46,6 +46,7 @@ class Abilities:
     quirk: str  # row of mailbox/quirks.py: "dovecot", "gmail", ...
     bytes_per_day: int = 0  # that the provider lets all programs download together; 0: no limit known
     labels: bool = False  # Gmail's: the session implements LabelSession
+    list_status: bool = False  # `statuses` is one question, however many folders
 
 
 class MailSession(Protocol):

@@ -113,7 +113,11 @@ class ImapSession:
             quirk=quirk.name,
             bytes_per_day=quirk.bytes_per_day,
             labels=connection.has("X-GM-EXT-1"),
+            list_status=self._list_status(),
         )
+
+    def _list_status(self) -> bool:
+        return self.connection.has("LIST-EXTENDED") and self.connection.has("LIST-STATUS")
 
     def _id_item(self) -> IdItem | None:
         """The first kind of id that the server really gives; asked once."""
@@ -344,7 +348,7 @@ class ImapSession:
         raws = {self.raw(folder): folder for folder in folders}
         connection = self.connection
         plain = [raw for raw in raws if not set(raw) & set(b"%*")]
-        if len(plain) > 1 and connection.has("LIST-EXTENDED") and connection.has("LIST-STATUS"):
+        if len(plain) > 1 and self._list_status():
             for raw in plain:
                 self._leave(raw)
             patterns = b"(" + b" ".join(quote(raw) for raw in plain) + b")"

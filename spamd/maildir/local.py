@@ -95,6 +95,7 @@ class LocalSession:
             server_ids=False,
             keywords=False,
             quirk=self.account.kind.value,
+            list_status=True,
         )
 
     def folders(self) -> Sequence[Folder]:

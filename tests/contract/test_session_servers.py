@@ -443,6 +443,7 @@ def test_a_quiet_poll_is_cheap(dovecot, opened_on):
     user = host.new_user()
     host.append(user, *(mail() for _ in range(20)))
     session = opened_on(host, user)
+    assert session.abilities.list_status
     folders = [INBOX, session.junk_folder()]
     session.statuses(folders)
     before = session.bytes_received()

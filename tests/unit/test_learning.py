@@ -32,7 +32,7 @@ from spamd.learning import (
     teaches,
 )
 from spamd.message import vector
-from tests.fakes.memory_mailbox import START, MemoryServer
+from tests.fakes.memory_mailbox import FULL, START, MemoryServer
 from tests.unit.test_filtering import ME, Place, mail
 
 DAY = 86400.0
@@ -827,6 +827,42 @@ def test_a_move_that_is_seen_half_done_is_a_move(place):
     place.server.delete(ref)
     place.look()
     assert [one.label for one in place.labels()] == [Label.HAM]
+
+
+@pytest.mark.parametrize("list_status", [False, True])
+def test_many_folders_are_asked_about_in_turn_where_each_is_a_question(tmp_path, list_status):
+    """180 folders: what was filed in any of them is seen within the fourth hour, with a restart in between."""
+    server = MemoryServer(
+        abilities=replace(FULL, list_status=list_status),
+        folders=("Junk", *(f"Project {number:03}" for number in range(180))),
+    )
+    place = Place(tmp_path, server=server)
+    refs = [place.server.deliver(mail(number, sender=f"{number}@x.example")) for number in range(4)]
+    place.look()
+    place.learner.look_elsewhere()  # the first time all of them
+    folders = [f"Project {number:03}" for number in (0, 60, 120, 179)]
+    for ref, folder in zip(refs, folders, strict=True):
+        place.server.drag(ref, folder)
+    asked = []
+    for hour in range(4):
+        if hour == 2:
+            place.connect()
+        place.now += 3600
+        place.server.commands.clear()
+        place.learner.look_elsewhere()
+        asked.append(sum(command.startswith("STATUS Project") for command in place.server.commands))
+    assert asked == ([180] * 4 if list_status else [50] * 4)
+    assert [len(place.store.sightings(ME, folder)) for folder in folders] == [1] * 4
+    server.create("Project new", "")
+    place.server.drag(place.server.deliver(mail(9)), "Project new")
+    place.now += 3600
+    place.server.commands.clear()
+    place.learner.look_elsewhere()
+    assert "STATUS Project new" in place.server.commands, "a new one does not wait for its turn"
+    place.store.wipe(f"account:{ME}")
+    kept = [row["key"] for row in place.store._all("SELECT key FROM state WHERE key LIKE 'elsewhere%'")]
+    assert kept == [], "the folder's name is forgotten, too"
+    place.store.close()
 
 
 @pytest.mark.parametrize(("target", "cut"), [("Archive", "STATUS Archive"), ("INBOX", "LOCATE")])
