@@ -1267,11 +1267,11 @@ class JournaledMover:
         if not self._proves(record) or record.target_uid is None or record.target_uid_validity is None:
             return None
         ours = OpenFolder(record.target, record.target_uid_validity)
-        beside = self._beside(record, states.get(record.target), strangers)
+        beside = self._unstruck(self._beside(record, states.get(record.target), strangers))
         rival = self._rival(fresh, states, beside, strangers)
         if rival is None:
             if self._lock_holds or fresh.looked:
-                self._unlock(ours, beside, moved=True)  # made of an original that we had marked: they stay so
+                self._unlock(ours, beside, moved=True)
             fresh.looked = True
             return None
         if record.target_uid not in self._by_uid(ours, [record.target_uid]):
@@ -1334,7 +1334,8 @@ class JournaledMover:
         for then, now in _grown(fresh.before, states):
             if then.folder == record.target:
                 continue
-            for mail in strangers.between(then.folder, then.uid_validity, then.uid_next, now.uid_next):
+            new = strangers.between(then.folder, then.uid_validity, then.uid_next, now.uid_next)
+            for mail in self._unstruck([mail for mail in new if mail.identity == record.identity]):
                 copied_there = _has(mail, MOVED_KEYWORD) and not _has(mail, LOCK_KEYWORD)
                 if not copied_there and self._is_copy(record, mail):
                     return mail
@@ -1347,6 +1348,23 @@ class JournaledMover:
             ),
             None,
         )
+
+    def _unstruck(self, copies: Sequence[Arrival]) -> Sequence[Arrival]:
+        """What somebody copied while we moved it by COPY and had marked the original as deleted bears our lock and that
+        mark, which was not theirs: it comes off, else the next clean-up of the person's would take what they filed.
+        """
+        if not self._single_expunge:
+            return copies  # our own copies that gave way stay marked there
+        seen: list[Arrival] = []
+        for mail in copies:
+            if self._ours(mail) and _has(mail, "\\Deleted"):
+                self._commands.clear_deleted(
+                    OpenFolder(mail.ref.folder, mail.ref.uid_validity), [mail.ref.uid]
+                )
+                kept = frozenset(flag for flag in mail.flags if flag.lower() != "\\deleted")
+                mail = replace(mail, flags=kept)
+            seen.append(mail)
+        return seen
 
     @property
     def _lock_holds(self) -> bool:

@@ -852,6 +852,7 @@ def test_a_mail_program_without_move_files_what_we_move(host, to):
         assert where(host, user, b"bait") == [folder if copied == [True] else host.junk], (at, ended)
         assert not own.journal.open_moves("test")
         assert not any(LOCK_KEYWORD in one.flags for one in host.contents(user)), at
+        assert not any("\\Deleted" in one.flags for one in host.contents(user)), at
         own.close()
     assert at > 8
 
