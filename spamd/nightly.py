@@ -84,6 +84,7 @@ STAGES = {
     "read": "Reading labels",
     "fit": "Learning",
     "export": "Writing the model",
+    "again": "Learning once more what you took out of Junk",
     "apart": "Finding out how much of your folders it would have known",
     "examine": "Comparing with the model in force",
 }

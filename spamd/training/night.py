@@ -43,6 +43,9 @@ LIFTED_FIRST = 0.3
 to lie above the shipped threshold with the whole of it, 1 with half, none with .3 or .2."""
 SAID_AGAIN = 4
 """Times a night is fitted anew: the rescued mail that it would think worse of said once more, then twice, four, eight times."""
+FITTING_SECONDS = 180.0
+"""CPU seconds after which a night is not fitted anew once more: a tenth of nightly.TIME_LIMIT. One more fit takes as long as
+the one before, or twice as long, and scores_apart() as long as five."""
 COMPARED = 2000
 LISTED_MOST = 1000
 """Identities in a list of a card: a card may have 256 kB, and the newest tell what the person thinks."""
@@ -141,17 +144,27 @@ def run(
     settings.out.mkdir(parents=True, exist_ok=True)
     path = settings.out / bundle.MODEL
     threshold = parent.card.junk_threshold if settings.threshold is None else settings.threshold
-    said_again = 0
+    said_again, fitting_since = 0, time.process_time()
+
+    def tell(done: int, of: int) -> None:
+        """Of all rounds: a later one does not begin at nothing again."""
+        if said_again:
+            report.progress("again", (said_again - 1) * of + done, SAID_AGAIN * of)
+        else:
+            report.progress("fit", done, of)
+
     while True:
-        fitted, level = fitted_to(examples, lambda done, of: report.progress("fit", done, of))
-        report.event("stage", stage="export")
+        fitted, level = fitted_to(examples, tell)
+        if not said_again:
+            report.event("stage", stage="export")
         table = fitted.state.weights if fitted.state else fitted.model
         path.write_bytes(export.to_tflite(export.Combined(reference.base, table, alpha, fitted.dense)))
         made = Runtime(path)
         calibration = calibrate(mixture, made, parent.card, alpha)
         seen = examine.both(serving, parent.card.calibration, made, calibration, mixture.rescued)
         worse = gate.rescued_worse(seen, threshold)
-        if not worse.any() or said_again == SAID_AGAIN:
+        too_long = time.process_time() - fitting_since > FITTING_SECONDS
+        if not worse.any() or said_again == SAID_AGAIN or too_long:
             break
         examples = examples + list(compress(mixture.rescued, worse)) * 2**said_again
         said_again += 1

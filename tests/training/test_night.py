@@ -69,12 +69,13 @@ def fill(
             store.add_label(LabelRecord(ACCOUNT, identity, label, source, 1.0, start + number))
 
 
-def train(database: Path, parent: Path, out: Path, *more: str) -> tuple[int, list[dict[str, Any]]]:
+def train(
+    database: Path, parent: Path, out: Path, *more: str, trainer: tuple[str, ...] = ("-m", "spamd.training")
+) -> tuple[int, list[dict[str, Any]]]:
     done = subprocess.run(
         [
             sys.executable,
-            "-m",
-            "spamd.training",
+            *trainer,
             "--database",
             database,
             "--parent",

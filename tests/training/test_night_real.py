@@ -30,7 +30,7 @@ from spamd.nightly import Nightly
 from spamd.settings import Settings
 from spamd.store.database import Store
 from spamd.training.dataset import in_tenth
-from tests.training.test_night import letter
+from tests.training.test_night import letter, train
 from tests.unit.model.made import mail
 
 pytestmark = [pytest.mark.train, pytest.mark.timeout(600)]
@@ -351,6 +351,40 @@ def test_who_calls_copies_of_a_rescued_mail_junk_holds_up_no_night(mailbox: Home
         mailbox.scorer.reload()
         said_again += mailbox.bundles.current().card.figures["said_again"]
     assert said_again, "else this test shows nothing"
+
+
+def test_what_is_said_again_is_told_as_one_and_has_its_time(mailbox: Home, tmp_path: Path) -> None:
+    """As above. A night is fitted anew until it thinks no worse of the rescued mail, but not where that took long already."""
+    hurry = (
+        "from spamd import nightly; from spamd.training import __main__, night\n"
+        "assert night.FITTING_SECONDS <= nightly.TIME_LIMIT / 10\n"
+        "night.FITTING_SECONDS = 0.0; raise SystemExit(__main__.main())"
+    )
+    rng = np.random.default_rng(3)
+    mailbox.teach(False, 1, 60)
+    mailbox.teach(True, 2, 60)
+    raw = newsletter(rng)
+    mailbox.say([raw], Label.HAM, CLUB)
+    assert mailbox.sleep().promoted
+    mailbox.scorer.reload()
+    mailbox.teach(False, 10, 5)
+    mailbox.teach(True, 20, 5)
+    for other in ("club@sofb.example", "club@sofc.example"):
+        mailbox.say([raw.replace(CLUB.encode(), other.encode())], Label.SPAM, other)
+    told = {}
+    for name, trainer in (("unhurried", ("-m", "spamd.training")), ("hurried", ("-c", hurry))):
+        parent = mailbox.bundles.current().folder
+        out = tmp_path / name
+        code, events = train(mailbox.paths.database, parent, out, "--threshold", "0.1", trainer=trainer)
+        assert code == 0, events
+        told[name] = events[-1]["card"]["figures"]["said_again"]
+        stages = [event["stage"] for event in events if event["event"] in ("stage", "progress")]
+        assert len([*itertools.groupby(stages)]) == len(set(stages)), "no stage comes back"
+        for stage in set(stages):
+            shares = [e["done"] / e["of"] for e in events if e["event"] == "progress" and e["stage"] == stage]
+            assert shares == sorted(shares)
+    assert told["unhurried"] > 1, "else this test shows nothing"
+    assert told["hurried"] == 0
 
 
 def test_from_scratch_many_slips_are_refused_as_ever(mailbox: Home) -> None:
