@@ -218,12 +218,15 @@ def wipe_alone(here: paths.Paths, what: str) -> bool:
     from spamd import nightly
     from spamd.daemon import bring_back, lock
     from spamd.model.bundle import Bundles
+    from spamd.store.connection import half_copied
     from spamd.store.database import Store
 
     kept = (
         *here.state.glob(f"{here.database.name}*"),
+        *half_copied(here.database),
         *here.personal_models.glob("*"),
         here.rescued_database,
+        *half_copied(here.rescued_database),
     )
     if not any(one.exists() for one in kept):
         return False

@@ -79,8 +79,8 @@ class Connections:
         return db
 
     def copies(self) -> list[Path]:
-        """Made before a migration, or before a backup was restored."""
-        return sorted(self.path.parent.glob(f"{self.path.name}.before-*"))
+        """Made before a migration, or before a backup was restored; and what a killed process left half copied."""
+        return sorted([*self.path.parent.glob(f"{self.path.name}.before-*"), *half_copied(self.path)])
 
     def _connect(self, *, writing: bool) -> sqlite3.Connection:
         address = f"{self.path.absolute().as_uri()}?mode={'rw' if writing else 'ro'}"
@@ -236,7 +236,8 @@ def quick_check(db: sqlite3.Connection, path: Path) -> None:
 def copy_to(db: sqlite3.Connection, path: Path) -> None:
     """Copy a database to a file that appears whole, for this person only."""
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    fresh.unlink(missing_ok=True)
+    for left in half_copied(path):
+        left.unlink(missing_ok=True)
     try:
         os.close(os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL, PRIVATE_FILE))
         copy = sqlite3.connect(fresh, isolation_level=None)
@@ -248,6 +249,11 @@ def copy_to(db: sqlite3.Connection, path: Path) -> None:
         fresh.replace(path)
     finally:
         fresh.unlink(missing_ok=True)
+
+
+def half_copied(path: Path) -> list[Path]:
+    """What `copy_to` leaves beside a file where it is killed."""
+    return list(path.parent.glob(f".{path.name}.[0-9]*"))
 
 
 def _damaged(path: Path, detail: str) -> StoreDamaged:

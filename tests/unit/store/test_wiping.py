@@ -99,6 +99,20 @@ def test_choosing_less_while_it_was_off(told, path):
         assert traces(path) == []
 
 
+def test_what_a_killed_copy_left_is_wiped_and_not_left_by_the_next(told, path):
+    left = path.with_name(f".{path.name}.4711")
+    left.write_bytes(path.read_bytes())
+    assert left in told.copies()
+    told.clean()
+    assert not left.exists()
+    backup = path.with_name("kept.db")
+    half = backup.with_name(f".{backup.name}.4711")
+    half.write_bytes(b"half")
+    with sqlite3.connect(path) as db:
+        connection.copy_to(db, backup)
+    assert backup.exists() and not half.exists()
+
+
 def test_prune_forgets_the_text_of_old_mail(told, path, rows):
     told.record_judgement(rows.judgement(500, at=rows.noon + 80 * DAY, subject="Recent"), vector=b"v")
     told.mark_gone(rows.account, "INBOX", 1, [3], rows.noon + 1)
