@@ -186,6 +186,35 @@ def test_junk_to_a_folder_that_was_made_for_it(place, kind):
     assert told == ([(Label.HAM, "junk to kept")] if kind == "kept" else [])
 
 
+def test_junk_to_a_folder_that_was_made_anew(place):
+    """Known by its name, with more mails than there are now: its UIDs say nothing any more."""
+    for number in (1, 2, 3):
+        place.server.deliver(mail(number), "Archive")
+    place.server.deliver(mail(4), "Junk")
+    place.look()
+    place.learner.look_elsewhere()
+    place.server.rename_folder("Archive", "Old")
+    place.server.create("Archive")
+    place.server.drag(place.server.refs("Junk")[0], "Archive")
+    place.look()
+    assert [(one.label, one.note) for one in place.labels()] == [(Label.HAM, "junk to kept")]
+
+
+def test_what_lay_in_a_renumbered_folder_is_no_rescue(place):
+    """The person has a copy of it there since long, and deletes the one in Junk."""
+    ref = place.server.deliver(mail(1))
+    place.look()
+    place.server.copy(ref, "Archive")
+    place.learner.look_elsewhere()
+    place.server.drag(ref, "Junk")
+    place.look()
+    before = [one.label for one in place.labels()]
+    place.server.renumber("Archive")
+    place.server.delete(place.server.refs("Junk")[0])
+    place.look()
+    assert [one.label for one in place.labels()] == before == [Label.SPAM]
+
+
 def test_a_departure_hidden_by_our_own_arrival(place):
     """One mail leaves Junk for the archive in the same moment in which we move another one there."""
     place.evidence = Evidence(Mode.FILTERING, 0.97, 0.5, 400, 90, 0, 0.001, 0.9, "")
