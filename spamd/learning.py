@@ -567,7 +567,7 @@ class Learner:
         first_look = not any(name in cursors for name in self._kept())
         for status in self._session.statuses(folders) if folders else ():
             cursor = cursors.get(status.folder)
-            # Made anew under its name, or renumbered: what was lost may have come there since, but for what lay there before.
+            # Made anew under its name, or renumbered: what was lost may have come there since.
             anew = cursor is not None and cursor.uid_validity != status.uid_validity
             then = cursor.uid_next if cursor is not None and not anew else Uid(1)
             first = Uid(max(then, status.uid_next - ELSEWHERE))
@@ -581,21 +581,12 @@ class Learner:
             for arrival in there:
                 if arrival.ref.uid < first:
                     continue
-                if anew and self._lay_in(status, arrival.identity):
-                    continue
                 if arrival.identity in lost:
                     found.append(sighting_of(self.account, arrival, now))
                 else:
                     others.append(arrival)
         waiting = self._note_known(others, now)
         return found, [_cursor(self.account, status, waiting) for status in read]
-
-    def _lay_in(self, status: FolderStatus, identity: Identity) -> bool:
-        """Was that mail seen in this folder before it counted its mails anew?"""
-        return any(
-            sighting.ref.folder == status.folder and sighting.ref.uid_validity != status.uid_validity
-            for sighting in self._store.sighting_of(self.account.name, identity)
-        )
 
     def _note_known(self, arrivals: Sequence[Arrival], now: float) -> list[MessageRef]:
         """Mail that we know, in a folder that is not watched: a later drag to Junk is then known to come from there.
