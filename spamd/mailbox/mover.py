@@ -1267,11 +1267,12 @@ class JournaledMover:
         if not self._proves(record) or record.target_uid is None or record.target_uid_validity is None:
             return None
         ours = OpenFolder(record.target, record.target_uid_validity)
-        beside = self._unstruck(self._beside(record, states.get(record.target), strangers))
+        beside = self._unstruck(fresh, self._beside(record, states.get(record.target), strangers))
         rival = self._rival(fresh, states, beside, strangers)
         if rival is None:
             if self._lock_holds or fresh.looked:
-                self._unlock(ours, beside, moved=True)
+                struck = () if fresh.looked else [mail for mail in beside if _has(mail, "\\Deleted")]
+                self._unlock(ours, [mail for mail in beside if mail not in struck], moved=True)
             fresh.looked = True
             return None
         if record.target_uid not in self._by_uid(ours, [record.target_uid]):
@@ -1335,7 +1336,7 @@ class JournaledMover:
             if then.folder == record.target:
                 continue
             new = strangers.between(then.folder, then.uid_validity, then.uid_next, now.uid_next)
-            for mail in self._unstruck([mail for mail in new if mail.identity == record.identity]):
+            for mail in self._unstruck(fresh, [mail for mail in new if mail.identity == record.identity]):
                 copied_there = _has(mail, MOVED_KEYWORD) and not _has(mail, LOCK_KEYWORD)
                 if not copied_there and self._is_copy(record, mail):
                     return mail
@@ -1349,11 +1350,13 @@ class JournaledMover:
             None,
         )
 
-    def _unstruck(self, copies: Sequence[Arrival]) -> Sequence[Arrival]:
+    def _unstruck(self, fresh: _Fresh, copies: Sequence[Arrival]) -> Sequence[Arrival]:
         """What somebody copied while we moved it by COPY and had marked the original as deleted bears our lock and that
         mark, which was not theirs: it comes off, else the next clean-up of the person's would take what they filed.
+
+        With the second look: a daemon that believes to hold our lock may be about to expunge its own copy.
         """
-        if not self._single_expunge:
+        if not fresh.looked or not self._single_expunge:
             return copies  # our own copies that gave way stay marked there
         seen: list[Arrival] = []
         for mail in copies:

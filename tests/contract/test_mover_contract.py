@@ -847,6 +847,7 @@ def test_a_mail_program_without_move_files_what_we_move(host, to):
         by_hand(host, user, "STORE", uid, "+FLAGS.SILENT", "(\\Deleted)")
         by_hand(host, user, "EXPUNGE", uid)
         own.mover.reconcile()
+        own.mover.reconcile()
         if not copied:
             break
         assert where(host, user, b"bait") == [folder if copied == [True] else host.junk], (at, ended)
