@@ -231,7 +231,9 @@ class Soak:
             done = status == "OK" and proof != [None]
         self.say(f"copy {letter.subject} {one.folder}/{one.uid} -> {target}: {done} ({before} before)")
         letter.copies += done
-        letter.locked |= one.folder == "INBOX" or before > letter.copies - done
+        # Also in Junk, until the lock comes off there: such a copy is taken for one of the original.
+        under_lock = one.folder == "INBOX" or MOVING_KEYWORD in one.flags
+        letter.locked |= under_lock or before > letter.copies - done
 
     def delete(self) -> None:
         letter, one = self.chosen(calm=False, folders=("INBOX", "Junk", "Trash"))
