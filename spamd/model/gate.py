@@ -1,8 +1,8 @@
 """May a candidate replace the model that serves? Numbers in, an answer with reasons out. Needs no TensorFlow.
 
-Three sets of mail decide, none of which the candidate learned from in this night:
+Three sets of mail decide, and but for `rescued` the candidate learned from none of them in this night:
 - `held`: labels older than this night's, held out from training (about a tenth);
-- `rescued`: mail the person ever took out of Junk;
+- `rescued`: mail the person ever took out of Junk, learned again every night: what they said must count;
 - `pinned`: the public reference set that comes with the program, beside the serving and the shipped model;
 and `new`, the night's own labels, which may not contradict what the serving model has earned to be sure of;
 and `kept`: logits of mail kept lately, which must not be lifted as a whole.
