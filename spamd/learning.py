@@ -910,8 +910,8 @@ class Learner:
         by which silence weighs as a lesson (judgement/silence.py): what we suspected and the person left counts for the
         proof, and as a lesson only from who names nearly all. What we moved to the folder for doubtful mail and still lies
         there, opened or not, counts for the proof alone: the good mail among it is the very tail that thresholds are drawn
-        from. What was noted once is not looked at again: a label that is taken back does not come again. Returns the number
-        of labels.
+        from. What was heard once is not asked about again, also where the day was full: nor does a label that is taken back
+        come again. Returns the number of labels.
         """
         now = self._clock()
         name = self.account.name
@@ -930,7 +930,7 @@ class Learner:
                 before_id=before,
                 limit=STEP,
             )
-            known = self._store.spoken_or_left(name, [judgement.identity for judgement in page])
+            known = self._store.spoken_or_heard(name, [judgement.identity for judgement in page])
             filed = self._filed(judgement.identity for judgement in page if judgement.identity not in known)
             for judgement in page:
                 sighting = here.get(judgement.identity)
@@ -982,7 +982,7 @@ class Learner:
                 )
             )
         with self._store.transaction():
-            self._store.note_left(name, left, now)
+            self._store.note_heard(name, [judgement.identity for judgement, _ in wanted], left, now)
             for record in found:
                 self._store.add_label(record)
         return len(found)

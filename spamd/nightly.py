@@ -48,7 +48,7 @@ from spamd.store.database import Store
 log = logging.getLogger(__name__)
 
 TIME_LIMIT = 30 * 60.0
-"""Seconds. 1,000 new and 10,000 old labels take under 30 CPU seconds; beyond this the machine is too slow or it hangs."""
+"""Seconds of a whole night, however many trainings it has. 1,000 new and 10,000 old labels take under 30 CPU seconds; beyond this the machine is too slow or it hangs."""
 MEMORY_LIMIT = 1536 * 2**20
 """Bytes resident. Measured peak .8 GB; beyond this the trainer would push the person's own programs into swap."""
 LAST_WORDS, LISTEN = 10.0, 0.2
@@ -266,8 +266,9 @@ class Nightly:
             raise TrainingError("Training runs already.", "Wait for its end.")
         folder = self._paths.cache / "night"
         try:
+            deadline = time.monotonic() + TIME_LIMIT
             for _ in range(ATTEMPTS):
-                report = self._night(folder, from_scratch=from_scratch, tell=tell)
+                report = self._night(folder, deadline, from_scratch=from_scratch, tell=tell)
                 if report is not None:
                     return report
             return self._refused(
@@ -285,8 +286,11 @@ class Nightly:
                 self._remember_night(self._clock())
             self._lock.release()
 
-    def _night(self, folder: Path, *, from_scratch: bool, tell: Tell) -> GateReport | None:
-        """One training and what became of it. None: the ledger has changed meanwhile, so it was in vain."""
+    def _night(self, folder: Path, deadline: float, *, from_scratch: bool, tell: Tell) -> GateReport | None:
+        """One training and what became of it. None: the ledger has changed meanwhile, so it was in vain.
+
+        deadline: by `time.monotonic`, when the trainer is killed.
+        """
         now = self._clock()
         shutil.rmtree(folder, ignore_errors=True)
         try:
@@ -328,7 +332,7 @@ class Nightly:
         elif believed:
             (folder / "believed.json").write_text(json.dumps(believed), "utf-8")
             arguments += ["--believe", folder / "believed.json"]
-        outcome = self._train([str(one) for one in arguments], tell)
+        outcome = self._train([str(one) for one in arguments], deadline, tell)
         status = outcome.result.get("status")
         if status == "waits":
             if self.forgotten():
@@ -492,13 +496,13 @@ class Nightly:
             yield line
         log.warning("the trainer has ended, but something it started holds its output open")
 
-    def _train(self, arguments: list[str], tell: Tell) -> _Outcome:
+    def _train(self, arguments: list[str], deadline: float, tell: Tell) -> _Outcome:
         errors = self._paths.cache / "night" / "stderr"
         with errors.open("w+", encoding="utf-8", errors="replace") as stderr:
             child = self._start(arguments, stderr)
             ended = threading.Event()
             watch = threading.Thread(
-                target=self._watch, args=(child.pid, ended), name="night-watch", daemon=True
+                target=self._watch, args=(child.pid, deadline, ended), name="night-watch", daemon=True
             )
             watch.start()
             result: dict[str, Any] = {}
@@ -555,12 +559,11 @@ class Nightly:
                 os.setpriority(os.PRIO_PROCESS, child.pid, NICENESS)
         return child
 
-    def _watch(self, pid: int, ended: threading.Event) -> None:
+    def _watch(self, pid: int, deadline: float, ended: threading.Event) -> None:
         """Kills a trainer that takes too long or too much."""
-        deadline = time.monotonic() + TIME_LIMIT
         while not ended.wait(1.0):
             if time.monotonic() > deadline:
-                self._kill(f"it took longer than {TIME_LIMIT / 60:.0f} minutes")
+                self._kill(f"the night took longer than {TIME_LIMIT / 60:.0f} minutes")
             elif (resident_bytes(pid) or 0) > MEMORY_LIMIT:
                 self._kill(f"it needed more than {MEMORY_LIMIT // 2**20} MB")
 

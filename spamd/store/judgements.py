@@ -216,24 +216,29 @@ class Judgements(Connections):
         )
         return [(row[0], Label(row[1]), row[2], row[3]) for row in rows]
 
-    def spoken_or_left(
+    def spoken_or_heard(
         self, account: AccountName, identities: Iterable[Identity]
     ) -> dict[Identity, LabelSource | None]:
-        """Those of which a label holds, with its source; and those without one that were seen left lying (None)."""
+        """Those of which a label holds, with its source; and those without one whose silence was heard (None)."""
         rows = self._all(
             "SELECT judgement.identity, source FROM judgement LEFT JOIN label ON label.account = judgement.account"
             " AND label.identity = judgement.identity AND current = 1"
-            f" WHERE judgement.account = ? AND judgement.{ASKED_FOR} AND (source IS NOT NULL OR left_at IS NOT NULL)",
+            f" WHERE judgement.account = ? AND judgement.{ASKED_FOR} AND (source IS NOT NULL OR left_at IS NOT NULL OR heard)",
             (account, asked(identities)),
         )
         return {Identity(row[0]): LabelSource(row[1]) if row[1] else None for row in rows}
 
-    def note_left(self, account: AccountName, identities: Iterable[Identity], at: float) -> None:
-        """These mails lie in the inbox, opened and left. The first time counts."""
+    def note_heard(
+        self, account: AccountName, heard: Iterable[Identity], left: Iterable[Identity], at: float
+    ) -> None:
+        """The silence about these mails was heard. left: those that lie in the inbox, opened and left; the first time counts."""
         with self._write() as db:
             db.execute(
+                f"UPDATE judgement SET heard = 1 WHERE account = ? AND {ASKED_FOR}", (account, asked(heard))
+            )
+            db.execute(
                 f"UPDATE judgement SET left_at = ? WHERE account = ? AND {ASKED_FOR} AND left_at IS NULL",
-                (at, account, asked(identities)),
+                (at, account, asked(left)),
             )
 
     def first_scores(self, account: AccountName, since: float) -> Iterator[tuple[Judgement, float]]:

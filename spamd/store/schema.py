@@ -259,10 +259,20 @@ def sender_proof(db: Database) -> None:
     db.execute("ALTER TABLE judgement ADD COLUMN sender_proof TEXT")
 
 
+def heard(db: Database) -> None:
+    """Of which mail silence was heard, whatever became of it: it is not asked about again."""
+    db.execute("ALTER TABLE judgement ADD COLUMN heard INTEGER NOT NULL DEFAULT 0")
+    db.execute(
+        "UPDATE judgement SET heard = 1 WHERE left_at IS NOT NULL OR EXISTS (SELECT 1 FROM label"
+        " WHERE label.account = judgement.account AND label.identity = judgement.identity AND source = 'implicit')"
+    )
+
+
 MIGRATIONS: tuple[tuple[str, Callable[[Database], None]], ...] = (
     ("2026-11-first-tables", first_tables),
     ("2026-11-left-lying", left_lying),
     ("2026-11-sender-proof", sender_proof),
+    ("2026-11-heard", heard),
 )
 """In this order. The name is what the database remembers."""
 

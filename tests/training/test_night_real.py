@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -445,7 +446,9 @@ def test_the_trainer_says_what_is_wrong_with_the_store(mailbox: Home) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     arguments = ["--database", mailbox.paths.database, "--parent", mailbox.night._bundles.current().folder]
     outcome = mailbox.night._train(
-        [str(one) for one in [*arguments, "--out", folder / "new"]], lambda *_: None
+        [str(one) for one in [*arguments, "--out", folder / "new"]],
+        time.monotonic() + nightly.TIME_LIMIT,
+        lambda *_: None,
     )
     assert outcome.code == 4
     assert outcome.result["status"] == "impossible"

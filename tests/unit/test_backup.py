@@ -142,7 +142,7 @@ def test_what_silence_weighs_is_the_same_on_the_new_computer(here, there):
                 note="opened and left",
             )
             store.add_label(silent)
-        store.note_left(HOME, [Identity(f"hash:{n}") for n in range(30, 90)], now)
+        store.note_heard(HOME, (), [Identity(f"hash:{n}") for n in range(30, 90)], now)
         weights = {one.identity: one.weight for one in store.weighed(store.labels())}
         assert 0.3 < weights[Identity("hash:30")] < 0.95, "as much is left as is named"
     move(here, there)

@@ -102,7 +102,7 @@ class World:
             case ("said", number, label, source):
                 self.say(number, label, source, {LabelSource.HINT: 0.3}.get(source, 1.0))
             case ("quiet", numbers, labelled):
-                self.store.note_left(ME, [identity(number) for number in numbers], self.now)
+                self.store.note_heard(ME, (), [identity(number) for number in numbers], self.now)
                 for number in sorted(numbers)[::labelled]:
                     note = (silence.OPENED, silence.OPENED, silence.ANSWERED, silence.FILED)[number % 4]
                     self.say(number, Label.HAM, LabelSource.IMPLICIT, silence.LEFT, note)

@@ -494,6 +494,32 @@ def test_one_sender_counts_three_times_a_day(place):
     )
 
 
+@pytest.mark.parametrize("how", ["filed", "answered"])
+def test_what_a_full_day_left_over_is_not_asked_about_again(place, monkeypatch, how):
+    """Nor does it take the place of a label that is taken back, nor that label come again."""
+    refs = [place.server.deliver(mail(number)) for number in range(6)]
+    place.look()
+    for ref in refs:
+        if how == "filed":
+            place.server.drag(ref, "Archive")
+        else:
+            place.server.set_flags(ref, ["\\Seen", "\\Answered"])
+    place.now += 4 * DAY
+    assert place.learner.keep_quiet_mail() == 3
+    assert place.store.forget_label(ME, place.labels()[0].identity)
+    place.now += DAY
+    place.look()
+    locate, asked = place.session.locate, []
+
+    def noting(refs):
+        asked.extend(refs)
+        return locate(refs)
+
+    monkeypatch.setattr(place.session, "locate", noting)
+    assert place.learner.keep_quiet_mail() == 0
+    assert asked == []
+
+
 def test_unopened_mail_does_not_keep_older_mail_from_being_heard(place):
     """A list of which nothing is opened, 1,100 mails above thirty that were: they are heard all the same."""
     opened = [place.server.deliver(mail(number, sender=f"{number}@x.example")) for number in range(30)]

@@ -753,6 +753,22 @@ def test_too_long(home, monkeypatch):
     assert home.leftovers() == []
 
 
+def test_a_night_that_begins_once_more_has_no_more_time(home, monkeypatch):
+    """The first training takes all of it, and a label is taken back meanwhile: the second one has what is left."""
+    home.label("hash:late")
+    train, deadlines = home.night._train, []
+
+    def meanwhile(arguments: list[str], deadline: float, tell: Any) -> Any:
+        deadlines.append(deadline)
+        outcome = train(arguments, deadline, tell)
+        home.store.forget_label(HOME, Identity("hash:late"))
+        return outcome
+
+    monkeypatch.setattr(home.night, "_train", meanwhile)
+    home.promote()
+    assert len(deadlines) == 2 and deadlines[0] == deadlines[1]
+
+
 def test_a_listener_that_fails_leaves_no_trainer(home):
     home.plan.write_text(
         json.dumps([{"say": json.dumps({"event": "progress", "done": 1, "of": 2})}, {"hang": True}])

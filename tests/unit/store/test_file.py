@@ -103,7 +103,7 @@ class TestMigrations:
                 rows.identity(3): 0.3,
             }
             assert store.judgement_of(rows.account, rows.identity(1)).sender_proof is None
-            found = store.spoken_or_left(rows.account, [rows.identity(n) for n in range(1, 6)])
+            found = store.spoken_or_heard(rows.account, [rows.identity(n) for n in range(1, 6)])
             assert found == {
                 rows.identity(1): LabelSource.DRAG,
                 rows.identity(2): LabelSource.IMPLICIT,

@@ -227,7 +227,7 @@ def test_mail_seen_left_while_the_clock_was_ahead_was_left_by_now(store, rows):
     """Also where no label was written then: thirty mails of one sender get three."""
     now = 1_700_000_000.0
     store.record_judgement(rows.judgement(1), vector=None)
-    store.note_left(rows.account, [rows.identity(1)], now + 300 * 86400.0)
+    store.note_heard(rows.account, (), [rows.identity(1)], now + 300 * 86400.0)
     store.date_back(now)
     assert store.judgement_of(rows.account, rows.identity(1)).left_at == now + 300 * 86400.0, (
         "nothing tells which clock is wrong"
