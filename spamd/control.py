@@ -273,11 +273,13 @@ class Control:
         )
 
     def accounts(self) -> tuple[AccountView, ...]:
+        """With thresholds as they are told, as all that leaves here."""
         states = {state.name: state for state in self._engine.account_states()}
         since = self._clock() - 30 * DAY
         views = []
         for account in self._settings().accounts:
             state = states.get(account.name) or AccountState(account.name, AccountPhase.STARTING)
+            state = replace(state, evidence=_as_told(state.evidence))
             judged = self._remember(
                 f"counts {account.name}", 5.0, partial(self._store.counts, account.name, since)
             )
@@ -316,7 +318,7 @@ class Control:
 
     def _told(self, mails: Iterable[Judgement]) -> tuple[Judgement, ...]:
         """With probabilities as they are told. For what leaves here: thresholds are asked of the model's own."""
-        lines = self._lines()
+        lines = {account: known.told for account, known in self._evidence().items()}
         return tuple(
             replace(one, score=replace(one.score, probability=told(one.score.probability, line)))
             if (line := lines.get(one.account, calibration.AS_IT_IS)) != calibration.AS_IT_IS
@@ -324,9 +326,10 @@ class Control:
             for one in mails
         )
 
-    def _lines(self) -> dict[AccountName, calibration.Calibration]:
+    def _evidence(self) -> dict[AccountName, Evidence]:
+        """As it holds: thresholds are the model's own probabilities."""
         return {
-            state.name: state.evidence.told
+            state.name: state.evidence
             for state in self._engine.account_states()
             if state.evidence is not None
         }
@@ -506,8 +509,8 @@ class Control:
             judgement=mail,
             verdict=mail.decision.verdict,
             probability=mail.score.probability,
-            junk_threshold=_threshold(evidence),
-            unsure_threshold=told(evidence.unsure_threshold, evidence.told) if evidence else None,
+            junk_threshold=evidence.junk_threshold if evidence else None,
+            unsure_threshold=evidence.unsure_threshold if evidence else None,
             model_id=mail.score.model_id,
             explanation=mail.decision.explanation,
             reasons=(),
@@ -533,8 +536,9 @@ class Control:
                 "There is no mail to look at.", "Paste the source of a mail, with its headers."
             )
         card = self._scorer.card
+        known = self._evidence()
         evidence = next(
-            (view.state.evidence for view in self.accounts() if view.state.evidence is not None), None
+            (known[account.name] for account in self._settings().accounts if account.name in known), None
         )
         junk = (
             evidence.junk_threshold
@@ -959,7 +963,7 @@ class Control:
 
     def _shadow(self, view: AccountView, days: int) -> Shadow:
         since = self._clock() - days * DAY
-        evidence = view.state.evidence
+        evidence = self._evidence().get(view.account.name)
         proven = evidence is not None and evidence.junk_threshold is not None
         threshold = (
             evidence.junk_threshold
@@ -995,7 +999,7 @@ class Control:
         """Mail by the probability it was given before it was learned, as it would be told now, and how much of it was spam."""
         counts, spams = Counter[int](), Counter[int]()
         sums = [0.0] * len(CALIBRATION_EDGES)
-        lines = self._lines()
+        lines = {account: known.told for account, known in self._evidence().items()}
         for account in self._settings().accounts:
             line = lines.get(account.name, calibration.AS_IT_IS)
             for given, label, _, _ in self._store.evidence_points(account.name):
@@ -1452,11 +1456,17 @@ def _midnight(now: float) -> float:
     return local.replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
 
 
-def _threshold(evidence: Evidence | None) -> float | None:
-    """From which on mail is moved, as it is told."""
-    if evidence is None or evidence.junk_threshold is None:
+def _as_told(evidence: Evidence | None) -> Evidence | None:
+    """Its thresholds as they are told, by the line by which mail is told; nothing is left to do by that line then."""
+    if evidence is None:
         return None
-    return told(evidence.junk_threshold, evidence.told)
+    junk, line = evidence.junk_threshold, evidence.told
+    return replace(
+        evidence,
+        junk_threshold=None if junk is None else told(junk, line),
+        unsure_threshold=told(evidence.unsure_threshold, line),
+        told=calibration.AS_IT_IS,
+    )
 
 
 def _page(limit: int) -> int:

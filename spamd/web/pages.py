@@ -35,7 +35,6 @@ from spamd.domain import (
     Verdict,
 )
 from spamd.errors import NotFound, RequestError, SpamdError
-from spamd.judgement.calibration import told
 from spamd.web import charts, shown
 from spamd.web.access import Access, Refused, too_many_codes
 
@@ -72,7 +71,6 @@ FILTERS: tuple[Callable[..., Any], ...] = (
     shown.raw_text,
     shown.full_time,
     shown.percent,
-    told,
     shown.one_in,
     shown.number,
     shown.verdict_word,

@@ -390,14 +390,20 @@ def test_all_doors_tell_one_probability_and_no_verdict_hangs_on_it(world):
         searched = next(one for one in control.search(mail.sender.partition("@")[0]) if one.id == mail.id)
         why, tried = control.why(world.why_id), control.try_mail(JUNK_RAW)
         (shadow,) = control.shadow(90, HOME)
+        shown = control.account(HOME).state.evidence
         return {
             "mail": (mail.score.probability, mail.decision.verdict),
             "list": (found.score.probability, found.decision.verdict),
             "search": (searched.score.probability, searched.decision.verdict),
             "why": (why.probability, why.verdict),
             "tried": (tried.probability, tried.verdict),
-            "junk from": (why.junk_threshold, tried.junk_threshold, shadow.threshold),
-            "unsure from": (why.unsure_threshold, tried.unsure_threshold),
+            "junk from": (
+                why.junk_threshold,
+                tried.junk_threshold,
+                shadow.threshold,
+                shown.junk_threshold,
+            ),
+            "unsure from": (why.unsure_threshold, tried.unsure_threshold, shown.unsure_threshold),
             "shadow": tuple(x for one in shadow.mails for x in (one.probability, one.outcome)),
             "review": tuple(
                 x
