@@ -43,7 +43,7 @@ from spamd.mailbox import folders as names
 from spamd.mailbox.border import border, refused
 from spamd.mailbox.connection import Connection, Credential, Selected, connect
 from spamd.mailbox.folders import INBOX, Listed, Namespaces
-from spamd.mailbox.protocol import Reply, Response, fetch_attributes, number_set, parse_values, quote
+from spamd.mailbox.protocol import Literal, Reply, Response, fetch_attributes, number_set, parse_values, quote
 from spamd.source import Abilities, Folder
 
 BATCH = 200  # mails per FETCH
@@ -347,27 +347,25 @@ class ImapSession:
     def statuses(self, folders: Sequence[FolderName]) -> Sequence[FolderStatus]:
         raws = {self.raw(folder): folder for folder in folders}
         connection = self.connection
-        plain = [raw for raw in raws if not set(raw) & set(b"%*")]
+        # What would be a pattern, or needs a literal (8-bit names), is asked for alone.
+        plain = [raw for raw in raws if not (set(raw) & set(b"%*") or isinstance(quote(raw), Literal))]
         if len(plain) > 1 and self._list_status():
             for raw in plain:
                 self._leave(raw)
-            patterns = b"(" + b" ".join(quote(raw) for raw in plain) + b")"
-            # Without literals: a name that needs one is asked for alone.
-            if all(raw.isascii() for raw in plain):
-                reply = connection.command(
-                    "LIST",
-                    b'""',
-                    patterns,
-                    b"RETURN (STATUS " + self._status_items() + b")",
-                    tolerate=(b"OK", b"NO", b"BAD"),
-                )
-                if reply.status == b"OK":
-                    found = dict(self._statuses_in(reply))
-                    by_list = {raws[raw]: _status(raws[raw], found[raw]) for raw in plain if raw in found}
-                    # A moment's trouble with one of them, and its answer is left out (RFC 5819): that is not gone.
-                    alone = self._each_status([folder for folder in folders if folder not in by_list])
-                    known = by_list | {status.folder: status for status in alone}
-                    return [known[folder] for folder in folders if folder in known]
+            reply = connection.command(
+                "LIST",
+                b'""',
+                b"(" + b" ".join(quote(raw) for raw in plain) + b")",
+                b"RETURN (STATUS " + self._status_items() + b")",
+                tolerate=(b"OK", b"NO", b"BAD"),
+            )
+            if reply.status == b"OK":
+                found = dict(self._statuses_in(reply))
+                by_list = {raws[raw]: _status(raws[raw], found[raw]) for raw in plain if raw in found}
+                # A moment's trouble with one of them, and its answer is left out (RFC 5819): that is not gone.
+                alone = self._each_status([folder for folder in folders if folder not in by_list])
+                known = by_list | {status.folder: status for status in alone}
+                return [known[folder] for folder in folders if folder in known]
         return self._each_status(folders)
 
     def _each_status(self, folders: Sequence[FolderName]) -> list[FolderStatus]:

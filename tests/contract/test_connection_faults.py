@@ -566,6 +566,26 @@ def test_a_state_that_a_list_of_states_leaves_out(scripted_server, said):
     session.close()
 
 
+def test_one_name_that_is_not_ascii_does_not_make_each_folder_a_question(scripted_server):
+    listed = [f'* LIST () "/" {name}' for name in ("INBOX", "Junk", '"Entwürfe"')]
+    states = [
+        f"* STATUS {name} (MESSAGES {number} UIDNEXT 9 UIDVALIDITY {number})"
+        for number, name in enumerate(("INBOX", "Junk", '"Entwürfe"'), 1)
+    ]
+    server = scripted_server(
+        [
+            *sign_in("IMAP4rev1 LITERAL+ LIST-EXTENDED LIST-STATUS"),
+            *answer("LIST", *listed),
+            *answer(r'LIST "" \("INBOX" "Junk"\) RETURN \(STATUS', *states[:2]),
+            *answer(r"STATUS \{9\+\}", states[2]),
+        ]
+    )
+    session = scripted_session(server)
+    found = session.statuses([folder.name for folder in session.folders()])
+    assert [(one.folder, one.messages) for one in found] == [("INBOX", 1), ("Junk", 2), ("Entwürfe", 3)]
+    session.close()
+
+
 def test_19_nil_body_is_not_an_empty_mail(scripted_server):
     server = scripted_server(
         [
