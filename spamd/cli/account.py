@@ -222,23 +222,26 @@ def remove(name: str, yes: bool) -> None:
     """Forget an account, its password and what was kept of it. The mailbox itself is not touched."""
     known(name)
     confirm(f"Forget account {name}? The mail itself stays where it is.", yes=yes)
-    from spamd.cli.care import wipe_alone
+    from spamd.cli.care import wipe_locked
     from spamd.client import Client
     from spamd.credentials import Secrets
+    from spamd.daemon import lock
 
     here = paths.find()
     with contextlib.suppress(NotRunning), Client.connect(here) as client:
         client.remove_account(name, wipe=True)  # the running filter lets go of it first
         click.echo(f"Removed {name}.")
         return
-    chosen = Secrets.choose(settings.load(here.config_file), here)
-    settings.remove_account(here.config_file, name)
-    try:
-        chosen.delete(AccountName(name))
-    except CredentialError as exc:
-        click.echo(f"Its password could not be removed: {exc}", err=True)
-    wipe_alone(here, f"account:{name}")
-    click.echo(f"Removed {name}.")
+    here.make()
+    with lock(here.lock_file):  # none may begin meanwhile
+        chosen = Secrets.choose(settings.load(here.config_file), here)
+        settings.remove_account(here.config_file, name)
+        try:
+            chosen.delete(AccountName(name))
+        except CredentialError as exc:
+            click.echo(f"Its password could not be removed: {exc}", err=True)
+        click.echo(f"Removed {name}.")
+        wipe_locked(here, f"account:{name}")
 
 
 @account.command()

@@ -15,7 +15,7 @@ import click
 from spamd import paths, settings
 from spamd.answers import Level, Wiped
 from spamd.cli.output import confirm, json_option, plain, print_json, table, tell, yes_option
-from spamd.errors import NotRunning, RequestError, SpamdError
+from spamd.errors import NotRunning, RequestError, SpamdError, StoreDamaged
 
 
 @click.group("settings", invoke_without_command=True)
@@ -215,24 +215,56 @@ def wipe(what: str, yes: bool, as_json: bool) -> None:
 
 def wipe_alone(here: paths.Paths, what: str) -> bool:
     """Where no filter runs, and none may begin meanwhile. False: there is nothing. AlreadyRunning: one does."""
-    from spamd import nightly
-    from spamd.daemon import bring_back, lock
-    from spamd.model.bundle import Bundles
-    from spamd.store.connection import half_copied
-    from spamd.store.database import Store
+    from spamd.daemon import lock
 
-    kept = (
-        *here.state.glob(f"{here.database.name}*"),
-        *half_copied(here.database),
-        *here.personal_models.glob("*"),
-        here.rescued_database,
-        *half_copied(here.rescued_database),
-    )
-    if not any(one.exists() for one in kept):
+    if not _kept(here):
         return False
     with lock(here.lock_file):
-        here.make()
-        bring_back(here)
-        with Store(here.database) as store:
-            nightly.wipe(store, Bundles(here.personal_models, paths.shipped_model()), what)
+        wipe_locked(here, what)
     return True
+
+
+def wipe_locked(here: paths.Paths, what: str) -> None:
+    """By who holds the lock. A damaged database goes as a file where all is to be wiped; else StoreDamaged, and it stays."""
+    from spamd.daemon import bring_back
+
+    if not _kept(here):
+        return
+    here.make()
+    bring_back(here)
+    try:
+        _wipe(here, what)
+    except StoreDamaged as exc:
+        if what != "all":
+            hint = (
+                "Nothing in it was wiped: what is damaged cannot be taken apart. "
+                "`spamdctl wipe all` removes the file, its copies and the models: what was learned of every account."
+            )
+            raise StoreDamaged(exc.title, hint) from exc
+        for one in _database_files(here):
+            one.unlink(missing_ok=True)
+        _wipe(here, what)  # the models, and that it was wiped: what lies in the inbox is not judged anew
+
+
+def _wipe(here: paths.Paths, what: str) -> None:
+    from spamd import nightly
+    from spamd.model.bundle import Bundles
+    from spamd.store.database import Store
+
+    with Store(here.database) as store:
+        nightly.wipe(store, Bundles(here.personal_models, paths.shipped_model()), what)
+
+
+def _kept(here: paths.Paths) -> list[Path]:
+    """Whatever there is to wipe."""
+    from spamd.store.connection import half_copied
+
+    rescued = [one for one in (here.rescued_database,) if one.exists()]
+    models = here.personal_models.glob("*")
+    return [*_database_files(here), *models, *rescued, *half_copied(here.rescued_database)]
+
+
+def _database_files(here: paths.Paths) -> list[Path]:
+    from spamd.store.connection import half_copied
+
+    return [*here.state.glob(f"{here.database.name}*"), *half_copied(here.database)]

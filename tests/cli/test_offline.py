@@ -154,6 +154,50 @@ def test_nothing_is_wiped_under_the_feet_of_a_filter_that_begins(home: Path, tmp
         assert store.labels() == []
 
 
+def test_an_account_is_not_removed_under_the_feet_of_a_filter_that_begins(home: Path, tmp_path: Path) -> None:
+    here = places.find({"SPAMD_HOME": str(home)})
+    maildir = tmp_path / "mail"
+    for name in ("cur", "new", "tmp"):
+        (maildir / name).mkdir(parents=True)
+    added = spamdctl(home, "account", "add", "home", "--maildir", str(maildir), "--no-test")
+    assert added.returncode == 0, added.stderr
+    with lock(here.lock_file):
+        done = spamdctl(home, "account", "remove", "home", "--yes")
+    assert (done.returncode, "runs already" in done.stderr) == (1, True), done.stderr
+    assert len(json.loads(spamdctl(home, "account", "list", "--json").stdout)) == 1
+    here.rescued_database.write_bytes(b"no database" * 1000)
+    done = spamdctl(home, "account", "remove", "home", "--yes")
+    assert (done.returncode, done.stdout) == (1, "Removed home.\n"), done.stderr
+    assert "Nothing in it was wiped" in done.stderr
+    assert json.loads(spamdctl(home, "account", "list", "--json").stdout) == []
+
+
+@pytest.mark.parametrize("which", ["rescued", "database"])
+def test_a_damaged_database_is_wiped_whole_or_not_at_all(home: Path, which: str) -> None:
+    here = places.find({"SPAMD_HOME": str(home)})
+    here.make()
+    damaged = here.rescued_database if which == "rescued" else here.database
+    damaged.write_bytes(b"private, and no database" * 1000)
+    copy = here.database.with_name(f"{here.database.name}.before-restore")
+    copy.write_bytes(b"private")
+    (here.personal_models / "personal-1").mkdir()
+    (here.personal_models / "personal-1" / "card.json").write_text("private")
+
+    def left() -> int:
+        return len([one for one in home.rglob("*") if one.is_file() and b"private" in one.read_bytes()])
+
+    for what in ("display", "account:home"):
+        done = spamdctl(home, "wipe", what, "--yes")
+        assert done.returncode == 1
+        assert "Nothing in it was wiped" in done.stderr and "spamdctl wipe all" in done.stderr
+        assert left() == 3
+    done = spamdctl(home, "wipe", "all", "--yes")
+    assert (done.returncode, done.stdout.strip()) == (0, "Wiped."), done.stderr
+    assert left() == 0
+    with Store(here.database) as store:
+        assert store.wiped_at(AccountName("x"))
+
+
 @pytest.mark.parametrize("beside", [False, True], ids=["alone", "beside another database"])
 @pytest.mark.parametrize("kept", ["rescued", "copy", "models"])
 def test_a_wipe_takes_what_is_left_of_an_earlier_run(home: Path, kept: str, beside: bool) -> None:
