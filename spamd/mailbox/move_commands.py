@@ -4,7 +4,8 @@ keywords."""
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from spamd.domain import MOVED_KEYWORD, MOVING_KEYWORD, OWNER_KEYWORD, FolderName, Uid, UidValidity
@@ -19,6 +20,16 @@ LOCK_TRIES = 3
 
 PAUSES = (0.0, 0.2, 0.3, 0.5, 1.0)
 """Seconds between the looks of a daemon that waits for another one to withdraw its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """What became of one STORE."""
+
+    uids: Sequence[Uid]
+    changed: Sequence[Uid]  # those of them that it left alone: somebody was faster
+    counted: bool  # with CONDSTORE: else nobody knows who was faster
+    refused: bool
 
 
 class ImapCommands:
@@ -63,47 +74,32 @@ class ImapCommands:
         selected = self._open(folder)
         if not selected.keeps(keyword, *also):
             return None
-        # [NOMODSEQ], or no CONDSTORE: a lock that two could take at once
-        counted = bool(selected.highest_modseq)
-        if not counted:
-            self._reopen(folder)
+        words = (keyword, *also)
         held: set[Uid] = set()
-        open_ones = list(uids)
-        for left in reversed(range(LOCK_TRIES)):
-            rows = self._connection.fetch(
-                number_set(open_ones), [b"FLAGS", b"MODSEQ"] if counted else [b"FLAGS"]
-            ).rows
-            free = [uid for uid in open_ones if uid in rows and _free(_flags(rows[uid]), keyword)]
-            if not free:
-                break
-            # One number for all: whatever changes after our FETCH gets a higher one.
-            newest = max(int(number) for uid in free for number in rows[uid].get(b"MODSEQ", (0,)))
-            reply = self._connection.command(
-                "UID STORE",
-                number_set(free),
-                *([b"(UNCHANGEDSINCE %d)" % newest] if counted else []),
-                b"+FLAGS.SILENT",
-                b"(" + " ".join([keyword, *also]).encode("ascii") + b")",
-                what=folder.name,
-                tolerate=(b"OK", b"NO", b"BAD"),
-            )
-            modified = reply.code(b"MODIFIED")
-            if modified is None and reply.status != b"OK":
-                # Refused, as a whole or because one of them is gone: which carry all our words now?
-                words = {word.lower() for word in (keyword, *also)}
-                rows = self._connection.fetch(number_set(free), [b"FLAGS"]).rows
-                held |= {uid for uid in free if uid in rows and words <= _flags(rows[uid])}
+        stores = self._stores(
+            selected,
+            folder,
+            uids,
+            b"+FLAGS.SILENT",
+            words,
+            lambda flags: _free(flags, keyword),
+            refusable=True,
+        )
+        for tries, stored in enumerate(stores, start=1):
+            if stored.refused:
+                # As a whole, or because one of them is gone: which carry all our words now?
+                wanted = {word.lower() for word in words}
+                rows = self._connection.fetch(number_set(stored.uids), [b"FLAGS"]).rows
+                held |= {uid for uid in stored.uids if uid in rows and wanted <= _flags(rows[uid])}
                 return frozenset(held) or None
-            if not counted:
-                alone = self._alone(folder, free, keyword, also)
-                if alone is not None or left < LOCK_TRIES - 1:
+            if not stored.counted:
+                alone = self._alone(folder, stored.uids, keyword, also)
+                if alone is not None or tries > 1:
                     return alone
                 continue  # or another one's STORE, on its way, took off all that we had written
-            changed = {Uid(uid) for uid in expand(modified.arguments)} if modified is not None else set()
-            held |= set(free) - changed
+            held |= set(stored.uids) - set(stored.changed)
             # Changed is not locked: the person may have read it, or a mail program have marked it, this very moment.
-            open_ones = [uid for uid in free if uid in changed]
-            if not open_ones:
+            if not stored.changed:
                 break
         return frozenset(held)
 
@@ -164,26 +160,55 @@ class ImapCommands:
 
     def break_lock(self, folder: OpenFolder, uids: Sequence[Uid], words: frozenset[str]) -> None:
         selected = self._open(folder)
+        for stored in self._stores(
+            selected, folder, uids, b"-FLAGS.SILENT", sorted(words), lambda flags: _lock_words(flags) == words
+        ):
+            if not stored.changed:
+                return
+
+    def _stores(
+        self,
+        selected: Selected,
+        folder: OpenFolder,
+        uids: Sequence[Uid],
+        sign: bytes,
+        words: Sequence[str],
+        fits: Callable[[set[str]], bool],
+        *,
+        refusable: bool = False,
+    ) -> Iterator[_Stored]:
+        """A STORE on those of these whose flags (lower case) are fit for it, and again on those that changed between our
+        look and it, LOCK_TRIES times at the most. Without CONDSTORE none is known to have changed: whoever goes on has
+        seen that it must be done again for all.
+
+        refusable: a NO is an answer, too.
+        """
+        # [NOMODSEQ], or no CONDSTORE: two could do it at once
         counted = bool(selected.highest_modseq)
         if not counted:
             self._reopen(folder)
+        items = [b"FLAGS", b"MODSEQ"] if counted else [b"FLAGS"]
         for _ in range(LOCK_TRIES):
-            items = [b"FLAGS", b"MODSEQ"] if counted else [b"FLAGS"]
             rows = self._connection.fetch(number_set(uids), items).rows
-            old = [uid for uid in uids if uid in rows and _lock_words(_flags(rows[uid])) == words]
-            if not old:
+            fit = [uid for uid in uids if uid in rows and fits(_flags(rows[uid]))]
+            if not fit:
                 return
-            newest = max(int(number) for uid in old for number in rows[uid].get(b"MODSEQ", (0,)))
+            # One number for all: whatever changes after our FETCH gets a higher one.
+            newest = max(int(number) for uid in fit for number in rows[uid].get(b"MODSEQ", (0,)))
             reply = self._connection.command(
                 "UID STORE",
-                number_set(old),
+                number_set(fit),
                 *([b"(UNCHANGEDSINCE %d)" % newest] if counted else []),
-                b"-FLAGS.SILENT",
-                b"(" + " ".join(sorted(words)).encode("ascii") + b")",
+                sign,
+                b"(" + " ".join(words).encode("ascii") + b")",
                 what=folder.name,
+                tolerate=(b"OK", b"NO", b"BAD") if refusable else (b"OK",),
             )
-            if reply.code(b"MODIFIED") is None:
-                return
+            modified = reply.code(b"MODIFIED")
+            late = {Uid(uid) for uid in expand(modified.arguments)} if modified is not None else set()
+            changed = [uid for uid in fit if uid in late]
+            yield _Stored(fit, changed, counted, refused=modified is None and reply.status != b"OK")
+            uids = changed or uids
 
     def left_copy(self, source: OpenFolder, uid: Uid, target: FolderName) -> Uid | None:
         return None
