@@ -154,7 +154,18 @@ def _detached(words: Sequence[str]) -> None:
 
 def _status(plan: Plan, daemon_entry: Entry, tray_entry: Entry, notes: tuple[str, ...]) -> AutostartStatus:
     parts = (daemon_entry.status(plan), tray_entry.status(plan))
+    if parts[0].installed and (remark := _remark(plan, daemon_entry.kind, os.environ)):
+        notes = (*notes, remark)
     stale = [part.name for part in parts if part.installed and not part.current]
     if stale and plan.tray is not None:
         notes = (*notes, f"Out of date: {' and '.join(stale)}. Run `spamdctl service install` again.")
     return AutostartStatus(daemon_entry.kind, parts, notes)
+
+
+def _remark(plan: Plan, kind: str, environ: Mapping[str, str]) -> str:
+    """When the daemon really starts, where "with the session" says too much; else ""."""
+    if kind not in ("systemd", "xdg autostart"):
+        return ""
+    from spamd.service import signed_in
+
+    return signed_in.by_systemd(environ) if kind == "systemd" else signed_in.by_desktop(plan, environ)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from spamd.errors import AutostartError
-from spamd.service import owned
+from spamd.service import owned, signed_in
 from spamd.service.plan import Part, Plan
 
 KIND = "xdg autostart"
@@ -57,6 +57,7 @@ class XdgAutostart:
 
     def __init__(self, name: str, environ: Mapping[str, str], home: Path) -> None:
         self._name = name
+        self._environ = environ
         configured = environ.get("XDG_CONFIG_HOME")
         base = Path(configured) if configured and Path(configured).is_absolute() else home / ".config"
         self.file = base / "autostart" / _FILES[name]
@@ -73,7 +74,8 @@ class XdgAutostart:
             self.uninstall()
             return ()
         owned.write(self.file, text)
-        return ("The daemon starts with your next sign-in.",) if start and self._name == "daemon" else ()
+        told = start and self._name == "daemon" and signed_in.on_a_desktop(self._environ)
+        return ("The filter starts with your next sign-in.",) if told else ()
 
     def uninstall(self) -> tuple[str, ...]:
         owned.remove(self.file)

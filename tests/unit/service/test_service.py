@@ -16,7 +16,7 @@ import pytest
 
 from spamd import paths, service
 from spamd.errors import AutostartError
-from spamd.service import launchd, owned, plan, systemd, task_scheduler, xdg_autostart
+from spamd.service import launchd, owned, plan, signed_in, systemd, task_scheduler, xdg_autostart
 
 ODD = "/opt/a b/100%/it's $HOME & co\\x/spamdctl"
 
@@ -308,6 +308,46 @@ def test_the_platform_is_chosen_in_one_place(tmp_path: Path, platform: str, kind
     where = paths.find({"SPAMD_HOME": str(tmp_path)})
     found = service.entries(where, platform=platform, environ={}, home=tmp_path)
     assert [entry.kind for entry in found] == kinds
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="XDG autostart is for Linux")
+def test_without_a_desktop_no_start_at_the_next_sign_in_is_promised(
+    session: paths.Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody reads the entry there. On a desktop it is read."""
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "XDG_CURRENT_DESKTOP"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(signed_in, "BOOTED", tmp_path / "no systemd")
+    (alone,) = service.install(session).notes
+    assert "next sign-in" not in alone and "nothing starts the filter" in alone
+    assert f"@reboot env 'SPAMD_HOME={tmp_path}/spamd home' " in alone and alone.endswith(" run --quiet")
+    assert service.status(session).notes == (alone,)
+    (tmp_path / "no systemd").mkdir()  # there is one, and this shell does not reach it
+    (su,) = service.status(session).notes
+    assert "sign in as yourself" in su and "crontab" not in su
+    monkeypatch.setenv("XDG_CURRENT_DESKTOP", "XFCE")
+    assert service.install(session).notes == ("The filter starts with your next sign-in.",)
+    assert service.status(session).notes == ()
+    assert service.uninstall(session).notes == ()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="systemd is for Linux")
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [("Linger=no\nDisplay=", True), ("Linger=yes\nDisplay=", False), ("Linger=no\nDisplay=c2", False)],
+    ids=["signed in over ssh", "may linger", "over ssh to a computer with a desktop"],
+)
+def test_a_unit_that_ends_with_the_last_sign_out_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, told: bool
+) -> None:
+    """loginctl needs a computer that systemd runs: its answers are those of systemd 252."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "loginctl").write_text(f"#!/bin/sh\nprintf '{said}\\n'\n")
+    (programs / "loginctl").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    assert ("enable-linger" in signed_in.by_systemd({})) is told
+    assert signed_in.by_systemd({"WAYLAND_DISPLAY": "wayland-0"}) == ""
 
 
 def test_a_user_manager_is_preferred(tmp_path: Path) -> None:
