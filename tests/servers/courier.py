@@ -10,9 +10,11 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import selectors
 import shlex
 import shutil
 import socket
+import struct
 import subprocess
 import tempfile
 import threading
@@ -31,29 +33,17 @@ class Courier(MailHost):
     junk = "INBOX.Junk"
     trash = "INBOX.Trash"
     separator = "."
-    patience = 20.0
 
     def __init__(self) -> None:
         self.root = UNPACKED / "courier"
         self.folder = Path(tempfile.mkdtemp(prefix="spamd-courier-"))
         self.folder.chmod(0o755)
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self.processes: set[subprocess.Popen[bytes]] = set()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
-        # Courier looks for a file monitor that is not there, 25 times, and waits in between: more than a
-        # second for
-        # each folder. This one is there, and hangs up at once.
-        self._monitor = socket.socket(socket.AF_UNIX)
-        self._monitor.bind(b"\0" + f"/tmp/fam-{OWNER}-{self.port}".encode().ljust(107, b"\0"))
-        self._monitor.listen()
-        threading.Thread(target=self._hang_up, name="no-file-monitor", daemon=True).start()
+        self.monitor = FileMonitor(OWNER, str(self.port))
         self._thread = threading.Thread(target=self._listen, name="courier", daemon=True)
         self._thread.start()
-
-    def _hang_up(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                self._monitor.accept()[0].close()
 
     def new_user(self) -> str:
         user = super().new_user()
@@ -87,7 +77,8 @@ class Courier(MailHost):
                     command.upper() == "LOGIN" and words[1] == PASSWORD and (self.folder / words[0]).exists()
                 ):
                     client.sendall(f"{tag} OK LOGIN Ok.\r\n".encode())
-                    self._processes.append(self._imapd(client, self.folder / words[0]))
+                    self._bury()
+                    self.processes.add(self._imapd(client, self.folder / words[0]))
                     return
                 elif command.upper() == "LOGIN":
                     client.sendall(f"{tag} NO Login failed.\r\n".encode())
@@ -119,16 +110,121 @@ class Courier(MailHost):
             **as_nobody,
         )
 
+    def _bury(self) -> None:
+        """As couriertcpd does: the lock of a folder is broken where the process that took it is gone, and an ended one that
+        nobody asked after is not.
+        """
+        for process in tuple(self.processes):
+            if process.poll() is not None:
+                self.processes.discard(process)
+
     def close(self) -> None:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        self._monitor.close()
-        for process in self._processes:
+        self.monitor.close()
+        for process in tuple(self.processes):
             process.kill()
             process.wait(30)
         self._thread.join(30)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class FileMonitor:
+    """Tells an imapd when the lock of another one is gone, in gamin's protocol: of file monitors Courier asks no more than
+    that, without IMAP_ENHANCEDIDLE.
+
+    It must answer, and at once. Without one Courier looks for it 25 times, more than a second for each folder, and then
+    for the lock once a second; from one that hangs up before it says anything a waiting imapd signs off and on for two
+    minutes, whatever becomes of the lock.
+    """
+
+    HEAD = struct.Struct("=HHHHH")  # length of all, version, number, kind, length of the path
+    FILE, CANCEL = 1, 3
+    DELETED, ACKNOWLEDGED = 2, 7
+
+    def __init__(self, owner: str, client_id: str) -> None:
+        """owner: the user whose processes ask. They believe nobody else's monitor. asked: set by each question."""
+        self.asked = threading.Event()
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(b"\0" + f"/tmp/fam-{owner}-{client_id}".encode().ljust(107, b"\0"))
+        me = os.geteuid()
+        os.seteuid(pwd.getpwnam(owner).pw_uid)  # whose monitor it is counts from listen on
+        try:
+            self._listener.listen(64)
+        finally:
+            os.seteuid(me)
+        self._ending, self._end = socket.socketpair()
+        self._asking = selectors.DefaultSelector()
+        self._asking.register(self._listener, selectors.EVENT_READ)
+        self._asking.register(self._ending, selectors.EVENT_READ)
+        self._unread: dict[socket.socket, bytearray] = {}
+        self._paths: dict[tuple[socket.socket, int], bytes] = {}
+        self._waiting: set[tuple[socket.socket, int]] = set()
+        self._thread = threading.Thread(target=self._serve, name="file-monitor", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._end.close()
+        self._thread.join(30)
+        for one in (self._asking, self._listener, self._ending, *self._unread):
+            one.close()
+
+    def _serve(self) -> None:
+        while True:
+            for key, _ in self._asking.select(0.002 if self._waiting else None):
+                asking = key.fileobj
+                assert isinstance(asking, socket.socket)
+                if asking is self._ending:
+                    return
+                if asking is self._listener:
+                    client = asking.accept()[0]
+                    self._asking.register(client, selectors.EVENT_READ)
+                    self._unread[client] = bytearray()
+                    self._say(client, b"\0")
+                else:
+                    self._hear(asking)
+            for client, number in tuple(self._waiting):
+                path = self._paths[client, number]
+                if not os.path.lexists(path):
+                    self._waiting.discard((client, number))
+                    self._tell(client, number, self.DELETED, path)
+
+    def _hear(self, client: socket.socket) -> None:
+        unread = self._unread[client]
+        try:
+            heard = client.recv(4096)
+        except OSError:
+            heard = b""
+        unread += heard
+        if not heard:
+            self._asking.unregister(client)
+            del self._unread[client]
+            client.close()
+            self._paths = {asked: path for asked, path in self._paths.items() if asked[0] is not client}
+            self._waiting &= self._paths.keys()
+            return
+        if unread.startswith(b"\0"):  # their greeting; of a packet the first byte is its length
+            del unread[0]
+        while len(unread) >= self.HEAD.size and len(unread) >= self.HEAD.unpack_from(unread)[0]:
+            length, _, number, kind, _ = self.HEAD.unpack_from(unread)
+            path = bytes(unread[self.HEAD.size : length])
+            del unread[:length]
+            if kind & 15 == self.FILE:
+                self._paths[client, number] = path
+                self._waiting.add((client, number))
+                self.asked.set()
+            elif kind & 15 == self.CANCEL:
+                self._waiting.discard((client, number))
+                self._tell(client, number, self.ACKNOWLEDGED, self._paths.pop((client, number), b"?"))
+
+    def _tell(self, client: socket.socket, number: int, event: int, path: bytes) -> None:
+        head = self.HEAD.pack(self.HEAD.size + len(path), 1, number, event, len(path))
+        self._say(client, head + path)
+
+    def _say(self, client: socket.socket, what: bytes) -> None:
+        with contextlib.suppress(OSError):  # it is gone: heard of next
+            client.sendall(what)
 
 
 def _line(client: socket.socket) -> str:

@@ -142,13 +142,6 @@ class MailHost:
 
     def contents(self, user: str) -> list[Lying]:
         """Every mail of the user in every folder."""
-        try:
-            return self._contents(user)
-        except TimeoutError:
-            # Courier, while others set keywords, at times never answers a SELECT; on another connection it does.
-            return self._contents(user)
-
-    def _contents(self, user: str) -> list[Lying]:
         out: list[Lying] = []
         with self.oracle(user) as imap:
             for folder in self.folder_names(user, imap):
