@@ -19,10 +19,10 @@ from dataclasses import replace
 
 import pytest
 
-from spamd.domain import MOVED_KEYWORD, OWNER_KEYWORD, FolderName, MoveKind, MoveState, Uid
+from spamd.domain import MOVED_KEYWORD, MOVING_KEYWORD, OWNER_KEYWORD, FolderName, MoveKind, MoveState, Uid
 from spamd.errors import ConnectionLost, FolderChanged, ServerBusy
 from spamd.mailbox.move_commands import ImapCommands
-from spamd.mailbox.mover import LOCK_KEYWORD, JournaledMover
+from spamd.mailbox.mover import JournaledMover
 from spamd.mailbox.session import ImapSession, open_session
 from spamd.source import MoveJournal
 from spamd.store.database import Store
@@ -130,7 +130,7 @@ def assert_settled(host: MailHost, user: str, daemon: Daemon) -> None:
     """Nothing of ours is left behind: no open row, no lock, no mark."""
     assert not daemon.journal.open_moves("test")
     for one in host.contents(user):
-        assert LOCK_KEYWORD not in one.flags
+        assert MOVING_KEYWORD not in one.flags
         assert "\\Deleted" not in one.flags  # unless the person marked mail, ours can be expunged everywhere
 
 
@@ -143,7 +143,7 @@ def four_moved(host: MailHost, user: str, daemon: Daemon) -> None:
     assert subjects == [b"nameless", b"plain", b"twin", b"twin"]
     assert all(one.raw.rstrip().endswith(b"\n\r\ntext") for one in lying)
     for one in lying:
-        assert not one.flags & {LOCK_KEYWORD, "\\Deleted", "\\Seen"}
+        assert not one.flags & {MOVING_KEYWORD, "\\Deleted", "\\Seen"}
 
 
 @pytest.mark.scenario(29)
@@ -173,7 +173,7 @@ def test_flags_go_along_and_unread_stays_unread(host, user, daemon):
     assert (
         "$Label1" in flags[b"read"] or not daemon.session.abilities.keywords or "pymap" in type(host).__name__
     )
-    assert not flags[b"unre"] & {"\\Seen", "\\Flagged", LOCK_KEYWORD}
+    assert not flags[b"unre"] & {"\\Seen", "\\Flagged", MOVING_KEYWORD}
 
 
 # -- the connection breaks
@@ -694,7 +694,7 @@ def test_two_daemons_break_one_old_lock(host, user, name):
     count = 12
     host.append(user, *(mail(f"race {number}") for number in range(count)))
     uids = [one.uid for one in host.contents(user) if one.folder == "INBOX"]
-    host.store(user, uids, "+FLAGS", f"{LOCK_KEYWORD}{name} {MOVED_KEYWORD}")
+    host.store(user, uids, "+FLAGS", f"{MOVING_KEYWORD}{name} {MOVED_KEYWORD}")
     daemons = [Daemon(host, user).new() for _ in range(2)]
     rows = [daemon.intents(uids) for daemon in daemons]
     held = [{ref.uid: ref for ref in daemon.mover.locked_by_others(INBOX)} for daemon in daemons]
@@ -807,7 +807,7 @@ def test_deleted_at_the_moment_of_the_lock(host, user, daemon):
     assert ended.state is MoveState.ABANDONED
     (lying,) = host.contents(user)
     assert lying.folder == "INBOX"
-    assert LOCK_KEYWORD not in lying.flags
+    assert MOVING_KEYWORD not in lying.flags
 
 
 FILED = [
@@ -852,7 +852,7 @@ def test_a_mail_program_without_move_files_what_we_move(host, to):
             break
         assert where(host, user, b"bait") == [folder if copied == [True] else host.junk], (at, ended)
         assert not own.journal.open_moves("test")
-        assert not any(LOCK_KEYWORD in one.flags for one in host.contents(user)), at
+        assert not any(MOVING_KEYWORD in one.flags for one in host.contents(user)), at
         assert not any("\\Deleted" in one.flags for one in host.contents(user)), at
         own.close()
     assert at > 8
@@ -936,7 +936,7 @@ def test_put_back_whoever_left_a_lock_there(host, user, daemon):
     """A daemon that never came back: neither its lock nor its name may be in the person's way."""
     host.append(user, mail("bait"))
     (done,) = daemon.move([1])
-    host.store(user, [1], "+FLAGS", f"{LOCK_KEYWORD} {OWNER_KEYWORD}zzzz {OWNER_KEYWORD}0000", host.junk)
+    host.store(user, [1], "+FLAGS", f"{MOVING_KEYWORD} {OWNER_KEYWORD}zzzz {OWNER_KEYWORD}0000", host.junk)
     (ended,) = daemon.move([done.target_uid], folder=daemon.junk, target=INBOX, kind=MoveKind.UNDO)
     assert ended.state is MoveState.DONE
     assert where(host, user, b"bait") == ["INBOX"]
@@ -949,8 +949,8 @@ def test_put_back_whoever_left_a_lock_there(host, user, daemon):
 def test_a_lock_that_two_have_left_is_nobodys(host, user, daemon):
     """Both withdrew their names: the mail must not lie in the inbox for ever because of it. A name keeps us off."""
     host.append(user, mail("bait"), mail("taken"))
-    host.store(user, [1], "+FLAGS", LOCK_KEYWORD)
-    host.store(user, [2], "+FLAGS", f"{LOCK_KEYWORD} {OWNER_KEYWORD}zzzz")
+    host.store(user, [1], "+FLAGS", MOVING_KEYWORD)
+    host.store(user, [2], "+FLAGS", f"{MOVING_KEYWORD} {OWNER_KEYWORD}zzzz")
     with nothing_lost(host, user):
         states = [row.state for row in daemon.move([1, 2])]
     assert states == [MoveState.DONE, MoveState.ABANDONED]
@@ -963,15 +963,16 @@ def test_a_lock_that_two_have_left_is_nobodys(host, user, daemon):
 def test_a_lock_of_one_that_never_came_back_is_broken(host, user, daemon):
     """Whose it was, and that the mail was moved, is forgotten with it. Ours are none of others."""
     host.append(user, mail("bait"), mail("ours"), mail("free"))
-    host.store(user, [1], "+FLAGS", f"{LOCK_KEYWORD} {OWNER_KEYWORD}zzzz {MOVED_KEYWORD}")
-    host.store(user, [2], "+FLAGS", " ".join(daemon.mover._lock_words))
+    host.store(user, [1], "+FLAGS", f"{MOVING_KEYWORD} {OWNER_KEYWORD}zzzz {MOVED_KEYWORD}")
+    ours = f"{MOVING_KEYWORD} {OWNER_KEYWORD}{daemon.journal.owner()}"
+    host.store(user, [2], "+FLAGS", ours)
     held = daemon.mover.locked_by_others(INBOX)
     assert [ref.uid for ref in held] == [1]
     daemon.mover.break_locks(held)
     assert daemon.mover.locked_by_others(INBOX) == []
     (bait,) = [one for one in host.contents(user) if b"bait" in one.raw]
     assert not any("spamd" in flag.lower() for flag in bait.flags)
-    host.store(user, [2], "-FLAGS", " ".join(daemon.mover._lock_words))
+    host.store(user, [2], "-FLAGS", ours)
     assert daemon.move([1])[0].state is MoveState.DONE
 
 
@@ -1080,7 +1081,7 @@ def test_validity_changes_in_between(host, user, daemon, folder, verb):
         assert where(host, user, b"bait") == ["Junk"]
     if again:
         assert where(host, user, b"bait") == ["INBOX"], "a second copy"
-    assert not any(LOCK_KEYWORD in one.flags for one in host.contents(user))
+    assert not any(MOVING_KEYWORD in one.flags for one in host.contents(user))
 
 
 @only("uidplus-only", "neither")
@@ -1188,7 +1189,7 @@ def test_a_lock_that_could_not_be_taken_off(host, user, fault_proxy):
     proxy.refuse(r"UID STORE .*-FLAGS", answer="NO not now", every=True)
     (done,) = own.move([own.session.uids(INBOX)[0]])
     assert done.state is MoveState.DONE
-    assert LOCK_KEYWORD in host.contents(user)[0].flags
+    assert MOVING_KEYWORD in host.contents(user)[0].flags
     proxy.peace()
     own.mover.reconcile()
     flags = host.contents(user)[0].flags

@@ -723,12 +723,13 @@ class MemoryMover(JournaledMover):
         journal: MoveJournal,
         account: str = "test",
         *,
+        commands: MemoryCommands | None = None,
         clock: Callable[[], float] = lambda: START,
         use_lock: bool = False,
     ) -> None:
-        commands = MemoryCommands(session)
+        self.commands = commands or MemoryCommands(session)
         super().__init__(
-            session, commands, journal, account, clock=clock, pause=lambda _: None, use_lock=use_lock
+            session, self.commands, journal, account, clock=clock, pause=lambda _: None, use_lock=use_lock
         )
 
 

@@ -29,8 +29,8 @@ from spamd.errors import ConnectionLost, FolderRefused, ProtocolFault, StoreFull
 from spamd.filtering import BATCH, Filter, sender_proven
 from spamd.judgement import corrections
 from spamd.learning import Learner, places
-from spamd.mailbox import mover
 from spamd.mailbox.mover import JournaledMover
+from spamd.mailbox.moving.rivals import GIVES_WAY
 from spamd.source import Folder
 from spamd.store.database import Store
 from tests.fakes.memory_mailbox import FULL, START, MemoryCommands, MemoryServer, MemorySession
@@ -877,7 +877,7 @@ def test_a_junk_folder_that_may_only_be_read_now_ends_no_connection(place):
     place.server.deliver(mail(1, 0.99))
     place.look()
     (row,) = place.store.moves(ME)
-    place.store.advance(replace(row, error=mover._GIVES_WAY))
+    place.store.advance(replace(row, error=GIVES_WAY))
     place.server.folders["Junk"].read_only = True
     place.connect()
     assert place.filter.recover() == []

@@ -11,6 +11,7 @@ import pytest
 
 from spamd.answers import AccountPhase
 from spamd.domain import (
+    MOVING_KEYWORD,
     Account,
     Label,
     LabelRecord,
@@ -23,7 +24,6 @@ from spamd.domain import (
 from spamd.errors import ConfigError, ConnectionLost, FolderRefused, ProtocolFault
 from spamd.filtering import Filter
 from spamd.judgement import schedule
-from spamd.mailbox.mover import LOCK_KEYWORD
 from spamd.store.database import Store
 from tests.fakes.memory_mailbox import FULL, START, MemoryServer
 from tests.fakes.scripted_scorer import ScriptedScorer
@@ -189,12 +189,12 @@ def test_the_worker_reconciles_at_every_look(world, monkeypatch):
 def test_a_lock_left_behind_does_not_keep_a_mail_from_being_put_back(place):
     place.server.deliver(mail(1, 0.99))
     place.look()
-    place.server.set_flags(place.server.refs("Junk")[0], [LOCK_KEYWORD])
+    place.server.set_flags(place.server.refs("Junk")[0], [MOVING_KEYWORD])
     outcome = place.filter.put_back(place.store.moves(ME)[0])
     assert outcome is not None
     assert outcome.state is MoveState.DONE
     assert place.server.raws("INBOX") == [mail(1, 0.99)]
-    assert not place.server.flagged(LOCK_KEYWORD)
+    assert not place.server.flagged(MOVING_KEYWORD)
 
 
 # -- one folder's trouble

@@ -7,9 +7,21 @@ from dataclasses import replace
 
 import pytest
 
-from spamd.domain import MOVED_KEYWORD, OWNER_KEYWORD, FolderName, Identity, MoveKind, MoveState, Uid
+from spamd.domain import (
+    MOVED_KEYWORD,
+    MOVING_KEYWORD,
+    OWNER_KEYWORD,
+    FolderName,
+    Identity,
+    MoveKind,
+    MoveState,
+    Uid,
+)
 from spamd.errors import ConnectionLost, FolderRefused, ProtocolFault, ServerBusy
-from spamd.mailbox.mover import BATCH, LOCK_KEYWORD, REDO_SECONDS, RIVAL_SECONDS
+from spamd.mailbox.moving.recovery import REDO_SECONDS
+from spamd.mailbox.moving.rivals import RIVAL_SECONDS
+from spamd.mailbox.moving.rows import BATCH, Rows
+from spamd.mailbox.moving.whereabouts import Whereabouts
 from tests.fakes.memory_mailbox import (
     FULL,
     INBOX,
@@ -63,7 +75,7 @@ def test_a_race_that_both_win_is_settled_in_favour_of_the_person():
     assert "Archive" in ended.error
     assert place.server.raws("Archive") == [ONE]
     assert sum(place.server.bodies().values()) == 1
-    assert not place.server.flagged(LOCK_KEYWORD)
+    assert not place.server.flagged(MOVING_KEYWORD)
     assert not place.server.flagged("\\Deleted")
 
 
@@ -108,7 +120,7 @@ def test_a_race_that_both_win_and_then_the_connection_breaks(cut):
     MemoryMover(session, place.journal, use_lock=True, clock=lambda: place.now).recover()
     assert place.server.raws("Archive") == [ONE]
     assert place.server.bodies() == {ONE: 1}
-    assert not place.server.flagged(LOCK_KEYWORD)
+    assert not place.server.flagged(MOVING_KEYWORD)
     assert not place.journal.open_moves("test")
 
 
@@ -141,12 +153,12 @@ def test_the_lock_of_another_daemon_is_left_alone():
     place = Place()
     theirs, ours = place.server.deliver(ONE), place.server.deliver(b"Subject: two\r\n\r\n")
     place.intents()
-    place.server.set_flags(theirs, [LOCK_KEYWORD, OWNER_KEYWORD + "other", MOVED_KEYWORD])
-    place.server.set_flags(ours, [LOCK_KEYWORD, OWNER_KEYWORD + place.journal.owner(), MOVED_KEYWORD])
+    place.server.set_flags(theirs, [MOVING_KEYWORD, OWNER_KEYWORD + "other", MOVED_KEYWORD])
+    place.server.set_flags(ours, [MOVING_KEYWORD, OWNER_KEYWORD + place.journal.owner(), MOVED_KEYWORD])
     ended = place.mover.recover()
     assert [row.state for row in ended] == [MoveState.ABANDONED, MoveState.DONE]
     assert place.server.raws("INBOX") == [ONE]
-    assert place.server.flags(theirs) == {LOCK_KEYWORD, OWNER_KEYWORD + "other", MOVED_KEYWORD}
+    assert place.server.flags(theirs) == {MOVING_KEYWORD, OWNER_KEYWORD + "other", MOVED_KEYWORD}
 
 
 @pytest.mark.parametrize(("way", "cut"), [(True, "MOVE"), (False, "COPY")])
@@ -170,7 +182,7 @@ def test_no_lock_stays_where_the_inbox_was_made_anew(way, cut):
     session = MemorySession(place.server)
     (ended,) = MemoryMover(session, place.journal, use_lock=True, clock=lambda: place.now).recover()
     assert ended.state is (MoveState.ABANDONED if way else MoveState.FAILED)
-    assert not place.server.flagged(LOCK_KEYWORD)
+    assert not place.server.flagged(MOVING_KEYWORD)
     assert place.server.bodies() == {ONE: 1}
     assert [place.server.flags(ref) for ref in place.server.refs("Junk")] == [{MOVED_KEYWORD}] * way
 
@@ -245,7 +257,7 @@ def test_junk_is_made_anew_before_a_move_that_was_cut_off_is_begun_again(there, 
     assert [row.state for row in mover.recover()] == [state]
     assert place.server.raws("Junk") == [ONE]
     assert place.server.raws("INBOX") == [ONE] * there
-    assert not place.server.flagged(LOCK_KEYWORD)
+    assert not place.server.flagged(MOVING_KEYWORD)
 
 
 def test_a_mail_that_is_not_moved_is_not_signed():
@@ -275,25 +287,22 @@ def test_a_twin_that_the_person_filed_is_not_taken_for_our_copy(uidplus, cut_aft
     row = place.intents()[0]
 
     def cut(command: str) -> None:
-        if command.startswith(cut_after or "STATUS Junk"):
+        if command.startswith(cut_after or "LOCK"):
             raise ConnectionLost("cut")
 
-    place.server.after = cut
-    if not cut_after:  # nothing but the mark in Junk is written down
-        real = place.mover._send
-        place.mover._send = lambda *_, **__: cut("STATUS Junk")
-        place.server.after = None
+    if cut_after:
+        place.server.after = cut
+    else:  # nothing but the mark in Junk is written down
+        place.server.before = cut
     with pytest.raises(ConnectionLost):
         place.mover.move([(row, row.source)])
-    if not cut_after:
-        place.mover._send = real
-    place.server.after = None
+    place.server.before = place.server.after = None
     place.server.drag(twin, "Junk")
     MemoryMover(MemorySession(place.server), place.journal, use_lock=True).recover()
     assert place.server.bodies() == {ONE: 2}
     assert place.server.raws("Junk") == [ONE, ONE]
     assert not place.journal.open_moves("test")
-    assert not place.server.flagged(LOCK_KEYWORD)
+    assert not place.server.flagged(MOVING_KEYWORD)
 
 
 @pytest.mark.parametrize("keywords", [True, False])
@@ -304,9 +313,10 @@ def test_the_copy_of_a_faster_daemon_is_not_taken_for_ours(keywords):
     place = Place(move=False, uidplus=False, condstore=False, server_ids=False, keywords=keywords)
     place.server.deliver(ONE)
     rows = place.intents()
-    other = MemoryMover(MemorySession(place.server), MemoryJournal(), use_lock=True)
+    journal = MemoryJournal()
+    other = MemoryMover(MemorySession(place.server), journal, use_lock=True)
     (mail,) = place.session.arrivals(INBOX, Uid(1))
-    theirs = other._journal.intent(intent(mail))
+    theirs = journal.intent(intent(mail))
     there = place.session.status(JUNK)
     theirs = replace(theirs, target_uid_validity=there.uid_validity, target_uid_next=there.uid_next)
     ended = []
@@ -327,7 +337,8 @@ def test_copies_of_a_mail_that_cannot_be_told_are_not_looked_for():
         place.journal.advance(row)
     searched = []
     place.session.find = lambda *asked: searched.append(asked) or ()
-    place.mover._copies(rows[0], JUNK)
+    where = Whereabouts(place.session, Rows(place.journal, "test", lambda: place.now), lambda: place.now)
+    assert not where.others(rows[0], JUNK)
     assert not searched
 
 
@@ -385,7 +396,7 @@ def test_a_virtual_folder_is_no_second_copy():
             for shown in place.server.refs("Archive"):
                 place.server.set_flags(shown, ["\\Deleted"])
 
-    place.mover._commands.mark_deleted = mark.__get__(place.mover._commands)
+    place.mover.commands.mark_deleted = mark.__get__(place.mover.commands)
     (ended,) = place.move(rows)
     assert ended.state is MoveState.DONE
     assert place.server.raws("Junk") == [ONE]
@@ -409,7 +420,7 @@ def test_twins_of_one_batch_are_both_kept():
 def test_a_locked_mail_is_left_to_the_other_daemon():
     place = Place()
     ref = place.server.deliver(ONE)
-    place.server.set_flags(ref, [LOCK_KEYWORD])
+    place.server.set_flags(ref, [MOVING_KEYWORD])
     (ended,) = place.move(place.intents())
     assert ended.state is MoveState.ABANDONED
     assert place.server.raws("INBOX") == [ONE]
@@ -471,7 +482,7 @@ def test_a_busy_server_leaves_the_row_open():
     assert len(place.journal.open_moves("test")) == 1
     (ended,) = place.mover.recover()
     assert ended.state is MoveState.DONE
-    assert not place.server.flagged(LOCK_KEYWORD)
+    assert not place.server.flagged(MOVING_KEYWORD)
 
 
 @pytest.mark.scenario(37)
@@ -522,7 +533,7 @@ def test_uid_expunge_that_is_not_understood():
     def refuse(folder, uids):
         raise ProtocolFault("BAD")
 
-    place.mover._commands.expunge = refuse
+    place.mover.commands.expunge = refuse
     (ended,) = place.move(place.intents())
     assert (ended.state, ended.error) == (MoveState.DONE, "")
     assert place.server.bodies() == {ONE: 1}
@@ -531,14 +542,14 @@ def test_uid_expunge_that_is_not_understood():
 def test_expunge_without_right_takes_the_copy_back():
     place = Place(move=False)
     place.server.deliver(ONE)
-    real = place.mover._commands.expunge
+    real = place.mover.commands.expunge
 
     def refuse(folder, uids):
         if folder.name == INBOX:
             raise FolderRefused("You may not.")
         real(folder, uids)
 
-    place.mover._commands.expunge = refuse
+    place.mover.commands.expunge = refuse
     (ended,) = place.move(place.intents())
     assert (ended.state, ended.error) == (MoveState.FAILED, "You may not.")
     assert place.server.raws("INBOX") == [ONE]
@@ -557,6 +568,7 @@ def test_same_folder_and_missing_source():
     place.server.drop_folder("Old")
     (ended,) = place.move(rows)
     assert ended.state is MoveState.FAILED
+    assert "“Old”, is gone" in ended.error
     rows = place.intents()
     place.server.drop_folder("Junk")
     (ended,) = place.mover.recover()

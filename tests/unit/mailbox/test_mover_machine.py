@@ -13,9 +13,8 @@ import hypothesis.strategies as st
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from spamd.domain import MessageRef, MoveKind, Uid
+from spamd.domain import MOVING_KEYWORD, MessageRef, MoveKind, Uid
 from spamd.errors import ConnectionLost
-from spamd.mailbox.mover import LOCK_KEYWORD
 from tests.fakes.memory_mailbox import (
     FULL,
     INBOX,
@@ -151,7 +150,7 @@ class Machine(RuleBasedStateMachine):
         self.nothing_lost()
         assert self.server.flagged("\\Seen").keys() <= self.seen.keys(), "newly read"
         if not self.dragged:
-            assert not self.server.flagged(LOCK_KEYWORD), self.server.commands
+            assert not self.server.flagged(MOVING_KEYWORD), self.server.commands
         if self.calm:
             assert self.server.bodies() == self.expected, self.server.commands
             if self.server.abilities.uidplus:

@@ -115,10 +115,10 @@ class Daemon(threading.Thread):
         try:
             first = True
             while first or self.journal.open_moves("test"):
-                mover = MemoryMover(MemorySession(self.server), self.journal, use_lock=True)
-                commands = BrokenLock(mover._session)  # type: ignore[arg-type]
-                commands.owner, commands.named = mover._owner, self.named
-                mover._commands = commands
+                session = MemorySession(self.server)
+                commands = BrokenLock(session)
+                commands.owner, commands.named = OWNER_KEYWORD + self.journal.owner(), self.named
+                mover = MemoryMover(session, self.journal, commands=commands, use_lock=True)
                 try:
                     if first:
                         first = False
