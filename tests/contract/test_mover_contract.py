@@ -761,6 +761,51 @@ def test_two_daemons_whose_lock_holds_for_nobody(host, user, monkeypatch):
     assert moved >= count // 2, "the lower one waits"
 
 
+@only("dovecot-maildir", "uidplus-only", "cyrus")
+@pytest.mark.scenario(31)
+def test_what_is_copied_out_of_junk_while_we_move(host):
+    """The person copies our copy, before each of our commands in turn. Under our lock that is not to be told from a copy of
+    the original, so ours may go; theirs stays, and from the lock's end on both. Neither keeps a mark of ours.
+    """
+    lasting: list[bool] = []
+    for at in itertools.count():
+        user = host.new_user()
+        for missing in {"Archive"} - set(host.folder_names(user)):
+            host.create(user, missing)
+        host.append(user, mail("other"), folder=host.junk)
+        host.append(user, bait := mail("bait"))
+        own = Daemon(host, user).new()
+        (row,) = own.intents([one.uid for one in host.contents(user) if one.folder == "INBOX"])
+        copied = before_command(
+            own.session, at, lambda user=user: copied_from_junk(host, user), first=("UID MOVE", "UID COPY")
+        )
+        own.mover.move([(row, row.source)])
+        own.mover.reconcile()
+        own.mover.reconcile()
+        if not copied:
+            break
+        left = where(host, user, b"bait")
+        if copied == [True]:
+            assert left in (["Archive"], ["Archive", host.junk]), at
+            lasting.append(len(left) == 2)
+            host.kept(user).bodies[normal(bait)] = len(left)
+        else:
+            assert left == [host.junk], at
+        assert_settled(host, user, own)
+        own.close()
+    assert lasting == sorted(lasting)  # what is copied later is not worse off
+    assert lasting[-1]
+
+
+def copied_from_junk(host: MailHost, user: str) -> bool:
+    """The person copies what we have moved, if it is there."""
+    with host.oracle(user) as imap:
+        imap.kept = None  # ours may give way to it
+        imap.select(f'"{host.junk}"')
+        uids = imap.uid("SEARCH", "SUBJECT", "bait")[1][0].decode().split()
+        return bool(uids) and imap.uid("COPY", uids[-1], "Archive")[0] == "OK"
+
+
 @only("dovecot-maildir", "like-outlook", "neither", "cyrus")
 def test_read_at_the_moment_of_the_lock(host, user, daemon):
     """A mail program marks new mail when we lock it: that is nobody's lock, and the mail is moved."""
