@@ -33,6 +33,7 @@ from spamd.domain import (
     MoveRecord,
 )
 from spamd.errors import (
+    ClockWrong,
     ConfigError,
     ConnectionLost,
     CredentialError,
@@ -69,6 +70,8 @@ KEYRING_RETRY = 30.0
 """A keyring that is not open yet (the session has just begun) is asked again this often: the person opens it for whatever
 needs it first, and is not prompted by us again.
 """
+CLOCK_RETRY = 10.0
+"""Seconds until a clock that was never set is looked at again; that it was set is mostly noticed sooner (`awake_again`)."""
 ORDER_TRIES = 5
 PROVIDER_SHARE = 0.8
 """Of the bytes a day that a provider allows; the rest is for the person's mail programs."""
@@ -216,7 +219,6 @@ class AccountWorker:
         self._tidied_at = float("-inf")
         self._meter = DayMeter(account.name, store, daily_bytes, clock)
         self._told_day = ""
-        self.since = self._set_up_at()
 
     # -- from other threads
 
@@ -390,6 +392,12 @@ class AccountWorker:
                 self._say(AccountPhase.OFFLINE, error.title)
                 if isinstance(error, ConnectionLost):
                     self._suspect_watch()
+            except ClockWrong as error:
+                pause = CLOCK_RETRY
+                if self._told != str(error):
+                    log.warning("%s: %s", self.account.name, error)
+                self._told = str(error)
+                self._say(AccountPhase.ERROR, str(error))
             except StoreError as error:
                 attempt += 1
                 pause = schedule.backoff(attempt, self._rng)
@@ -414,6 +422,13 @@ class AccountWorker:
 
     def _serve(self) -> None:
         """Work on one connection until stopped, or until it breaks."""
+        if (
+            self._clock() < schedule.EARLIEST
+        ):  # as all mail would be new, every word older than the model, no wait would end
+            raise ClockWrong(
+                f"The clock of this computer shows {time.strftime('%Y-%m-%d', time.localtime(self._clock()))}.",
+                "Nothing is looked at until it is set right.",
+            )
         session = self._opener.session(self.account)
         self._session = session
         try:
@@ -547,7 +562,7 @@ class AccountWorker:
             self._store,
             self._scorer,
             self.account,
-            since=self.since,
+            since=self._met_at(),
             flood=self._hold_labels,
             publish=self._publish,
             clock=self._clock,
@@ -660,8 +675,11 @@ class AccountWorker:
         rows = [[order.kind, order.number] for order in self._orders]
         self._store.set_state(f"orders:{self.account.name}", json.dumps(rows))
 
-    def _set_up_at(self) -> float:
-        """When this account was first seen here: older mail is none of our business."""
+    def _met_at(self) -> float:
+        """When this account was first signed in to: older mail is none of our business.
+
+        Not when it was set up: where the clock was wrong then, there was no sign-in, as no certificate was valid.
+        """
         key = f"since:{self.account.name}"
         known = self._store.state(key)
         if known is not None:

@@ -115,6 +115,10 @@ class ProtocolFault(MailboxError):
     """The server's answer cannot be understood."""
 
 
+class ClockWrong(SpamdError):
+    """This computer's clock shows a time before the program was written."""
+
+
 class StoreError(SpamdError):
     """The database cannot be used."""
 

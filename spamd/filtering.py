@@ -42,7 +42,9 @@ from spamd.domain import (
 )
 from spamd.errors import (
     ConnectionLost,
+    FolderChanged,
     FolderMissing,
+    FolderRefused,
     MailboxError,
     ModelError,
     RequestError,
@@ -52,7 +54,7 @@ from spamd.errors import (
 )
 from spamd.judgement import brake as brakes
 from spamd.judgement import calibration
-from spamd.judgement.corrections import held_or_signed, locked, signed
+from spamd.judgement.corrections import held_or_signed, keyword_label, locked, signed
 from spamd.judgement.policy import History, decide, effective_mode, match
 from spamd.message import vector
 from spamd.message.dense import authentication
@@ -609,6 +611,7 @@ class Filter:
         self.finish(records)
         self._set_right(records)
         self._stamp_late(records)
+        self._stamp_what_stays()
         return records
 
     def _stamp_late(self, records: Sequence[MoveRecord]) -> None:
@@ -624,6 +627,36 @@ class Filter:
             for sighting in self._store.sighting_of(self.account.name, record.identity):
                 if (sighting.ref.folder, sighting.ref.uid) == (record.target, record.target_uid):
                     self._stamp(sighting, judgement.decision)
+
+    def _stamp_what_stays(self) -> None:
+        """Of the last batch that was judged: what ended in between was judged without its mark, and the person's "Junk" in a
+        mail program would be a hint there, no word. Not where a mail program has marked it meanwhile.
+        """
+        if not self.account.stamp or not self._session.abilities.keywords:
+            return
+        decided: dict[MessageRef, tuple[Sighting, Decision]] = {}
+        for judgement in self._store.judgements(account=self.account.name, limit=BATCH):
+            decision = judgement.decision
+            if (
+                judgement.moved
+                or judgement.label
+                or decision.reason == "before"
+                or decision.verdict not in STAMPS
+            ):
+                continue
+            for sighting in self._store.sighting_of(self.account.name, judgement.identity):
+                bare = STAMPED_KEYWORD.lower() not in {word.lower() for word in sighting.keywords}
+                if bare and sighting.gone_at is None and sighting.ref.folder == judgement.folder:
+                    decided[sighting.ref] = sighting, decision
+        try:
+            there = self._session.locate(list(decided)) if decided else ()
+        except (FolderMissing, FolderChanged, FolderRefused):
+            return
+        for arrival in there:
+            keywords = frozenset(flag for flag in arrival.flags if not flag.startswith("\\"))
+            sighting, decision = decided[arrival.ref]
+            if keyword_label(keywords) is None and not held_or_signed(keywords):
+                self._stamp(replace(sighting, keywords=keywords), decision)
 
     def _set_right(self, records: Sequence[MoveRecord]) -> None:
         """Put back what the person called good while we moved it."""

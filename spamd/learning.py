@@ -364,7 +364,7 @@ class Learner:
             flood=self._flood,
         )
         self._note_others(findings)
-        return self._without_brought(self._without_old(findings, changes), changes, now)
+        return self._without_brought(self._without_old(findings, changes, now), changes, now)
 
     def _crowded(
         self, arrivals: Sequence[Sighting], known: Mapping[Identity, Sequence[Sighting]]
@@ -399,7 +399,7 @@ class Learner:
                 account=name,
             )
 
-    def _without_old(self, findings: Findings, changes: Sequence[_Change]) -> Findings:
+    def _without_old(self, findings: Findings, changes: Sequence[_Change], now: float) -> Findings:
         """At the first look only mail that came after the account was set up is new.
 
         Where a folder was made anew (UIDVALIDITY), only what is younger than all that was known in it (or of the same
@@ -420,6 +420,9 @@ class Learner:
                 known_ids |= {sighting.message_id for sighting in before if sighting.message_id}
         if not limits:
             return findings
+        for change in changes:
+            if change.first_time and any(one.internal_date > now + DAY for one in change.arrivals):
+                limits[change.status.folder] = math.inf  # our clock is behind: nobody knows what is new
         new = tuple(
             sighting
             for sighting in findings.new

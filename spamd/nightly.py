@@ -195,6 +195,8 @@ class Nightly:
         if not self.installed():
             return schedule.Due(False, "the trainer is not installed")
         now = self._clock()
+        if now < schedule.EARLIEST:
+            return schedule.Due(False, "the clock of this computer is not set")
         settings = self._settings()
         due = partial(
             schedule.night_is_due,
@@ -292,6 +294,10 @@ class Nightly:
         deadline: by `time.monotonic`, when the trainer is killed.
         """
         now = self._clock()
+        if now < schedule.EARLIEST:  # every word would lie ahead, and be dated back to now
+            raise TrainingError(
+                "The clock of this computer is not set.", "Set it; the model in force goes on."
+            )
         shutil.rmtree(folder, ignore_errors=True)
         try:
             folder.mkdir(mode=0o700, parents=True)

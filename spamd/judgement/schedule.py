@@ -10,6 +10,8 @@ MINUTE = 60.0
 HOUR = 3600.0
 IDLE_LIMIT = 29 * MINUTE
 """RFC 2177: a server may drop an IDLE after 30 minutes; NAT boxes do it earlier."""
+EARLIEST = 1_672_531_200.0
+"""The beginning of 2023: a clock that shows less was never set. A computer without a battery for it begins in 1970 or 2000."""
 FIRST_WAIT = 2.0
 LONGEST_WAIT = 300.0
 BUSY_WAIT = 60.0

@@ -25,7 +25,7 @@ from spamd.errors import (
 from spamd.judgement import schedule
 from spamd.mailbox.mover import JournaledMover
 from spamd.store.database import Store
-from tests.fakes.memory_mailbox import FULL, MemoryCommands, MemoryServer, MemorySession, MemoryWatch
+from tests.fakes.memory_mailbox import FULL, START, MemoryCommands, MemoryServer, MemorySession, MemoryWatch
 from tests.fakes.scripted_scorer import ScriptedScorer
 from tests.unit.test_filtering import mail
 
@@ -110,6 +110,41 @@ class World:
         for worker in self.workers:
             assert worker.join(time.monotonic() + 30)
         self.store.close()
+
+
+def test_with_a_clock_that_was_never_set_nothing_is_looked_at(world):
+    """A computer without a battery for it: set right, the account is met as if then, and its old mail is not new."""
+    now = 3600.0
+    world.server.deliver(mail(7, 0.99), at=START)
+    worker = world.worker(clock=lambda: now)
+    wait_for(lambda: worker.state().phase is AccountPhase.ERROR, "the clock to be told")
+    assert worker.state().detail == (
+        "The clock of this computer shows 1970-01-01. Nothing is looked at until it is set right."
+    )
+    now = START + 1000.0
+    worker.awake_again()
+    world.watching(worker)
+    world.server.deliver(mail(1), at=now)
+    worker.wake()
+    wait_for(lambda: world.server.raws("Junk"), "the move")
+    (judged,) = world.store.judgements(account=ME, limit=10)
+    assert judged.at == now
+    assert len(world.server.raws("INBOX")) == 1
+    assert world.opener.opened == 1
+
+
+def test_mail_that_came_before_the_first_sign_in_is_not_new(world):
+    """With TLS a clock that is months behind shows in this alone: no certificate is valid."""
+    now = START - 200 * 86400.0
+    world.server.deliver(mail(7, 0.99), at=START)
+    world.opener.trouble = [ConnectionLost("The certificate is not yet valid.")]
+    worker = world.worker(clock=lambda: now)
+    wait_for(lambda: not world.opener.trouble, "the refusal")
+    now = START + 1000.0
+    worker.awake_again()
+    world.watching(worker)
+    wait_for(lambda: world.store.cursor(ME, "INBOX"), "the first look")
+    assert world.store.judgements(account=ME, limit=10) == []
 
 
 def test_it_watches_judges_and_moves(world):

@@ -775,6 +775,37 @@ def test_moves_that_were_cut_off_before_their_stamps_get_them(tmp_path, at):
     place.store.close()
 
 
+def test_what_stays_and_was_cut_off_before_its_stamp_gets_it(tmp_path):
+    """Not over what the person's mail program has marked meanwhile; and nobody is asked again when all are stamped."""
+    place = Place(tmp_path, Account(ME, stamp=True))
+    place.evidence = replace(PROVEN, mode=Mode.LEARNING)
+    place.look()
+    good, junk, marked, rival = (
+        place.server.deliver(mail(number, score)) for number, score in enumerate((0.01, 0.99, 0.01, 0.01))
+    )
+
+    def cut(command):
+        if command.startswith("STORE"):
+            raise ConnectionLost("cut")
+
+    place.server.before = cut
+    with pytest.raises(ConnectionLost):
+        place.look()
+    place.server.before = None
+    place.server.set_flags(marked, ["Junk"])
+    place.server.set_flags(rival, [MOVED_KEYWORD])
+    place.connect()
+    place.filter.recover()
+    flags = [place.server.flags(ref) for ref in (good, junk, marked, rival)]
+    assert flags == [{"NonJunk", STAMPED_KEYWORD}, {"Junk", STAMPED_KEYWORD}, {"Junk"}, {MOVED_KEYWORD}]
+    place.look()
+    assert [one.source for one in place.labels()] == [LabelSource.HINT], "the mail program's mark alone"
+    place.server.set_flags(good, ["Junk"], ["NonJunk"])
+    place.look()
+    assert LabelSource.KEYWORD in [one.source for one in place.labels()]
+    place.store.close()
+
+
 def test_stamping_is_not_the_person(tmp_path):
     place = Place(tmp_path, Account(ME, stamp=True))
     place.look()

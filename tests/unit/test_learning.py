@@ -80,12 +80,28 @@ def test_mail_that_was_there_before_us_can_be_corrected(tmp_path):
     place.store.close()
 
 
+def test_a_first_look_with_a_clock_that_is_years_behind_finds_nothing_new(tmp_path):
+    """The mailbox tells: it holds mail of days to come. What comes after that look is judged, and after the clock is right."""
+    server = MemoryServer()
+    server.deliver(mail(1, 0.2), at=START)
+    server.deliver(mail(2, 0.2), at=START + 400 * DAY)
+    place = Place(tmp_path, server=server)
+    place.now = START + DAY
+    assert place.look() == []
+    server.deliver(mail(3, 0.2), at=START + 401 * DAY)
+    assert len(place.look()) == 1
+    place.now = START + 402 * DAY
+    server.deliver(mail(4, 0.2), at=place.now)
+    assert len(place.look()) == 1
+    place.store.close()
+
+
 def test_a_first_look_that_is_cut_off_goes_on_where_it_was(tmp_path, monkeypatch):
     """1,700 mails, and the line breaks after 1,200, twice: what was written down is not asked for again."""
     server = MemoryServer()
     for number in range(1700):
         server.deliver(mail(number), "Junk", at=START - 5000 + number)
-    new = server.deliver(mail(9999, 0.2), at=START + 10**9)
+    new = server.deliver(mail(9999, 0.2), at=START + 500_000)
     place = Place(tmp_path, server=server)
     real, asked = place.session.arrivals, []
     cuts = [1200, 300]

@@ -43,6 +43,7 @@ from spamd.domain import (
     Verdict,
 )
 from spamd.errors import TrainingError
+from spamd.judgement.schedule import Due
 from spamd.message.vector import SCHEMA
 from spamd.model import apart, gate
 from spamd.model.bundle import Bundles, digest, read_card, write_card
@@ -751,6 +752,18 @@ def test_too_long(home, monkeypatch):
     with pytest.raises(TrainingError, match="took longer"):
         home.run({"close": True}, {"hang": True})
     assert home.leftovers() == []
+
+
+def test_with_a_clock_that_was_never_set_there_is_no_night(home):
+    """All that was ever said would lie ahead of what is said now, and be dated back to 1970 for good."""
+    enough(home)
+    home.now = 3600.0
+    home.label("hash:now", at=1800.0)
+    before = {one.identity: one.at for one in home.store.labels()}
+    assert home.night.due() == (Due(False, "the clock of this computer is not set"))
+    with pytest.raises(TrainingError, match="clock"):
+        home.promote()
+    assert {one.identity: one.at for one in home.store.labels()} == before
 
 
 def test_a_night_that_begins_once_more_has_no_more_time(home, monkeypatch):
