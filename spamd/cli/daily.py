@@ -292,14 +292,14 @@ def _tell_why(found: Why) -> None:
         f"{found.verdict} · score {found.probability:.4f} (junk from {limit}) · model {found.model_id}\n"
         f"{plain(found.explanation)}"
     )
-    from spamd.web.shown import reason_place, reason_text
+    from spamd.web.shown import clue_word, reason_place, reason_text
 
     table(
         ("weight", "kind", "what"),
         [(f"{one.contribution:+.2f}", reason_place(one), reason_text(one)) for one in found.reasons],
         empty="Nothing stands out.",
     )
-    for title, words in (("Tricks", found.tricks), ("Defects", found.defects)):
+    for title, words in (("Tricks", [clue_word(one) for one in found.tricks]), ("Defects", found.defects)):
         if words:
             click.echo(f"{title}: {plain(', '.join(words))}")
     if found.hidden_text:

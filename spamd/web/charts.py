@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable
+from datetime import UTC, date, datetime
 from typing import Any
 
 from spamd.answers import Trends
@@ -113,7 +114,7 @@ def _mail_per_day(trends: Trends) -> Any:
     pygal = _pygal()
 
     chart = pygal.StackedBar(**_options(legend_at_bottom_columns=3))
-    chart.x_labels = _few([day.day[5:] for day in trends.daily])
+    chart.x_labels = _few([_day(date.fromisoformat(day.day)) for day in trends.daily])
     chart.add("good", [day.keep for day in trends.daily])
     chart.add("unsure", [day.unsure for day in trends.daily])
     chart.add("junk", [day.junk for day in trends.daily])
@@ -125,7 +126,7 @@ def _corrected(trends: Trends) -> Any:
     pygal = _pygal()
 
     chart = pygal.Bar(**_options())
-    chart.x_labels = _few([day.day[5:] for day in trends.daily])
+    chart.x_labels = _few([_day(date.fromisoformat(day.day)) for day in trends.daily])
     chart.add("good mail taken for junk", [day.false_positives for day in trends.daily])
     chart.add("junk that was kept or unsure", [day.missed for day in trends.daily])
     _whole(chart, [max(day.false_positives, day.missed) for day in trends.daily])
@@ -136,7 +137,12 @@ def _promise(trends: Trends) -> Any:
     pygal = _pygal()
 
     chart = pygal.Bar(
-        **_options(legend_at_bottom_columns=3, print_values=True, value_formatter=lambda v: f"{v:.2f} %")
+        **_options(
+            legend_at_bottom_columns=3,
+            print_values=True,
+            print_values_position="top",  # in the bar they would be struck through by a low one
+            value_formatter=lambda v: f"{v:.3g} %",
+        )
     )
     accounts = [one for one in trends.promises if one.share is not None]
     chart.x_labels = [one_line(one.account, 30) for one in accounts]
@@ -150,8 +156,12 @@ def _calibration(trends: Trends) -> Any:
     pygal = _pygal()
 
     chart = pygal.XY(
-        **_options(x_title="probability given", y_title="was junk", range=(0, 1), xrange=(0, 1), dots_size=5)
+        **_options(
+            x_title="probability given", y_title="was junk", range=(0, 1), xrange=(0, 1.04), dots_size=5
+        )
     )
+    chart.value_formatter = chart.x_value_formatter = lambda share: f"{100 * share:.0f} %"
+    chart.x_labels = chart.y_labels = [0, 0.2, 0.4, 0.6, 0.8, 1]
     chart.add("this model", [(round(b.mean, 3), round(b.spam_share, 3)) for b in trends.calibration])
     chart.add("perfect", [(0, 0), (1, 1)], show_dots=False)
     return chart
@@ -161,12 +171,15 @@ def _hosts(trends: Trends) -> Any:
     pygal = _pygal()
 
     chart = pygal.HorizontalBar(
-        **_options(show_legend=False, height=300, print_values=True, truncate_label=34)
+        **_options(
+            show_legend=False, height=300, print_values=True, print_values_position="top", truncate_label=34
+        )
     )
     rows = list(reversed(trends.hosts))
     chart.x_labels = [one_line(row.host, 34) for row in rows]
     counts = [row.count for row in rows]
-    chart.add("mails", counts)
+    # Numbers lie across the ends of the bars: pushed out to their right by spaces as wide as themselves.
+    chart.add("mails", counts, formatter=lambda value: "\u2007" * (len(f"{value:,}") + 1) + f"{value:,}")
     _whole(chart, counts)
     return chart
 
@@ -175,17 +188,17 @@ def _nights(trends: Trends) -> Any:
     pygal = _pygal()
 
     chart = pygal.Line(**_options(dots_size=4))
-    chart.x_labels = _few([_day(night.at) for night in trends.nights])
+    chart.x_labels = _few(
+        [_day(datetime.fromtimestamp(night.at, UTC).astimezone()) for night in trends.nights]
+    )
     chart.add("good mail learned from", [night.ham for night in trends.nights])
     chart.add("junk learned from", [night.spam for night in trends.nights])
     _whole(chart, [max(night.ham, night.spam) for night in trends.nights])
     return chart
 
 
-def _day(at: float) -> str:
-    from datetime import UTC, datetime
-
-    return f"{datetime.fromtimestamp(at, UTC).astimezone():%m-%d}"
+def _day(at: date) -> str:
+    return f"{at.day} {at:%b}"
 
 
 CHARTS: dict[str, Callable[[Trends], Any]] = {

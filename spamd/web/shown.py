@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 
 from spamd.answers import AccountPhase
@@ -152,6 +153,11 @@ def phase_tone(phase: AccountPhase) -> str:
     return "doubt"
 
 
+def worst_tone(phases: Iterable[AccountPhase]) -> str:
+    """Of several accounts."""
+    return max(map(phase_tone, phases), key=("good", "doubt", "bad").index, default="doubt")
+
+
 def strength(contribution: float, largest: float) -> float:
     """Length of a bar, 0..100."""
     return round(100 * min(1.0, abs(contribution) / largest), 1) if largest > 0 else 0.0
@@ -164,6 +170,73 @@ def odds(contribution: float) -> str:
         return "hardly matters"
     text = f"{factor:.1f}" if factor < 10 else f"{factor:,.0f}"
     return f"{text} times {'likelier' if contribution > 0 else 'less likely'} to be junk"
+
+
+_CLUES = {
+    "hidden-text": "hidden text",
+    "tiny-text": "text too small to read",
+    "same-colour": "text in the colour of its ground",
+    "off-screen": "text outside of the window",
+    "split-by-comment": "words split by comments",
+    "split-by-tags": "words split by markup",
+    "entity-coded": "letters written as numbers",
+    "tag-characters": "characters that nothing shows",
+    "zero-width": "invisible characters in words",
+    "bidi-control": "text that runs backwards",
+    "stacked-marks": "stacked accents",
+    "styled-letters": "letters of odd styles",
+    "look-alike": "letters of other alphabets",
+    "spaced-word": "s p a c e d words",
+    "spelled-out-address": "an address in words",
+    "digit-letters": "digits for letters",
+    "other-plain-text": "another text for programs that show no HTML",
+    "not-https": "not encrypted",
+    "text-differs": "leads elsewhere than it says",
+    "shortener": "shortened",
+    "redirect": "leads on to another site",
+    "ip": "a number for a name",
+    "port": "an unusual port",
+    "punycode": "name in another alphabet",
+    "user-in-url": "a name before the host",
+    "spelled-out": "spelled out",
+    "relative": "leads nowhere",
+}
+"""Tricks of a mail and qualities of its links, in words."""
+
+_FIGURES = {
+    "contradicted": "new labels that contradict the model",
+    "counterweight": "public mails learned beside yours",
+    "cpu_seconds": "seconds of the processor",
+    "decisions_changed": "verdicts changed by the export",
+    "expected_calibration_error": "how far its percentages are off",
+    "fresh": "new labels learned",
+    "from_scratch": "trained from scratch",
+    "held": "labels held out",
+    "held_loss_after": "loss on them",
+    "held_loss_before": "loss of the model before on them",
+    "kept": "mails you kept lately",
+    "kept_lift": "by how much it lifts them",
+    "level": "shift of all scores",
+    "pinned": "public reference mails",
+    "pinned_loss_after": "loss on the reference mails",
+    "pinned_loss_before": "loss of the model before on them",
+    "pinned_loss_shipped": "loss of the shipped model on them",
+    "replayed": "older labels learned again",
+    "rescued": "mails you took out of Junk",
+    "rescued_worse": "of these, thought worse of",
+    "said_again": "times your rescues were said again",
+    "tflite_difference": "difference made by the export",
+}
+
+
+def clue_word(name: str) -> str:
+    """A trick, or what is odd about a link."""
+    return _CLUES.get(name, name.replace("-", " "))
+
+
+def figure_word(name: str) -> str:
+    """One of the figures that a model's card names."""
+    return _FIGURES.get(name, name.replace("_", " ").replace(".", ": "))
 
 
 _GROUPS = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,7 +16,7 @@ from playwright.sync_api import Error, expect, sync_playwright
 from spamd import settings
 from spamd.answers import AccountCheck, AccountPhase, Progress
 from spamd.domain import Label, LabelSource, Mode, Verdict
-from tests.web.world import HOME, HOSTILE_RAW, JUNK_RAW, World
+from tests.web.world import HOME, HOSTILE_RAW, JUNK_RAW, WORK, World
 
 CHROMIUM = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))),
@@ -427,6 +428,37 @@ def arrives(world: World, number: int, verdict: Verdict = Verdict.KEEP) -> None:
     row = (f"ann{number}@friends.example", f"Just in {number}", "")
     mail = world.add(number, row, verdict, 0.5, time.time(), HOME)
     world.control.feed.publish("verdict", {"id": mail.id, "account": HOME, "moved": False})
+
+
+def test_a_filter_that_was_stopped_is_told(fresh, browser):
+    """Else the page would go on to say "Watching your mail", and its buttons lead nowhere."""
+    world = fresh()
+    context = browser.new_context()
+    try:
+        page = context.new_page()
+        page.goto(f"{world.server.url}/open?code={world.server.access.new_code()}")
+        page.wait_for_url(lambda url: "/open" not in url)
+        expect(page.locator("[data-live=gone]")).to_be_hidden()
+        world.server.stop()
+        expect(page.locator("[data-live=gone]")).to_be_visible()
+        expect(page.locator("[data-live=gone]")).to_contain_text("spamdctl open")
+    finally:
+        context.close()
+
+
+def test_what_needs_the_person_names_its_account_once(fresh, visit):
+    world = fresh()
+    detail = "imap.example.org refused the password."
+    refused = replace(world.engine.states[HOME], phase=AccountPhase.SIGN_IN, detail=detail)
+    world.engine.states[HOME] = refused
+    world.store.add_event("account", f"{detail} Give the new one.", account=HOME, needs_person=True)
+    world.store.add_event("account", "There is no Junk folder.", account=WORK, needs_person=True)
+    page = visit(world)
+    expect(page.get_by_text(detail)).to_have_count(1)
+    expect(page.get_by_text("work: There is no Junk folder.")).to_be_visible()
+    expect(page.locator("[data-live=headline]")).to_have_class("state bad")
+    page.get_by_role("link", name="Sign in again").click()
+    expect(page.get_by_label("New password")).to_be_in_viewport()
 
 
 def test_todays_list_grows_by_itself(fresh, visit):

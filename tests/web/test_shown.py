@@ -5,12 +5,15 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from datetime import datetime
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spamd.answers import CalibrationBin, HostCount, NightView, PromiseCheck, Trends
+from spamd.answers import AccountPhase, CalibrationBin, HostCount, NightView, PromiseCheck, Trends
 from spamd.domain import AccountName, DayCount, ModelId, Reason
+from spamd.message import vector
+from spamd.model import gate
 from spamd.web import charts, shown
 
 NOW = datetime(2026, 11, 29, 15, 0).astimezone().timestamp()
@@ -126,3 +129,34 @@ def test_pictures_are_pictures_only(name, trends):
 
 def test_there_are_no_other_pictures():
     assert charts.draw("passwords", FULL) is None
+
+
+_SCORED = gate.Scored(np.array([0.9, 0.1]), np.array([0.9, 0.1]), np.array([True, False]))
+NIGHT = gate.Night(held=_SCORED, rescued=_SCORED, pinned=_SCORED, shipped=np.array([0.9, 0.1]))
+
+
+def test_figures_tricks_and_links_are_in_words():
+    """What a model's card or a mail names, as the program writes it."""
+    names = gate.judge(NIGHT).figures
+    assert {name for name in names if name not in shown._FIGURES and not name.startswith("learned_")} == set()
+    letter = (
+        b"From: a@b.example\r\nSubject: x\r\nContent-Type: text/html\r\n\r\n"
+        b"<p>acc<!-- x -->ount p\xe2\x80\x8bassword</p><div style='display:none'>a meeting on Monday</div>"
+        b"<a href='http://1.2.3.4:81/'>https://www.bank.com/</a>"
+    )
+    features = vector.vectorise(letter)
+    found = {*features.text.tricks, *(flag for link in features.links for flag in link.flags)}
+    assert len(found) > 5 and found <= set(shown._CLUES)
+
+
+@pytest.mark.parametrize(
+    ("phases", "tone"),
+    [
+        ([], "doubt"),
+        ([AccountPhase.WATCHING], "good"),
+        ([AccountPhase.WATCHING, AccountPhase.OFFLINE], "doubt"),
+        ([AccountPhase.SIGN_IN, AccountPhase.WATCHING], "bad"),
+    ],
+)
+def test_the_tone_of_all_is_that_of_the_worst(phases, tone):
+    assert shown.worst_tone(phases) == tone

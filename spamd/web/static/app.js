@@ -138,18 +138,33 @@ function lookAfter(milliseconds) {
 }
 
 let stream = null;
+let silence = null;
+
+// A stream that breaks off is tried again by the browser, and a filter that ends takes five seconds for it. One that has
+// begun anew is at another port.
+function answers(does) {
+  const box = document.querySelector("[data-live=gone]");
+  if (!box) return;
+  clearTimeout(silence);
+  silence = null;
+  box.hidden = does;
+}
 
 // Browsers open six connections to one host: a page in the background must not hold one.
 function listen() {
   if (document.hidden) {
     stream?.close();
     stream = null;
+    clearTimeout(silence);
+    silence = null;
   } else if (stream === null) {
     stream = new EventSource("/api/v1/stream");
     const heard = (event) => JSON.parse(event.data).data;
     stream.addEventListener("progress", (event) => showProgress(heard(event)));
     stream.addEventListener("verdict", () => news());
     stream.addEventListener("state", () => news());
+    stream.addEventListener("error", () => { silence ??= setTimeout(() => answers(false), 5000); });
+    stream.addEventListener("open", () => answers(true));
     // What happened between the drawing of the page and the stream's beginning, or while it was broken off.
     stream.addEventListener("open", () => news());
   }
