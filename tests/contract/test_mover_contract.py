@@ -19,7 +19,16 @@ from dataclasses import replace
 
 import pytest
 
-from spamd.domain import MOVED_KEYWORD, MOVING_KEYWORD, OWNER_KEYWORD, FolderName, MoveKind, MoveState, Uid
+from spamd.domain import (
+    MOVED_KEYWORD,
+    MOVING_KEYWORD,
+    OWNER_KEYWORD,
+    FolderName,
+    MoveKind,
+    MoveRecord,
+    MoveState,
+    Uid,
+)
 from spamd.errors import ConnectionLost, FolderChanged, ServerBusy
 from spamd.mailbox.move_commands import ImapCommands
 from spamd.mailbox.mover import JournaledMover
@@ -865,6 +874,26 @@ FILED = [
 ]
 
 
+def about_to_move(host: MailHost, to: str) -> tuple[str, str, Daemon, MoveRecord]:
+    """A new user with one mail that is about to be moved to Junk: the user, the folder `to` into which another program
+    files it, our daemon and its row."""
+    user = host.new_user()
+    folder = host.junk if to == "Junk" else to
+    for missing in {folder} - set(host.folder_names(user)):
+        host.create(user, missing)
+    host.append(user, mail("other"), folder=host.junk)
+    host.append(user, mail("bait"))
+    own = Daemon(host, user).new()
+    (row,) = own.intents([one.uid for one in host.contents(user) if one.folder == "INBOX"])
+    return user, folder, own, row
+
+
+def file_away(host: MailHost, user: str, row: MoveRecord) -> None:
+    """What a mail program without MOVE does after its COPY."""
+    by_hand(host, user, "STORE", str(row.source.uid), "+FLAGS.SILENT", "(\\Deleted)")
+    by_hand(host, user, "EXPUNGE", str(row.source.uid))
+
+
 @pytest.mark.parametrize(("host", "to"), FILED, indirect=["host"])
 @pytest.mark.scenario(31)
 def test_a_mail_program_without_move_files_what_we_move(host, to):
@@ -872,25 +901,16 @@ def test_a_mail_program_without_move_files_what_we_move(host, to):
     stays, theirs unless it was made of what we had moved or marked; in Junk as well, wherever it lies beside ours.
     """
     for at in itertools.count():
-        user = host.new_user()
-        folder = host.junk if to == "Junk" else to
-        for missing in {folder} - set(host.folder_names(user)):
-            host.create(user, missing)
-        host.append(user, mail("other"), folder=host.junk)
-        host.append(user, mail("bait"))
-        own = Daemon(host, user).new()
-        (row,) = own.intents([one.uid for one in host.contents(user) if one.folder == "INBOX"])
-        uid = str(row.source.uid)
+        user, folder, own, row = about_to_move(host, to)
         # Before we look at the folders it could be a copy that the person wants besides.
         copied = before_command(
             own.session,
             at,
-            lambda words=(user, "COPY", uid, folder): by_hand(host, *words),
+            lambda words=(user, "COPY", str(row.source.uid), folder): by_hand(host, *words),
             first=("EXAMINE", "SELECT"),
         )
         (ended,) = own.mover.move([(row, row.source)])
-        by_hand(host, user, "STORE", uid, "+FLAGS.SILENT", "(\\Deleted)")
-        by_hand(host, user, "EXPUNGE", uid)
+        file_away(host, user, row)
         own.mover.reconcile()
         own.mover.reconcile()
         if not copied:
@@ -912,14 +932,7 @@ def test_cut_while_our_copy_gives_way(host, mode, to):
     breaks: the next clean-up of the person's would take it.
     """
     for at in range(40):
-        user = host.new_user()
-        folder = host.junk if to == "Junk" else to
-        for missing in {folder} - set(host.folder_names(user)):
-            host.create(user, missing)
-        host.append(user, mail("other"), folder=host.junk)
-        host.append(user, mail("bait"))
-        own = Daemon(host, user).new()
-        (row,) = own.intents([one.uid for one in host.contents(user) if one.folder == "INBOX"])
+        user, folder, own, row = about_to_move(host, to)
         connection = own.session.connection
         real = connection.command
 
@@ -938,8 +951,7 @@ def test_cut_while_our_copy_gives_way(host, mode, to):
             own.mover.reconcile()
             met = False
         own.session.connection.drop()
-        by_hand(host, user, "STORE", str(row.source.uid), "+FLAGS.SILENT", "(\\Deleted)")
-        by_hand(host, user, "EXPUNGE", str(row.source.uid))
+        file_away(host, user, row)
         own.new().mover.recover()
         own.mover.reconcile()
         assert_settled(host, user, own)

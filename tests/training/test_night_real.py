@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -75,7 +75,7 @@ class Home:
 
     def say(
         self,
-        mails: list[bytes],
+        mails: Sequence[bytes],
         label: Label,
         sender: str,
         named: Callable[[int], bool] = lambda number: True,
@@ -94,6 +94,18 @@ class Home:
             self.scorer.teach(features, identity, label, 1.0, self.now)
             identities.append(identity)
         return identities
+
+    def first_night(
+        self, rescued: Sequence[bytes] = (), named: Callable[[int], bool] = lambda number: True
+    ) -> list[Identity]:
+        """Of 60 good mails, 60 junk mails and these of the club, which were taken out of Junk; the names of the latter."""
+        self.teach(False, 1, 60)
+        self.teach(True, 2, 60)
+        names = self.say(rescued, Label.HAM, CLUB, named)
+        report = self.sleep()
+        assert report.promoted, report
+        self.scorer.reload()
+        return names
 
     def sleep(self):
         self.now += DAY
@@ -234,10 +246,7 @@ def test_forgetting_is_exact(mailbox: Home, tmp_path: Path) -> None:
 
 def test_a_finger_that_slipped_is_left_out_and_asked_about(mailbox: Home) -> None:
     """The night is taken without the one label; it stays a lesson of the head; confirmed, the next night learns it."""
-    mailbox.teach(False, 1, 60)
-    mailbox.teach(True, 2, 60)
-    assert mailbox.sleep().promoted
-    mailbox.scorer.reload()
+    mailbox.first_night()
     mailbox.teach(False, 3, 15)
     mailbox.teach(True, 4, 15)
     (slip,) = mailbox.teach(False, 5, 1, wrong=True)
@@ -282,11 +291,7 @@ def test_who_changes_their_mind_is_believed(mailbox: Home, rescued: int, nights:
     More than these were: two nights ask, the third one learns. What was rescued stands against none of the later nights.
     """
     rng = np.random.default_rng(7)
-    mailbox.teach(False, 1, 60)
-    mailbox.teach(True, 2, 60)
-    mailbox.say([newsletter(rng) for _ in range(rescued)], Label.HAM, CLUB)
-    assert mailbox.sleep().promoted
-    mailbox.scorer.reload()
+    mailbox.first_night([newsletter(rng) for _ in range(rescued)])
     fresh = [vectorise(newsletter(rng)) for _ in range(5)]
     assert all(mailbox.scorer.score(one).probability < 0.1 for one in fresh)
     meant = mailbox.say([newsletter(rng) for _ in range(20)], Label.SPAM, CLUB)
@@ -309,12 +314,8 @@ def test_what_was_rescued_holds_up_no_night(mailbox: Home) -> None:
     """Three newsletters were taken out of Junk, and their like of other senders is dragged into it day by day. Each night
     learns that, and thinks no worse of the three."""
     rng = np.random.default_rng(7)
-    mailbox.teach(False, 1, 60)
-    mailbox.teach(True, 2, 60)
     mails = [newsletter(rng) for _ in range(3)]
-    names = mailbox.say(mails, Label.HAM, CLUB, named=lambda number: in_tenth(f"{HOME}\0hash:{number}"))
-    assert mailbox.sleep().promoted
-    mailbox.scorer.reload()
+    names = mailbox.first_night(mails, named=lambda number: in_tenth(f"{HOME}\0hash:{number}"))
     for day in range(4):
         mailbox.teach(False, 10 + day, 5)
         club = f"club{day}@sofa.example"
@@ -334,13 +335,8 @@ def test_what_was_rescued_holds_up_no_night(mailbox: Home) -> None:
 def test_who_calls_copies_of_a_rescued_mail_junk_holds_up_no_night(mailbox: Home) -> None:
     """One newsletter was taken out of Junk, and on later days two copies of it, sent by another, are dragged into it. What was
     rescued is said again in the night until it counts; the copies are known as such."""
-    rng = np.random.default_rng(3)
-    mailbox.teach(False, 1, 60)
-    mailbox.teach(True, 2, 60)
-    raw = newsletter(rng)
-    mailbox.say([raw], Label.HAM, CLUB)
-    assert mailbox.sleep().promoted
-    mailbox.scorer.reload()
+    raw = newsletter(np.random.default_rng(3))
+    mailbox.first_night([raw])
     said_again = 0.0
     for day in range(3):
         mailbox.teach(False, 10 + day, 5)
@@ -361,13 +357,8 @@ def test_what_is_said_again_is_told_as_one_and_has_its_time(mailbox: Home, tmp_p
         "assert night.FITTING_SECONDS <= nightly.TIME_LIMIT / 10\n"
         "night.FITTING_SECONDS = 0.0; raise SystemExit(__main__.main())"
     )
-    rng = np.random.default_rng(3)
-    mailbox.teach(False, 1, 60)
-    mailbox.teach(True, 2, 60)
-    raw = newsletter(rng)
-    mailbox.say([raw], Label.HAM, CLUB)
-    assert mailbox.sleep().promoted
-    mailbox.scorer.reload()
+    raw = newsletter(np.random.default_rng(3))
+    mailbox.first_night([raw])
     mailbox.teach(False, 10, 5)
     mailbox.teach(True, 20, 5)
     for other in ("club@sofb.example", "club@sofc.example"):
