@@ -770,6 +770,48 @@ def test_two_daemons_whose_lock_holds_for_nobody(host, user, monkeypatch):
     assert moved >= count // 2, "the lower one waits"
 
 
+def about_to_move(host: MailHost, to: str) -> tuple[str, str, Daemon, MoveRecord]:
+    """A new user with one mail that is about to be moved to Junk: the user, the folder `to` into which another program
+    files it, our daemon and its row."""
+    user = host.new_user()
+    folder = host.junk if to == "Junk" else to
+    for missing in {folder} - set(host.folder_names(user)):
+        host.create(user, missing)
+    host.append(user, mail("other"), folder=host.junk)
+    host.append(user, mail("bait"))
+    own = Daemon(host, user).new()
+    (row,) = own.intents([one.uid for one in host.contents(user) if one.folder == "INBOX"])
+    return user, folder, own, row
+
+
+def file_away(host: MailHost, user: str, row: MoveRecord) -> None:
+    """What a mail program without MOVE does after its COPY."""
+    by_hand(host, user, "STORE", str(row.source.uid), "+FLAGS.SILENT", "(\\Deleted)")
+    by_hand(host, user, "EXPUNGE", str(row.source.uid))
+
+
+def when_flags_are_read(
+    session: ImapSession, deed: Callable[[], object], *, before: bool = False
+) -> list[bool]:
+    """The deed is done once, just after (or before) the session's next look at flags alone. [True] from then on."""
+    real = session.connection.fetch
+    done: list[bool] = []
+
+    def fetch(uids, items, modifier=b""):
+        first = items[0] == b"FLAGS" and len(items) <= 2 and not done
+        if first and before:
+            done.append(True)
+            deed()
+        found = real(uids, items, modifier)
+        if first and not before:
+            done.append(True)
+            deed()
+        return found
+
+    session.connection.fetch = fetch
+    return done
+
+
 @only("dovecot-maildir", "uidplus-only", "cyrus")
 @pytest.mark.scenario(31)
 def test_what_is_copied_out_of_junk_while_we_move(host):
@@ -778,13 +820,8 @@ def test_what_is_copied_out_of_junk_while_we_move(host):
     """
     lasting: list[bool] = []
     for at in itertools.count():
-        user = host.new_user()
-        for missing in {"Archive"} - set(host.folder_names(user)):
-            host.create(user, missing)
-        host.append(user, mail("other"), folder=host.junk)
-        host.append(user, bait := mail("bait"))
-        own = Daemon(host, user).new()
-        (row,) = own.intents([one.uid for one in host.contents(user) if one.folder == "INBOX"])
+        user, _, own, row = about_to_move(host, "Archive")
+        (bait,) = [one.raw for one in host.contents(user) if one.folder == "INBOX"]
         copied = before_command(
             own.session, at, lambda user=user: copied_from_junk(host, user), first=("UID MOVE", "UID COPY")
         )
@@ -819,17 +856,7 @@ def copied_from_junk(host: MailHost, user: str) -> bool:
 def test_read_at_the_moment_of_the_lock(host, user, daemon):
     """A mail program marks new mail when we lock it: that is nobody's lock, and the mail is moved."""
     host.append(user, mail("bait"), mail("second"))
-    real = daemon.session.connection.fetch
-    done = []
-
-    def fetch(uids, items, modifier=b""):
-        found = real(uids, items, modifier)
-        if items[0] == b"FLAGS" and len(items) <= 2 and not done:
-            done.append(items)
-            host.store(user, [1], "+FLAGS", "NonJunk", "INBOX")
-        return found
-
-    daemon.session.connection.fetch = fetch
+    done = when_flags_are_read(daemon.session, lambda: host.store(user, [1], "+FLAGS", "NonJunk", "INBOX"))
     with nothing_lost(host, user):
         ended = daemon.move([1, 2])
     assert done
@@ -846,16 +873,8 @@ def test_deleted_at_the_moment_of_the_lock(host, user, daemon):
     if "Archive" not in host.folder_names(user):
         host.create(user, "Archive" if host.separator == "/" else "INBOX.Archive")
     rows = daemon.intents([one.uid for one in host.contents(user)])
-    real = daemon.session.connection.fetch
-    done = []
-
-    def fetch(uids, items, modifier=b""):
-        if items[0] == b"FLAGS" and len(items) <= 2 and not done:
-            done.append(items)
-            host.store(user, [rows[0].source.uid], "+FLAGS", "\\Deleted", "INBOX")
-        return real(uids, items, modifier)
-
-    daemon.session.connection.fetch = fetch
+    deleted = (user, [rows[0].source.uid], "+FLAGS", "\\Deleted", "INBOX")
+    done = when_flags_are_read(daemon.session, lambda: host.store(*deleted), before=True)
     (ended,) = daemon.mover.move([(rows[0], rows[0].source)])
     assert done
     assert ended.state is MoveState.ABANDONED
@@ -872,26 +891,6 @@ FILED = [
     ],
     ("courier", "Junk"),
 ]
-
-
-def about_to_move(host: MailHost, to: str) -> tuple[str, str, Daemon, MoveRecord]:
-    """A new user with one mail that is about to be moved to Junk: the user, the folder `to` into which another program
-    files it, our daemon and its row."""
-    user = host.new_user()
-    folder = host.junk if to == "Junk" else to
-    for missing in {folder} - set(host.folder_names(user)):
-        host.create(user, missing)
-    host.append(user, mail("other"), folder=host.junk)
-    host.append(user, mail("bait"))
-    own = Daemon(host, user).new()
-    (row,) = own.intents([one.uid for one in host.contents(user) if one.folder == "INBOX"])
-    return user, folder, own, row
-
-
-def file_away(host: MailHost, user: str, row: MoveRecord) -> None:
-    """What a mail program without MOVE does after its COPY."""
-    by_hand(host, user, "STORE", str(row.source.uid), "+FLAGS.SILENT", "(\\Deleted)")
-    by_hand(host, user, "EXPUNGE", str(row.source.uid))
 
 
 @pytest.mark.parametrize(("host", "to"), FILED, indirect=["host"])
@@ -1018,14 +1017,18 @@ def test_a_lock_that_two_have_left_is_nobodys(host, user, daemon):
 
 @only("dovecot-maildir", "uidplus-only", "cyrus", "courier")
 def test_a_lock_of_one_that_never_came_back_is_broken(host, user, daemon):
-    """Whose it was, and that the mail was moved, is forgotten with it. Ours are none of others."""
+    """Whose it was, and that the mail was moved, is forgotten with it, also where a mail program marks the mail that very
+    moment. Ours are none of others.
+    """
     host.append(user, mail("bait"), mail("ours"), mail("free"))
     host.store(user, [1], "+FLAGS", f"{MOVING_KEYWORD} {OWNER_KEYWORD}zzzz {MOVED_KEYWORD}")
     ours = f"{MOVING_KEYWORD} {OWNER_KEYWORD}{daemon.journal.owner()}"
     host.store(user, [2], "+FLAGS", ours)
     held = daemon.mover.locked_by_others(INBOX)
     assert [ref.uid for ref in held] == [1]
+    done = when_flags_are_read(daemon.session, lambda: host.store(user, [1], "+FLAGS", "NonJunk", "INBOX"))
     daemon.mover.break_locks(held)
+    assert done
     assert daemon.mover.locked_by_others(INBOX) == []
     (bait,) = [one for one in host.contents(user) if b"bait" in one.raw]
     assert not any("spamd" in flag.lower() for flag in bait.flags)
