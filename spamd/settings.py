@@ -43,11 +43,16 @@ class Option:
 
 
 def _between(low: float, high: float) -> Check:
-    return lambda value: None if low <= value <= high else f"must be between {low:g} and {high:g}"
+    return lambda value: None if low <= value <= high else f"must be between {_plain(low)} and {_plain(high)}"
 
 
 def _at_least(low: float) -> Check:
-    return lambda value: None if value >= low else f"must be {low:g} or more"
+    return lambda value: None if value >= low else f"must be {_plain(low)} or more"
+
+
+def _plain(value: float) -> str:
+    """0.00001, not 1e-05."""
+    return f"{value:.10f}".rstrip("0").rstrip(".")
 
 
 def _time_of_day(value: str) -> str | None:
@@ -406,7 +411,7 @@ def save(path: Path, changes: Mapping[str, object]) -> Settings:
         if option is None and value is None and name in _GONE:
             continue
         if option is None:
-            raise ConfigError(_unknown(name, list(_BY_NAME), ""))
+            raise ConfigError(_unknown(name, list(_BY_NAME), ""), "`spamdctl settings` shows all there are.")
         if value is not None:
             _checked(option, value, name)
 
@@ -420,7 +425,7 @@ def from_text(name: str, text: str) -> Any:
     """The value of a setting as typed on a command line or in a form. ConfigError if it makes no sense."""
     option = _BY_NAME.get(name)
     if option is None:
-        raise ConfigError(_unknown(name, list(_BY_NAME), ""))
+        raise ConfigError(_unknown(name, list(_BY_NAME), ""), "`spamdctl settings` shows all there are.")
     return _checked(option, _typed(option, text.strip(), name), name)
 
 
@@ -428,7 +433,8 @@ def account_value_from_text(name: str, text: str) -> Any:
     """As from_text, for a setting of an account."""
     option = _ACCOUNT_BY_NAME.get(name)
     if option is None:
-        raise ConfigError(_unknown(name, list(_ACCOUNT_BY_NAME), "accounts.NAME"))
+        there = ", ".join(_ACCOUNT_BY_NAME)
+        raise ConfigError(_unknown(name, list(_ACCOUNT_BY_NAME), ""), f"An account has: {there}.")
     return _checked(option, _typed(option, text.strip(), name), name)
 
 

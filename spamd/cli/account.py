@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from spamd import paths, settings
+from spamd.cli.commands import Group
 from spamd.cli.output import confirm, json_option, plain, print_json, table, tell, yes_option
 from spamd.domain import Account, AccountName, AuthMethod, FolderName, Mode, SourceKind, TlsMode
 from spamd.errors import CredentialError, NotRunning, RequestError
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from spamd.answers import AccountCheck
 
 
-@click.group()
+@click.group(cls=Group)
 def account() -> None:
     """The mailboxes spamd looks after."""
 
@@ -258,7 +259,10 @@ def mode(name: str, mode: str) -> None:
 @click.argument("name")
 @click.argument("pairs", nargs=-1, required=True, metavar="KEY=VALUE...")
 def set_(name: str, pairs: tuple[str, ...]) -> None:
-    """Change settings of an account: junk=Spam, wait_seconds=10, stamp=yes... Empty: the default."""
+    """Change settings of an account: junk=Spam, wait_seconds=10, stamp=yes and others. Empty: the default.
+
+    All of them, with what they mean: the table in the README, or what is said of a name that is none.
+    """
     known(name)
     changes: dict[str, Any] = {}
     for pair in pairs:

@@ -14,11 +14,12 @@ import click
 
 from spamd import paths, settings
 from spamd.answers import Level, Wiped
+from spamd.cli.commands import Group
 from spamd.cli.output import confirm, json_option, plain, print_json, table, tell, yes_option
 from spamd.errors import NotRunning, RequestError, SpamdError, StoreDamaged
 
 
-@click.group("settings", invoke_without_command=True)
+@click.group("settings", cls=Group, invoke_without_command=True)
 @json_option
 @click.pass_context
 def settings_group(context: click.Context, as_json: bool) -> None:

@@ -11,8 +11,45 @@ import click
 
 from spamd import __version__
 
+SYNONYMS = {
+    "add": ("setup", "keep", "junk"),
+    "config": ("settings",),
+    "install": ("service",),
+    "judge": ("score",),
+    "quit": ("stop",),
+    "rescue": ("undo",),
+    "start": ("run",),
+    "try": ("explain",),
+    "why": ("explain",),
+}
+"""What people try first, and how it is called here."""
 
-class LazyGroup(click.Group):
+
+class Group(click.Group):
+    """A group that shows the first sentence of each command whole, and says what an unknown one may have meant."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [(name, one.get_short_help_str(200)) for name, one in sorted(self.commands.items())]
+            )
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as exc:
+            import difflib
+
+            known = self.list_commands(ctx)
+            near = [one for one in SYNONYMS.get(args[0], ()) if one in known]
+            near = near or difflib.get_close_matches(args[0], known, 1)
+            hint = f" Did you mean {' or '.join(repr(one) for one in near)}?" if near else ""
+            raise click.UsageError(f"{exc.message.rstrip('.')}.{hint}", ctx) from None
+
+
+class LazyGroup(Group):
     """A group whose commands lie in modules: name -> (module, attribute, help)."""
 
     def __init__(self, *args: object, rows: dict[str, tuple[str, str]], **kwargs: object) -> None:
@@ -37,18 +74,6 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, help_) for name, (_module, help_) in self.rows.items()])
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError as exc:
-            import difflib
-
-            near = difflib.get_close_matches(args[0], self.rows, 1)
-            hint = f" Did you mean '{near[0]}'?" if near else ""
-            raise click.UsageError(f"{exc.message.rstrip('.')}.{hint}", ctx) from None
 
 
 ROWS: dict[str, tuple[str, str]] = {

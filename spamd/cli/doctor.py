@@ -14,7 +14,7 @@ from spamd import paths as places
 from spamd import settings
 from spamd.answers import Finding, Level
 from spamd.domain import Account, AuthMethod, FolderName, SourceKind, TlsMode
-from spamd.errors import ConfigError, NotRunning, SpamdError
+from spamd.errors import ConfigError, CredentialError, NotRunning, SpamdError
 from spamd.paths import Paths
 
 FREE_BYTES = 200 * 2**20  # a night writes a model and the database copies itself before a migration
@@ -191,7 +191,12 @@ def _tray() -> Iterator[Finding]:
 def _secrets(here: Paths, config: settings.Settings) -> Iterator[Finding]:
     from spamd.credentials import Secrets
 
-    yield _ok("secrets", f"Passwords: {Secrets.choose(config, here).describe()}")
+    try:
+        yield _ok("secrets", f"Passwords: {Secrets.choose(config, here).describe()}")
+    except CredentialError as exc:
+        if any(one.kind is SourceKind.IMAP and not one.password_command for one in config.accounts):
+            raise
+        yield Finding("secrets", Level.WARN, exc.title, exc.hint)  # nothing is to be kept there yet
 
 
 def _account(here: Paths, config: settings.Settings, account: Account) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from spamd import wire
+from spamd.cli.commands import Group
 from spamd.cli.daily import connect
 from spamd.cli.output import (
     confirm,
@@ -36,7 +37,7 @@ POLL_SECONDS = 0.5  # between two looks at the trainer's progress
 START_SECONDS = 30.0  # until the daemon says that it trains
 
 
-@click.group()
+@click.group(cls=Group)
 def labels() -> None:
     """The ledger: what you taught, where from, and taking it back."""
 
@@ -149,7 +150,7 @@ def _text(file: Path) -> str:
         raise RequestError(f"{file} cannot be read.", str(exc)) from exc
 
 
-@click.group()
+@click.group(cls=Group)
 def lists() -> None:
     """Senders and domains that are always kept, or always junk."""
 
@@ -265,7 +266,7 @@ def _until_trained(client: Client, begun: float) -> Progress:
             time.sleep(POLL_SECONDS)
 
 
-@click.group()
+@click.group(cls=Group)
 def model() -> None:
     """The models: what each was made of, and going back."""
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from spamd import paths, settings
+from spamd.cli.commands import Group
 from spamd.cli.output import json_option, print_json
 from spamd.errors import RequestError
 
@@ -36,7 +37,7 @@ def stop() -> None:
     click.echo("Stopping.")
 
 
-@click.group()
+@click.group(cls=Group)
 def service() -> None:
     """Start with your session."""
 
@@ -92,7 +93,7 @@ def service_status(as_json: bool) -> None:
         _tell(found)
 
 
-@click.group()
+@click.group(cls=Group)
 def thunderbird() -> None:
     """The add-on for Thunderbird."""
 

@@ -517,8 +517,10 @@ class Pages:
                 values |= {"auth": AuthMethod.OAUTH.value, "oauth_provider": check.browser}
             if not check.ok and account.auth is AuthMethod.PASSWORD:
                 return self._setup_page(request, values, check=check)
-            if check.junk_folder is None and account.junk is None and check.ok:
-                return self._setup_page(request, values, check=check)  # which folder is Junk?
+            if check.junk_folder is None and "junk" not in form and check.ok:
+                return self._setup_page(
+                    request, values, check=check
+                )  # which folder is Junk? Perhaps none yet
             self._control.add_account(account, secret)
             self._keep_tried(session, None)
             step_away = self._sign_in_new(account.name) if account.auth is AuthMethod.OAUTH else None
@@ -559,7 +561,7 @@ class Pages:
             notes = service.install(self._control.paths, start=False).notes
         except SpamdError as error:
             return (error.title, error.hint)
-        return (*notes, "It starts with your session from now on.")
+        return notes or ("It starts with your session from now on.",)
 
     def _may_offer_start(self) -> bool:
         from spamd import service

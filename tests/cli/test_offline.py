@@ -118,6 +118,8 @@ def test_accounts_are_written_and_read(home: Path) -> None:
         (("account", "test", "nobody"), "There is no account 'nobody'"),
         (("account", "set", "nobody", "a=b"), "There is no account"),
         (("settings", "set", "promise", "two"), "expected a number"),
+        (("settings", "set", "promise", "2"), "between 0.00001 and 0.05"),
+        (("settings", "set", "nothing", "2"), "`spamdctl settings` shows all"),
         (("settings", "set", "promise_", "0.1"), "Did you mean 'promise'"),
         (("undo",), "Say what to undo"),
         (("wipe", "everything"), "cannot be wiped"),
@@ -132,6 +134,46 @@ def test_a_wrong_word_says_what_to_do(home: Path, arguments: tuple[str, ...], sa
     assert done.returncode == 1
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (("why", "3"), "Did you mean 'explain'?"),
+        (("lists", "add", "x@y.example"), "Did you mean 'keep' or 'junk'?"),
+        (("service", "installs"), "Did you mean 'install'?"),
+        (("account", "nonsense"), "No such command 'nonsense'."),
+    ],
+)
+def test_a_command_that_is_called_otherwise_here(home: Path, arguments: tuple[str, ...], meant: str) -> None:
+    done = spamdctl(home, *arguments)
+    assert (done.returncode, done.stderr.splitlines()[-1].endswith(meant)) == (2, True), done.stderr
+
+
+@pytest.mark.parametrize(
+    "group", ["account", "labels", "lists", "model", "settings", "service", "thunderbird"]
+)
+def test_the_help_of_a_group_is_whole(home: Path, group: str) -> None:
+    said = spamdctl(home, group, "--help").stdout
+    assert "Commands:" in said and "...\n" not in said.partition("Commands:")[2]
+
+
+def test_without_a_keyring_only_who_needs_one_is_told_that_something_is_wrong(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
+    for name in ("cur", "new", "tmp"):
+        (tmp_path / "mail" / name).mkdir(parents=True)
+    made = spamdctl(home, "account", "add", "local", "--maildir", str(tmp_path / "mail"))
+    assert made.returncode == 0, made.stderr
+    done = spamdctl(home, "doctor", "--json")
+    assert done.returncode == 0, done.stdout
+    assert [one["level"] for one in json.loads(done.stdout) if one["area"] == "secrets"] == ["warn"]
+    config = home / "config" / "config.toml"
+    config.write_text(config.read_text() + '\n[accounts.far]\nhost = "imap.mail.example"\nuser = "u"\n')
+    done = spamdctl(home, "doctor", "--json")
+    assert done.returncode == 1
+    assert [one["level"] for one in json.loads(done.stdout) if one["area"] == "secrets"] == ["bad"]
 
 
 def test_nothing_is_wiped_under_the_feet_of_a_filter_that_begins(home: Path, tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ class TestReading:
         [
             ("promise = ", "is not valid TOML"),
             ('promise = "much"', "At 'promise': expected a number, got 'much'."),
-            ("promise = 0.5", "At 'promise': must be between 1e-05 and 0.05; got 0.5."),
+            ("promise = 0.5", "At 'promise': must be between 0.00001 and 0.05; got 0.5."),
             ("keep_days = 1.5", "At 'keep_days': expected a whole number"),
             ("keep_days = true", "At 'keep_days': expected a whole number"),
             ("on_battery = 1", "At 'on_battery': expected true or false"),

@@ -251,7 +251,25 @@ def test_many_are_put_back_after_a_look(fresh, visit):
     assert [call for call in world.engine.calls if call[0] == "put_back"]
 
 
-def test_the_first_visit_leads_through_the_set_up(fresh, visit, home):
+def test_a_mailbox_without_junk_is_added_as_it_is(fresh, visit):
+    """Nobody is made to name a folder of theirs that is none."""
+    world = fresh(accounts=False, mails=False)
+    page = visit(world)
+    page.get_by_label("Your mail address").fill("me@new.example")
+    page.get_by_role("button", name="Find the server").click()
+    world.engine.check = AccountCheck(True, "Signed in.", folders=("INBOX", "Work"), junk_folder=None)
+    page.get_by_label("Password").fill("secret")
+    page.get_by_role("button", name="Test and add").click()
+    expect(page.locator(".said.good")).to_contain_text("make one in your mail program")
+    expect(page.get_by_label("Which folder is Junk?")).to_have_value("")
+    page.get_by_label("start with my session").uncheck()
+    page.get_by_role("button", name="Test and add").click()
+    expect(page.locator("h1")).to_contain_text("new.example")
+    assert settings.load(world.paths.config_file).account("new.example").junk is None
+
+
+def test_the_first_visit_leads_through_the_set_up(fresh, visit, home, monkeypatch):
+    monkeypatch.setenv("XDG_CURRENT_DESKTOP", "XFCE")
     world = fresh(accounts=False, mails=False)
     page = visit(world)
     expect(page.locator("h1")).to_have_text("Welcome")
@@ -368,6 +386,7 @@ def test_a_mail_is_tried_dropped_and_taught(fresh, visit, tmp_path):
     expect(page.locator("h2", has_text="What made it")).to_be_visible()
     file = tmp_path / "hostile.eml"
     file.write_bytes(HOSTILE_RAW)
+    page.wait_for_load_state()  # its script reads the file
     page.locator("input[type=file]").set_input_files(file)
     expect(page.locator("pre", has_text="hidden words to fool a filter").first).to_be_visible()
     expect(page).to_have_title("Try it · spamd")
