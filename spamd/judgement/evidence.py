@@ -16,6 +16,12 @@ much else was left lying without a word.
    good mail in log odds; where own good mail lies so low that it is further, 3.5 of them. Measured on four corpora:
    0-0.4 % of good mail above it.
 
+Counts and tail are asked twice (from `RECENT` good mails): of the scores as they were, and *aligned*, at the `CONFIDENCE` quantile. The
+model of the first weeks put good mail higher and wider than that of today, and its odd mails would hold the threshold up until they
+are forgotten. So each `BLOCK` of good mail, in order of time, is shifted and scaled as to its median and ninth decile to the newest
+ones, as far as they surely differ: an odd mail stays as odd as it was among its neighbours, and ordinary mail tells how far
+the model has come. The lower answer counts; where good mail comes to lie higher, or nothing changes, it is the plain one.
+
 So one odd good mail does not put the threshold above all junk for ever: it counts as the error it is. Each bound
 holds in nine of ten cases and is drawn anew every night. What the person bears is the mean over the nights.
 
@@ -45,8 +51,9 @@ import math
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
+from statistics import NormalDist
 
 from spamd.domain import Evidence, Label, Mode
 
@@ -57,8 +64,6 @@ CONFIDENCE = 0.95
 CHANCE = 0.9
 """Confidence of one night's threshold. At .8 the promise is broken in a quarter of simulated mailboxes with exponential
 tails instead of a seventh, for .64 instead of .73 % of the junk left in the inbox (a mailbox that is easy to part)."""
-CHANCE_Z = 1.2816
-"""Normal quantile of CHANCE."""
 WINDOW = 365 * 86400.0
 """Points older than this say little about today's mail (seconds)."""
 NEWEST = 6.0
@@ -79,6 +84,16 @@ EARLY_LOWER, EARLY_LOWER_FEW = 3.5, 4.5
 than the shipped one; and what share of it is added, over the number of mails."""
 TAIL_SHARE = 0.02
 TAIL_LEAST = 20
+RECENT, BLOCK = 1000, 500
+"""Good mails that tell how the model of today sees them, and those that are aligned with them at a time."""
+SURELY = 2.0
+"""Standard errors by which a block must differ, and which its shift and its scale fall short of the difference: in a mailbox where nothing
+changes, alignment by chance alone lowered the scores of odd mail, and the promise was broken a tenth oftener."""
+LEVEL_ERROR, WIDTH_ERROR = 1.0, 1.4
+"""Standard errors of a normal sample's median, over the distance of its ninth decile, and of that distance's logarithm, times the root of
+the number of mails."""
+SPREAD_LEAST = 0.1
+"""Of a block, in log odds."""
 SILENT_SPREAD = 2.0
 """Standard deviations by which more silence is discounted than is expected: what chance left over would be a tail."""
 UNNAMED_FROM, UNNAMED_AT = 0.125, 0.2
@@ -110,6 +125,7 @@ class _Good:
     """One good mail of the sample."""
 
     logit: float
+    turn: int  # which it was, in order of time
     mass: float = 1.0  # for how many it counts
 
 
@@ -230,24 +246,27 @@ def _sample(recent: Sequence[Point], told: Sequence[Point], promise: float) -> t
         for p, label, at, weight in recent
         if label is Label.SPAM and weight >= SURE_WEIGHT and at >= since
     )
-    silent = sorted(_logit(point[0]) for point in newest if point[3] < SURE_WEIGHT)
-    words = [_logit(point[0]) for point in newest if point[3] >= SURE_WEIGHT]
+    words: list[_Good] = []
+    silent: list[_Good] = []
+    for turn, (p, _, _, weight) in enumerate(newest):
+        (words if weight >= SURE_WEIGHT else silent).append(_Good(_logit(p), turn))
+    silent.sort(key=lambda one: one.logit)
     heard, unnamed = _heard(silent, named, len(newest))
     mass = min(UNNAMED_MOST, 1 + unnamed)
-    good = heard + [_Good(logit, mass if logit > 0 else 1.0) for logit in words]
+    good = heard + [replace(one, mass=mass) if one.logit > 0 else one for one in words]
     left_out = len(silent) - round(sum(one.mass for one in heard))
     return sorted(good, key=lambda one: one.logit, reverse=True), left_out
 
 
-def _heard(silent: Sequence[float], named: Sequence[float], good: int) -> tuple[list[_Good], float]:
+def _heard(silent: Sequence[_Good], named: Sequence[float], good: int) -> tuple[list[_Good], float]:
     """The silent mail that may be taken for good, and how much junk is left without a word for each that is named.
 
     Both ascending. good: all good mail of that time, by word or silence.
     """
     if not silent or not named:
-        return [_Good(logit) for logit in silent], 0.0
+        return list(silent), 0.0
     middle = len(named) // 2
-    kept = bisect_left(silent, named[middle])
+    kept = bisect_left(silent, named[middle], key=lambda one: one.logit)
     above = len(silent) - kept
     surely = above - SILENT_SPREAD * math.sqrt(above)  # a few are chance
     unnamed = above / (len(named) - middle)
@@ -256,13 +275,13 @@ def _heard(silent: Sequence[float], named: Sequence[float], good: int) -> tuple[
         _ramp(surely / good, UNHEARD_FROM, UNHEARD_AT),
     )
     steps = Counter(math.floor(logit / SILENT_STEP) for logit in named)
-    heard = [_Good(logit, 1 - lazy) for logit in silent[kept:] if lazy < 1]
-    for step, group in groupby(silent[:kept], key=lambda one: math.floor(one / SILENT_STEP)):
+    heard = [replace(one, mass=1 - lazy) for one in silent[kept:] if lazy < 1]
+    for step, group in groupby(silent[:kept], key=lambda one: math.floor(one.logit / SILENT_STEP)):
         around = max(steps[step - 1], steps[step], steps[step + 1])
         spread = math.sqrt(unnamed * (1 + unnamed) * around * (1 + around / (len(named) - middle)))
         junk = lazy * (unnamed * steps[step] + SILENT_SPREAD * spread)
         some = list(group)
-        heard += [_Good(logit) for logit in some[: max(0, len(some) - math.floor(junk))]]
+        heard += some[: max(0, len(some) - math.floor(junk))]
     return heard, unnamed
 
 
@@ -279,20 +298,55 @@ def _proven(good: Sequence[_Good], promise: float) -> tuple[float, float] | None
 
     good: highest first.
     """
-    found = [one for one in (_by_counts(good, promise), _by_tail(good, promise)) if one is not None]
+    found = [
+        one
+        for sample, chance in ((good, CHANCE), (_aligned(good), CONFIDENCE))
+        for one in (_by_counts(sample, promise, chance), _by_tail(sample, promise, chance))
+        if one is not None
+    ]
     if not found or min(found)[0] >= LOGIT_LIMIT:
         return None
     threshold, bound = min(found)
     return max(threshold, 0.0), min(bound, promise)  # what is more likely good than junk is never moved
 
 
-def _by_counts(good: Sequence[_Good], promise: float) -> tuple[float, float] | None:
+def _aligned(good: Sequence[_Good]) -> list[_Good]:
+    """The sample as the model of today might see it, highest first; empty while it is too little."""
+    if len(good) < RECENT:
+        return []
+    newest = sorted(good, key=lambda one: one.turn, reverse=True)
+    level, spread = _bulk(newest[:RECENT])
+    aligned: list[_Good] = []
+    for begin in range(0, len(newest) - BLOCK + 1, BLOCK):
+        rest = len(newest) - begin
+        block = newest[begin : begin + (BLOCK if rest >= 2 * BLOCK else rest)]
+        was, width = _bulk(block)
+        chance = SURELY * math.sqrt(1 / len(block) + 1 / RECENT)
+        now = was + _beyond(level - was, chance * LEVEL_ERROR * width)
+        scale = math.exp(_beyond(math.log(spread / width), chance * WIDTH_ERROR))
+        aligned += [replace(one, logit=now + scale * (one.logit - was)) for one in block]
+    return sorted(aligned, key=lambda one: one.logit, reverse=True)
+
+
+def _beyond(value: float, chance: float) -> float:
+    """What of a difference chance does not explain."""
+    return math.copysign(max(0.0, abs(value) - chance), value)
+
+
+def _bulk(some: Sequence[_Good]) -> tuple[float, float]:
+    """Median, and how far above it the ninth decile lies: ordinary mail, which no odd one moves."""
+    ordered = sorted(one.logit for one in some)
+    middle, high = ordered[len(ordered) // 2], ordered[len(ordered) * 9 // 10]
+    return middle, max(SPREAD_LEAST, high - middle)
+
+
+def _by_counts(good: Sequence[_Good], promise: float, chance: float) -> tuple[float, float] | None:
     """The lowest order statistic that keeps the promise whatever the distribution. None while mail is too little."""
     total = int(sum(one.mass for one in good))
-    errors = _errors_allowed(total, promise)
+    errors = _errors_allowed(total, promise, chance)
     if errors is None:
         return None
-    return _above_all_but(good, errors), upper_bound(errors, total, CHANCE)
+    return _above_all_but(good, errors), upper_bound(errors, total, chance)
 
 
 def _countable(promise: float) -> int:
@@ -300,7 +354,7 @@ def _countable(promise: float) -> int:
     return math.ceil(math.log(1 - CHANCE) / math.log1p(-promise)) if 0 < promise < 1 else 0
 
 
-def _errors_allowed(total: int, promise: float) -> int | None:
+def _errors_allowed(total: int, promise: float, chance: float) -> int | None:
     """The most errors of so many that bound the share of errors by the promise; None if even no error does not."""
     if not 0 < promise < 1:
         return None
@@ -310,12 +364,12 @@ def _errors_allowed(total: int, promise: float) -> int | None:
         below += math.exp(
             whole - math.lgamma(k + 1) - math.lgamma(total - k + 1) + k * log_p + (total - k) * log_q
         )
-        if below > 1 - CHANCE:
+        if below > 1 - chance:
             return k - 1 if k else None
     return None
 
 
-def _by_tail(good: Sequence[_Good], promise: float) -> tuple[float, float] | None:
+def _by_tail(good: Sequence[_Good], promise: float, chance: float) -> tuple[float, float] | None:
     """The exponential tail of good mail, its mean excess at the upper bound. None where the tail is heavier."""
     if not good or promise <= 0:
         return None
@@ -329,7 +383,7 @@ def _by_tail(good: Sequence[_Good], promise: float) -> tuple[float, float] | Non
         return None
     start = good[length].logit
     mean = max(1e-3, sum((one.logit - start) * one.mass for one in good[:length]) / beyond)
-    scale = mean * (1 + CHANCE_Z / math.sqrt(beyond))
+    scale = mean * (1 + NormalDist().inv_cdf(chance) / math.sqrt(beyond))
     highest = _above_all_but(good, int(promise * total))
     # The maximum of `beyond` exponential excesses lies below mean*(ln(beyond)+4.6) in 99 of 100 cases.
     if highest - start > scale * (math.log(beyond) + 4.6):

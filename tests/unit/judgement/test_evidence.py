@@ -118,7 +118,51 @@ def test_the_first_weeks_are_forgotten():
     warm = mail(rng, 6000, 40, mean=-3.0)
     alone, both = ev.assess(warm, 0.001, NOW), ev.assess(cold + warm, 0.001, NOW)
     assert both.junk_threshold == alone.junk_threshold
-    assert ev.assess(cold + warm[3000:], 0.001, NOW).junk_threshold > 0.99
+
+
+def drawn(rng, n: int, mean: float, deviation: float) -> list[ev.Point]:
+    """Good mail from a normal distribution of log odds, in order of time."""
+    return [(logistic(rng.gauss(mean, deviation)), Label.HAM, NOW - 5, 1.0) for _ in range(n)]
+
+
+def test_what_an_earlier_model_thought_does_not_hold_the_threshold_up():
+    """The good mail of a month in which the model learned this person: each week's lay lower and closer together."""
+    rng = random.Random(6)
+    junk = [(logistic(rng.gauss(7, 2)), Label.SPAM, NOW - 5, 1.0) for _ in range(60)]
+    learning = [
+        point
+        for mean, deviation in ((0, 3), (-2, 2), (-3, 1.5))
+        for point in drawn(rng, 1000, mean, deviation)
+    ]
+    today = drawn(rng, 1000, -4, 1.2)
+    threshold = logit(ev.assess(learning + today + junk, 0.001, NOW).junk_threshold)
+    assert -4 + 3.09 * 1.2 < 0 <= threshold < 1.5, "3.09 deviations leave one in 1,000 of today's above"
+    at_any_time = rng.sample(learning + today, 4000)  # the same mail, and no sign that the model has come further
+    assert logit(ev.assess(at_any_time + junk, 0.001, NOW).junk_threshold) > 4
+
+
+@pytest.mark.parametrize("where", ["first", "last", "strewn"])
+def test_odd_mail_stays_odd_wherever_it_came(where):
+    """Aligned is what ordinary mail tells of the model. Eight in 4,000 are more than was promised, even all in one day."""
+    rng = random.Random(7)
+    junk = [(logistic(rng.gauss(9, 2)), Label.SPAM, NOW - 5, 1.0) for _ in range(60)]
+    plain, odd = drawn(rng, 4000, -4, 1.2), drawn(rng, 8, 6, 0.5)
+    if where == "strewn":
+        points = [*plain]
+        for one in odd:
+            points.insert(rng.randrange(len(points)), one)
+    else:
+        points = odd + plain if where == "first" else plain + odd
+    found = ev.assess(points + junk, 0.001, NOW)
+    assert found.junk_threshold is not None and logit(found.junk_threshold) > 5
+
+
+def test_good_mail_that_comes_to_lie_higher_raises_the_threshold():
+    rng = random.Random(8)
+    junk = [(logistic(rng.gauss(9, 2)), Label.SPAM, NOW - 5, 1.0) for _ in range(60)]
+    before, today = drawn(rng, 3000, -4, 1.2), drawn(rng, 1000, -1, 1.2)
+    low = ev.assess(before + junk, 0.001, NOW).junk_threshold
+    assert logit(ev.assess(before + today + junk, 0.001, NOW).junk_threshold) > logit(low) + 1.5
 
 
 def test_silent_junk_is_no_good_mail_that_may_be_counted():
