@@ -467,7 +467,7 @@ def in_process() -> type[Nightly]:
     from spamd.training import __main__ as trainer
 
     class InProcess(Nightly):
-        def _train(self, arguments: list[str], tell: Any) -> Any:
+        def _train(self, arguments: list[str], deadline: float, tell: Any) -> Any:
             from spamd import nightly
 
             told = io.StringIO()

@@ -137,8 +137,8 @@ def test_what_an_earlier_model_thought_does_not_hold_the_threshold_up():
     today = drawn(rng, 1000, -4, 1.2)
     threshold = logit(ev.assess(learning + today + junk, 0.001, NOW).junk_threshold)
     assert -4 + 3.09 * 1.2 < 0 <= threshold < 1.5, "3.09 deviations leave one in 1,000 of today's above"
-    at_any_time = rng.sample(learning + today, 4000)  # the same mail, and no sign that the model has come further
-    assert logit(ev.assess(at_any_time + junk, 0.001, NOW).junk_threshold) > 4
+    strewn = rng.sample(learning + today, 4000)  # nothing tells that the model has come further
+    assert logit(ev.assess(strewn + junk, 0.001, NOW).junk_threshold) > 4
 
 
 @pytest.mark.parametrize("where", ["first", "last", "strewn"])
