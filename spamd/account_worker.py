@@ -70,6 +70,8 @@ KEYRING_RETRY = 30.0
 """A keyring that is not open yet (the session has just begun) is asked again this often: the person opens it for whatever
 needs it first, and is not prompted by us again.
 """
+SIGN_IN = "sign-in"
+"""Kind of the events that end with the next sign-in."""
 CLOCK_RETRY = 10.0
 """Seconds until a clock that was never set is looked at again; that it was set is mostly noticed sooner (`awake_again`)."""
 ORDER_TRIES = 5
@@ -436,6 +438,7 @@ class AccountWorker:
             at_work = _AtWork(session, self._filter(session, mover), self._learner(session))
             at_work.filter.recover()
             self._told = ""
+            self._signed_in()
             with self._work:
                 self._reconnect = False
             self._note_folders(at_work)
@@ -728,18 +731,24 @@ class AccountWorker:
         if self._told != str(error):  # a keyring that never opens would fill the log, twice a minute
             log.warning("%s: %s", self.account.name, error)
         self._say(AccountPhase.SIGN_IN, error.title)
-        self._tell(str(error), needs_person=True)
+        self._tell(str(error), needs_person=True, kind=SIGN_IN)
         return KEYRING_RETRY if isinstance(error, CredentialError) and error.quiet else SIGN_IN_RETRY
 
-    def _tell(self, text: str, *, needs_person: bool = False) -> None:
+    def _tell(self, text: str, *, needs_person: bool = False, kind: str = "error") -> None:
         """An event, once until things went well again."""
         if self._told == text:
             return
         self._told = text
         try:
-            self._store.add_event("error", text, account=self.account.name, needs_person=needs_person)
+            self._store.add_event(kind, text, account=self.account.name, needs_person=needs_person)
         except StoreError:
             log.exception("%s: an event could not be written", self.account.name)
+
+    def _signed_in(self) -> None:
+        """What was said of a sign-in that failed, by an earlier run, too, needs nobody any more."""
+        with contextlib.suppress(StoreError):  # a full disk: then it is told a while longer
+            for event in self._store.events(needs_person=True, account=self.account.name, kind=SIGN_IN):
+                self._store.settle_event(event.id)
 
     # -- the watching thread
 

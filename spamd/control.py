@@ -1103,9 +1103,9 @@ class Control:
         if now.account(account.name) is not None:
             raise RequestError(f"There is already an account {account.name!r}.", "Choose another name.")
 
-    def test_account(self, name: str) -> AccountCheck:
-        """Try an account that is there, with its stored secret."""
-        return self._engine.check_account(self.account(name).account, None)
+    def test_account(self, name: str, secret: str | None = None) -> AccountCheck:
+        """Try an account that is there, with its stored secret or with a new one."""
+        return self._engine.check_account(self.account(name).account, secret)
 
     def add_account(self, account: Account, secret: str | None) -> AccountView:
         """The secret goes to the keyring first: an account without one would only fail."""

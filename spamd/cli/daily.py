@@ -85,7 +85,8 @@ def _tell_status(found: Status, shadows: Mapping[AccountName, str]) -> None:
         of = f" {100 * work.done // work.total} %" if work.total else ""
         click.echo(f"{plain(work.text)}{of}")
     for event in found.needs_person:
-        click.echo(click.style(plain(event.text), fg="yellow"))
+        whose = f"{event.account}: " if event.account else ""
+        click.echo(click.style(plain(f"{whose}{event.text}"), fg="yellow"))
 
 
 @click.command("open")
@@ -124,7 +125,7 @@ def shadow(account: str | None, days: int, as_json: bool) -> None:
                 f"{row.probability:.3f}",
                 {"right": "junk", "missed": "junk", "wrong": "good", "open": ""}[row.outcome],
                 one.account,
-                row.judgement.sender[:SENDER_WIDTH],
+                _who(row.judgement.sender),
                 row.judgement.subject,
             )
             for one in found
@@ -134,6 +135,11 @@ def shadow(account: str | None, days: int, as_json: bool) -> None:
     )
 
 
+def _who(sender: str) -> str:
+    """Cut so that it is seen: the end of a domain says whose it is."""
+    return sender if len(sender) <= SENDER_WIDTH else f"{sender[: SENDER_WIDTH - 1]}…"
+
+
 def _rows(found: tuple[Judgement, ...]) -> list[tuple[object, ...]]:
     return [
         (
@@ -141,8 +147,8 @@ def _rows(found: tuple[Judgement, ...]) -> list[tuple[object, ...]]:
             when(one.at),
             one.decision.verdict + (" (moved)" if one.moved else ""),
             f"{one.score.probability:.3f}",
-            one.label or "",
-            one.sender[:SENDER_WIDTH],
+            {Label.SPAM: "junk", Label.HAM: "good", None: ""}[one.label],
+            _who(one.sender),
             one.subject,
         )
         for one in found
@@ -210,7 +216,7 @@ def review(only_list: bool, limit: int, as_json: bool) -> None:
                     (
                         one.judgement.id,
                         f"{one.judgement.score.probability:.3f}",
-                        one.judgement.sender[:SENDER_WIDTH],
+                        _who(one.judgement.sender),
                         one.judgement.subject,
                         one.question,
                     )
@@ -346,7 +352,7 @@ def undo(
         if not as_json:
             table(
                 ("when", "account", "from", "subject"),
-                [(when(one.at), one.account, one.sender[:SENDER_WIDTH], one.subject) for one in plan.items],
+                [(when(one.at), one.account, _who(one.sender), one.subject) for one in plan.items],
                 empty="No moves of ours match.",
             )
         if dry_run or not plan.count:

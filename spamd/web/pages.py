@@ -438,8 +438,15 @@ class Pages:
         return self._back(request, form, Said("good", "Saved."))
 
     def do_secret(self, request: Request, form: Form) -> Response:
-        self._control.set_secret(form.get("account", ""), form.get("secret", ""))
-        return self._back(request, form, Said("good", "The new password is stored."))
+        name, secret = form.get("account", ""), form.get("secret", "")
+        check = self._control.test_account(name, secret) if secret else None
+        if check is not None and check.wrong == "sign-in":
+            return self._back(
+                request, form, Said("bad", check.text, f"{check.hint} Nothing was stored.".strip())
+            )
+        self._control.set_secret(name, secret)
+        untried = "" if check is None or check.ok else f"It could not be tried yet: {check.text}"
+        return self._back(request, form, Said("good", "The new password is stored.", untried))
 
     def do_sign_in(self, request: Request, form: Form) -> Response:
         step = self._control.sign_in(form.get("account", ""))

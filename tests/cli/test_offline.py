@@ -317,3 +317,12 @@ def test_completion_is_printed(home: Path) -> None:
     done = spamdctl(home, "completion", "bash")
     assert done.returncode == 0
     assert "_SPAMDCTL_COMPLETE" in done.stdout
+
+
+def test_a_sender_is_never_cut_unseen() -> None:
+    """The end of a domain says whose it is, and "…bank.exampl" would be another's."""
+    from spamd.cli import daily
+
+    assert daily._who("a@b.example") == "a@b.example"
+    cut = daily._who("remboursement@a-very-long-domain.example")
+    assert len(cut) == daily.SENDER_WIDTH and cut.endswith("…")

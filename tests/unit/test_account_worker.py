@@ -181,7 +181,10 @@ def test_a_keyring_that_is_not_open_yet_is_asked_again_soon(world, monkeypatch, 
     world.opener.watch_trouble = list(world.opener.trouble)
     worker = world.worker()
     world.watching(worker)
-    assert len(world.store.events(kind="error")) == 1, "and it is told once"
+    (told,) = world.store.events()
+    assert (told.kind, told.needs_person) == ("sign-in", False), (
+        "it is told once, and nobody is needed any more"
+    )
     assert len([one for one in caplog.records if "locked" in one.message]) == 1, (
         "and written into the log once"
     )

@@ -9,7 +9,7 @@ import pytest
 from spamd import settings
 from spamd.answers import AccountCheck, ServerGuess
 from spamd.domain import Account, AccountName, AuthMethod
-from spamd.errors import ConfigError, CredentialError, StoreBusy
+from spamd.errors import ConfigError, CredentialError, SecretMissing, StoreBusy
 from spamd.opening import remarks
 from tests.web.conftest import signed_in
 from tests.web.world import HOME, WORK, World
@@ -199,6 +199,32 @@ def test_a_password_is_never_sent_back(fresh):
         assert "pa55w0rd" not in answer.text and "h.example" in answer.text
         bad = post(client, world, "/setup", step="add", **fields, port="x")
         assert "pa55w0rd" not in bad.text
+
+
+def test_a_new_password_is_tried_before_it_is_stored(fresh):
+    """What the server refuses is not kept; where it does not answer, nobody knows."""
+    world = fresh()
+    refused = AccountCheck(False, "The server refused it.", "An app password?", wrong="sign-in")
+    with signed_in(world) as client:
+        for check, secret, said in (
+            (refused, "pa44w0rd", "An app password? Nothing was stored."),
+            (
+                AccountCheck(False, "Nothing answers.", wrong="server"),
+                "pa55w0rd",
+                "It could not be tried yet: Nothing",
+            ),
+            (AccountCheck(True, "Signed in."), "pa66w0rd", "The new password is stored."),
+        ):
+            world.engine.check = check
+            post(client, world, "/do/secret", account="home", secret=secret, back="/accounts/home")
+            page = client.get("/accounts/home").text
+            assert said in page and secret not in page
+            assert world.engine.calls[-2 if check is not refused else -1] == ("check", HOME, secret)
+            if check is refused:
+                with pytest.raises(SecretMissing):
+                    world.secrets.get(HOME)
+            else:
+                assert world.secrets.get(HOME) == secret
 
 
 def test_a_busy_database_is_told(world, monkeypatch):
