@@ -525,7 +525,7 @@ def run(root: Path, seconds: float, seed: int, kind: str, daemons: int, *, log: 
     except BaseException:
         print("\n".join(soak.told[-150:]))
         print("\n".join(soak.proxy.commands[-12:]))
-        print(soak.host.log()[-3000:] if isinstance(soak.host, Dovecot) else "")
+        print("" if isinstance(soak.host, Cyrus) else soak.host.log()[-3000:])
         for one in soak.daemons:
             if one.process is not None and one.process.poll() is None:
                 one.process.send_signal(signal.SIGABRT)

@@ -39,6 +39,8 @@ class Courier(MailHost):
         self.folder = Path(tempfile.mkdtemp(prefix="spamd-courier-"))
         self.folder.chmod(0o755)
         self.processes: set[subprocess.Popen[bytes]] = set()
+        self._errors = (self.folder / "errors.txt").open("ab")
+        self._ends: list[str] = []  # of processes that did not end well
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self.monitor = FileMonitor(OWNER, str(self.port))
@@ -104,7 +106,7 @@ class Courier(MailHost):
             [str(self.root / "usr/bin/imapd"), "Maildir"],
             stdin=client,
             stdout=client,
-            stderr=subprocess.DEVNULL,
+            stderr=self._errors,
             cwd=home,
             env=environment,
             **as_nobody,
@@ -117,6 +119,14 @@ class Courier(MailHost):
         for process in tuple(self.processes):
             if process.poll() is not None:
                 self.processes.discard(process)
+                if process.returncode:
+                    self._ends.append(f"imapd {process.pid}: {process.returncode}")
+
+    def log(self) -> str:
+        """What its processes complained of, and which did not end well."""
+        self._bury()
+        said = (self.folder / "errors.txt").read_text(errors="replace").splitlines()
+        return "\n".join([line for line in said if not line.startswith("INFO:")] + self._ends)
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
@@ -127,6 +137,7 @@ class Courier(MailHost):
             process.kill()
             process.wait(30)
         self._thread.join(30)
+        self._errors.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
