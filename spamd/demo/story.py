@@ -29,7 +29,7 @@ from pathlib import Path
 from types import FrameType
 
 import imapclient
-from rich.cells import set_cell_size
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
@@ -506,7 +506,7 @@ class Story:
         line = Text("  ")
         line.append(f"{verdict.value:<7}", style=f"bold {COLOURS[verdict]}")
         line.append(f"{judgement.score.probability:6.3f}  ")
-        line.append(set_cell_size(plain(judgement.sender), 28) + " ", style="dim")
+        line.append(_cut(plain(judgement.sender), 28) + " ", style="dim")
         line.append(plain(judgement.subject))
         line.truncate(self.console.width, overflow="ellipsis")
         self.console.print(line)
@@ -553,6 +553,11 @@ def figures_of(card: ModelCard) -> str:
         f"held out {f['held_loss_before']:.3f}, now {f['held_loss_after']:.3f}; on {f['pinned']:.0f} public mails "
         f"{f['pinned_loss_before']:.3f}, now {f['pinned_loss_after']:.3f} (less is better)."
     )
+
+
+def _cut(text: str, cells: int) -> str:
+    """As wide as that on a terminal; what is cut off is seen to be."""
+    return set_cell_size(text, cells) if cell_len(text) <= cells else set_cell_size(text, cells - 1) + "…"
 
 
 def _because(reasons: Sequence[Reason]) -> str:

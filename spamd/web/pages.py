@@ -11,7 +11,7 @@ import re
 import time
 import urllib.parse
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,6 +96,7 @@ class Said:
     tone: str  # "good" or "bad"
     text: str
     hint: str = ""
+    typed: Form = field(default_factory=dict)  # what was refused, to be mended; never a password
 
 
 class Pages:
@@ -615,6 +616,7 @@ class Pages:
                 "here": path
                 + (f"?{request.url.query}" if request.url.query and request.method == "GET" else ""),
                 "said": said,
+                "typed": said.typed if said else {},
                 "waiting_count": self._control.review_waiting(),
                 "now": now,
                 "when": lambda at: shown.when(at, now),
@@ -631,7 +633,10 @@ class Pages:
                 return await run_in_threadpool(deed, request, form)
             except SpamdError as error:
                 if form.get("back"):
-                    return self._back(request, form, Said("bad", error.title, error.hint))
+                    typed = {
+                        name: text for name, text in form.items() if name != "secret" and len(text) <= 300
+                    }
+                    return self._back(request, form, Said("bad", error.title, error.hint, typed))
                 raise
 
         return run

@@ -201,6 +201,25 @@ def test_a_password_is_never_sent_back(fresh):
         assert "pa55w0rd" not in bad.text
 
 
+def test_what_was_refused_can_be_mended(world):
+    """It stands in the form again, with all that was typed beside it; once."""
+    with signed_in(world) as client:
+        for path, back, fields in (
+            ("/do/list", "/lists", {"value": "no <address>", "label": "spam"}),
+            ("/do/settings", "/settings", {"promise": "2", "keep_days": "31", "display": "nothing"}),
+            ("/do/account", "/accounts/home", {"account": "home", "junk": "Mist", "wait_seconds": "soon"}),
+        ):
+            post(client, world, path, back=back, **fields)
+            again, later = (client.get(back).raise_for_status().text for _ in range(2))
+            for text in ("no &lt;address&gt;", "31", "Mist", "soon"):
+                if text in {value.replace("<", "&lt;").replace(">", "&gt;") for value in fields.values()}:
+                    assert f'value="{text}"' in again and f'value="{text}"' not in later
+            assert (" selected>always junk" in again) is (back == "/lists")
+            assert ("<option selected>nothing" in again) is (back == "/settings")
+        post(client, world, "/do/secret", back="/accounts/home", account="nobody", secret="pa77w0rd")
+        assert "pa77w0rd" not in client.get("/accounts/home").text
+
+
 def test_a_new_password_is_tried_before_it_is_stored(fresh):
     """What the server refuses is not kept; where it does not answer, nobody knows."""
     world = fresh()

@@ -138,7 +138,7 @@ NIGHT = gate.Night(held=_SCORED, rescued=_SCORED, pinned=_SCORED, shipped=np.arr
 def test_figures_tricks_and_links_are_in_words():
     """What a model's card or a mail names, as the program writes it."""
     names = gate.judge(NIGHT).figures
-    assert {name for name in names if name not in shown._FIGURES and not name.startswith("learned_")} == set()
+    assert {name for name in names if name not in shown._FIGURES} == set()
     letter = (
         b"From: a@b.example\r\nSubject: x\r\nContent-Type: text/html\r\n\r\n"
         b"<p>acc<!-- x -->ount p\xe2\x80\x8bassword</p><div style='display:none'>a meeting on Monday</div>"
