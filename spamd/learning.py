@@ -114,7 +114,9 @@ class Look:
     new: tuple[Sighting, ...] = ()
     labels: tuple[LabelRecord, ...] = ()
     cursors: tuple[FolderCursor, ...] = ()
-    locked: tuple[Sighting, ...] = ()  # new at their places, and some daemon's lock is on them
+    locked: tuple[
+        Sighting, ...
+    ] = ()  # new at their places, watched or not, and some daemon's lock is on them
     waiting: float | None = None  # seconds until there is more to judge: mail too young yet, or not looked at
     quiet: bool = False  # nothing had changed
 
@@ -168,6 +170,7 @@ class Learner:
         self._first_seen.update((sighting.ref, sighting.seen_at) for sighting in self._waiting)
         self._pending = self._load_pending()
         self._unreadable: list[Identity] | None = None  # see read_again; None: not asked yet
+        self._locked_elsewhere: list[Sighting] = []  # see _taken_under_lock
         self._left: list[MessageRef] = []  # in this look: known in Junk and not there any more
         self._copies: dict[MessageRef, float] = {}  # of mail in Junk, beside their originals; since when
         self._emptied: set[FolderName] = set()  # in this look: all that we knew there is gone
@@ -202,7 +205,7 @@ class Learner:
         moved = [change for change in changes if _changed(change)]
         # A copy whose original lies in a folder that did not change is still one: not asked about every minute for a week.
         if not moved and all(wait.old.folder in statuses and not wait.unsigned for wait in self._pending):
-            return Look(quiet=True)
+            return Look(quiet=True, locked=self._taken_under_lock())
         fresh: list[Sighting] = []
         for change in list(moved):
             try:
@@ -226,8 +229,15 @@ class Learner:
             waiting = 0.0
         held_back = {sighting.ref for sighting in findings.new} - {sighting.ref for sighting in new}
         cursors = [_cursor(self.account, change.status, held_back) for change in moved]
-        locked = tuple(one for one in (*fresh, *found_elsewhere) if corrections.locked(one.keywords))
+        locked = (*(one for one in fresh if corrections.locked(one.keywords)), *self._taken_under_lock())
         return Look(tuple(new), tuple(labels), (*cursors, *elsewhere_cursors), locked, waiting)
+
+    def _taken_under_lock(self) -> tuple[Sighting, ...]:
+        """What came to folders that are not watched under a lock. Without CONDSTORE (Courier) the mover looks into none of
+        them: a copy that the person made of ours in Junk kept its lock there.
+        """
+        locked, self._locked_elsewhere = tuple(self._locked_elsewhere), []
+        return locked
 
     def settle(self, look: Look) -> None:
         """The new mails of this look are judged: the next one starts after them."""
@@ -584,8 +594,11 @@ class Learner:
             for arrival in there:
                 if arrival.ref.uid < first:
                     continue
+                sighting = sighting_of(self.account, arrival, now)
+                if corrections.locked(sighting.keywords):
+                    self._locked_elsewhere.append(sighting)
                 if arrival.identity in lost:
-                    found.append(sighting_of(self.account, arrival, now))
+                    found.append(sighting)
                 else:
                     others.append(arrival)
         waiting = self._note_known(others, now)

@@ -567,3 +567,38 @@ def test_junk_is_made_anew_under_a_move_and_the_mail_is_moved_later(dovecot, tmp
         assert home.labels() == []
     finally:
         home.close()
+
+
+@pytest.mark.scenario(32)
+def test_copied_out_of_junk_under_our_lock_to_a_folder_nobody_watches(courier, tmp_path):
+    """Where the mover looks into no other folder, the hourly look finds our lock on it, and the mail is theirs again."""
+    home = Home(courier, tmp_path)
+    try:
+        home.learner.look_elsewhere()
+        home.arrive(0.99)
+        connection = home.session.connection
+        store = connection.store
+
+        def take_off(uids, change, flags):
+            if change == b"-FLAGS" and home.uids(courier.junk) and not home.uids(home.archive):
+                with courier.oracle(home.user) as imap:
+                    imap.select(courier.junk)
+                    assert imap.uid("COPY", "1", home.archive)[0] == "OK"
+            return store(uids, change, flags)
+
+        connection.store = take_off
+        home.look()
+
+        def locked():
+            return [one.folder for one in courier.contents(home.user) if MOVING_KEYWORD in one.flags]
+
+        assert locked() == [home.archive]
+        home.learner.look_elsewhere()
+        home.filter.free(home.learner.look().locked)
+        assert locked() == []
+        assert sorted(one.folder for one in courier.contents(home.user)) == sorted(
+            [home.archive, courier.junk]
+        )
+        assert home.labels() == []
+    finally:
+        home.close()
