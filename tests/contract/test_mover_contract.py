@@ -813,6 +813,39 @@ def when_flags_are_read(
 
 
 @only("dovecot-maildir", "uidplus-only", "cyrus")
+@pytest.mark.scenario(26, 31)
+def test_filed_by_a_copy_before_a_move_that_was_cut_goes_on(host):
+    """What the person copied to Junk lies there, whatever became of the original: that may have been moved as well, or their
+    copy be taken for ours. It is not doubled, and bears no mark of ours.
+    """
+    for at in range(40):
+        user = host.new_user()
+        host.append(user, mail("bait"))
+        own = Daemon(host, user).new()
+        (row,) = own.intents([one.uid for one in host.contents(user)])
+        cut(own.session, at, "before")
+        with contextlib.suppress(ConnectionLost):
+            own.mover.move([(row, row.source)])
+            own.close()
+            break
+        filed = "INBOX" in where(host, user, b"bait") and by_hand(
+            host, user, "COPY", str(row.source.uid), host.junk
+        )
+        own.new().mover.recover()
+        own.mover.reconcile()
+        own.mover.reconcile()
+        left = where(host, user, b"bait")
+        assert host.junk in left, at
+        assert len(left) <= 1 + filed, (at, left)
+        host.kept(user).bodies = Counter(normal(one.raw) for one in host.contents(user))
+        assert_settled(host, user, own)
+        own.close()
+    else:
+        pytest.fail("40 commands were not enough")
+    assert at > 8
+
+
+@only("dovecot-maildir", "uidplus-only", "cyrus")
 @pytest.mark.scenario(31)
 def test_what_is_copied_out_of_junk_while_we_move(host):
     """The person copies our copy, before each of our commands in turn. Under our lock that is not to be told from a copy of

@@ -74,6 +74,7 @@ class Letter:
     words: list[str] = field(default_factory=list)  # these labels, in order
     touched: bool = False  # by the person, ever
     locked: bool = False  # the person copied it while it was being moved, perhaps
+    filed: bool = False  # the person copied it from the inbox to Junk
     busy: bool = True  # in this epoch: arrived, or a deed was done
 
 
@@ -245,6 +246,7 @@ class Soak:
         # Also in Junk, until the lock comes off there: such a copy is taken for one of the original.
         under_lock = one.folder == "INBOX" or MOVING_KEYWORD in one.flags
         letter.locked |= under_lock or before > letter.copies - done
+        letter.filed |= (one.folder, target) == ("INBOX", "Junk")
 
     def delete(self) -> None:
         letter, one = self.chosen(calm=False, folders=("INBOX", "Junk", "Trash"))
@@ -444,13 +446,16 @@ class Soak:
         return ""
 
     def given_way(self, letter: Letter) -> bool:
-        """Does a journal say that since the last checkpoint a copy of ours was taken away, because of another one?"""
+        """Does a journal say that since the last checkpoint a copy of ours was taken away, because of another one? Or that it
+        was moved, when the person has filed it, too: a move that goes on after a cut has that copy for its own, by its id.
+        """
         for daemon in self.daemons:
             with self.database(daemon) as db:
                 (rows,) = db.execute(
                     "SELECT count(*) FROM move JOIN judgement USING (account, identity) WHERE subject = ?"
-                    " AND state = 'abandoned' AND changed_at > ? AND (error IN (?, ?) OR error LIKE 'It was moved to %')",
-                    (letter.subject, self.began, OTHERS_WERE_FASTER, GIVES_WAY),
+                    " AND changed_at > ? AND (state = 'done' AND ? OR state = 'abandoned'"
+                    " AND (error IN (?, ?) OR error LIKE 'It was moved to %'))",
+                    (letter.subject, self.began, letter.filed, OTHERS_WERE_FASTER, GIVES_WAY),
                 ).fetchone()
             if rows:
                 return True
