@@ -12,7 +12,7 @@ Never a plain EXPUNGE that would take another program's mail along.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from spamd.domain import (
@@ -259,7 +259,7 @@ class Removal:
         originals = self._where.alive(source, batch) or {}
         self._signs.release(source, batch, originals)
         copies = self._where.by_uid(target, [record.target_uid for record in batch])
-        ours = {
+        ours: dict[Uid | None, MoveRecord] = {
             record.target_uid: record
             for record in batch
             if record.target_uid is not None
@@ -269,14 +269,17 @@ class Removal:
         last: list[MoveRecord] = []
         if ours:
             try:
-                self._commands.mark_deleted(target, sorted(ours))
-                last = [] if dead else self._last_copies(source, list(ours.values()))
-                kept = {record.target_uid for record in last if record.target_uid is not None}
-                if kept:
-                    self._commands.clear_deleted(target, sorted(kept))
-                uids = sorted(ours.keys() - kept)
-                if uids:
-                    self._purge(target, uids)  # else it stays marked, and goes when somebody cleans up
+                last = self._withdraw(source, target, ours, dead=dead)
+                for pause in PAUSES[1:]:
+                    # Two that did this at once have both stayed: the higher one tries again.
+                    lower = {
+                        r.target_uid: r for r in last if r.source.uid not in originals and self._above(r)
+                    }
+                    if not lower:
+                        break
+                    self._pause(pause)
+                    stayed = self._withdraw(source, target, lower)
+                    last = [record for record in last if record.target_uid not in lower] + stayed
             except TRANSIENT:
                 raise
             except MailboxError as refusal:
@@ -295,6 +298,30 @@ class Removal:
             else:
                 ended.append(self._rows.end(record, MoveState.DONE))
         return ended
+
+    def _withdraw(
+        self,
+        source: OpenFolder,
+        target: OpenFolder,
+        ours: Mapping[Uid | None, MoveRecord],
+        *,
+        dead: bool = False,
+    ) -> list[MoveRecord]:
+        """Takes away our copies, by UID, beside which another one stands; the others, which stay, are not marked any more."""
+        uids = {uid for uid in ours if uid is not None}
+        self._commands.mark_deleted(target, sorted(uids))
+        last = [] if dead else self._last_copies(source, list(ours.values()))
+        kept = {record.target_uid for record in last if record.target_uid is not None}
+        if kept:
+            self._commands.clear_deleted(target, sorted(kept))
+        if uids - kept:
+            self._purge(target, sorted(uids - kept))  # else it stays marked, and goes when somebody cleans up
+        return last
+
+    def _above(self, record: MoveRecord) -> bool:
+        """Does another copy lie below ours, marked or not?"""
+        found = self._where.others(record, record.target, marked=True)
+        return any(mail.ref.uid < (record.target_uid or 0) for mail in found)
 
     def _last_copies(self, source: OpenFolder, batch: Sequence[MoveRecord]) -> list[MoveRecord]:
         """Of these, whose copies we have marked, the ones of which no other is left: it was taken away since we saw it.

@@ -86,9 +86,9 @@ class Whereabouts:
         except (FolderMissing, FolderChanged):
             return None
 
-    def others(self, record: MoveRecord, folder: FolderName) -> list[Arrival]:
-        """The mail of the record in a folder, but for the original, what is marked as deleted, and copies that our journal
-        knows.
+    def others(self, record: MoveRecord, folder: FolderName, *, marked: bool = False) -> list[Arrival]:
+        """The mail of the record in a folder, but for the original, copies that our journal knows, and (unless marked) what is
+        marked as deleted.
         """
         if not provable(record):
             return []  # and not looked for: such a search reads every header of the folder
@@ -97,7 +97,9 @@ class Whereabouts:
         return [
             mail
             for mail in found
-            if mail.ref.uid not in known and mail.ref != record.source and not has(mail, "\\Deleted")
+            if mail.ref.uid not in known
+            and mail.ref != record.source
+            and (marked or not has(mail, "\\Deleted"))
         ]
 
     def find(self, folder: FolderName, record: MoveRecord) -> Sequence[Arrival]:

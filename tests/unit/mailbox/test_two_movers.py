@@ -267,6 +267,7 @@ def test_whoever_crashes(turns, crashes, abilities, named):
 
 @pytest.mark.scenario(31, 32)
 @example(turns=[11, 1], at=1, deed="copy", crashes=({}, {}), abilities=COURIER)
+@example(turns=[8, 6, 1], at=2, deed="archive", crashes=({}, {}), abilities=COURIER)
 @given(
     turns=TURNS,
     at=st.integers(0, 15),
