@@ -51,7 +51,7 @@ NOT_USED = ("words: English", "words: other language", "subject: not ASCII", "he
 INVENTED = (
     500  # mails of today, good and junk each, made up for training; and of offers and alarms as many again
 )
-THRESHOLD_HAM_ERROR = 0.001  # of the left-out corpus that asks most: what a person is promised who chose nothing else
+THRESHOLD_HAM_ERROR = 0.001  # of the left-out corpus that asks most: the default promise
 MARGIN = 0.25  # base logit between the highest modern good mail and the threshold
 MISSING = """There is no {name} in {folder}.
 Sources: SpamAssassin public corpus (spamassassin.apache.org/old/publiccorpus), CSDMC2010 SPAM corpus, Enron-Spam
