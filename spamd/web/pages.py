@@ -96,7 +96,8 @@ class Said:
     tone: str  # "good" or "bad"
     text: str
     hint: str = ""
-    typed: Form = field(default_factory=dict)  # what was refused, to be mended; never a password
+    form: str = ""  # where the form goes that was refused
+    typed: Form = field(default_factory=dict)  # in it, to be mended; never a password
 
 
 class Pages:
@@ -616,7 +617,7 @@ class Pages:
                 "here": path
                 + (f"?{request.url.query}" if request.url.query and request.method == "GET" else ""),
                 "said": said,
-                "typed": said.typed if said else {},
+                "typed_in": lambda form: said.typed if said and said.form == form else {},
                 "waiting_count": self._control.review_waiting(),
                 "now": now,
                 "when": lambda at: shown.when(at, now),
@@ -636,7 +637,8 @@ class Pages:
                     typed = {
                         name: text for name, text in form.items() if name != "secret" and len(text) <= 300
                     }
-                    return self._back(request, form, Said("bad", error.title, error.hint, typed))
+                    refused = Said("bad", error.title, error.hint, request.url.path, typed)
+                    return self._back(request, form, refused)
                 raise
 
         return run

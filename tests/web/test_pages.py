@@ -201,23 +201,31 @@ def test_a_password_is_never_sent_back(fresh):
         assert "pa55w0rd" not in bad.text
 
 
-def test_what_was_refused_can_be_mended(world):
+def test_what_was_refused_can_be_mended(fresh):
     """It stands in the form again, with all that was typed beside it; once."""
+    world = fresh()
+    world.engine.states[HOME] = replace(world.engine.states[HOME], quirk="gmail")
     with signed_in(world) as client:
         for path, back, fields in (
-            ("/do/list", "/lists", {"value": "no <address>", "label": "spam"}),
+            ("/do/list", "/lists", {"value": "no <address>", "label": "spam", "expires": "2099-05-04"}),
             ("/do/settings", "/settings", {"promise": "2", "keep_days": "31", "display": "nothing"}),
-            ("/do/account", "/accounts/home", {"account": "home", "junk": "Mist", "wait_seconds": "soon"}),
+            (
+                "/do/account",
+                "/accounts/home",
+                {"account": "home", "junk": "Mist", "wait_seconds": "soon", "gmail_label": "Unsure"},
+            ),
         ):
             post(client, world, path, back=back, **fields)
             again, later = (client.get(back).raise_for_status().text for _ in range(2))
-            for text in ("no &lt;address&gt;", "31", "Mist", "soon"):
+            for text in ("no &lt;address&gt;", "2099-05-04", "31", "Mist", "soon", "Unsure"):
                 if text in {value.replace("<", "&lt;").replace(">", "&gt;") for value in fields.values()}:
                     assert f'value="{text}"' in again and f'value="{text}"' not in later
             assert (" selected>always junk" in again) is (back == "/lists")
             assert ("<option selected>nothing" in again) is (back == "/settings")
         post(client, world, "/do/secret", back="/accounts/home", account="nobody", secret="pa77w0rd")
         assert "pa77w0rd" not in client.get("/accounts/home").text
+        post(client, world, "/do/unlist", back="/lists", value="gone@other.example")
+        assert 'value="gone@other.example"' not in client.get("/lists").text, "another form's"
 
 
 def test_a_new_password_is_tried_before_it_is_stored(fresh):
