@@ -424,13 +424,8 @@ class AccountWorker:
 
     def _serve(self) -> None:
         """Work on one connection until stopped, or until it breaks."""
-        if (
-            self._clock() < schedule.EARLIEST
-        ):  # as all mail would be new, every word older than the model, no wait would end
-            raise ClockWrong(
-                f"The clock of this computer shows {time.strftime('%Y-%m-%d', time.localtime(self._clock()))}.",
-                "Nothing is looked at until it is set right.",
-            )
+        # As all mail would be new, every word older than the model, no wait would end.
+        schedule.require_set_clock(self._clock(), "Nothing is looked at until it is set right.")
         session = self._opener.session(self.account)
         self._session = session
         try:

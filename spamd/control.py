@@ -85,7 +85,7 @@ from spamd.errors import (
     SecretMissing,
     SpamdError,
 )
-from spamd.judgement import calibration, shadow
+from spamd.judgement import calibration, schedule, shadow
 from spamd.judgement.calibration import told
 from spamd.judgement.evidence import upper_bound
 from spamd.mailbox.quirks import GMAIL
@@ -727,6 +727,9 @@ class Control:
     def _teach(
         self, account: AccountName, identity: Identity, label: Label, source: LabelSource, note: str = ""
     ) -> LabelRecord:
+        # Any word that was said before, and the model, would count as newer than this one.
+        now = self._clock()
+        schedule.require_set_clock(now, "Nothing is learned until it is set right.")
         card = self._scorer.card
         record = self._store.add_label(
             LabelRecord(
@@ -735,7 +738,7 @@ class Control:
                 label=label,
                 source=source,
                 weight=1.0,
-                at=self._clock(),
+                at=now,
                 model_id=card.id,
                 note=note,
             )

@@ -6,6 +6,8 @@ import datetime as dt
 import random
 from dataclasses import dataclass
 
+from spamd.errors import ClockWrong
+
 MINUTE = 60.0
 HOUR = 3600.0
 IDLE_LIMIT = 29 * MINUTE
@@ -26,6 +28,13 @@ tells none."""
 class Due:
     due: bool
     reason: str  # for status: why, or why not
+
+
+def require_set_clock(now: float, hint: str) -> None:
+    """ClockWrong where it was never set. hint: what is not done until it is."""
+    if now < EARLIEST:
+        day = dt.datetime.fromtimestamp(now, dt.UTC).astimezone()
+        raise ClockWrong(f"The clock of this computer shows {day:%Y-%m-%d}.", hint)
 
 
 def backoff(attempt: int, rng: random.Random, *, busy: bool = False) -> float:

@@ -12,7 +12,7 @@ import pytest
 
 from spamd import nightly, settings
 from spamd.answers import AccountPhase, AccountState
-from spamd.control import Feed, _account_headline, list_value
+from spamd.control import Control, Feed, _account_headline, list_value
 from spamd.domain import (
     Account,
     AccountName,
@@ -29,7 +29,7 @@ from spamd.domain import (
     UidValidity,
     Verdict,
 )
-from spamd.errors import ConnectionLost, NotFound, RequestError, SpamdError
+from spamd.errors import ClockWrong, ConnectionLost, NotFound, RequestError, SpamdError
 from spamd.judgement.calibration import told
 from spamd.message import vector
 from tests.web.world import HOME, JUNK_RAW, WORK, World, move
@@ -74,6 +74,28 @@ def test_nothing_is_known_at_first(tmp_path):
 def test_what_happens_while_suggesting_is_said(account, quirk, words):
     state = AccountState(HOME, AccountPhase.WATCHING, mode=Mode.SUGGESTING, quirk=quirk)
     assert words in _account_headline(Account(HOME, **account), state)
+
+
+def test_with_a_clock_that_was_never_set_no_word_is_taken(world):
+    """It would be older than all that was said before: told as learned, and lost."""
+    behind = Control(
+        paths=world.paths,
+        store=world.store,
+        scorer=world.scorer,
+        bundles=world.bundles,
+        engine=world.engine,
+        secrets=world.secrets,
+        clock=lambda: 3600.0,
+    )
+    ledger = list(world.store.ledger())
+    dragged = next(one for one in world.store.labels() if one.source is LabelSource.DRAG)
+    mail = world.store.judgement_of(dragged.account, dragged.identity)
+    with pytest.raises(ClockWrong, match="1970-01-01"):
+        behind.answer(mail.id, Label.HAM)
+    with pytest.raises(ClockWrong):
+        behind.teach_mail(JUNK_RAW, Label.SPAM)
+    assert list(world.store.ledger()) == ledger and not world.engine.calls
+    assert world.control.answer(mail.id, Label.HAM).label.label is Label.HAM
 
 
 def test_the_worst_state_of_an_account_is_the_headline(world):
