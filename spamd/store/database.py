@@ -146,8 +146,16 @@ class Store(Judgements, Labels, Moves, Folders, Notes):
         return changed
 
     def forget_learned(self) -> None:
-        """Every label, every list entry, and what only they need: before a backup is restored."""
+        """Every label, every list entry, and what only they need: before a backup is restored.
+
+        Silence that made a label may be heard again, as the backup may not know it; not where the label was taken back.
+        """
         with self._write() as db:
+            db.execute(
+                "UPDATE judgement SET heard = 0 WHERE heard AND EXISTS (SELECT 1 FROM label"
+                " WHERE label.account = judgement.account AND label.identity = judgement.identity"
+                " AND source = 'implicit')"
+            )
             db.execute("DELETE FROM label")
             db.execute("DELETE FROM list_entry")
             db.execute("UPDATE judgement SET label = NULL WHERE label IS NOT NULL")

@@ -536,6 +536,22 @@ def test_what_a_full_day_left_over_is_not_asked_about_again(place, monkeypatch, 
     assert asked == []
 
 
+def test_silence_that_a_restored_backup_does_not_know_is_heard_again(place):
+    """But not what the person took back."""
+    refs = [place.server.deliver(mail(number, sender=f"{number}@x.example")) for number in range(3)]
+    place.look()
+    for ref in refs:
+        place.server.set_flags(ref, ["\\Seen", "\\Answered"])
+    place.now += 4 * DAY
+    assert place.learner.keep_quiet_mail() == 3
+    taken_back = place.labels()[0].identity
+    assert place.store.forget_label(ME, taken_back)
+    place.store.forget_learned()
+    place.now += DAY
+    assert place.learner.keep_quiet_mail() == 2
+    assert taken_back not in {one.identity for one in place.labels()}
+
+
 def test_unopened_mail_does_not_keep_older_mail_from_being_heard(place):
     """A list of which nothing is opened, 1,100 mails above thirty that were: they are heard all the same."""
     opened = [place.server.deliver(mail(number, sender=f"{number}@x.example")) for number in range(30)]
