@@ -424,9 +424,6 @@ class Soak:
             if there[letter.subject] != letter.copies:
                 where = [one.folder for one in lying if self.subject(one.raw) == letter.subject]
                 return f"{letter.subject}: {letter.copies} expected, lies in {where}"
-        unsure = {letter.subject for letter in self.letters.values() if letter.locked}
-        for subject in self.uncertain.keys() | self.raced | self.taken | unsure:
-            self.letters[subject].copies = there[subject]
         for one in lying:
             subject = self.subject(one.raw)
             if "\\Seen" in one.flags and not self.seen[subject]:
@@ -443,6 +440,10 @@ class Soak:
             problem = self.ledger(daemon)
             if problem:
                 return f"daemon {number}: {problem}"
+        # Not before: of what each look allows once more, any number could get lost in an epoch.
+        unsure = {letter.subject for letter in self.letters.values() if letter.locked}
+        for subject in self.uncertain.keys() | self.raced | self.taken | unsure:
+            self.letters[subject].copies = there[subject]
         return ""
 
     def given_way(self, letter: Letter) -> bool:
