@@ -34,7 +34,8 @@ def by_desktop(plan: Plan, environ: Mapping[str, str]) -> str:
     else:
         known = ["env", *(f"{name}={value}" for name, value in sorted(plan.environment.items()))]
         words = [*(known if plan.environment else []), *plan.daemon, "--quiet"]
-        other = f"A line for `crontab -e` does: @reboot {shlex.join(words)}"
+        line = shlex.join(words).replace("%", r"\%")  # crontab(5): a bare one ends the command
+        other = f"A line for `crontab -e` does: @reboot {line}"
     return f"The entry is read by a desktop when you sign in to it; without one nothing starts the filter. {other}"
 
 

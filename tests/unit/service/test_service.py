@@ -322,6 +322,10 @@ def test_without_a_desktop_no_start_at_the_next_sign_in_is_promised(
     assert "next sign-in" not in alone and "nothing starts the filter" in alone
     assert f"@reboot env 'SPAMD_HOME={tmp_path}/spamd home' " in alone and alone.endswith(" run --quiet")
     assert service.status(session).notes == (alone,)
+    monkeypatch.setenv("SPAMD_HOME", str(tmp_path / "50%"))
+    escaped = service.status(paths.find()).notes[0]  # and that the entry is out of date
+    assert f"SPAMD_HOME={tmp_path}/50\\% " in escaped.replace("'", "")
+    monkeypatch.setenv("SPAMD_HOME", str(tmp_path / "spamd home"))
     (tmp_path / "no systemd").mkdir()  # there is one, and this shell does not reach it
     (su,) = service.status(session).notes
     assert "sign in as yourself" in su and "crontab" not in su
