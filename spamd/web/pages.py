@@ -508,6 +508,7 @@ class Pages:
         """Address, then server and password, then (tested) the account: each step shows the next."""
         step, session = form.get("step", ""), self._session(request)
         values: dict[str, Any] = {**form, "secret": ""}  # a password is never sent back to the browser
+        check: AccountCheck | None = None
         try:
             if step == "find":
                 self._tried.pop(session, None)
@@ -534,7 +535,11 @@ class Pages:
             self._keep_tried(session, None)
             step_away = self._sign_in_new(account.name) if account.auth is AuthMethod.OAUTH else None
         except SpamdError as error:
-            return self._setup_page(request, values, said=Said("bad", error.title, error.hint), status=400)
+            # With what worked: else the choice of Junk would be gone.
+            worked = check if check is not None and check.ok else None
+            return self._setup_page(
+                request, values, check=worked, said=Said("bad", error.title, error.hint), status=400
+            )
         notes = self._start_with_session() if form.get("start") == "yes" else ()
         if step_away is not None:
             return self._page(request, "sign_in.html", step=step_away)

@@ -8,7 +8,7 @@ import pytest
 
 from spamd import settings
 from spamd.answers import AccountCheck, ServerGuess
-from spamd.domain import Account, AccountName, AuthMethod
+from spamd.domain import Account, AccountName, AuthMethod, FolderName
 from spamd.errors import ConfigError, CredentialError, SecretMissing, StoreBusy
 from spamd.opening import remarks
 from tests.web.conftest import signed_in
@@ -199,6 +199,20 @@ def test_a_password_is_never_sent_back(fresh):
         assert "pa55w0rd" not in answer.text and "h.example" in answer.text
         bad = post(client, world, "/setup", step="add", **fields, port="x")
         assert "pa55w0rd" not in bad.text
+
+
+def test_the_choice_of_junk_outlasts_a_password_that_cannot_be_kept(fresh):
+    """A keyring that is missing, or a file that is none: what was chosen stands when that is mended."""
+    world = fresh(accounts=False, mails=False)
+    (world.paths.config / "tests.json").mkdir()
+    folders = (FolderName("INBOX"), FolderName("Mist"))
+    world.engine.check = AccountCheck(True, "Signed in.", folders=folders, junk_folder=FolderName("Mist"))
+    fields = {"name": "n", "host": "h.example", "user": "u", "secret": "pa55w0rd", "junk": "Mist"}
+    with signed_in(world) as client:
+        answer = post(client, world, "/setup", step="add", **fields)
+    assert answer.status_code == 400
+    assert settings.load(world.paths.config_file).accounts == ()
+    assert '<option value="Mist" selected>' in answer.text and "pa55w0rd" not in answer.text
 
 
 def test_what_was_refused_can_be_mended(fresh):
