@@ -20,7 +20,8 @@ Counts and tail are asked twice (from `RECENT` good mails): of the scores as the
 model of the first weeks put good mail higher and wider than that of today, and its odd mails would hold the threshold up until they
 are forgotten. So each `BLOCK` of good mail, in order of time, is shifted and scaled as to its median and ninth decile to the newest
 ones, as far as they surely differ: an odd mail stays as odd as it was among its neighbours, and ordinary mail tells how far
-the model has come. The lower answer counts; where good mail comes to lie higher, or nothing changes, it is the plain one.
+the model has come. No block comes down further than its highest 3 % did: where a mass of new, low mail begins (a newsletter a minute), ordinary
+mail falls, but nothing was learned of the other. The lower answer counts; where good mail comes to lie higher, or nothing changes, it is the plain one.
 
 So one odd good mail does not put the threshold above all junk for ever: it counts as the error it is. Each bound
 holds in nine of ten cases and is drawn anew every night. What the person bears is the mean over the nights.
@@ -89,9 +90,10 @@ RECENT, BLOCK = 1000, 500
 SURELY = 2.0
 """Standard errors by which a block must differ, and which its shift and its scale fall short of the difference: in a mailbox where nothing
 changes, alignment by chance alone lowered the scores of odd mail, and the promise was broken a tenth oftener."""
-LEVEL_ERROR, WIDTH_ERROR = 1.0, 1.4
-"""Standard errors of a normal sample's median, over the distance of its ninth decile, and of that distance's logarithm, times the root of
-the number of mails."""
+UPPER = 0.03
+LEVEL_ERROR, WIDTH_ERROR, UPPER_ERROR = 1.0, 1.4, math.sqrt((1 - UPPER) / UPPER)
+"""Standard errors, times the root of the number of mails: of a normal sample's median, over the distance of its ninth decile; of that
+distance's logarithm; and of where an exponential tail's upper end begins, over its mean excess."""
 SPREAD_LEAST = 0.1
 """Of a block, in log odds."""
 SILENT_SPREAD = 2.0
@@ -316,15 +318,20 @@ def _aligned(good: Sequence[_Good]) -> list[_Good]:
         return []
     newest = sorted(good, key=lambda one: one.turn, reverse=True)
     level, spread = _bulk(newest[:RECENT])
+    end, _ = _upper_end(newest[:RECENT])
     aligned: list[_Good] = []
     for begin in range(0, len(newest) - BLOCK + 1, BLOCK):
         rest = len(newest) - begin
         block = newest[begin : begin + (BLOCK if rest >= 2 * BLOCK else rest)]
-        was, width = _bulk(block)
         chance = SURELY * math.sqrt(1 / len(block) + 1 / RECENT)
+        was, width = _bulk(block)
         now = was + _beyond(level - was, chance * LEVEL_ERROR * width)
         scale = math.exp(_beyond(math.log(spread / width), chance * WIDTH_ERROR))
-        aligned += [replace(one, logit=now + scale * (one.logit - was)) for one in block]
+        its_end, excess = _upper_end(block)
+        fallen = min(0.0, end - its_end + chance * UPPER_ERROR * excess)
+        aligned += [
+            replace(one, logit=max(now + scale * (one.logit - was), one.logit + fallen)) for one in block
+        ]
     return sorted(aligned, key=lambda one: one.logit, reverse=True)
 
 
@@ -338,6 +345,13 @@ def _bulk(some: Sequence[_Good]) -> tuple[float, float]:
     ordered = sorted(one.logit for one in some)
     middle, high = ordered[len(ordered) // 2], ordered[len(ordered) * 9 // 10]
     return middle, max(SPREAD_LEAST, high - middle)
+
+
+def _upper_end(some: Sequence[_Good]) -> tuple[float, float]:
+    """Where the highest UPPER begin, and their mean above that."""
+    ordered = sorted(one.logit for one in some)
+    highest = ordered[math.floor(len(ordered) * (1 - UPPER)) :]
+    return highest[0], max(SPREAD_LEAST, math.fsum(highest) / len(highest) - highest[0])
 
 
 def _by_counts(good: Sequence[_Good], promise: float, chance: float) -> tuple[float, float] | None:

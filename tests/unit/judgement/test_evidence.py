@@ -136,7 +136,7 @@ def test_what_an_earlier_model_thought_does_not_hold_the_threshold_up():
     ]
     today = drawn(rng, 1000, -4, 1.2)
     threshold = logit(ev.assess(learning + today + junk, 0.001, NOW).junk_threshold)
-    assert -4 + 3.09 * 1.2 < 0 <= threshold < 1.5, "3.09 deviations leave one in 1,000 of today's above"
+    assert -4 + 3.09 * 1.2 < 0 <= threshold < 2.5, "3.09 deviations leave one in 1,000 of today's above"
     strewn = rng.sample(learning + today, 4000)  # nothing tells that the model has come further
     assert logit(ev.assess(strewn + junk, 0.001, NOW).junk_threshold) > 4
 
@@ -155,6 +155,17 @@ def test_odd_mail_stays_odd_wherever_it_came(where):
         points = odd + plain if where == "first" else plain + odd
     found = ev.assess(points + junk, 0.001, NOW)
     assert found.junk_threshold is not None and logit(found.junk_threshold) > 5
+
+
+def test_a_mass_of_new_mail_is_no_better_model():
+    """Robots begin to write, and lie low. The odd mail of before is as odd as it was: one in 300 people still writes such."""
+    rng = random.Random(9)
+    junk = [(logistic(rng.gauss(9, 2)), Label.SPAM, NOW - 5, 1.0) for _ in range(60)]
+    people, odd = drawn(rng, 4500, -4, 1.8), drawn(rng, 15, 5, 0.5)
+    before = rng.sample(people + odd, len(people) + len(odd))
+    robots = rng.sample(drawn(rng, 900, -11, 1) + drawn(rng, 100, -4, 1.8), 1000)
+    threshold = logit(ev.assess(before + robots + junk, 0.001, NOW).junk_threshold)
+    assert threshold > 3, "aligned by ordinary mail alone it was .3"
 
 
 def test_good_mail_that_comes_to_lie_higher_raises_the_threshold():
