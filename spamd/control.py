@@ -58,6 +58,7 @@ from spamd.answers import (
     Wiped,
 )
 from spamd.domain import (
+    OPEN_MOVES,
     Account,
     AccountName,
     AuthMethod,
@@ -852,6 +853,8 @@ class Control:
         """Put one mail back; it counts as the person's word that it is good."""
         mail = self.judgement(judgement_id)
         done = self._store.move_of(mail.account, mail.identity)
+        if done is not None and done.state in OPEN_MOVES:
+            raise RequestError("This mail is being moved at this very moment.", "Try again in a moment.")
         if done is None or done.kind is MoveKind.UNDO or not mail.moved:
             raise RequestError("This mail was not moved, so there is nothing to undo.")
         return self.answer(judgement_id, Label.HAM, source=LabelSource.UNDO)

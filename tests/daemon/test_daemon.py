@@ -105,7 +105,7 @@ def test_a_drag_is_learned_and_a_rescue_holds(running, host):
         client.wake(user)
         assert len(folder(host, user, "INBOX")) == 2, "what was rescued stays"
         client.answer(later, Label.SPAM)
-        wait_for(moved(host, user, 2), "the mail that the person called junk")
+        wait_for(lambda: client.judgement(later).moved, "the mail that the person called junk, and its row")
         client.undo_move(later)
         wait_for(lambda: len(folder(host, user, "INBOX")) == 2, "the undo")
     with nothing_lost(host, user):

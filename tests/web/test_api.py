@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import json
 import threading
+from dataclasses import replace
 
 import pytest
 
 from spamd.answers import AccountCheck, AccountPhase
 from spamd.client import Client
-from spamd.domain import Label, LabelSource, Mode, MoveKind, TlsMode, Verdict
+from spamd.domain import Label, LabelSource, Mode, MoveKind, MoveState, TlsMode, Verdict
 from spamd.errors import ConnectionLost, MailboxError, NotFound, NotRunning, RequestError
 from spamd.web.api import ROUTES
 from spamd.web.openapi import document
@@ -102,6 +103,18 @@ def test_one_move_is_undone_and_learned(talk):
     assert not client.judgement(moved.id).moved
     with pytest.raises(RequestError, match="not moved"):
         client.undo_move(moved.id)
+
+
+def test_a_move_that_is_under_way_is_not_undone_yet(talk):
+    world, client = talk
+    kept = next(m for m in client.judgements(verdict=Verdict.KEEP) if not m.moved)
+    done = next(move for move in world.store.moves() if move.kind is MoveKind.JUNK)
+    row = replace(done, id=0, account=kept.account, identity=kept.identity, state=MoveState.INTENT)
+    world.store.intent(row)
+    with pytest.raises(RequestError, match="being moved") as refused:
+        client.undo_move(kept.id)
+    assert refused.value.hint == "Try again in a moment."
+    assert world.store.label_of(kept.account, kept.identity) is None
 
 
 def test_many_moves_are_undone_after_a_preview(talk):
