@@ -114,9 +114,8 @@ class Look:
     new: tuple[Sighting, ...] = ()
     labels: tuple[LabelRecord, ...] = ()
     cursors: tuple[FolderCursor, ...] = ()
-    locked: tuple[
-        Sighting, ...
-    ] = ()  # new at their places, watched or not, and some daemon's lock is on them
+    # New at their places, watched or not, and some daemon's lock is on them.
+    locked: tuple[Sighting, ...] = ()
     waiting: float | None = None  # seconds until there is more to judge: mail too young yet, or not looked at
     quiet: bool = False  # nothing had changed
 
