@@ -569,6 +569,37 @@ def test_junk_is_made_anew_under_a_move_and_the_mail_is_moved_later(dovecot, tmp
         home.close()
 
 
+@pytest.mark.scenario(26, 36)
+@pytest.mark.parametrize("kind", ["no-move", "dovecot-maildir"])
+def test_junk_counts_anew_while_the_answer_to_a_move_is_lost(dovecot, tmp_path, monkeypatch, kind):
+    """What lies there then was put there by us: the person has said nothing of it."""
+    host = dovecot(**SERVERS[kind], fresh=False)
+    home = Home(host, tmp_path)
+    try:
+        home.arrive(0.99)
+        verb = "move" if kind == "dovecot-maildir" else "copy"
+        real = getattr(ImapCommands, verb)
+
+        def cut(self, *command):
+            real(self, *command)
+            self._connection.drop()
+            raise ConnectionLost("cut")
+
+        with monkeypatch.context() as patched, pytest.raises(ConnectionLost):
+            patched.setattr(ImapCommands, verb, cut)
+            home.look()
+        host.doveadm("mailbox", "update", "--uid-validity", "4242", "-u", home.user, host.junk)
+        home.come_back()
+        home.look()
+        assert len(home.uids(host.junk)) == 1
+        assert home.uids("INBOX") == []
+        assert home.labels() == []
+        (moved,) = home.store.moves(AccountName(home.user))
+        assert moved.state is MoveState.DONE
+    finally:
+        home.close()
+
+
 @pytest.mark.scenario(32)
 def test_copied_out_of_junk_under_our_lock_to_a_folder_nobody_watches(courier, tmp_path):
     """Where the mover looks into no other folder, the hourly look finds our lock on it, and the mail is theirs again."""

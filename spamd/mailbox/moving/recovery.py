@@ -13,8 +13,9 @@ The copy is looked for by identity, at UIDs from the target's UIDNEXT on that no
     no             no               someone else acted: ABANDONED
     UIDVALIDITY changed             nothing is touched by UID. Of the source: our copy goes where the mail is found
                                     there by identity, our marks come off it, FAILED (to be tried with its new UID). Of
-                                    the target: our copy is known by our lock, and followed; without one ABANDONED
-                                    (with MOVE, and no copy there, the mail in the source: start again)
+                                    the target: our copy is known by our lock, and followed (with MOVE: where the
+                                    original is gone); without one ABANDONED (with MOVE, and no copy there, the mail
+                                    in the source: start again)
     ============== ================ ==============================================
 """
 
@@ -200,10 +201,10 @@ class Recovery:
 
     def _followed(self, rows: Sequence[MoveRecord]) -> list[MoveRecord]:
         """Where the target counts its mails anew, or has another name by now, our copies in it are known by our lock, which
-        no twin bears. (MOVE leaves none beside the original.)
+        no twin bears.
         """
         followed = list(rows)
-        if self._session.abilities.move or not self._signs.used:
+        if not self._signs.used:
             return followed
         for place, here in groupby(sorted(rows, key=_place_of_target), key=_place_of_target):
             batch = [row for row in here if row.target_uid_validity is not None]
@@ -212,7 +213,7 @@ class Recovery:
             copies: list[Arrival] = []
             with Tolerated("copies of ours could not be looked for"):
                 copies = self._locked_copies(OpenFolder(*place))
-            for row in batch:
+            for row in self._may_have_copies(batch) if copies else ():
                 copy = next((mail for mail in copies if same(row, mail) and _may_be_of(row, mail.ref)), None)
                 if copy is None:
                     continue
@@ -227,6 +228,16 @@ class Recovery:
                 )
                 followed[followed.index(row)] = self._rows.write(now)
         return followed
+
+    def _may_have_copies(self, rows: Sequence[MoveRecord]) -> list[MoveRecord]:
+        """MOVE leaves none beside the original."""
+        if not self._session.abilities.move:
+            return list(rows)
+        gone: list[MoveRecord] = []
+        for batch in batches(sorted(rows, key=place_of)):
+            alive = self._where.alive(source_of(batch[0]), batch)
+            gone += [row for row in batch if alive is not None and row.source.uid not in alive]
+        return gone
 
     def _locked_copies(self, target: OpenFolder) -> list[Arrival]:
         """What bears our lock in the folder of that name, or with that UIDVALIDITY, and belongs to no other row."""
