@@ -246,7 +246,7 @@ class Recovery:
         copies: list[Arrival] = []
         for name in (*renamed, target.name):
             with contextlib.suppress(FolderMissing, FolderRefused):
-                copies += self._signs.unclaimed(name)[1]
+                copies += [mail for mail in self._signs.unclaimed(name)[1] if self._where.ours(mail)]
         return copies
 
     def _never_copied(self, record: MoveRecord) -> bool:

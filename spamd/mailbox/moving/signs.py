@@ -161,10 +161,12 @@ class Signs:
 
     def unlock(self, folder: OpenFolder, mails: Sequence[Arrival], *, moved: bool) -> None:
         """Take our lock off; moved: it has been moved, and goes on saying so."""
-        uids = sorted(mail.ref.uid for mail in mails if self._where.ours(mail))
+        named = [mail for mail in mails if has(mail, self._rows.owner)]
         words = self.words if moved else (*self.words, MOVED_KEYWORD)
-        if uids:
-            self._take_words_off(folder, uids, words)
+        for locked, off in ((True, words), (False, (self._rows.owner,))):
+            # The name alone stays of a lock that two had at once, when the other one has taken its own off.
+            if uids := sorted(mail.ref.uid for mail in named if self._where.ours(mail) is locked):
+                self._take_words_off(folder, uids, off)
 
     def unlock_targets(self, records: Sequence[MoveRecord]) -> None:
         """Of rows (one target) about to be DONE: the lock went along with the mail. Taken off before the row is closed:
@@ -193,11 +195,11 @@ class Signs:
         self.unlock(here, [mail for mail in found if mail.identity in identities], moved=True)
 
     def unclaimed(self, name: FolderName) -> tuple[OpenFolder, list[Arrival]]:
-        """A folder as it is now, and what bears our lock in it though no row knows it for its copy."""
+        """A folder as it is now, and what bears our name in it though no row knows it for its copy."""
         here, locked = self._commands.locked(name, self._rows.owner)
         known = self._rows.claimed(here.name, here.uid_validity)
         found = self._where.by_uid(here, [uid for uid in locked if uid not in known])
-        return here, [mail for mail in found.values() if self._where.ours(mail)]
+        return here, [mail for mail in found.values() if has(mail, self._rows.owner)]
 
     def take_off(self, folder: OpenFolder, uids: Sequence[Uid]) -> None:
         """Our lock, and nothing else, whether it is on them or not."""
