@@ -374,7 +374,9 @@ class ModelCard:
     sha256: str  # of model.tflite
     architecture: str
     alpha: float
-    calibration: tuple[float, float]  # probability = sigmoid(a*logit + b)
+    calibration: tuple[
+        float, float
+    ]  # probability = sigmoid(a*logit + b): the shipped scale, the same after every night
     labels: dict[str, int] = field(default_factory=dict)  # {"ham": n, "spam": n}
     figures: dict[str, float] = field(default_factory=dict)
     reasons: tuple[str, ...] = ()
@@ -387,6 +389,14 @@ class ModelCard:
     overruled: tuple[
         str, ...
     ] = ()  # likewise: labels of mail of which the person has changed their mind since
+    sureness: tuple[float, float] | None = (
+        None  # a, b by which the gate tells how sure the model is; None: the calibration
+    )
+
+    @property
+    def sure(self) -> tuple[float, float]:
+        """a and b as fitted to held-out labels of the person, as far as there were any of both kinds."""
+        return self.calibration if self.sureness is None else self.sureness
 
 
 @dataclass(frozen=True, slots=True)

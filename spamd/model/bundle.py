@@ -93,6 +93,9 @@ def _card(data: Any) -> ModelCard:
             values[name] = _number(values[name])
     a, b = values["calibration"]
     values["calibration"] = (_number(a), _number(b))
+    if values.get("sureness") is not None:
+        a, b = values["sureness"]
+        values["sureness"] = (_number(a), _number(b))
     for name in ("reasons", "doubted", "overruled"):
         values[name] = tuple(str(one) for one in values.get(name, ()))
     values["labels"] = {str(key): int(value) for key, value in dict(values.get("labels", {})).items()}

@@ -63,7 +63,7 @@ def doubts(
     asked = tonight + again
 
     def scored(some: Sequence[Example]) -> Scored:
-        before = gate.probabilities(logits([e.vector for e in some]), card.calibration)
+        before = gate.probabilities(logits([e.vector for e in some]), card.sure)
         return Scored(before, before, np.array([e.spam for e in some], bool))
 
     nobody = Scored(np.zeros(0), np.zeros(0), gate.NOBODY)
@@ -143,7 +143,7 @@ def overruled(
             if len(newer) >= CHANGED_LEAST and not any(e.spam is one.spam for e in newer):
                 changed.add(one.identity)
     seen: set[str] = set()
-    junk = gate.probabilities(logits([e.vector for e in tonight]), card.calibration) > 0.5
+    junk = gate.probabilities(logits([e.vector for e in tonight]), card.sure) > 0.5
     for one in (e for e, says in zip(tonight, junk.tolist(), strict=True) if says is not e.spam):
         if one.identity in seen:
             continue

@@ -14,6 +14,9 @@ from spamd.model.runtime import Runtime
 from spamd.training.dataset import Example, Mixture
 from spamd.training.doubt import Doubts
 
+Scale = tuple[float, float]
+"""a, b: the probability is the logistic of a * logit + b."""
+
 
 def examine(
     mixture: Mixture,
@@ -21,21 +24,22 @@ def examine(
     *,
     shipped: tuple[Path, ModelCard],
     before: tuple[Path, ModelCard],
-    after: tuple[Path, tuple[float, float]],
+    after: tuple[Path, Scale, Scale],
     level: float,
     difference: float,
     threshold: float,
     doubts: Doubts,
 ) -> Night:
-    """Both models over the held-out, rescued, pinned and kept mail. Probabilities by each model's own calibration.
+    """Both models over the held-out, rescued, pinned and kept mail.
 
-    level: what the candidate adds because of where this mailbox's mail lies (plane.level()). Of public mail it says
+    after: the candidate, its calibration, and how sure it is (`sureness`). Rescued mail is told on the scale of the threshold,
+    all other by how sure each model is. level: what the candidate adds because of where this mailbox's mail lies (plane.level()). Of public mail it says
     nothing, so there it is taken off.
     """
     old, new = Runtime(before[0]), Runtime(after[0])
 
     def own(mails: Sequence[Example]) -> Scored:
-        return both(old, before[1].calibration, new, after[1], mails)
+        return both(old, before[1].sure, new, after[2], mails)
 
     kept = [e.vector for e in mixture.kept]
     pinned = reference.vectors[1::2]  # the others are rehearsed
@@ -44,10 +48,8 @@ def examine(
     first = Runtime(shipped[0]).score_logits(pinned)[1].astype(np.float64)
     return Night(
         held=own(mixture.held),
-        rescued=own(mixture.rescued),
-        pinned=Scored(
-            probabilities(was, before[1].calibration), probabilities(now, after[1]), reference.spam[1::2]
-        ),
+        rescued=both(old, before[1].calibration, new, after[1], mixture.rescued),
+        pinned=Scored(probabilities(was, before[1].sure), probabilities(now, after[2]), reference.spam[1::2]),
         new=own(doubts.tonight),
         names=tuple(e.identity for e in doubts.tonight),
         settled=doubts.settled,
@@ -64,16 +66,16 @@ def examine(
 
 def both(
     old: Runtime,
-    old_calibration: tuple[float, float],
+    old_scale: Scale,
     new: Runtime,
-    new_calibration: tuple[float, float],
+    new_scale: Scale,
     mails: Sequence[Example],
 ) -> Scored:
     """These mails by the model that serves and by the candidate."""
     vectors = [e.vector for e in mails]
     return Scored(
-        probabilities(old.score_logits(vectors)[1], old_calibration),
-        probabilities(new.score_logits(vectors)[1], new_calibration),
+        probabilities(old.score_logits(vectors)[1], old_scale),
+        probabilities(new.score_logits(vectors)[1], new_scale),
         np.array([e.spam for e in mails], bool),
     )
 

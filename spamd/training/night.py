@@ -27,6 +27,7 @@ from spamd.training.apart import scores as scores_apart
 from spamd.training.architectures import ARCHITECTURES, SHIPPED, Architecture
 from spamd.training.dataset import Example, Mixture
 from spamd.training.doubt import Doubts, doubts, overruled
+from spamd.training.examine import Scale
 from spamd.training.fit import Dense, Fitted, Progress, State, fit, logits, turned
 from spamd.training.report import NothingToLearn, Reporter
 
@@ -53,7 +54,7 @@ REHEARSED = 0.5
 """Weight of the rehearsed public mail against the own. Log-loss on the other public half after a first night on 60+20
 own mails of CSDMC: .48 without (refused by the gate), .16 at .25, .12 at .5 (before the night .11); held-out own mail the
 same."""
-PRIOR_MASS = 20.0  # pseudo-mails that hold the calibration near what it was
+PRIOR_MASS = 20.0  # pseudo-mails that hold the sureness near what it was
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,8 @@ def run(
     )
     lessons = counterweighted(mixture, reference, architecture)
     examples, alpha = lessons.examples, lessons.alpha
+    shipped = bundle.read_card(settings.shipped)
+    calibration = carried(shipped.calibration, shipped, alpha)
     report.event("stage", stage="fit", mails=len(examples))
 
     def fitted_to(some: Sequence[Example], progress: Progress) -> tuple[Fitted, float]:
@@ -160,7 +163,7 @@ def run(
         table = fitted.state.weights if fitted.state else fitted.model
         path.write_bytes(export.to_tflite(export.Combined(reference.base, table, alpha, fitted.dense)))
         made = Runtime(path)
-        calibration = calibrate(mixture, made, parent.card, alpha)
+        sure = sureness(mixture, made, parent.card, alpha)
         seen = examine.both(serving, parent.card.calibration, made, calibration, mixture.rescued)
         worse = gate.rescued_worse(seen, threshold)
         too_long = time.process_time() - fitting_since > FITTING_SECONDS
@@ -193,9 +196,9 @@ def run(
     night = examine.examine(
         mixture,
         reference,
-        shipped=(settings.shipped / bundle.SHIPPED_MODEL, bundle.read_card(settings.shipped)),
+        shipped=(settings.shipped / bundle.SHIPPED_MODEL, shipped),
         before=(parent.path, parent.card),
-        after=(path, calibration),
+        after=(path, calibration, sure),
         level=level,
         difference=difference,
         threshold=threshold,
@@ -213,6 +216,7 @@ def run(
         architecture=architecture.name,
         alpha=alpha,
         calibration=calibration,
+        sureness=sure,
         labels={
             side: sum(e.spam is spam and e.identity not in asked.left_out for e in everything)
             for side, spam in (("ham", False), ("spam", True))
@@ -332,13 +336,15 @@ def rehearsed(training: Sequence[Example], reference: Reference) -> list[Example
     ]
 
 
-def calibrate(mixture: Mixture, runtime: Runtime, parent: ModelCard, alpha: float) -> tuple[float, float]:
-    """Platt's a and b on held-out labels of the person, held near the parent's by `PRIOR_MASS` mails; a stays > 0.
+def carried(scale: Scale, of: ModelCard, alpha: float) -> Scale:
+    """Where the base counts more (or less) than in that model, so do the logits, and a makes up for it."""
+    a, b = scale
+    return a * of.alpha / alpha, b
 
-    Where the base counts more (or less) than in the parent, so do the logits, and a makes up for it.
-    """
-    a, b = parent.calibration
-    prior = (a * parent.alpha / alpha, b)
+
+def sureness(mixture: Mixture, runtime: Runtime, parent: ModelCard, alpha: float) -> Scale:
+    """Platt's a and b on held-out labels of the person, held near the parent's by `PRIOR_MASS` mails; a stays > 0."""
+    prior = carried(parent.sure, parent, alpha)
     held = [e for e in mixture.held if not e.implicit]
     spam = np.array([e.spam for e in held], bool)
     if min(int(spam.sum()), int((~spam).sum())) < 10:

@@ -190,7 +190,7 @@ def test_first_labels_that_call_a_heap_of_junk_good_are_for_the_gate(card):
         kinds = [(True, False)] * junk + [(False, False)] * good + [(True, True)] * spam
         labels = [example(n, is_junk, said, KNOWN) for n, (is_junk, said) in enumerate(kinds)]
         found = doubt.doubts(labels, first, sure, ())
-        before = gate.probabilities(sure([e.vector for e in found.tonight]), first.calibration)
+        before = gate.probabilities(sure([e.vector for e in found.tonight]), first.sure)
         new = gate.Scored(before, before, np.array([e.spam for e in found.tonight], bool))
         nobody = gate.Scored(np.zeros(0), np.zeros(0), gate.NOBODY)
         night = gate.Night(nobody, nobody, nobody, new=new, fresh=found.fresh, personal=False)

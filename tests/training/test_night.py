@@ -14,11 +14,13 @@ import pytest
 from spamd import paths
 from spamd.domain import AccountName, Identity, Label, LabelRecord, LabelSource
 from spamd.message.vector import pack, unpack, vectorise
-from spamd.model import apart, gate
+from spamd.model import apart, bundle, gate
 from spamd.model.bundle import Bundles, verify
+from spamd.model.runtime import Runtime
 from spamd.model.scoring import Scorer
 from spamd.store.database import Store
-from spamd.training.dataset import in_tenth
+from spamd.training.dataset import Example, Mixture, in_tenth
+from spamd.training.night import sureness
 from tests.unit.model.made import MODERN_HAM, mail
 
 pytestmark = [pytest.mark.train, pytest.mark.timeout(300)]
@@ -125,6 +127,9 @@ def test_two_nights_make_better_models_and_a_swap(tmp_path: Path) -> None:
         "of the junk"
     )
     assert gate.judge(gate.load(tmp_path / "two")).promoted
+    shipped = bundle.read_card(paths.shipped_model())
+    for one in (card, events[-1]["card"]):  # thresholds of one week hold for the next
+        assert one["calibration"] == pytest.approx(shipped.calibration)
 
     # A night of wrong labels only: refused by the gate.
     with Store(database, clock=lambda: 200_000.0) as store:
@@ -190,7 +195,11 @@ def test_good_mail_alone_is_a_first_lesson(tmp_path: Path) -> None:
     fill(tmp_path / "spamd.db", 60, 0, start=1000.0, seed=4)
     code, events = train(tmp_path / "spamd.db", paths.shipped_model(), tmp_path / "out")
     assert code == 0, events
-    assert events[-1]["card"]["figures"]["counterweight"] >= 100
+    card = events[-1]["card"]
+    assert card["figures"]["counterweight"] >= 100
+    shipped = bundle.read_card(paths.shipped_model())
+    assert card["alpha"] != shipped.alpha, "the base counts otherwise; what it says is on the same scale"
+    assert card["calibration"][0] * card["alpha"] == pytest.approx(shipped.calibration[0] * shipped.alpha)
     bundles = Bundles(tmp_path / "models", paths.shipped_model())
     old = Scorer(bundles)
     bundles.install(tmp_path / "out")
@@ -204,6 +213,30 @@ def test_good_mail_alone_is_a_first_lesson(tmp_path: Path) -> None:
         if new.score(vectorise(path.read_bytes()), arrived=False).probability >= new.card.junk_threshold
     ]
     assert above == []
+
+
+def test_how_sure_a_model_is_the_held_labels_tell(tmp_path: Path) -> None:
+    card = bundle.read_card(paths.shipped_model())
+    runtime = Runtime(paths.shipped_model() / bundle.SHIPPED_MODEL)
+    rng = np.random.default_rng(6)
+    mails = [(vectorise(letter(rng, spam)), spam) for spam in (True, False) * 60]
+
+    def told(count: int, wrong: int = 0) -> tuple[float, float]:
+        held = [
+            Example(str(n), vector, spam=spam is (n >= wrong), weight=1.0, at=0.0)
+            for n, (vector, spam) in enumerate(mails[:count])
+        ]
+        return sureness(Mixture((), (), tuple(held), (), ()), runtime, card, card.alpha)
+
+    assert told(18) == card.calibration, "nine of each kind tell nothing"
+    a, b = told(120)
+    logits = runtime.score_logits([vector for vector, _ in mails])[1]
+    junk = np.array([spam for _, spam in mails])
+    before, now = (
+        gate.log_loss(gate.probabilities(logits, scale), junk) for scale in (card.calibration, (a, b))
+    )
+    assert now < before
+    assert told(120, wrong=60)[0] < a, "wrong as often as right"
 
 
 def test_what_cannot_be_done_is_said(tmp_path: Path) -> None:
