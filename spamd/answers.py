@@ -321,7 +321,8 @@ class UndoPlan:
 
 @dataclass(frozen=True, slots=True)
 class SettingView:
-    name: str
+    name: str  # in config.toml
+    title: str  # for a person
     kind: str  # "bool", "int", "float", "str", "choice"
     value: str
     default: str

@@ -1258,6 +1258,7 @@ class Control:
         return tuple(
             SettingView(
                 option.name,
+                option.title,
                 "choice" if option.choices else option.kind.__name__,
                 _setting_text(getattr(now, option.name)),
                 _setting_text(option.default),

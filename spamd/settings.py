@@ -40,6 +40,7 @@ class Option:
     check: Check | None = None
     choices: tuple[str, ...] = ()
     optional: bool = False  # "" in the file means: none
+    title: str = ""  # what the page calls it; an account's options have words of their own there
 
 
 def _between(low: float, high: float) -> Check:
@@ -80,9 +81,15 @@ def _host(value: str) -> str | None:
     return "must be a host name only, without user, spaces or path"
 
 
-def about(help: str, *, check: Check | None = None, choices: tuple[str, ...] = ()) -> dict[str, Any]:  # noqa: A002
-    """What a field of Settings says of itself; `OPTIONS` is made from it."""
-    return {"help": help, "check": check, "choices": choices}
+def about(
+    help: str,  # noqa: A002
+    *,
+    title: str,
+    check: Check | None = None,
+    choices: tuple[str, ...] = (),
+) -> dict[str, Any]:
+    """What a field of Settings says of itself; `OPTIONS` is made from it. title: what the page calls it."""
+    return {"help": help, "title": title, "check": check, "choices": choices}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +100,7 @@ class Settings:
         default=0.001,
         metadata=about(
             "At most this share of your good mail may land in Junk (0.001: 1 in 1,000).",
+            title="Good mail that may land in Junk",
             check=_between(0.00001, 0.05),
         ),
     )
@@ -101,56 +109,88 @@ class Settings:
         metadata=about(
             "What is kept of a mail so that pages can show it: nothing, headers (sender and subject)"
             " or snippet (also its first words). Choosing less wipes what is there.",
+            title="What is kept of a mail",
             choices=("nothing", "headers", "snippet"),
         ),
     )
     keep_days: int = field(
-        default=90, metadata=about("Days after which that is wiped.", check=_between(1, 3650))
+        default=90,
+        metadata=about("Days after which that is wiped.", title="Days it is kept", check=_between(1, 3650)),
     )
     secrets: str = field(
         default="keyring",
         metadata=about(
             "Where passwords are: keyring, systemd (credentials of the service), command (each account's"
             " password_command) or file (a file only you can read; not encrypted).",
+            title="Where passwords are kept",
             choices=("keyring", "systemd", "command", "file"),
         ),
     )
     night_start: str = field(
-        default="02:00", metadata=about("From when the nightly training may run.", check=_time_of_day)
+        default="02:00",
+        metadata=about(
+            "From when the nightly training may run.",
+            title="Training begins at the earliest",
+            check=_time_of_day,
+        ),
     )
-    night_end: str = field(default="06:00", metadata=about("Until when it may start.", check=_time_of_day))
+    night_end: str = field(
+        default="06:00",
+        metadata=about("Until when it may start.", title="Training begins at the latest", check=_time_of_day),
+    )
     night_min_labels: int = field(
-        default=8, metadata=about("Train only after this many new labels.", check=_between(1, 100_000))
+        default=8,
+        metadata=about(
+            "Train only after this many new labels.",
+            title="New labels before it trains",
+            check=_between(1, 100_000),
+        ),
     )
-    on_battery: bool = field(default=False, metadata=about("Train on battery power, too."))
+    on_battery: bool = field(
+        default=False, metadata=about("Train on battery power, too.", title="Train on battery")
+    )
     keep_models: int = field(
-        default=3, metadata=about("Personal models kept to go back to.", check=_between(3, 50))
+        default=3,
+        metadata=about(
+            "Personal models kept to go back to.",
+            title="Models kept to go back to",
+            check=_between(3, 50),
+        ),
     )
     hold_labels: int = field(
         default=50,
         metadata=about(
             "If more mails than this change folders at once, ask before learning from them.",
+            title="Mails moved at once before it asks",
             check=_between(5, 100_000),
         ),
     )
     notifications: bool = field(
         default=True,
-        metadata=about("Desktop notices: sign-in needed, doubtful mail (one digest), the brake."),
+        metadata=about(
+            "Desktop notices: sign-in needed, doubtful mail (one digest), the brake.", title="Show notices"
+        ),
     )
     quiet_hours: str = field(
         default="",
-        metadata=about('No notices between these times, such as "22:00-07:00".', check=_quiet_hours),
+        metadata=about(
+            'No notices between these times, such as "22:00-07:00".',
+            title="No notices between",
+            check=_quiet_hours,
+        ),
     )
     look_up_servers: bool = field(
         default=False,
         metadata=about(
-            "When an account is added, ask the provider's and Mozilla's directory for its servers."
+            "When an account is added, ask the provider's and Mozilla's directory for its servers.",
+            title="Ask directories for servers",
         ),
     )
     oauth_file: str = field(
         default="",
         metadata=about(
             "A TOML file with client ids (and further providers) for signing in with the browser.",
+            title="File for signing in by browser",
             check=_no_line_break,
         ),
     )
@@ -158,12 +198,17 @@ class Settings:
         default=0,
         metadata=about(
             "Bytes to download per day and account at most; 0: most of what the provider allows, where that is known.",
+            title="Bytes downloaded a day",
             check=_at_least(0),
         ),
     )
     log_level: str = field(
         default="info",
-        metadata=about("How much the log says.", choices=("debug", "info", "warning", "error")),
+        metadata=about(
+            "How much the log says.",
+            title="How much is logged",
+            choices=("debug", "info", "warning", "error"),
+        ),
     )
     accounts: tuple[Account, ...] = ()
     warnings: tuple[str, ...] = ()  # about the file that was read
@@ -191,6 +236,7 @@ OPTIONS: tuple[Option, ...] = tuple(
         one.metadata["help"],
         one.metadata["check"],
         one.metadata["choices"],
+        title=one.metadata["title"],
     )
     for one in dataclasses.fields(Settings)
     if one.metadata

@@ -35,6 +35,12 @@ class TestTable:
         assert option.default is None or option.check is None or option.check(option.default) is None
         assert not option.choices or option.default in option.choices
 
+    def test_each_is_called_something_on_the_page_that_is_not_its_name(self):
+        titles = [option.title for option in OPTIONS]
+        assert all(titles) and len(set(titles)) == len(titles)
+        for option in OPTIONS:
+            assert "_" not in option.title and option.title.lower() != option.name.replace("_", " "), option
+
     def test_documents(self):
         table = settings.settings_table()
         for option in (*OPTIONS, *ACCOUNT_OPTIONS):

@@ -409,7 +409,7 @@ def test_lists_settings_labels_and_log(fresh, visit):
     expect(page.locator(".said.bad")).to_contain_text("neither an address nor a domain")
 
     page.goto(world.server.url + "/settings")
-    page.get_by_label("keep days").fill("30")
+    page.get_by_label("Days it is kept").fill("30")
     page.get_by_role("button", name="Save").click()
     expect(page.locator(".said.good")).to_have_text("Saved.")
     assert settings.load(world.paths.config_file).keep_days == 30

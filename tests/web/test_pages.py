@@ -215,6 +215,13 @@ def test_the_choice_of_junk_outlasts_a_password_that_cannot_be_kept(fresh):
     assert '<option value="Mist" selected>' in answer.text and "pa55w0rd" not in answer.text
 
 
+def test_settings_are_called_by_words_with_their_names_beside(world):
+    with signed_in(world) as client:
+        page = client.get("/settings").text
+    for option in settings.OPTIONS:
+        assert f'<label for="s-{option.name}">{option.title}</label> <code>{option.name}</code>' in page
+
+
 def test_what_was_refused_can_be_mended(fresh):
     """It stands in the form again, with all that was typed beside it; once."""
     world = fresh()
