@@ -11,7 +11,7 @@ import re
 import time
 import urllib.parse
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,6 +100,14 @@ class Said:
     typed: Form = field(default_factory=dict)  # in it, to be mended; never a password
 
 
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What setting up an account found so far, so that it need not be typed or chosen again."""
+
+    secret: str | None = None  # not refused yet
+    folders: tuple[FolderName, ...] = ()  # to choose Junk from
+
+
 class Pages:
     """Pages of one daemon. Methods run in threads; what they keep between requests is per browser session."""
 
@@ -109,7 +117,7 @@ class Pages:
         self._cookie = cookie
         self._said: dict[str, Said] = {}
         self._checks: dict[str, AccountCheck] = {}
-        self._tried: dict[str, str] = {}
+        self._tried: dict[str, Tried] = {}
 
     @functools.cached_property
     def _templates(self) -> Environment:
@@ -516,23 +524,30 @@ class Pages:
                     form.get("address", ""), look_up=form.get("look_up") == "yes"
                 )
                 return self._setup_page(request, values, guesses=guesses)
+            before = self._tried.get(session, Tried())
+            # A password that was not refused need not be typed again when something else is wrong.
+            secret = form.get("secret") or before.secret
+            self._keep_tried(session, replace(before, secret=secret))
             account = _new_account(form)
-            secret = form.get("secret") or self._tried.get(session) or None
             if account.auth is AuthMethod.OAUTH:
                 secret = None  # a password typed before another way was chosen is kept nowhere
             check = self._control.check_account(account, secret)
-            # A password that was not refused need not be typed again when something else is wrong.
-            self._keep_tried(session, None if check.wrong == "sign-in" else secret)
+            self._keep_tried(
+                session,
+                Tried(
+                    None if check.wrong == "sign-in" else secret,
+                    check.folders if check.ok else before.folders,
+                ),
+            )
             if check.browser:  # no passwords here: the way that works is chosen, and asked for
                 values |= {"auth": AuthMethod.OAUTH.value, "oauth_provider": check.browser}
             if not check.ok and account.auth is AuthMethod.PASSWORD:
                 return self._setup_page(request, values, check=check)
-            if check.junk_folder is None and "junk" not in form and check.ok:
-                return self._setup_page(
-                    request, values, check=check
-                )  # which folder is Junk? Perhaps none yet
+            not_there = account.junk is not None and account.junk not in check.folders  # on this server
+            if check.ok and (not_there or ("junk" not in form and check.junk_folder is None)):
+                return self._setup_page(request, values, check=check)  # which is Junk? Perhaps none yet
             self._control.add_account(account, secret)
-            self._keep_tried(session, None)
+            self._tried.pop(session, None)
             step_away = self._sign_in_new(account.name) if account.auth is AuthMethod.OAUTH else None
         except SpamdError as error:
             # With what worked: else the choice of Junk would be gone.
@@ -559,13 +574,13 @@ class Pages:
             self._control.remove_account(name)
             raise
 
-    def _keep_tried(self, session: str, secret: str | None) -> None:
+    def _keep_tried(self, session: str, tried: Tried) -> None:
         """In memory only, for this browser, until the account is added or another is begun."""
         self._tried.pop(session, None)
-        if secret is not None:
+        if tried != Tried():
             while len(self._tried) >= 10:
                 self._tried.pop(next(iter(self._tried)), None)
-            self._tried[session] = secret
+            self._tried[session] = tried
 
     def _start_with_session(self) -> tuple[str, ...]:
         """From the next sign-in on: now it runs. What could not be done is a note, for the account stands."""
@@ -591,11 +606,13 @@ class Pages:
         self, request: Request, values: Mapping[str, Any], *, status: int = 200, **more: Any
     ) -> Response:
         first = not self._control.accounts()
+        tried = self._tried.get(self._session(request), Tried())
         context = {
             "guesses": None,
             "check": None,
             "said": None,
-            "kept": self._session(request) in self._tried,
+            "kept": tried.secret is not None,
+            "folders": tried.folders,
             "offer_start": self._may_offer_start(),
             **more,
         }

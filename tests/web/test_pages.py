@@ -215,6 +215,37 @@ def test_the_choice_of_junk_outlasts_a_password_that_cannot_be_kept(fresh):
     assert '<option value="Mist" selected>' in answer.text and "pa55w0rd" not in answer.text
 
 
+@pytest.mark.parametrize("chosen", ["Mist", ""])
+def test_the_choice_of_junk_outlasts_a_port_that_is_none(fresh, chosen):
+    """Nor is the password asked for again. Only on a server that has no such folder the choice is."""
+    world = fresh(accounts=False, mails=False)
+    folders = (FolderName("INBOX"), FolderName("Mist"))
+    world.engine.check = AccountCheck(True, "Signed in.", folders=folders)
+    fields = {"step": "add", "name": "n", "host": "h.example", "user": "u"}
+    selected = f'<option value="{chosen}" selected>'
+    with signed_in(world) as client:
+        wrong = post(client, world, "/setup", **fields, secret="pa55w0rd", port="9g3")
+        assert wrong.status_code == 400 and 'placeholder="as typed before"' in wrong.text
+        asked = post(client, world, "/setup", **fields)
+        assert 'name="junk"' in asked.text and " selected>" not in asked.text.partition('name="tls"')[0]
+        wrong = post(client, world, "/setup", **fields, port="9g3", junk=chosen)
+        assert wrong.status_code == 400 and 'value="9g3"' in wrong.text
+        assert '<option value="Mist"' in wrong.text and (selected in wrong.text) == bool(chosen)
+        world.engine.check = AccountCheck(False, "The server did not answer.", wrong="server")
+        wrong = post(client, world, "/setup", **fields, junk=chosen)
+        assert '<option value="Mist"' in wrong.text and (selected in wrong.text) == bool(chosen)
+        elsewhere = AccountCheck(True, "Signed in.", folders=(FolderName("INBOX"), FolderName("Spam")))
+        world.engine.check = replace(elsewhere, junk_folder=FolderName(chosen) if chosen else None)
+        if chosen:
+            asked = post(client, world, "/setup", **fields, junk=chosen)
+            assert asked.status_code == 200 and '<option value="Spam">' in asked.text
+            assert settings.load(world.paths.config_file).accounts == ()
+            chosen = "Spam"
+        assert post(client, world, "/setup", **fields, junk=chosen).status_code == 303
+    (added,) = settings.load(world.paths.config_file).accounts
+    assert (added.junk or "", world.secrets.get(added.name)) == (chosen, "pa55w0rd")
+
+
 def test_settings_are_called_by_words_with_their_names_beside(world):
     with signed_in(world) as client:
         page = client.get("/settings").text
