@@ -49,7 +49,7 @@ from spamd.domain import (
     TlsMode,
     Verdict,
 )
-from spamd.errors import MailboxError, NotFound, NotRunning, RequestError, SpamdError, StoreBusy
+from spamd.errors import DoneInPart, MailboxError, NotFound, NotRunning, RequestError, SpamdError, StoreBusy
 from spamd.paths import is_full
 
 if TYPE_CHECKING:
@@ -519,5 +519,11 @@ def _error(response: httpx.Response) -> SpamdError:
         title, hint = str(told["title"]), str(told["hint"])
     except (ValueError, KeyError, TypeError):
         title, hint = f"The daemon refused (HTTP {response.status_code}).", ""
-    kinds: dict[int, type[SpamdError]] = {404: NotFound, 502: MailboxError, 503: StoreBusy, 401: NotRunning}
+    kinds: dict[int, type[SpamdError]] = {
+        401: NotRunning,
+        404: NotFound,
+        409: DoneInPart,
+        502: MailboxError,
+        503: StoreBusy,
+    }
     return kinds.get(response.status_code, RequestError)(title, hint)

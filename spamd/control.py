@@ -75,16 +75,19 @@ from spamd.domain import (
     ModelId,
     MoveKind,
     MoveRecord,
+    SourceKind,
     Verdict,
 )
 from spamd.errors import (
     ConfigError,
     CredentialError,
+    DoneInPart,
     ModelError,
     NotFound,
     RequestError,
     SecretMissing,
     SpamdError,
+    StoreError,
 )
 from spamd.judgement import calibration, schedule, shadow
 from spamd.judgement.calibration import told
@@ -1144,7 +1147,8 @@ class Control:
             self._vault().get(name)
         except SecretMissing:
             if self._settings().account(name) is not None:
-                self.remove_account(name)
+                with contextlib.suppress(DoneInPart):  # it is gone, and nothing was learned of it
+                    self.remove_account(name)
         except CredentialError:
             return  # a locked keyring says nothing
         else:
@@ -1174,20 +1178,35 @@ class Control:
         return view
 
     def remove_account(self, name: str, *, wipe: bool = False) -> Done:
-        """Stop filtering it. wipe: forget all that was learned from it, too."""
+        """Stop filtering it. wipe: forget all that was learned from it, too.
+
+        DoneInPart: it is removed, but its password or what was learned is still there.
+        """
         account = self.account(name).account
+        text = f"The account {account.name} was removed. No mail was touched."
+        left: dict[str, SpamdError] = {}
         with self._changing:
             settings.remove_account(self._paths.config_file, name)
-            self._store.set_state(f"{NEVER_SIGNED_IN}{account.name}", "")
-            with contextlib.suppress(SpamdError):  # none there, or a locked keyring: told by the doctor
-                self._vault().delete(account.name)
+            if account.kind is SourceKind.IMAP:  # else it has no password
+                try:
+                    self._vault().delete(account.name)
+                except CredentialError as exc:
+                    left["Its password could not be removed"] = exc
         self._engine.reload_settings()
-        if wipe:
-            self._wipe(f"account:{account.name}")
         self._forget_kept()
-        self._store.add_event("account", f"Account {account.name} was removed.")
+        try:
+            self._store.set_state(f"{NEVER_SIGNED_IN}{account.name}", "")
+            self._store.add_event("account", f"Account {account.name} was removed.")
+            if wipe:
+                self._wipe(f"account:{account.name}")
+        except StoreError as exc:
+            left[
+                "What was learned of it could not be wiped for good" if wipe else "It could not be noted"
+            ] = exc
         self.feed.publish("state", {"account": account.name})
-        return Done(f"The account {account.name} was removed. No mail was touched.")
+        if left:
+            raise DoneInPart.after(text, left)
+        return Done(text)
 
     def _after_account(self, name: str, what: str) -> AccountView:
         self._engine.reload_settings()

@@ -24,9 +24,12 @@ SpamdError
 ├── AutostartError        an entry in the session's autostart cannot be written or read
 ├── NotRunning            the daemon is not running
 ├── AlreadyRunning        another daemon has this home
-└── RequestError          what was asked for cannot be done (unknown name, bad value)
-    └── NotFound            there is no such thing
+├── RequestError          what was asked for cannot be done (unknown name, bad value)
+│   └── NotFound            there is no such thing
+└── DoneInPart            what was asked for was done, but not all of it
 """
+
+from __future__ import annotations
 
 
 class SpamdError(Exception):
@@ -161,6 +164,16 @@ class AlreadyRunning(SpamdError):
 
 class RequestError(SpamdError):
     """What was asked for cannot be done."""
+
+
+class DoneInPart(SpamdError):
+    """What was asked for was done, but not all of it: the title says first what was."""
+
+    @classmethod
+    def after(cls, done: str, left: dict[str, SpamdError]) -> DoneInPart:
+        """done: a sentence. left: what was not ("Its password could not be removed"), and why."""
+        titles = [f"{what}: {why.title}" for what, why in left.items()]
+        return cls(" ".join((done, *titles)), " ".join(why.hint for why in left.values() if why.hint))
 
 
 class NotFound(RequestError):

@@ -30,7 +30,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     import click
 
     from spamd.cli.commands import spamdctl
-    from spamd.errors import SpamdError
+    from spamd.errors import DoneInPart, SpamdError
 
     try:
         result = spamdctl.main(
@@ -39,7 +39,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return result if isinstance(result, int) else 0
     except SpamdError as exc:
         _complain(exc.title, exc.hint)
-        return 1
+        return 2 if isinstance(exc, DoneInPart) else 1
     except click.exceptions.Exit as exc:
         return exc.exit_code
     except click.ClickException as exc:

@@ -14,7 +14,7 @@ from spamd import paths, settings
 from spamd.cli.commands import Group
 from spamd.cli.output import confirm, json_option, plain, print_json, table, tell, yes_option
 from spamd.domain import Account, AccountName, AuthMethod, FolderName, Mode, SourceKind, TlsMode
-from spamd.errors import CredentialError, NotRunning, RequestError
+from spamd.errors import CredentialError, DoneInPart, NotRunning, RequestError, SpamdError, StoreError
 
 if TYPE_CHECKING:
     from spamd.answers import AccountCheck
@@ -221,7 +221,7 @@ def test(name: str, as_json: bool) -> None:
 @yes_option
 def remove(name: str, yes: bool) -> None:
     """Forget an account, its password and what was kept of it. The mailbox itself is not touched."""
-    known(name)
+    one = known(name)
     confirm(f"Forget account {name}? The mail itself stays where it is.", yes=yes)
     from spamd.cli.care import wipe_locked
     from spamd.client import Client
@@ -234,15 +234,22 @@ def remove(name: str, yes: bool) -> None:
         click.echo(f"Removed {name}.")
         return
     here.make()
+    left: dict[str, SpamdError] = {}
     with lock(here.lock_file):  # none may begin meanwhile
         chosen = Secrets.choose(settings.load(here.config_file), here)
         settings.remove_account(here.config_file, name)
+        if one.kind is SourceKind.IMAP:  # else it has no password
+            try:
+                chosen.delete(one.name)
+            except CredentialError as exc:
+                left["Its password could not be removed"] = exc
         try:
-            chosen.delete(AccountName(name))
-        except CredentialError as exc:
-            click.echo(f"Its password could not be removed: {exc}", err=True)
-        click.echo(f"Removed {name}.")
-        wipe_locked(here, f"account:{name}")
+            wipe_locked(here, f"account:{name}")
+        except StoreError as exc:
+            left["What was learned of it could not be wiped for good"] = exc
+    if left:
+        raise DoneInPart.after(f"Removed {name}.", left)
+    click.echo(f"Removed {name}.")
 
 
 @account.command()

@@ -63,7 +63,7 @@ from spamd.domain import (
     TlsMode,
     Verdict,
 )
-from spamd.errors import MailboxError, NotFound, RequestError, SpamdError, StoreBusy
+from spamd.errors import DoneInPart, MailboxError, NotFound, RequestError, SpamdError, StoreBusy
 from spamd.web.access import Access
 from spamd.web.openapi import INTEGER_LIMIT, NUMBER_LIMIT, document
 
@@ -667,6 +667,8 @@ def error_answer(error: SpamdError) -> tuple[int, ErrorAnswer]:
         status = 502
     elif isinstance(error, StoreBusy):
         status = 503
+    elif isinstance(error, DoneInPart):
+        status = 409
     return status, ErrorAnswer(ErrorText(error.title, error.hint))
 
 

@@ -24,6 +24,7 @@ _REFUSALS = {
     "404": "There is no such thing.",
     "405": "This method is not used here.",
     "408": "The request took too long.",
+    "409": "Done, but not all of it; the title says what.",
     "413": "The body is too large.",
     "415": "The body is not JSON.",
     "429": "Too many wrong tokens.",

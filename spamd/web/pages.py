@@ -6,6 +6,7 @@ page it came from (303), so that reloading never does a thing twice.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
 import time
@@ -34,7 +35,7 @@ from spamd.domain import (
     TlsMode,
     Verdict,
 )
-from spamd.errors import NotFound, RequestError, SpamdError
+from spamd.errors import DoneInPart, NotFound, RequestError, SpamdError
 from spamd.web import charts, shown
 from spamd.web.access import Access, Refused, too_many_codes
 
@@ -474,7 +475,10 @@ class Pages:
     def do_remove(self, request: Request, form: Form) -> Response:
         if form.get("sure") != "yes":
             return self._back(request, form, Said("bad", "Nothing was removed.", "Tick the box to confirm."))
-        done = self._control.remove_account(form.get("account", ""), wipe=form.get("wipe") == "yes")
+        try:
+            done = self._control.remove_account(form.get("account", ""), wipe=form.get("wipe") == "yes")
+        except DoneInPart as error:  # its own page is gone
+            return self._to(request, "/accounts", Said("bad", error.title, error.hint))
         return self._to(request, "/accounts", Said("good", done.text))
 
     def do_list(self, request: Request, form: Form) -> Response:
@@ -571,7 +575,8 @@ class Pages:
         try:
             return self._control.sign_in(name)
         except SpamdError:
-            self._control.remove_account(name)
+            with contextlib.suppress(DoneInPart):  # it never had a grant that could be left
+                self._control.remove_account(name)
             raise
 
     def _keep_tried(self, session: str, tried: Tried) -> None:

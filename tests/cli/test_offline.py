@@ -209,9 +209,29 @@ def test_an_account_is_not_removed_under_the_feet_of_a_filter_that_begins(home: 
     assert len(json.loads(spamdctl(home, "account", "list", "--json").stdout)) == 1
     here.rescued_database.write_bytes(b"no database" * 1000)
     done = spamdctl(home, "account", "remove", "home", "--yes")
-    assert (done.returncode, done.stdout) == (1, "Removed home.\n"), done.stderr
-    assert "Nothing in it was wiped" in done.stderr
+    assert (done.returncode, done.stdout) == (2, ""), "not wholly done, so it is not said to be"
+    assert done.stderr.startswith(
+        "Removed home. What was learned of it could not be wiped for good: The database"
+    )
+    assert "Nothing in it was wiped" in done.stderr and "spamdctl wipe all" in done.stderr
+    assert "password" not in done.stderr, "a folder has none"
     assert json.loads(spamdctl(home, "account", "list", "--json").stdout) == []
+
+
+def test_a_password_that_stays_behind_is_not_passed_over(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
+    here = places.find({"SPAMD_HOME": str(home)})
+    here.make()
+    here.config_file.write_text('[accounts.far]\nhost = "imap.mail.example"\nuser = "u"\n')
+    with Store(here.database) as store:
+        word = LabelRecord(AccountName("far"), Identity("hash:1"), Label.SPAM, LabelSource.DRAG, 1.0, 1.0)
+        store.add_label(word)
+    done = spamdctl(home, "account", "remove", "far", "--yes")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("Removed far. Its password could not be removed: ")
+    assert json.loads(spamdctl(home, "account", "list", "--json").stdout) == []
+    with Store(here.database) as store:
+        assert store.labels() == [], "the rest is done all the same"
 
 
 @pytest.mark.parametrize("which", ["rescued", "database"])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
+import sqlite3
 import threading
 import time
 from dataclasses import replace
@@ -29,9 +31,11 @@ from spamd.domain import (
     UidValidity,
     Verdict,
 )
-from spamd.errors import ClockWrong, ConnectionLost, NotFound, RequestError, SpamdError
+from spamd.errors import ClockWrong, ConnectionLost, DoneInPart, NotFound, RequestError, SpamdError
 from spamd.judgement.calibration import told
 from spamd.message import vector
+from spamd.store import connection
+from spamd.store.database import Store
 from tests.web.world import HOME, JUNK_RAW, WORK, World, move
 
 EVIDENCE = Evidence(Mode.FILTERING, 0.97, 0.5, 400, 90, 0, 0.001, 0.9, "")
@@ -228,6 +232,22 @@ def test_wiping_takes_the_model_along(world):
     world.control.wipe("all")
     assert world.control.models().current.parent is None and world.scorer.card.parent is None
     assert ("rebuild",) in world.engine.calls
+
+
+def test_an_account_goes_even_where_what_was_learned_of_it_cannot(world, monkeypatch):
+    """Another program reads the database: said together with what was done, and the rest is done."""
+    monkeypatch.setattr(connection, "BUSY_SECONDS", 0.05)
+    with contextlib.closing(sqlite3.connect(world.paths.database, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM judgement").fetchone()
+        world.store.close()
+        world.store = world.control._store = Store(world.paths.database)
+        with pytest.raises(DoneInPart, match=r"^The account work was removed\.") as told:
+            world.control.remove_account("work", wipe=True)
+    assert "could not be wiped for good" in told.value.title and "then wipe again" in told.value.hint
+    assert settings.load(world.paths.config_file).account("work") is None
+    assert ("reload",) in world.engine.calls
+    assert world.store.events(limit=1)[0].text == "Account work was removed."
 
 
 def test_an_imported_ledger_protects_mail_that_is_not_known_here_yet(world):

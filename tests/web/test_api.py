@@ -12,7 +12,7 @@ import pytest
 from spamd.answers import AccountCheck, AccountPhase
 from spamd.client import Client
 from spamd.domain import Label, LabelSource, Mode, MoveKind, MoveState, TlsMode, Verdict
-from spamd.errors import ConnectionLost, MailboxError, NotFound, NotRunning, RequestError
+from spamd.errors import ConnectionLost, DoneInPart, MailboxError, NotFound, NotRunning, RequestError
 from spamd.web.api import ROUTES
 from spamd.web.openapi import document
 from tests.web.conftest import bearer
@@ -279,6 +279,12 @@ def test_an_account_is_found_checked_added_changed_and_removed(talk):
         client.account("new")
     with pytest.raises(NotFound):
         client.remove_account("new")
+    (world.paths.config / "tests.json").unlink()
+    (world.paths.config / "tests.json").mkdir()  # passwords cannot be reached
+    with pytest.raises(DoneInPart, match=r"^The account other was removed\..* Its password could not be"):
+        client.remove_account("other", wipe=True)
+    with pytest.raises(NotFound):
+        client.account("other")
 
 
 def test_no_request_names_a_path_or_a_command():

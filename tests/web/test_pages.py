@@ -246,6 +246,17 @@ def test_the_choice_of_junk_outlasts_a_port_that_is_none(fresh, chosen):
     assert (added.junk or "", world.secrets.get(added.name)) == (chosen, "pa55w0rd")
 
 
+def test_what_stays_of_a_removed_account_is_said_on_the_page_of_those_left(fresh):
+    world = fresh()
+    (world.paths.config / "tests.json").mkdir()  # passwords cannot be reached
+    with signed_in(world) as client:
+        answer = post(client, world, "/do/remove", account="work", sure="yes", back="/accounts/work")
+        assert (answer.status_code, answer.headers["location"]) == (303, "/accounts")
+        page = client.get("/accounts").text
+    assert "The account work was removed." in page and "Its password could not be removed" in page
+    assert "/accounts/work" not in page
+
+
 def test_settings_are_called_by_words_with_their_names_beside(world):
     with signed_in(world) as client:
         page = client.get("/settings").text
