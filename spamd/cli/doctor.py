@@ -54,10 +54,10 @@ def _every(here: Paths) -> Iterator[Finding]:
     yield _training()
     yield from _guarded("service", lambda: _service(here, config))
     yield from _guarded("tray", _tray)
-    if config is not None and not config.accounts:
-        yield Finding("account", Level.WARN, "There is no account yet.", "Run `spamdctl setup`.")
-    elif config is not None:
+    if config is not None:
         yield from _guarded("secrets", lambda: _secrets(here, config))
+        if not config.accounts:
+            yield Finding("account", Level.WARN, "There is no account yet.", "Run `spamdctl setup`.")
         for account in config.accounts:
             yield from _guarded("account", functools.partial(_account, here, config, account))
     # Last: what it complains of was mostly said above, with more about it.

@@ -162,6 +162,13 @@ def test_without_a_keyring_only_who_needs_one_is_told_that_something_is_wrong(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
+    done = spamdctl(home, "doctor", "--json")
+    assert done.returncode == 0, done.stdout
+    told = {one["area"]: (one["level"], one["hint"]) for one in json.loads(done.stdout)}
+    assert told["secrets"][0] == "warn" and "settings set secrets file" in told["secrets"][1], (
+        "before set-up asks"
+    )
+    assert list(told).index("secrets") < list(told).index("account"), "in the order in which one mends them"
     for name in ("cur", "new", "tmp"):
         (tmp_path / "mail" / name).mkdir(parents=True)
     made = spamdctl(home, "account", "add", "local", "--maildir", str(tmp_path / "mail"))
