@@ -20,8 +20,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+import keyring
+from keyring.backends import null
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from spamd.credentials import KeyringSecrets
 from tests.web.world import World
 
 PAGES = {
@@ -46,6 +49,12 @@ SIZES = {"": (1200, 800), "phone-": (390, 844)}
 PHONE = ("today", "review", "why", "trends", "account")
 
 
+class Desktop(null.Keyring):
+    """An empty keyring, named as most people's is: the pictures are made where there is none."""
+
+    name = "SecretService Keyring"
+
+
 def chromium() -> str | None:
     """Where a Chromium is, if there is one."""
     return next(
@@ -61,6 +70,8 @@ def chromium() -> str | None:
 def take(page: Page, url: str, file: Path, *, whole: bool) -> None:
     page.goto(url)
     page.wait_for_function("[...document.images].every((one) => one.complete)")
+    if tempfile.gettempdir() in page.inner_text("body"):
+        raise RuntimeError(f"{url} shows a folder of this run, which nobody else has.")
     page.screenshot(path=str(file), full_page=whole)
     make_small(file)
 
@@ -102,7 +113,8 @@ def main(folder: Path, only: str = "") -> int:
         return 1
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as home, sync_playwright() as playwright:
-        world = World(Path(home), hostile=False)
+        keyring.set_keyring(Desktop())
+        world = World(Path(home), hostile=False, secrets=KeyringSecrets())
         world.server.start()
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         try:

@@ -22,7 +22,7 @@ from spamd.answers import (
     SignIn,
 )
 from spamd.control import Control
-from spamd.credentials import FileSecrets
+from spamd.credentials import FileSecrets, Secrets
 from spamd.domain import (
     Account,
     AccountName,
@@ -252,6 +252,7 @@ class World:
         mails: bool = True,
         hostile: bool = True,
         limits: Limits | None = None,
+        secrets: Secrets | None = None,
     ) -> None:
         self.now = time.time()
         seeded = _seeded(hostile) if accounts and mails and not _seeding else None
@@ -264,7 +265,7 @@ class World:
         self.engine = HandEngine(self.store)
         self.scorer, self.bundles = scorer(self.paths)
         self.base = self.bundles.shipped().card.id
-        self.secrets = FileSecrets(self.paths.config / "tests.json")
+        self.secrets = secrets or FileSecrets(self.paths.config / "tests.json")
         if accounts:
             self._accounts(written=seeded is not None)
         if mails and seeded is None:
