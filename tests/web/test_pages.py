@@ -230,6 +230,7 @@ def test_the_choice_of_junk_outlasts_a_port_that_is_none(fresh, chosen):
         assert 'name="junk"' in asked.text and " selected>" not in asked.text.partition('name="tls"')[0]
         wrong = post(client, world, "/setup", **fields, port="9g3", junk=chosen)
         assert wrong.status_code == 400 and 'value="9g3"' in wrong.text
+        assert "<details open>" in wrong.text, "what is to be mended is in sight"
         assert '<option value="Mist"' in wrong.text and (selected in wrong.text) == bool(chosen)
         world.engine.check = AccountCheck(False, "The server did not answer.", wrong="server")
         wrong = post(client, world, "/setup", **fields, junk=chosen)
