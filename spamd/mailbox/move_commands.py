@@ -91,7 +91,9 @@ class ImapCommands:
                 wanted = {word.lower() for word in words}
                 rows = self._connection.fetch(number_set(stored.uids), [b"FLAGS"]).rows
                 held |= {uid for uid in stored.uids if uid in rows and wanted <= _flags(rows[uid])}
-                return frozenset(held) or None
+                if held or tries > 1:
+                    return frozenset(held) or None
+                continue  # a NO that passes must not let the mail go unsigned: other daemons would take it for a drag
             if not stored.counted:
                 alone = self._alone(folder, stored.uids, keyword, also)
                 if alone is not None or tries > 1:

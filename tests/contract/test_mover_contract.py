@@ -1291,3 +1291,25 @@ def test_a_lock_that_could_not_be_taken_off(host, user, fault_proxy):
     assert not any("moving" in flag.lower() or "spamdby-" in flag.lower() for flag in flags)
     own.close()
     proxy.close()
+
+
+@only("dovecot-maildir", "uidplus-only", "cyrus")
+@pytest.mark.scenario(32, 33)
+@pytest.mark.parametrize("answer", ["NO not now", "BAD what?"])
+def test_a_lock_that_is_refused_once(host, user, fault_proxy, answer):
+    """It is asked for again: unsigned, another daemon would take the move for a drag of the person's."""
+    host.append(user, mail("bait"))
+    proxy = fault_proxy(host.port)
+    own = Daemon(host, user, port=proxy.port).new()
+    proxy.refuse(r"UID STORE .*\+FLAGS", answer=answer, every=False)
+    proxy.cut_after("UID MOVE|UID COPY")
+    with pytest.raises(ConnectionLost):
+        own.move([own.session.uids(INBOX)[0]])
+    (moved,) = [one for one in host.contents(user) if one.folder == host.junk]
+    assert MOVED_KEYWORD in moved.flags
+    (done,) = own.new().mover.recover()
+    assert done.state is MoveState.DONE
+    assert where(host, user, b"bait") == [host.junk]
+    assert_settled(host, user, own)
+    own.close()
+    proxy.close()
