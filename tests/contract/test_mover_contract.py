@@ -1313,3 +1313,26 @@ def test_a_lock_that_is_refused_once(host, user, fault_proxy, answer):
     assert_settled(host, user, own)
     own.close()
     proxy.close()
+
+
+@only("uidplus-only")
+@pytest.mark.scenario(27, 32)
+def test_cut_while_copies_are_taken_back_and_another_daemon_moves_the_mail(host, user, fault_proxy):
+    """The original could not be marked, so our copy was to go; the other daemon's is the one that stays."""
+    host.append(user, mail("bait"))
+    proxy = fault_proxy(host.port)
+    own, other = Daemon(host, user, port=proxy.port).new(), Daemon(host, user).new()
+    uid = own.session.uids(INBOX)[0]
+    proxy.refuse(r"UID STORE .*\\Deleted", answer="BAD what?", every=False)
+    proxy.cut_before("UID EXPUNGE")
+    with pytest.raises(ConnectionLost):
+        own.move([uid])
+    assert {one.folder for one in host.contents(user)} == {"INBOX", host.junk}, "ours is marked"
+    (moved,) = other.move([uid])
+    assert moved.state is MoveState.DONE
+    own.new().mover.recover()
+    assert where(host, user, b"bait") == [host.junk]
+    for daemon in (own, other):
+        assert_settled(host, user, daemon)
+        daemon.close()
+    proxy.close()

@@ -374,6 +374,11 @@ class Removal:
         if alive:
             with Tolerated("originals stay marked"):
                 self._commands.clear_deleted(source, sorted(alive))
+            # Before others may move it: an original that is gone from here on was not marked by us.
+            batch = [
+                self._rows.write(replace(r, state=MoveState.COPIED)) if r.source.uid in alive else r
+                for r in batch
+            ]
             self._signs.release(source, batch, alive)
         ended: list[MoveRecord] = []
         for record in batch:
