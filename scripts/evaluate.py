@@ -29,6 +29,7 @@ import collections
 import contextlib
 import dataclasses
 import email.utils
+import io
 import json
 import math
 import os
@@ -38,7 +39,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,6 +56,7 @@ from spamd.settings import Settings  # noqa: E402
 if TYPE_CHECKING:
     from spamd.nightly import Nightly
     from spamd.store.database import Store
+    from spamd.trainer import Tell
 
 from spamd import paths as places  # noqa: E402
 from spamd.domain import (  # noqa: E402
@@ -77,6 +79,7 @@ from spamd.domain import (  # noqa: E402
     UidValidity,
     Verdict,
 )
+from spamd.errors import TrainingError  # noqa: E402
 from spamd.judgement import evidence, policy, silence  # noqa: E402
 from spamd.learning import (  # noqa: E402
     FOLDER_WEIGHT,
@@ -86,6 +89,7 @@ from spamd.learning import (  # noqa: E402
     teaches,
 )
 from spamd.message import vector  # noqa: E402
+from spamd.trainer import COMMAND, Outcome, Trainer, TrainerProcess  # noqa: E402
 from spamd.training.dataset import is_heard  # noqa: E402
 
 ACCOUNT = AccountName("stream")
@@ -341,8 +345,6 @@ class Run:
         return silence.habit(named, silent)
 
     def night(self) -> None:
-        from spamd.errors import TrainingError
-
         self.now += 1.0
         job = self.job(self.paths, self.store, self.bundles)
         if self.given.when_due and job.new_labels() < Settings().night_min_labels:
@@ -372,19 +374,20 @@ class Run:
     def job(self, home: places.Paths, store: Store, bundles: Bundles) -> Nightly:
         from spamd.nightly import Nightly
 
-        return (in_process() if self.given.in_process else Nightly)(
+        more = ("--architecture", self.given.architecture)
+        trainer: Trainer = InProcess(more) if self.given.in_process else TrainerProcess((*COMMAND, *more))
+        return Nightly(
             paths=home,
             store=store,
             bundles=bundles,
             settings=Settings,
             clock=lambda: self.now,
             shipped=self.shipped,
-            trainer=(sys.executable, "-m", "spamd.training", "--architecture", self.given.architecture),
+            trainer=trainer,
         )
 
     def poisoned_night(self, poison: str) -> None:
         """The same night on damaged labels, in a copy of everything."""
-        from spamd.errors import TrainingError
         from spamd.store.database import Store
 
         known = self.bundles.current().card.known_until
@@ -459,24 +462,32 @@ def in_sum(counts: Counts) -> Iterator[str]:
         yield text
 
 
-def in_process() -> type[Nightly]:
-    """The same night without the child: TensorFlow is loaded once. Faster (2.5 CPU s a night), less real."""
-    import io
+class InProcess:
+    """The trainer without the child: TensorFlow is loaded once. Faster (2.5 CPU s a night), less real.
 
-    from spamd.nightly import Nightly
-    from spamd.training import __main__ as trainer
+    One that runs is not ended, neither by its deadline nor by `stop`, and of its progress nothing is told.
+    """
 
-    class InProcess(Nightly):
-        def _train(self, arguments: list[str], deadline: float, tell: Any) -> Any:
-            from spamd import nightly
+    def __init__(self, more: Sequence[str] = ()) -> None:
+        """more: arguments before the night's own."""
+        self._more = tuple(more)
+        self._stopped = False
 
-            told = io.StringIO()
-            with contextlib.redirect_stdout(told):
-                code = trainer.main([*self._trainer[3:], *arguments])
-            result = json.loads(told.getvalue().splitlines()[-1])
-            return nightly._Outcome(code, result, "")
+    def installed(self) -> bool:
+        return True  # else the trainer says what is missing
 
-    return InProcess
+    def train(self, arguments: Sequence[str], *, folder: Path, deadline: float, tell: Tell) -> Outcome:
+        from spamd.training import __main__ as trainer
+
+        if self._stopped:
+            raise TrainingError("The training was ended: it was stopped.", "Nothing has changed.")
+        told = io.StringIO()
+        with contextlib.redirect_stdout(told):
+            code = trainer.main([*self._more, *arguments])
+        return Outcome(code, json.loads(told.getvalue().splitlines()[-1]))
+
+    def stop(self) -> None:
+        self._stopped = True
 
 
 def without_base(home: Path) -> Path:

@@ -1,30 +1,25 @@
-"""The night: is it due, the trainer in its child process, the gate's word, promotion. Nothing changes before that.
+"""The night: is it due, the training, the gate's word, promotion. Nothing changes before that.
 
-The trainer (`python -m spamd.training`) only reads the database and only writes its own folder below the cache. It can be
-killed at any moment: until `Bundles.install` renames a whole folder, the old model serves.
+Who trains (`spamd.trainer`) only reads the database and only writes the night's own folder below the cache. It can be killed
+at any moment: until `Bundles.install` renames a whole folder, the old model serves.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import importlib.util
 import json
 import logging
 import math
 import os
-import queue
 import shutil
-import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from spamd import paths as places
 from spamd.domain import (
@@ -44,19 +39,11 @@ from spamd.model.bundle import Bundles
 from spamd.paths import Paths
 from spamd.settings import Settings
 from spamd.store.database import Store
+from spamd.trainer import TIME_LIMIT, Tell, Trainer, TrainerProcess
 
 log = logging.getLogger(__name__)
 
-TIME_LIMIT = 30 * 60.0
-"""Seconds of a whole night, however many trainings it has. 1,000 new and 10,000 old labels take under 30 CPU seconds; beyond this the machine is too slow or it hangs."""
-MEMORY_LIMIT = 1536 * 2**20
-"""Bytes resident. Measured peak .8 GB; beyond this the trainer would push the person's own programs into swap."""
-LAST_WORDS, LISTEN = 10.0, 0.2
-"""Seconds without a word after which a trainer that has ended is not listened to any more, and of one wait for a word."""
-KILLED = (-9, -15)
-"""Exit codes of who was killed by another: SIGKILL, as the system does where memory runs out, and SIGTERM."""
 FREE_BYTES = 100 * 2**20
-NICENESS = 15
 LAST_NIGHT = "last_night"
 REFUSALS = "refused_nights"
 CONTRADICTING = "contradicting_labels"
@@ -80,37 +67,17 @@ keeps it is given up. At 1 in 1,000: 2 of up to 60 good mails, 3 of 240, 6 of 1,
 BY_HAND = frozenset(
     {LabelSource.DRAG, LabelSource.UNDO, LabelSource.REVIEW, LabelSource.ADDON, LabelSource.KEYWORD}
 )
-STAGES = {
-    "read": "Reading labels",
-    "fit": "Learning",
-    "export": "Writing the model",
-    "again": "Learning once more what you took out of Junk",
-    "apart": "Finding out how much of your folders it would have known",
-    "examine": "Comparing with the model in force",
-}
 NO_TRAINER = TrainingError(
     "The trainer is not installed.",
     "pipx inject spamd-desktop tensorflow-cpu   (or pip install 'spamd-desktop[train]'). "
     "Until then what you teach counts at once, but is not built into the model.",
 )
 
-TEMPORARY = ("TMPDIR", "TEMP", "TMP")
-"""TensorFlow writes the model to a temporary folder on its way to TFLite: killed meanwhile, it must not stay there."""
-
 PLATFORM: str = sys.platform  # not narrowed by the type checker, which sees one platform at a time
-
-Tell = Callable[[int, int, str], None]
 
 
 def _silent(_done: int, _of: int, _text: str) -> None:
     pass
-
-
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    code: int
-    result: dict[str, Any]
-    last_words: str
 
 
 def contradicting(store: Store) -> list[tuple[AccountName, Identity]]:
@@ -166,29 +133,25 @@ class Nightly:
         settings: Callable[[], Settings],
         clock: Callable[[], float] = time.time,
         shipped: Path | None = None,
-        trainer: tuple[str, ...] | None = None,
+        trainer: Trainer | None = None,
     ) -> None:
-        """trainer: the command of another trainer, instead of `python -m spamd.training`."""
+        """trainer: who trains; it is stopped with this one. Default: a child process, `python -m spamd.training`."""
         self._paths = paths
         self._store = store
         self._bundles = bundles
         self._settings = settings
         self._clock = clock
         self._shipped = shipped or places.shipped_model()
-        self._trainer = trainer or (sys.executable, "-m", "spamd.training")
-        self._needs_tensorflow = trainer is None
+        self._trainer = trainer or TrainerProcess()
         self._lock = threading.Lock()  # one night at a time
-        self._child_lock = threading.Lock()
-        self._child: subprocess.Popen[str] | None = None
         self._stopped = threading.Event()
-        self._why_killed = ""
         self._tried: float | None = None
         shutil.rmtree(self._paths.cache / "night", ignore_errors=True)  # of a daemon that was killed
 
     # ---- when
 
     def installed(self) -> bool:
-        return not self._needs_tensorflow or importlib.util.find_spec("tensorflow") is not None
+        return self._trainer.installed()
 
     def due(self) -> schedule.Due:
         """Should the trainer run now, and why (not)?"""
@@ -288,10 +251,15 @@ class Nightly:
                 self._remember_night(self._clock())
             self._lock.release()
 
+    def stop(self) -> None:
+        """End the training, if one runs, and let none begin. The model in force goes on."""
+        self._stopped.set()  # first: a night that was stopped is made up for
+        self._trainer.stop()
+
     def _night(self, folder: Path, deadline: float, *, from_scratch: bool, tell: Tell) -> GateReport | None:
         """One training and what became of it. None: the ledger has changed meanwhile, so it was in vain.
 
-        deadline: by `time.monotonic`, when the trainer is killed.
+        deadline: by `time.monotonic`, when the trainer is ended.
         """
         now = self._clock()
         if now < schedule.EARLIEST:  # every word would lie ahead, and be dated back to now
@@ -338,7 +306,9 @@ class Nightly:
         elif believed:
             (folder / "believed.json").write_text(json.dumps(believed), "utf-8")
             arguments += ["--believe", folder / "believed.json"]
-        outcome = self._train([str(one) for one in arguments], deadline, tell)
+        outcome = self._trainer.train(
+            [str(one) for one in arguments], folder=folder, deadline=deadline, tell=tell
+        )
         status = outcome.result.get("status")
         if status == "waits":
             if self.forgotten():
@@ -346,7 +316,7 @@ class Nightly:
             report = GateReport(False, (str(outcome.result.get("reason", "")),), waits=True)
             self._store.add_event("night", f"The training waits. {' '.join(report.reasons)}")
             return report
-        if outcome.code in KILLED:
+        if outcome.was_killed:
             raise TrainingError(
                 "The trainer was killed by the system or by another program.",
                 "Perhaps memory ran out. Nothing has changed; the next night tries again, or: spamdctl train",
@@ -469,169 +439,6 @@ class Nightly:
         )
         return count if evidence.chance_of(count, expected) < RESCUES_CHANCE else 0
 
-    # ---- the child
-
-    def stop(self) -> None:
-        """Kill the trainer, if one runs, and let none begin. The model in force goes on."""
-        self._stopped.set()
-        self._kill("it was stopped")
-
-    def _kill(self, why: str) -> None:
-        with self._child_lock:
-            if self._child is not None and self._child.poll() is None:
-                self._why_killed = self._why_killed or why
-                _end(self._child)
-
-    def _lines(self, child: subprocess.Popen[str]) -> Iterator[str]:
-        """What the trainer says, until it closes its output, or has ended: a process it left behind may hold that open for ever."""
-        said: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        threading.Thread(target=_read, args=(child, said), name="night-reader", daemon=True).start()
-        ended, patience = False, LAST_WORDS  # counted, not looked up on a clock: a laptop may sleep here
-        while patience > 0:
-            if not ended and child.poll() is not None:
-                _end(child)  # what it left behind; its number is not given away while one of its group lives
-                ended = True
-            try:
-                line = said.get(timeout=LISTEN)
-            except queue.Empty:
-                patience -= LISTEN * ended
-                continue
-            if line is None:
-                return
-            patience -= LISTEN / 1000 * ended  # also what never stops talking is left alone
-            yield line
-        log.warning("the trainer has ended, but something it started holds its output open")
-
-    def _train(self, arguments: list[str], deadline: float, tell: Tell) -> _Outcome:
-        errors = self._paths.cache / "night" / "stderr"
-        with errors.open("w+", encoding="utf-8", errors="replace") as stderr:
-            child = self._start(arguments, stderr)
-            ended = threading.Event()
-            watch = threading.Thread(
-                target=self._watch, args=(child.pid, deadline, ended), name="night-watch", daemon=True
-            )
-            watch.start()
-            result: dict[str, Any] = {}
-            try:
-                for event in _events(self._lines(child)):
-                    if event.get("event") == "result":
-                        result = event
-                    else:
-                        tell(*_progress(event))
-                code = child.wait()
-            finally:
-                self._kill("its reader failed")
-                child.wait()
-                ended.set()
-                watch.join()
-                if child.stdin is not None:
-                    child.stdin.close()
-                with self._child_lock:
-                    self._child = None
-            if self._why_killed:
-                raise TrainingError(f"The training was ended: {self._why_killed}.", "Nothing has changed.")
-            stderr.seek(max(0, stderr.tell() - 2000))
-            lines = [line for line in stderr.read().splitlines() if line.strip()]
-        return _Outcome(code, result, lines[-1][:300] if lines else "")
-
-    def _start(self, arguments: list[str], stderr: Any) -> subprocess.Popen[str]:
-        flags = 0
-        if sys.platform == "win32":
-            flags = subprocess.IDLE_PRIORITY_CLASS | subprocess.CREATE_NO_WINDOW
-        with self._child_lock:
-            if self._stopped.is_set():
-                raise TrainingError("The training was ended: it was stopped.", "Nothing has changed.")
-            self._why_killed = ""
-            try:
-                child = subprocess.Popen(
-                    [*self._trainer, *arguments, "--tied"],
-                    env=os.environ | dict.fromkeys(TEMPORARY, str(self._paths.cache / "night")),
-                    stdin=subprocess.PIPE,  # never written to: it closes when we end, however we end
-                    stdout=subprocess.PIPE,
-                    stderr=stderr,
-                    text=True,
-                    encoding="utf-8",
-                    errors="replace",
-                    start_new_session=True,
-                    creationflags=flags,
-                )
-            except OSError as exc:
-                raise TrainingError(
-                    f"The trainer cannot be started: {exc.strerror}.", "Install spamd again."
-                ) from exc
-            self._child = child
-        if sys.platform != "win32":
-            with contextlib.suppress(OSError):
-                os.setpriority(os.PRIO_PROCESS, child.pid, NICENESS)
-        return child
-
-    def _watch(self, pid: int, deadline: float, ended: threading.Event) -> None:
-        """Kills a trainer that takes too long or too much."""
-        while not ended.wait(1.0):
-            if time.monotonic() > deadline:
-                self._kill(f"the night took longer than {TIME_LIMIT / 60:.0f} minutes")
-            elif (resident_bytes(pid) or 0) > MEMORY_LIMIT:
-                self._kill(f"it needed more than {MEMORY_LIMIT // 2**20} MB")
-
-
-def _end(child: subprocess.Popen[str]) -> None:
-    """Kill it, and on POSIX what it started."""
-    with contextlib.suppress(
-        ProcessLookupError, PermissionError
-    ):  # macOS refuses where all of the group have ended
-        if os.name == "posix":
-            os.killpg(child.pid, signal.SIGKILL)
-        else:
-            child.kill()
-
-
-def _read(child: subprocess.Popen[str], said: queue.SimpleQueue[str | None]) -> None:
-    """In a thread of its own, which closes what it reads: to close it elsewhere would wait for the end of the reading."""
-    assert child.stdout is not None
-    try:
-        with child.stdout:
-            for line in child.stdout:
-                said.put(line)
-    finally:
-        said.put(None)
-
-
-def _events(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """The trainer's JSON lines; whatever else a library prints is passed over."""
-    for line in lines:
-        try:
-            event = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(event, dict):
-            yield event
-
-
-def _progress(event: dict[str, Any]) -> tuple[int, int, str]:
-    stage = STAGES.get(str(event.get("stage") or event.get("name")), "Training")
-    done, of = event.get("done", 0), event.get("of", 0)
-    return (done, of, stage) if isinstance(done, int) and isinstance(of, int) else (0, 0, stage)
-
-
-def resident_bytes(pid: int) -> int | None:
-    """Resident memory of another process; None where that cannot be told.
-
-    So on Windows, where a virtual environment's python.exe is but a launcher of the real one: there only the time is limited.
-    """
-    if PLATFORM == "linux":
-        try:
-            pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-        except (OSError, ValueError, IndexError):
-            return None
-        return pages * os.sysconf("SC_PAGE_SIZE")
-    if PLATFORM == "darwin":
-        with contextlib.suppress(OSError, ValueError, subprocess.TimeoutExpired):
-            asked = subprocess.run(
-                ["ps", "-o", "rss=", "-p", str(pid)], capture_output=True, text=True, timeout=5, check=False
-            )
-            return int(asked.stdout) * 1024
-    return None
-
 
 def on_mains(supplies: Path = Path("/sys/class/power_supply")) -> bool:
     """False only where the machine says that it runs on battery."""
@@ -690,4 +497,4 @@ def quiet_seconds() -> float | None:
     return 900.0 if fifteen <= limit else 300.0
 
 
-__all__ = ["Nightly", "on_mains", "quiet_seconds", "resident_bytes"]
+__all__ = ["Nightly", "on_mains", "quiet_seconds"]

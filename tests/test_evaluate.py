@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from scripts import evaluate
-from spamd import nightly
+from spamd import trainer
 from tests.stream import written
 from tests.training.test_night import letter
 
@@ -111,7 +111,7 @@ def test_nightly_in_this_process(index, capsys):
 
 @pytest.mark.train
 def test_nightly_in_the_trainers_own_process(index, capsys, monkeypatch):
-    monkeypatch.setattr(nightly, "NICENESS", 0)
+    monkeypatch.setattr(trainer, "NICENESS", 0)
     options = ["--protocol", "nightly", "--limit", str(2 * PER_DAY)]
     summary, rows = run(index, capsys, *options)
     assert summary["nights"] == {"promoted": 2}

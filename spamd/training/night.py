@@ -45,7 +45,7 @@ to lie above the shipped threshold with the whole of it, 1 with half, none with 
 SAID_AGAIN = 4
 """Times a night is fitted anew: the rescued mail that it would think worse of said once more, then twice, four, eight times."""
 FITTING_SECONDS = 180.0
-"""CPU seconds after which a night is not fitted anew once more: a tenth of nightly.TIME_LIMIT. One more fit takes as long as
+"""CPU seconds after which a night is not fitted anew once more: a tenth of trainer.TIME_LIMIT. One more fit takes as long as
 the one before, or twice as long, and scores_apart() as long as five."""
 COMPARED = 2000
 LISTED_MOST = 1000

@@ -34,6 +34,7 @@ from spamd.model.scoring import Scorer
 from spamd.nightly import Nightly
 from spamd.settings import Settings
 from spamd.store.database import Store
+from spamd.trainer import TrainerProcess
 from tests.servers.mailhost import PASSWORD
 
 FAKE = Path(__file__).parents[1] / "fakes" / "trainer.py"
@@ -159,7 +160,7 @@ def live_and_die(order: dict[str, Any]) -> None:
 def take_and_die(
     paths: places.Paths, store: Store, bundles: Bundles, clock: Any, order: dict[str, Any]
 ) -> None:
-    trainer = (sys.executable, "-I", "-S", str(FAKE), order["plan"])
+    trainer = TrainerProcess((sys.executable, "-I", "-S", str(FAKE), order["plan"]))
     job = Nightly(paths=paths, store=store, bundles=bundles, settings=Settings, clock=clock, trainer=trainer)
     countdown = Countdown(order["swap"])
     judge = gate.judge

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spamd import nightly
+from spamd import nightly, trainer
 from spamd import paths as places
 from spamd.domain import (
     AccountName,
@@ -30,6 +30,7 @@ from spamd.model.scoring import Scorer
 from spamd.nightly import Nightly
 from spamd.settings import Settings
 from spamd.store.database import Store
+from spamd.trainer import COMMAND, TIME_LIMIT, Trainer, TrainerProcess
 from spamd.training.dataset import in_tenth
 from tests.training.test_night import letter, train
 from tests.unit.model.made import mail
@@ -49,14 +50,18 @@ class Home:
         self.store = Store(self.paths.database, clock=lambda: self.now)
         self.bundles = Bundles(self.paths.personal_models, places.shipped_model())
         self.scorer = Scorer(self.bundles)
-        self.night = Nightly(
+        self.night = self.new_night()
+        self._numbers = itertools.count()
+
+    def new_night(self, trainer: Trainer | None = None) -> Nightly:
+        return Nightly(
             paths=self.paths,
             store=self.store,
             bundles=self.bundles,
             settings=Settings,
             clock=lambda: self.now,
+            trainer=trainer,
         )
-        self._numbers = itertools.count()
 
     def teach(self, spam: bool, seed: int, count: int = 1, *, wrong: bool = False) -> list[Identity]:
         """Mails of one kind, labelled by the person (wrongly, where asked for)."""
@@ -115,7 +120,7 @@ class Home:
 @pytest.fixture(autouse=True)
 def as_fast_as_any(monkeypatch):
     """At its own priority the trainer would wait for every other test on a busy machine."""
-    monkeypatch.setattr(nightly, "NICENESS", 0)
+    monkeypatch.setattr(trainer, "NICENESS", 0)
 
 
 @pytest.fixture
@@ -353,8 +358,8 @@ def test_who_calls_copies_of_a_rescued_mail_junk_holds_up_no_night(mailbox: Home
 def test_what_is_said_again_is_told_as_one_and_has_its_time(mailbox: Home, tmp_path: Path) -> None:
     """As above. A night is fitted anew until it thinks no worse of the rescued mail, but not where that took long already."""
     hurry = (
-        "from spamd import nightly; from spamd.training import __main__, night\n"
-        "assert night.FITTING_SECONDS <= nightly.TIME_LIMIT / 10\n"
+        "from spamd import trainer; from spamd.training import __main__, night\n"
+        "assert night.FITTING_SECONDS <= trainer.TIME_LIMIT / 10\n"
         "night.FITTING_SECONDS = 0.0; raise SystemExit(__main__.main())"
     )
     raw = newsletter(np.random.default_rng(3))
@@ -364,10 +369,10 @@ def test_what_is_said_again_is_told_as_one_and_has_its_time(mailbox: Home, tmp_p
     for other in ("club@sofb.example", "club@sofc.example"):
         mailbox.say([raw.replace(CLUB.encode(), other.encode())], Label.SPAM, other)
     told = {}
-    for name, trainer in (("unhurried", ("-m", "spamd.training")), ("hurried", ("-c", hurry))):
+    for name, command in (("unhurried", ("-m", "spamd.training")), ("hurried", ("-c", hurry))):
         parent = mailbox.bundles.current().folder
         out = tmp_path / name
-        code, events = train(mailbox.paths.database, parent, out, "--threshold", "0.1", trainer=trainer)
+        code, events = train(mailbox.paths.database, parent, out, "--threshold", "0.1", trainer=command)
         assert code == 0, events
         told[name] = events[-1]["card"]["figures"]["said_again"]
         stages = [event["stage"] for event in events if event["event"] in ("stage", "progress")]
@@ -415,16 +420,13 @@ def test_no_room_while_the_model_is_written(mailbox: Home, most: int) -> None:
     mailbox.teach(False, 1, 20)
     mailbox.teach(True, 2, 20)
     before = mailbox.bundles.current().card.id
-    trainer, mailbox.night._trainer = (
-        mailbox.night._trainer,
-        ("prlimit", f"--fsize={most}", *mailbox.night._trainer),
-    )
+    mailbox.night = mailbox.new_night(TrainerProcess(("prlimit", f"--fsize={most}", *COMMAND)))
     with pytest.raises(TrainingError, match="could not be written") as told:
         mailbox.sleep()
     assert "disk full" in told.value.hint
     assert mailbox.bundles.current().card.id == before
     assert list(mailbox.paths.cache.iterdir()) == []
-    mailbox.night._trainer = trainer
+    mailbox.night = mailbox.new_night()
     assert mailbox.sleep().promoted
 
 
@@ -435,11 +437,12 @@ def test_the_trainer_says_what_is_wrong_with_the_store(mailbox: Home) -> None:
         beside.unlink()
     folder = mailbox.paths.cache / "night"
     folder.mkdir(parents=True, exist_ok=True)
-    arguments = ["--database", mailbox.paths.database, "--parent", mailbox.night._bundles.current().folder]
-    outcome = mailbox.night._train(
+    arguments = ["--database", mailbox.paths.database, "--parent", mailbox.bundles.current().folder]
+    outcome = TrainerProcess().train(
         [str(one) for one in [*arguments, "--out", folder / "new"]],
-        time.monotonic() + nightly.TIME_LIMIT,
-        lambda *_: None,
+        folder=folder,
+        deadline=time.monotonic() + TIME_LIMIT,
+        tell=lambda *_: None,
     )
     assert outcome.code == 4
     assert outcome.result["status"] == "impossible"

@@ -11,6 +11,7 @@ of the person who remembers what they did.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -18,6 +19,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,14 +29,15 @@ import pytest
 
 from scripts import evaluate
 from spamd import paths as places
-from spamd.domain import GateReport, Identity, Judgement, Label, LabelSource, MoveKind, MoveState, Verdict
+from spamd.domain import Identity, Judgement, Label, LabelSource, MoveKind, MoveState, Verdict
 from spamd.errors import TrainingError
 from spamd.judgement import evidence, silence
 from spamd.model.bundle import Bundles, read_card
 from spamd.model.scoring import Scorer
-from spamd.nightly import STAGES, Nightly
+from spamd.nightly import Nightly
 from spamd.settings import Settings
 from spamd.store.database import Store
+from spamd.trainer import STAGES, Outcome, Trainer, TrainerProcess
 from tests.servers.mailhost import MailHost, normal
 from tests.training.filter_and_die import PROMISE, Running, account_of
 from tests.unit.model.made import mail
@@ -286,7 +289,7 @@ class Life:
         return found
 
     def night(self, day: int) -> None:
-        job = self.job(evaluate.in_process())
+        job = self.job(evaluate.InProcess())
         if job.new_labels() < Settings().night_min_labels and day % TRAIN_NOW:
             self.nights["not due"] += 1
             return
@@ -308,12 +311,21 @@ class Life:
         kept, plan = self.home / "kept", self.home / "plan.json"
         shutil.rmtree(kept, ignore_errors=True)
 
-        class OnlyTrained(evaluate.in_process()):  # type: ignore[misc]
-            def _judged(self, candidate: Path, *_: Any) -> GateReport:
-                shutil.copytree(candidate, kept)
-                return GateReport(False, ())
+        class Kept(TrainingError):
+            pass
 
-        self.job(OnlyTrained).run_night()
+        class OnlyTrains(evaluate.InProcess):
+            """Keeps its candidate from the night: here it is not to be judged."""
+
+            def train(self, arguments: Sequence[str], **given: Any) -> Outcome:
+                outcome = super().train(arguments, **given)
+                if outcome.result["status"] != "candidate":
+                    return outcome
+                shutil.copytree(arguments[arguments.index("--out") + 1], kept)
+                raise Kept("The candidate is kept.", "")
+
+        with contextlib.suppress(Kept):
+            self.job(OnlyTrains()).run_night()
         if not kept.exists():
             return "waits"
         plan.write_text(
@@ -345,15 +357,15 @@ class Life:
     def told(self, beginning: str) -> int:
         return sum(one.text.startswith(beginning) for one in self.store.events(limit=10_000))
 
-    def job(self, kind: type[Nightly]) -> Nightly:
-        return kind(
+    def job(self, trainer: Trainer) -> Nightly:
+        return Nightly(
             paths=self.paths,
             store=self.store,
             bundles=self.bundles,
             settings=Settings,
             clock=lambda: self.now,
             shipped=places.shipped_model(),
-            trainer=(sys.executable, "-m", "spamd.training"),
+            trainer=trainer,
         )
 
     def killed_night(self) -> bool:
@@ -361,7 +373,7 @@ class Life:
 
         False where it had nothing to learn and ended by itself.
         """
-        job, before = self.job(Nightly), self.standing()
+        job, before = self.job(TrainerProcess()), self.standing()
         at, heard = int(self.dice.integers(1, 40)), itertools.count(1)
 
         def tell(_done: int, _of: int, text: str) -> None:
@@ -495,7 +507,7 @@ def the_models_are_those_of_the_nights(life: Life) -> None:
         "and of what they were made"
     )
     late = {one.identity for one in labels if one.at > current.known_until and one.source is LabelSource.DRAG}
-    assert life.job(Nightly).new_labels() == len(late)
+    assert life.job(TrainerProcess()).new_labels() == len(late)
     assert life.running is not None
     head = {lesson.identity for lesson in life.running.scorer.head.lessons()}
     unknown = late | {Identity(name.partition("\0")[2]) for name in current.doubted}

@@ -13,6 +13,7 @@ from spamd.domain import Label, LabelRecord, LabelSource
 from spamd.errors import RequestError
 from spamd.model.scoring import Scorer
 from spamd.nightly import Nightly
+from spamd.trainer import TrainerProcess
 from tests.unit.test_account_worker import wait_for
 from tests.unit.test_daemon_pieces import ME, Running
 from tests.unit.test_filtering import mail
@@ -27,13 +28,14 @@ class Nights(Running):
         self.root = root
         self.plan = root / "plan.json"
         daemon = self.daemon
+        self.trainer = TrainerProcess((sys.executable, "-I", "-S", str(FAKE), str(self.plan)))
         daemon._make_night = lambda: Nightly(
             paths=self.paths,
             store=daemon._store,
             bundles=daemon._bundles,
             settings=lambda: daemon._settings,
             clock=daemon._clock,
-            trainer=(sys.executable, "-I", "-S", str(FAKE), str(self.plan)),
+            trainer=self.trainer,
         )
 
     def plans(self, *steps) -> None:
@@ -98,8 +100,8 @@ def test_stages_are_told_while_it_runs_and_stopping_ends_it(nights):
     assert (told.total, told.text, told.finished) == (60, "Learning", False)
     with pytest.raises(RequestError):
         nights.daemon.train(False)
-    child = nights.daemon._night._child.pid
-    assert not gone(child)
+    child = nights.trainer.pid
+    assert child is not None and not gone(child)
     nights.stop()
     wait_for(lambda: gone(child), "the trainer's end")
     assert not (nights.paths.cache / "night").exists()

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ import pytest
 
 from spamd import nightly as nightly_module
 from spamd import paths as places
+from spamd import trainer as trainer_module
 from spamd.domain import (
     Account,
     AccountName,
@@ -50,6 +52,7 @@ from spamd.model.bundle import Bundles, digest, read_card, write_card
 from spamd.nightly import LAST_NIGHT, Nightly
 from spamd.settings import Settings
 from spamd.store.database import Store
+from spamd.trainer import TIME_LIMIT, Outcome, Tell, Trainer, TrainerProcess
 
 FAKE = Path(__file__).parents[1] / "fakes" / "trainer.py"
 HOME = AccountName("home")
@@ -97,6 +100,24 @@ def candidate(
     return folder
 
 
+class Meanwhile:
+    """A trainer, and what happens between its end and the night's look at what it made."""
+
+    def __init__(self, trainer: Trainer, happens: Callable[[], object]) -> None:
+        self._trainer, self._happens = trainer, happens
+
+    def installed(self) -> bool:
+        return self._trainer.installed()
+
+    def train(self, arguments: Sequence[str], *, folder: Path, deadline: float, tell: Tell) -> Outcome:
+        outcome = self._trainer.train(arguments, folder=folder, deadline=deadline, tell=tell)
+        self._happens()
+        return outcome
+
+    def stop(self) -> None:
+        self._trainer.stop()
+
+
 class Home:
     """A home with a store, models and a night whose trainer is the fake one."""
 
@@ -112,11 +133,15 @@ class Home:
         self.store = Store(self.paths.database, clock=lambda: self.now)
         self.settings = Settings()
         self.plan = root / "plan.json"
-        self.night = self.new_night()
+        self.trainer = self.new_trainer()
+        self.night = self.new_night(self.trainer)
         self.told: list[tuple[int, int, str]] = []
         self.judged = 0
 
-    def new_night(self, trainer: tuple[str, ...] | None = None) -> Nightly:
+    def new_trainer(self) -> TrainerProcess:
+        return TrainerProcess((sys.executable, "-I", "-S", str(FAKE), str(self.plan)))
+
+    def new_night(self, trainer: Trainer) -> Nightly:
         return Nightly(
             paths=self.paths,
             store=self.store,
@@ -124,7 +149,7 @@ class Home:
             settings=lambda: self.settings,
             clock=lambda: self.now,
             shipped=self.shipped,
-            trainer=trainer or (sys.executable, "-I", "-S", str(FAKE), str(self.plan)),
+            trainer=trainer,
         )
 
     def run(self, *steps: dict[str, Any], from_scratch: bool = False):
@@ -303,7 +328,7 @@ def test_a_model_made_while_the_clock_was_ahead_is_trained_anew(home):
 
 
 def test_without_tensorflow_it_says_how_to_add_it(home, monkeypatch):
-    monkeypatch.setattr(nightly_module.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(trainer_module.importlib.util, "find_spec", lambda name: None)
     night = Nightly(
         paths=home.paths,
         store=home.store,
@@ -514,17 +539,9 @@ def test_nobody_is_asked_twice(home):
     def night(number, meanwhile=lambda: None, better=True):
         folder = home.candidate(number, better=better)
         write_card(folder, dataclasses.replace(read_card(folder), doubted=("home\0hash:3", "home\0hash:5")))
-        train = home.night._train
-
-        def trained(*given: Any) -> Any:
-            outcome = train(*given)
-            meanwhile()
-            return outcome
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(home.night, "_train", trained)
-            said = json.dumps({"event": "result", "status": "candidate"})
-            return home.run({"candidate": str(folder)}, {"say": said})
+        home.night = home.new_night(Meanwhile(home.trainer, meanwhile))
+        said = json.dumps({"event": "result", "status": "candidate"})
+        return home.run({"candidate": str(folder)}, {"say": said})
 
     assert night(1, lambda: None).promoted
     three, five = nightly_module.contradicting(home.store)
@@ -629,7 +646,7 @@ def test_a_trainer_that_fails_changes_nothing(home, steps, title, hint):
 
 
 def test_a_trainer_that_cannot_be_started(home):
-    home.night = home.new_night(("/nowhere/python",))
+    home.night = home.new_night(TrainerProcess(("/nowhere/python",)))
     with pytest.raises(TrainingError, match="cannot be started"):
         home.run()
     assert home.leftovers() == []
@@ -676,8 +693,9 @@ class Running:
         self.thread = threading.Thread(target=run)
         self.thread.start()
         assert hangs.wait(PATIENCE)
-        assert home.night._child is not None
-        self.pid = home.night._child.pid
+        pid = home.trainer.pid
+        assert pid is not None
+        self.pid = pid
 
     def end(self) -> None:
         self.thread.join(PATIENCE)
@@ -704,7 +722,7 @@ def test_stop_ends_a_hanging_trainer_and_what_it_started(home):
 @pytest.mark.parametrize("alone", [True, "alone"], ids=["of its group", "of a session of its own"])
 def test_what_a_killed_trainer_left_behind_does_not_hold_up_the_night(home, monkeypatch, alone):
     """It has the trainer's output open: to read on to its end would be for ever."""
-    monkeypatch.setattr(nightly_module, "LAST_WORDS", 2.0)
+    monkeypatch.setattr(trainer_module, "LAST_WORDS", 2.0)
     running = Running(home, {"child": alone})
     child = int((home.root / "child.pid").read_text())
     try:
@@ -723,7 +741,7 @@ def test_what_a_killed_trainer_left_behind_does_not_hold_up_the_night(home, monk
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sessions")
 def test_what_a_trainer_that_did_its_work_left_behind_does_not_spoil_it(home, monkeypatch):
-    monkeypatch.setattr(nightly_module, "LAST_WORDS", 2.0)
+    monkeypatch.setattr(trainer_module, "LAST_WORDS", 2.0)
     word = {"say": json.dumps({"event": "result", "status": "waits", "reason": "none"})}
     try:
         assert home.run({"child": "alone"}, word).reasons == ("none",)
@@ -741,7 +759,7 @@ def test_two_nights_at_once_are_one(home):
 
 
 def test_too_much_memory(home, monkeypatch):
-    monkeypatch.setattr(nightly_module, "MEMORY_LIMIT", 200 * 2**20)
+    monkeypatch.setattr(trainer_module, "MEMORY_LIMIT", 200 * 2**20)
     with pytest.raises(TrainingError, match="needed more than 200 MB"):
         home.run({"allocate": 300}, {"hang": True})
     assert home.leftovers() == []
@@ -766,20 +784,29 @@ def test_with_a_clock_that_was_never_set_there_is_no_night(home):
     assert {one.identity: one.at for one in home.store.labels()} == before
 
 
-def test_a_night_that_begins_once_more_has_no_more_time(home, monkeypatch):
+def test_a_night_that_begins_once_more_has_no_more_time(home):
     """The first training takes all of it, and a label is taken back meanwhile: the second one has what is left."""
     home.label("hash:late")
-    train, deadlines = home.night._train, []
+    made, deadlines = home.candidate(), []
 
-    def meanwhile(arguments: list[str], deadline: float, tell: Any) -> Any:
-        deadlines.append(deadline)
-        outcome = train(arguments, deadline, tell)
-        home.store.forget_label(HOME, Identity("hash:late"))
-        return outcome
+    class Forgetting:
+        def installed(self) -> bool:
+            return True
 
-    monkeypatch.setattr(home.night, "_train", meanwhile)
-    home.promote()
-    assert len(deadlines) == 2 and deadlines[0] == deadlines[1]
+        def train(self, arguments: Sequence[str], *, folder: Path, deadline: float, tell: Tell) -> Outcome:
+            deadlines.append(deadline)
+            shutil.copytree(made, arguments[arguments.index("--out") + 1])
+            home.store.forget_label(HOME, Identity("hash:late"))
+            return Outcome(0, {"status": "candidate"})
+
+        def stop(self) -> None:
+            pass
+
+    began = time.monotonic()
+    assert home.new_night(Forgetting()).run_night().promoted
+    first, second = deadlines
+    assert first == second
+    assert began <= first - TIME_LIMIT <= time.monotonic()
 
 
 def test_a_listener_that_fails_leaves_no_trainer(home):
@@ -790,7 +817,7 @@ def test_a_listener_that_fails_leaves_no_trainer(home):
 
     def tell(done: int, of: int, text: str) -> None:
         if done:
-            pids.append(home.night._child.pid)
+            pids.append(home.trainer.pid)
             raise RuntimeError("the page is gone")
 
     with pytest.raises(RuntimeError):
@@ -817,10 +844,10 @@ def test_killed_at_random_moments_nothing_changes(home):
         def tell(_done: int, _of: int, _text: str, at: int = at) -> None:
             nonlocal seen
             seen += 1
-            child = home.night._child
-            if seen >= at and child is not None:
+            pid = home.trainer.pid
+            if seen >= at and pid is not None:
                 with contextlib.suppress(ProcessLookupError):
-                    os.kill(child.pid, signal.SIGKILL)
+                    os.kill(pid, signal.SIGKILL)
 
         with pytest.raises(TrainingError):
             home.night.run_night(tell=tell)
@@ -847,8 +874,9 @@ home.plan = home.root / "plan.json"
 home.settings = Settings()
 home.bundles = Bundles(home.paths.personal_models, home.shipped)
 home.store = Store(home.paths.database)
-night = home.new_night()
-night.run_night(tell=lambda d, o, text: text == "Learning" and print(night._child.pid, flush=True))
+trainer = home.new_trainer()
+night = home.new_night(trainer)
+night.run_night(tell=lambda d, o, text: text == "Learning" and print(trainer.pid, flush=True))
 """
 
 
@@ -1096,32 +1124,23 @@ def test_a_burst_after_the_first_night_goes_back_to_the_shipped_model(home):
 # ---- labels that are taken back
 
 
-def test_a_label_taken_back_during_the_night(home, monkeypatch):
+def test_a_label_taken_back_during_the_night(home):
     """What the trainer has read by then is in its candidate: it is thrown away, and the night begins once more."""
     home.label("hash:old", at=NIGHT - 300)
     home.label("hash:late", at=NIGHT - 100)
-    train, trained = home.night._train, []
+    trained: list[bool] = []
 
-    def meanwhile(*given: Any) -> Any:
-        outcome = train(*given)
+    def happens() -> None:
         trained.append(home.store.forget_label(HOME, Identity("hash:late")))
-        return outcome
 
-    monkeypatch.setattr(home.night, "_train", meanwhile)
+    home.night = home.new_night(Meanwhile(home.trainer, happens))
     assert home.promote(known_until=NIGHT - 100).promoted
     assert trained == [True, False]
     assert not home.night.forgotten()
 
 
-def test_labels_that_never_stand_still(home, monkeypatch):
-    train = home.night._train
-
-    def meanwhile(*given: Any) -> Any:
-        outcome = train(*given)
-        home.label(f"hash:{time.monotonic_ns()}")
-        return outcome
-
-    monkeypatch.setattr(home.night, "_train", meanwhile)
+def test_labels_that_never_stand_still(home):
+    home.night = home.new_night(Meanwhile(home.trainer, lambda: home.label(f"hash:{time.monotonic_ns()}")))
     report = home.promote()
     assert not report.promoted and "taken back" in report.reasons[0]
     assert home.bundles.current().card.parent is None
@@ -1207,5 +1226,5 @@ def test_temporary_files_go_with_the_night(home):
     folder = Path((home.root / "temporary.txt").read_text())
     assert folder == home.paths.cache / "night" and not folder.exists()
     (folder / "candidate").mkdir(parents=True)
-    home.new_night()
+    home.new_night(home.trainer)
     assert not folder.exists(), "nor of a daemon that was killed"
