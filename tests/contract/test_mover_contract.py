@@ -1336,3 +1336,24 @@ def test_cut_while_copies_are_taken_back_and_another_daemon_moves_the_mail(host,
         assert_settled(host, user, daemon)
         daemon.close()
     proxy.close()
+
+
+@only("uidplus-only", "courier")
+@pytest.mark.scenario(27)
+@pytest.mark.parametrize("answer", ["NO not now", "BAD what?"])
+def test_a_mark_that_cannot_be_taken_off_where_the_original_cannot_be_removed(
+    host, user, fault_proxy, answer
+):
+    """The copy stays until it can: the next clean-up would take the only mail."""
+    host.append(user, mail("bait"))
+    proxy = fault_proxy(host.port)
+    own = Daemon(host, user, port=proxy.port).new()
+    proxy.refuse("EXPUNGE", answer="NO not now", every=False)
+    proxy.refuse(r"UID STORE .*-FLAGS.*\\Deleted", answer=answer, every=False)
+    own.move([own.session.uids(INBOX)[0]])
+    assert where(host, user, b"bait") == [host.junk]
+    own.new().mover.recover()
+    assert where(host, user, b"bait") == [host.junk]
+    assert_settled(host, user, own)
+    own.close()
+    proxy.close()

@@ -367,20 +367,34 @@ class Removal:
     def _take_copies_back(
         self, source: OpenFolder, target: OpenFolder, batch: Sequence[MoveRecord], reason: str
     ) -> list[MoveRecord]:
-        """The original cannot be removed: remove our copies instead, those whose original is surely there."""
+        """The original cannot be removed: remove our copies instead, those whose original is surely there, and not marked."""
         alive = self._where.alive(source, batch)
         if alive is None:
             return self.give_up(source, batch)
+        ended: list[MoveRecord] = []
         if alive:
+            cleared = False
             with Tolerated("originals stay marked"):
                 self._commands.clear_deleted(source, sorted(alive))
+                cleared = True
+            if not cleared:
+                # The next clean-up takes what is marked: there the copy must stay, until recovery has done better.
+                marked = {
+                    uid
+                    for uid, mail in self._where.by_uid(source, sorted(alive)).items()
+                    if has(mail, "\\Deleted")
+                }
+                waiting = f"{reason} A copy is in “{target.name}”."
+                ended += [
+                    self._rows.write(replace(r, error=waiting)) for r in batch if r.source.uid in marked
+                ]
+                batch = [r for r in batch if r.source.uid not in marked]
             # Before others may move it: an original that is gone from here on was not marked by us.
             batch = [
                 self._rows.write(replace(r, state=MoveState.COPIED)) if r.source.uid in alive else r
                 for r in batch
             ]
             self._signs.release(source, batch, alive)
-        ended: list[MoveRecord] = []
         for record in batch:
             if record.source.uid not in alive:
                 ended.append(self._rows.end(record, MoveState.DONE))
