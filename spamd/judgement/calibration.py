@@ -1,8 +1,8 @@
 """How sure the filter may sound: probabilities as they are told, from what became of mail they were told of before.
 
-A model's own calibration is learned of held-out labels of both kinds, and a person who only corrects errors gives hardly any
-good ones: it stays the shipped one, and what is called 96 % likely is junk four times in five. What became of all other mail
-is known as well: what was moved and not taken back is junk, and of what was not named so much is as the person's habit lets
+A model's own probability stays on the shipped scale, whatever it has learned, so that thresholds hold from night to night; and
+what is called 96 % likely there is junk four times in five. (Held-out labels do not tell it better: a person who only corrects
+errors gives hardly any good ones.) What became of all other mail is known: what was moved and not taken back is junk, and of what was not named so much is as the person's habit lets
 lie (judgement/silence.py). So a straight line through the log odds, held near the identity, is drawn through both.
 
 Only what is told changes. Thresholds and verdicts go by the model's own probability; both are told by the same line, which rises.

@@ -208,7 +208,7 @@ _FIGURES = {
     "counterweight": "public mails learned beside yours",
     "cpu_seconds": "seconds of the processor",
     "decisions_changed": "verdicts changed by the export",
-    "expected_calibration_error": "how far its percentages are off",
+    "expected_calibration_error": "how far its sureness is off",
     "fresh": "new labels learned",
     "from_scratch": "trained from scratch",
     "held": "labels held out",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from spamd.model.bundle import Bundles, verify
 from spamd.model.runtime import Runtime
 from spamd.model.scoring import Scorer
 from spamd.store.database import Store
+from spamd.training import dataset
 from spamd.training.dataset import Example, Mixture, in_tenth
 from spamd.training.night import sureness
 from tests.unit.model.made import MODERN_HAM, mail
@@ -144,6 +146,34 @@ def test_two_nights_make_better_models_and_a_swap(tmp_path: Path) -> None:
     code, events = train(database, bundles.current().folder, tmp_path / "three")
     assert code == 0, events
     assert not gate.judge(gate.load(tmp_path / "three")).promoted
+
+
+def test_a_model_that_has_a_scale_of_its_own(tmp_path: Path) -> None:
+    """As before nights had one: it is compared on that of today, and is as sure as its own tells."""
+    database, one, two = (tmp_path / name for name in ("spamd.db", "one", "two"))
+    fill(database, 40, 40, start=1000.0, seed=1)
+    code, events = train(database, paths.shipped_model(), one)
+    assert code == 0, events
+    flat = (0.9, -0.5)
+    bundle.write_card(one, replace(bundle.read_card(one), calibration=flat, sureness=None))
+    fill(database, 20, 20, start=90_000.0, seed=2)
+    code, events = train(database, one, two)
+    assert code == 0, events
+    shipped = bundle.read_card(paths.shipped_model())
+    assert events[-1]["card"]["calibration"] == pytest.approx(shipped.calibration)
+    with Store(database, read_only=True) as store:
+        known = dataset.examples(store.training_set(until=1e9, limit=1000))
+    serving, night = Runtime(one / bundle.MODEL), gate.load(two)
+    rescued = [e.vector for e in known if e.rescued]
+    held = [e.vector for e in known if dataset.is_held(e) and e.at < 90_000.0]
+    assert len(rescued) == 60
+    assert held
+    for before, mails, scale in (
+        (night.rescued.before, rescued, shipped.calibration),
+        (night.held.before, held, flat),
+    ):
+        assert before == pytest.approx(gate.probabilities(serving.score_logits(mails)[1], scale))
+    assert gate.judge(night).promoted
 
 
 def test_mail_from_folders_is_scored_by_what_the_rest_teaches(tmp_path: Path) -> None:

@@ -108,6 +108,8 @@ def test_a_model_of_other_features_is_refused(bundles: Bundles, tmp_path: Path) 
         {"id": ""},
         {"calibration": [1.0]},
         {"calibration": [float("nan"), 0.0]},
+        {"sureness": [1.0]},
+        {"sureness": [float("nan"), 0.0]},
         {"sha256": 5},
         {"alpha": "much"},
         {"labels": {"ham": float("inf")}},
