@@ -1178,6 +1178,28 @@ def test_validity_changes_in_between(host, user, daemon, folder, verb):
     assert not any(MOVING_KEYWORD in one.flags for one in host.contents(user))
 
 
+@pytest.mark.scenario(34, 36)
+def test_junk_counts_anew_and_the_source_cannot_be_looked_at(dovecot):
+    """That folder must not keep the account from working; its move is ended when it can be read again."""
+    host = dovecot(acl=True)
+    user = host.new_user()
+    host.create(user, "Lists")
+    host.append(user, mail("bait"), folder="Lists")
+    daemon = Daemon(host, user).new()
+    (row,) = daemon.intents([1], folder=FolderName("Lists"))
+    cut_after(daemon.session, "UID MOVE")
+    with pytest.raises(ConnectionLost):
+        daemon.mover.move([(row, row.source)])
+    host.doveadm("mailbox", "update", "--uid-validity", "4242", "-u", user, "Junk")
+    host.acl(user, "Lists", "l")
+    assert daemon.new().mover.recover() == []
+    host.acl(user, "Lists", "lrwstipekxa")
+    assert len(daemon.new().mover.recover()) == 1
+    assert where(host, user, b"bait") == ["Junk"]
+    assert_settled(host, user, daemon)
+    daemon.close()
+
+
 @only("dovecot-maildir", "uidplus-only", "neither")
 @pytest.mark.parametrize("verb", ["UID COPY", "UID STORE"])
 @pytest.mark.scenario(35)

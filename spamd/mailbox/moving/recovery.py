@@ -211,9 +211,11 @@ class Recovery:
             if not batch or not self._where.counts_anew(batch[0]):
                 continue
             copies: list[Arrival] = []
+            wanting: Sequence[MoveRecord] = ()
             with Tolerated("copies of ours could not be looked for"):
                 copies = self._locked_copies(OpenFolder(*place))
-            for row in self._may_have_copies(batch) if copies else ():
+                wanting = self._may_have_copies(batch) if copies else ()
+            for row in wanting:
                 copy = next((mail for mail in copies if same(row, mail) and _may_be_of(row, mail.ref)), None)
                 if copy is None:
                     continue

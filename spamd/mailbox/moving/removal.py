@@ -379,11 +379,10 @@ class Removal:
                 cleared = True
             if not cleared:
                 # The next clean-up takes what is marked: there the copy must stay, until recovery has done better.
-                marked = {
-                    uid
-                    for uid, mail in self._where.by_uid(source, sorted(alive)).items()
-                    if has(mail, "\\Deleted")
-                }
+                alive = self._where.alive(source, batch)
+                if alive is None:
+                    return self.give_up(source, batch)
+                marked = {uid for uid, mail in alive.items() if has(mail, "\\Deleted")}
                 waiting = f"{reason} A copy is in “{target.name}”."
                 ended += [
                     self._rows.write(replace(r, error=waiting)) for r in batch if r.source.uid in marked
