@@ -25,7 +25,7 @@ from spamd.model.runtime import Floats
 
 Numbers = NDArray[np.float64]
 
-# Where there is hardly any loss, a fresh calibration alone makes .003 to .010.
+# Where there is hardly any loss, a freshly fitted line alone makes .003 to .010.
 HELD_FACTOR, HELD_SLACK = 1.25, 0.01
 # Made from scratch, a candidate never saw what is held out now, while the serving model once learned it when it was new.
 SCRATCH_FACTOR, SCRATCH_SLACK = 1.5, 0.05

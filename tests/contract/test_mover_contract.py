@@ -1372,7 +1372,8 @@ def test_a_mark_that_cannot_be_taken_off_where_the_original_cannot_be_removed(
     own = Daemon(host, user, port=proxy.port).new()
     proxy.refuse("EXPUNGE", answer="NO not now", every=False)
     proxy.refuse(r"UID STORE .*-FLAGS.*\\Deleted", answer=answer, every=False)
-    own.move([own.session.uids(INBOX)[0]])
+    (waits,) = own.move([own.session.uids(INBOX)[0]])
+    assert waits.error.endswith(f"refused EXPUNGE: not now. A copy is in “{host.junk}”.")
     assert where(host, user, b"bait") == [host.junk]
     own.new().mover.recover()
     assert where(host, user, b"bait") == [host.junk]

@@ -372,6 +372,7 @@ class Removal:
         if alive is None:
             return self.give_up(source, batch)
         ended: list[MoveRecord] = []
+        waiting = f"{reason.rstrip('.')}. A copy is in “{target.name}”."
         if alive:
             cleared = False
             with Tolerated("originals stay marked"):
@@ -383,7 +384,6 @@ class Removal:
                 if alive is None:
                     return self.give_up(source, batch)
                 marked = {uid for uid, mail in alive.items() if has(mail, "\\Deleted")}
-                waiting = f"{reason} A copy is in “{target.name}”."
                 ended += [
                     self._rows.write(replace(r, error=waiting)) for r in batch if r.source.uid in marked
                 ]
@@ -404,7 +404,6 @@ class Removal:
             if record.target_uid in self._where.by_uid(target, [record.target_uid]):
                 # Refused as well. The row stays open: recovery tries again, and until then no second attempt
                 # can make a second copy.
-                waiting = f"{reason} A copy is in “{target.name}”."
                 ended.append(self._rows.write(replace(record, error=waiting)))
             else:
                 ended.append(self._rows.end(replace(record, target_uid=None), MoveState.FAILED, reason))
