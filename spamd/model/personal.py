@@ -9,7 +9,8 @@ looks, which keeps one-sided lessons from lifting everything:
 - A bucket that most mail has takes smaller steps.
 
 With enough labels of both classes this fades out: then the labels themselves tell what is common. It also does where
-nearly all mail that arrives is labelled, however rare one class is.
+nearly all mail that arrives is labelled, however rare one class is. Only mail counts there that this very head saw arrive: after a start
+the ledger's labels are many, and the mail seen is little, though the person named hardly any of what came.
 
 Runs of letters and all other tokens are two models of one table, each half taught by the joint logit and its own.
 
@@ -20,6 +21,7 @@ learns what that leaves wrong. A personal model was turned at night.
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -36,10 +38,16 @@ OWN = 0.5  # 0: both halves learn what their sum leaves wrong; 1: each what it w
 MARGIN = 1.0  # a lesson is learned until the logit is this far on its side
 PENALTY = 1e-3  # L2, on what a lesson touches
 INITIAL_ACCUMULATOR = 1e-4
-ALL_LABELLED = (0.5, 0.9)  # labels against mails seen, from which the guard begins to go, and is gone
+ALL_LABELLED = (
+    0.5,
+    0.9,
+)  # labels of mails seen against mails seen, from which the guard begins to go, and is gone
 LABELLED_AT = (20.0, 40.0)  # and this weight of labels, with ALL_LABELLED_RARER of the rarer class
 ALL_LABELLED_RARER = 1.0
 BALANCED_AT = 8.0  # weight of the rarer class's labels from which the offset is gone
+BALANCED_SHARE = 0.1
+"""And at least this much of the other class's. Where no night is, corrections add up: after a few hundred junk mails named and eight good ones
+taken back, all good mail looked like junk (docs/LOG.md)."""
 ONE_SIDED = 10.0  # labels of one class alone beyond this weight: all of them together count no more
 GOOD_ALONE = 0.1
 """How loud the table is with good mail alone on the shipped model, where usual buckets are not damped: what is known of a
@@ -149,6 +157,7 @@ class InstantHead:
         self._capacity = capacity
         self._lessons: dict[Identity, Lesson] = {}
         self._seen = 0  # mails since the head was made
+        self._arrived: dict[int, None] = {}  # checksums of the newest of them
         self._plane: Callable[[], Plane | None] = lambda: None
         self._alpha = 1.0
         self._clear()
@@ -169,6 +178,7 @@ class InstantHead:
         self._unseen = 0.0  # what the table said of the turning lessons' mails, had they not been learned
         self._offset = 0.0  # what the mean usual mail gets
         self._mass = {Label.HAM: 0.0, Label.SPAM: 0.0}
+        self._witnessed = 0.0  # weight of the labels of mail that was seen
 
     def __len__(self) -> int:
         return len(self._lessons)
@@ -216,10 +226,11 @@ class InstantHead:
 
     def _guard(self) -> float:
         """1: the labels are one-sided and say nothing of what is usual. 0: they tell it themselves."""
-        rarer, labels = min(self._mass.values()), sum(self._mass.values())
+        rarer, labels = min(self._mass.values()), self._witnessed
         told = _ramp(labels / max(1, self._seen), ALL_LABELLED) * _ramp(labels, LABELLED_AT)
         told *= min(1.0, rarer / ALL_LABELLED_RARER)
-        return (1 - min(1.0, rarer / BALANCED_AT)) * (1 - told)
+        balanced = max(BALANCED_AT, BALANCED_SHARE * max(self._mass.values()))
+        return (1 - min(1.0, rarer / balanced)) * (1 - told)
 
     def see(self, vector: MailVector) -> None:
         """A mail arrived, of whatever kind: it is usual from now on."""
@@ -228,6 +239,9 @@ class InstantHead:
             return
         raw = self._raw(ids) if self._lessons else 0.0
         self._seen += 1
+        self._arrived[_checksum(ids)] = None
+        if len(self._arrived) > self._capacity:
+            del self._arrived[next(iter(self._arrived))]
         keep = self.usual.see(ids)
         self._offset = keep * self._offset + (1 - keep) * raw
 
@@ -252,6 +266,8 @@ class InstantHead:
         self._mass[lesson.label] += lesson.weight
         if not len(ids):
             return
+        if _checksum(ids) in self._arrived:
+            self._witnessed += lesson.weight
         target, margin = (1.0, MARGIN) if lesson.label is Label.SPAM else (0.0, -MARGIN)
         values = shares(ids)
         weights = self._weights[ids]
@@ -281,7 +297,7 @@ class InstantHead:
     def beside(self, lessons: Iterable[Lesson]) -> InstantHead:
         """Another head, which has seen the same mail and stands on these lessons."""
         other = InstantHead(self._dimension, self.usual, capacity=self._capacity)
-        other._seen = self._seen
+        other._seen, other._arrived = self._seen, self._arrived
         other.stand_on(self._plane, self._alpha)
         other.rebuild(lessons)
         return other
@@ -377,6 +393,11 @@ def _turned_at(count: int) -> int:
     while following <= min(count, TURNED_MOST):
         at, following = following, max(following + 1, math.ceil(following * TURNED_AGAIN))
     return at
+
+
+def _checksum(ids: Ints) -> int:
+    """Of a mail's ids (2 us). That of another mail is the same once in four thousand millions."""
+    return zlib.crc32(ids.data)
 
 
 def _ramp(value: float, between: tuple[float, float]) -> float:
