@@ -529,12 +529,12 @@ class Pages:
                 )
                 return self._setup_page(request, values, guesses=guesses)
             before = self._tried.get(session, Tried())
-            # A password that was not refused need not be typed again when something else is wrong.
-            secret = form.get("secret") or before.secret
+            # A password that was not refused need not be typed again when something else is wrong; typed before another
+            # way was chosen it is kept nowhere.
+            browser = form.get("auth") == AuthMethod.OAUTH.value
+            secret = None if browser else form.get("secret") or before.secret
             self._keep_tried(session, replace(before, secret=secret))
             account = _new_account(form)
-            if account.auth is AuthMethod.OAUTH:
-                secret = None  # a password typed before another way was chosen is kept nowhere
             check = self._control.check_account(account, secret)
             self._keep_tried(
                 session,

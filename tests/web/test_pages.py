@@ -201,6 +201,16 @@ def test_a_password_is_never_sent_back(fresh):
         assert "pa55w0rd" not in bad.text
 
 
+def test_a_password_is_not_kept_where_the_browser_signs_in(fresh):
+    """Typed before the other way was chosen, with something else that is wrong."""
+    world = fresh(accounts=False, mails=False)
+    fields = {"step": "add", "name": "n", "host": "h.example", "user": "u", "port": "x"}
+    with signed_in(world) as client:
+        post(client, world, "/setup", **fields, secret="pa55w0rd", auth="oauth")
+        again = post(client, world, "/setup", **fields)
+    assert again.status_code == 400 and "as typed before" not in again.text
+
+
 def test_the_choice_of_junk_outlasts_a_password_that_cannot_be_kept(fresh):
     """A keyring that is missing, or a file that is none: what was chosen stands when that is mended."""
     world = fresh(accounts=False, mails=False)
