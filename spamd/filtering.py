@@ -612,6 +612,8 @@ class Filter:
         self._set_right(records)
         self._stamp_late(records)
         self._stamp_what_stays()
+        if self._store.open_moves(self.account.name):
+            self._open_until = self._clock() + RETRY_FIRST
         return records
 
     def _stamp_late(self, records: Sequence[MoveRecord]) -> None:

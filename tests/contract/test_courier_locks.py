@@ -8,6 +8,7 @@ import signal
 
 import pytest
 
+from tests.daemon.conftest import wait_for
 from tests.servers.mailhost import mail
 
 
@@ -44,6 +45,7 @@ def test_the_lock_of_a_process_that_was_killed_is_broken(courier, locked):
         (mine,) = set(courier.processes) - known
         lock.write_text(f"{mine.pid}:{os.uname().nodename}")
         mine.send_signal(signal.SIGKILL)
-        assert imap.readline() == b""  # it is gone, and nobody has asked after it yet
+        assert imap.readline() == b""
+        wait_for(lambda: mine not in courier.processes, "its burial")  # not asked for by anybody
     assert len(courier.contents(user)) == 1
     assert not lock.exists()

@@ -66,7 +66,8 @@ class Courier(MailHost):
             threading.Thread(target=self._greet, args=(client,), name="courier-front", daemon=True).start()
 
     def _greet(self, client: socket.socket) -> None:
-        """The part of couriertcpd and authdaemond: until somebody has signed in."""
+        """The part of couriertcpd and authdaemond: until somebody has signed in, and when their process has ended."""
+        process = None
         with client, contextlib.suppress(OSError):
             client.sendall(f"* OK [CAPABILITY {CAPABILITIES}] Courier-IMAP ready.\r\n".encode())
             while line := _line(client):
@@ -79,9 +80,9 @@ class Courier(MailHost):
                     command.upper() == "LOGIN" and words[1] == PASSWORD and (self.folder / words[0]).exists()
                 ):
                     client.sendall(f"{tag} OK LOGIN Ok.\r\n".encode())
-                    self._bury()
-                    self.processes.add(self._imapd(client, self.folder / words[0]))
-                    return
+                    process = self._imapd(client, self.folder / words[0])
+                    self.processes.add(process)
+                    break
                 elif command.upper() == "LOGIN":
                     client.sendall(f"{tag} NO Login failed.\r\n".encode())
                 elif command.upper() == "LOGOUT":
@@ -89,6 +90,8 @@ class Courier(MailHost):
                     return
                 else:
                     client.sendall(f"{tag} BAD Invalid command\r\n".encode())
+        if process is not None:
+            self._bury(process)
 
     def _imapd(self, client: socket.socket, home: Path) -> subprocess.Popen[bytes]:
         environment = libraries(self.root) | {
@@ -112,19 +115,17 @@ class Courier(MailHost):
             **as_nobody,
         )
 
-    def _bury(self) -> None:
-        """As couriertcpd does: the lock of a folder is broken where the process that took it is gone, and an ended one that
-        nobody asked after is not.
+    def _bury(self, process: subprocess.Popen[bytes]) -> None:
+        """As couriertcpd does, and at once: the lock of a folder is broken where the process that took it is gone, and an ended
+        one that nobody asked after is not.
         """
-        for process in tuple(self.processes):
-            if process.poll() is not None:
-                self.processes.discard(process)
-                if process.returncode:
-                    self._ends.append(f"imapd {process.pid}: {process.returncode}")
+        process.wait()
+        if process.returncode:
+            self._ends.append(f"imapd {process.pid}: {process.returncode}")
+        self.processes.discard(process)
 
     def log(self) -> str:
         """What its processes complained of, and which did not end well."""
-        self._bury()
         said = (self.folder / "errors.txt").read_text(errors="replace").splitlines()
         return "\n".join([line for line in said if not line.startswith("INFO:")] + self._ends)
 

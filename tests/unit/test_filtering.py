@@ -950,6 +950,38 @@ def test_a_move_that_an_odd_answer_left_open_is_ended_on_the_same_connection(pla
     assert place.filter.retry_in() is None
 
 
+def test_a_move_that_a_recovery_left_open_is_ended_on_the_same_connection(place):
+    """The connection broke, and on the next one the server gave an odd answer once."""
+    place.server.deliver(mail(1, 0.99))
+
+    def cut(command):
+        if command.startswith("MOVE"):
+            raise ConnectionLost("cut")
+
+    place.server.after = cut
+    with pytest.raises(ConnectionLost):
+        place.look()
+
+    def odd(command):
+        if command.startswith("LOCATE INBOX"):
+            place.server.before = None
+            raise ProtocolFault("BAD")
+
+    place.server.after, place.server.before = None, odd
+    place.connect()
+    place.filter.recover()
+    assert place.server.before is None
+    assert len(place.store.open_moves(ME)) == 1
+    assert place.filter.again() == []
+    assert 0 < place.filter.retry_in() <= 30.0
+    place.now += 30.0
+    place.filter.again()
+    assert not place.store.open_moves(ME)
+    assert place.server.raws("Junk") == [mail(1, 0.99)]
+    place.filter.again()
+    assert place.filter.retry_in() is None
+
+
 @pytest.mark.parametrize("again", [False, True], ids=["goes on", "begins anew"])
 @pytest.mark.parametrize("set_by", [-86_400.0, 0.0, 86_400.0], ids=["set back", "right", "put forward"])
 def test_what_the_person_copies_out_of_junk_stays_there_whatever_the_clock_says(tmp_path, set_by, again):

@@ -14,7 +14,6 @@ from spamd.domain import (
     OWNER_KEYWORD,
     Arrival,
     FolderName,
-    MessageRef,
     MoveRecord,
     MoveState,
     UidValidity,
@@ -100,13 +99,6 @@ def batches(records: Iterable[MoveRecord]) -> Iterator[list[MoveRecord]]:
             yield mails[start : start + BATCH]
 
 
-def mails_of(record: MoveRecord) -> Iterator[MessageRef]:
-    """What the row speaks of: the original, and its copy if that is known."""
-    yield record.source
-    if record.target_uid is not None and record.target_uid_validity is not None:
-        yield MessageRef(record.target, record.target_uid_validity, record.target_uid)
-
-
 def same(record: MoveRecord, mail: Arrival) -> bool:
     """The mail of the record. An identity made of four fields only (servers that rewrite the rest) is not enough
     where there is no Message-ID among them."""
@@ -135,7 +127,6 @@ __all__ = [
     "Rows",
     "batches",
     "has",
-    "mails_of",
     "place_of",
     "provable",
     "same",

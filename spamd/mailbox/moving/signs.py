@@ -32,7 +32,7 @@ from spamd.domain import (
 )
 from spamd.errors import FolderChanged, FolderMissing, FolderRefused, MailboxError
 from spamd.mailbox.moving.refusals import TRANSIENT, Tolerated
-from spamd.mailbox.moving.rows import Rows, has, mails_of, target_of
+from spamd.mailbox.moving.rows import Rows, has, target_of
 from spamd.mailbox.moving.whereabouts import Whereabouts
 from spamd.source import MailSession, MoveCommands, OpenFolder
 
@@ -275,14 +275,15 @@ class Signs:
 
     def free(self, found: Iterable[Sighting]) -> None:
         """Our lock goes off mail of which no open row speaks: the person (or a program of theirs) took it out of the target
-        between our move and the end of the lock, and so it came along. The sign stays, for other daemons.
+        between our move and the end of the lock, and so it came along. The sign stays, for other daemons. Where a folder counts
+        anew, an open row speaks of its mail wherever that lies: by the lock recovery knows our copy there.
         """
         mine = {word.lower() for word in self.words}
-        ours = [one.ref for one in found if mine <= {keyword.lower() for keyword in one.keywords}]
+        ours = [one for one in found if mine <= {keyword.lower() for keyword in one.keywords}]
         if not ours:
             return
-        spoken_of = {ref for row in self._rows.open() for ref in mails_of(row)}
-        for folder, uids in _by_folder(set(ours) - spoken_of):
+        spoken_of = {row.identity for row in self._rows.open()}
+        for folder, uids in _by_folder(one.ref for one in ours if one.identity not in spoken_of):
             self.take_off(folder, uids)
 
     def let_go(self, refs: Iterable[MessageRef]) -> None:

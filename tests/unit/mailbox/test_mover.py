@@ -11,10 +11,12 @@ from spamd.domain import (
     MOVED_KEYWORD,
     MOVING_KEYWORD,
     OWNER_KEYWORD,
+    AccountName,
     FolderName,
     Identity,
     MoveKind,
     MoveState,
+    Sighting,
     Uid,
 )
 from spamd.errors import ConnectionLost, FolderRefused, ProtocolFault, ServerBusy
@@ -122,6 +124,32 @@ def test_a_race_that_both_win_and_then_the_connection_breaks(cut):
     assert place.server.bodies() == {ONE: 1}
     assert not place.server.flagged(MOVING_KEYWORD)
     assert not place.journal.open_moves("test")
+
+
+def test_our_copy_is_followed_though_a_look_saw_it_first_where_junk_counts_anew():
+    """A move that was left open: the lock on its copy is how recovery knows that, and no look takes it off."""
+    place = Place(move=False)
+    place.server.deliver(ONE)
+    rows = place.intents()
+
+    def cut(command: str) -> None:
+        if command.startswith("COPY"):
+            raise ConnectionLost("cut")
+
+    place.server.after = cut
+    with pytest.raises(ConnectionLost):
+        place.move(rows)
+    place.server.after = None
+    place.server.renumber("Junk")
+    session = MemorySession(place.server)
+    mover = MemoryMover(session, place.journal, use_lock=True, clock=lambda: place.now)
+    (copy,) = session.arrivals(JUNK, Uid(1))
+    mover.free([Sighting(AccountName("test"), copy.ref, copy.identity, frozenset(copy.flags))])
+    (done,) = mover.recover()
+    assert done.state is MoveState.DONE
+    assert place.server.bodies() == {ONE: 1}
+    assert place.server.raws("Junk") == [ONE]
+    assert not place.server.flagged(MOVING_KEYWORD)
 
 
 def test_a_copy_that_the_person_makes_of_our_mail_in_junk_takes_nothing_away():
