@@ -265,6 +265,10 @@ class MoveJournal(Protocol):
         """Moves that were ended well since then, newest first, 1000 at most; of a note: only those that bear it as error."""
         ...
 
+    def had_a_twin(self, record: MoveRecord) -> bool:
+        """Was another mail of its identity known in the target, when the move began, below the UIDs that came since?"""
+        ...
+
     def neighbours(self, account: str) -> str:
         """What was kept by keep_neighbours; "" if nothing was."""
         ...

@@ -78,6 +78,21 @@ class Moves(Connections):
         )
         return frozenset(int(row[0]) for row in rows)
 
+    def had_a_twin(self, record: MoveRecord) -> bool:
+        row = self._one(
+            "SELECT 1 FROM sighting WHERE account = ? AND identity = ? AND folder = ? AND uid_validity = ? AND uid < ?"
+            " AND (gone_at IS NULL OR gone_at > ?)",
+            (
+                record.account,
+                record.identity,
+                record.target,
+                record.target_uid_validity,
+                record.target_uid_next,
+                record.created_at,
+            ),
+        )
+        return row is not None
+
     def done_since(self, account: str, at: float, note: str | None = None) -> Sequence[MoveRecord]:
         rows = self._all(
             "SELECT * FROM move WHERE account = ?1 AND state = 'done' AND changed_at >= ?2"

@@ -530,6 +530,10 @@ class MemoryJournal:
         self._lock = threading.Lock()
         self._owner = secrets.token_hex(3)
         self._neighbours: dict[str, str] = {}
+        self.twins: set[Identity] = set()  # that lay in the target before
+
+    def had_a_twin(self, record: MoveRecord) -> bool:
+        return record.identity in self.twins
 
     def done_since(self, account: str, at: float, note: str | None = None) -> Sequence[MoveRecord]:
         with self._lock:

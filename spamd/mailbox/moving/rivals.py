@@ -332,7 +332,10 @@ class Rivals:
             new = strangers.between(then.folder, then.uid_validity, then.uid_next, now.uid_next)
             for mail in self._unstruck(fresh, [mail for mail in new if mail.identity == record.identity]):
                 copied_there = has(mail, MOVED_KEYWORD) and not has(mail, MOVING_KEYWORD)
-                if not copied_there and self._is_copy(record, mail):
+                if copied_there or not self._is_copy(record, mail):
+                    continue
+                # Of two mails with one id in Junk the person may have taken the other one out, at any time.
+                if self._signs.came_from_ours(mail) or not self._rows.had_a_twin(record):
                     return mail
         ours = record.target_uid or Uid(0)
         return next(

@@ -54,6 +54,10 @@ class Rows:
         """Begun and not ended, oldest first."""
         return self._journal.open_moves(self._account)
 
+    def had_a_twin(self, record: MoveRecord) -> bool:
+        """Did another mail of its identity lie in the target already, as far as we knew?"""
+        return self._journal.had_a_twin(record)
+
     def done(self, seconds: float, note: str | None = None) -> Sequence[MoveRecord]:
         """Ended well in the last so many seconds, newest first; of a note: only those that bear it as error."""
         return self._journal.done_since(self._account, self.now() - seconds, note)

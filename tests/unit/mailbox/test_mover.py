@@ -165,6 +165,22 @@ def test_a_copy_that_the_person_makes_of_our_mail_in_junk_takes_nothing_away():
     assert place.server.raws("Junk") == [ONE]
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_the_person_takes_a_twin_out_of_junk_just_after_our_move(known):
+    """Copies of one mail share its id (mdbox): what lies elsewhere then is none of ours, where the other one was known."""
+    place = Place()
+    twin = place.server.copy(place.server.deliver(ONE), "Junk")
+    (row,) = place.intents()
+    place.journal.twins |= {row.identity} if known else set()
+    (done,) = place.move([row])
+    assert done.state is MoveState.DONE
+    place.server.copy(twin, "Trash")
+    place.server.delete(twin)
+    taken_back = place.mover.reconcile()
+    assert len(place.server.raws("Trash")) == 1
+    assert (taken_back, place.server.raws("Junk")) == ([], [ONE]) if known else taken_back
+
+
 def test_without_keywords_only_a_copy_at_once_is_a_rival():
     place = Place(keywords=False)
     place.server.deliver(ONE)

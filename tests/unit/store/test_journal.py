@@ -8,7 +8,7 @@ import inspect
 import pytest
 
 from spamd import source
-from spamd.domain import AccountName, ModelId, MoveKind, MoveState, Uid, UidValidity
+from spamd.domain import AccountName, FolderName, ModelId, MoveKind, MoveState, Uid, UidValidity
 from spamd.errors import RequestError, StoreError
 
 
@@ -53,6 +53,27 @@ def test_undoing_takes_the_mark_back_but_the_mail_is_never_moved_again(store, ro
     _, left = store.record_judgement(rows.judgement(1), vector=None, intents=[rows.move(1)])
     assert left == []
     assert store.intent(rows.move(1, account=AccountName("other"))).id
+
+
+def test_a_twin_is_what_lay_in_the_target_when_the_move_began(store, rows):
+    """Not our own copy, nor one that had left by then, nor another folder's mail."""
+    move = rows.move(1, target_uid_next=Uid(50), target_uid=Uid(50))
+    assert not store.had_a_twin(move)
+    ref = dataclasses.replace(move.source, folder=move.target, uid_validity=move.target_uid_validity)
+
+    def seen(uid: int, folder=move.target, gone_at: float | None = None) -> None:
+        there = dataclasses.replace(ref, uid=Uid(uid), folder=folder)
+        store.add_sightings([dataclasses.replace(rows.sighting(1), ref=there)])
+        if gone_at is not None:
+            store.mark_gone(rows.account, there.folder, there.uid_validity, [there.uid], gone_at)
+
+    seen(50)
+    seen(3, FolderName("Archive"))
+    seen(4, gone_at=move.created_at - 1)
+    assert not store.had_a_twin(move)
+    seen(5, gone_at=move.created_at + 1)
+    assert store.had_a_twin(move)
+    assert not store.had_a_twin(dataclasses.replace(move, target_uid_validity=UidValidity(8)))
 
 
 @pytest.mark.parametrize("state", [MoveState.FAILED, MoveState.ABANDONED])
