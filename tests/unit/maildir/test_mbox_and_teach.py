@@ -187,7 +187,7 @@ def test_dropped_files_are_labels(teach):
 
 def test_what_is_no_mail_is_put_aside(teach):
     spam = teach.folders[Label.SPAM]
-    drop(spam, "picture.eml", os.urandom(100))
+    drop(spam, "picture.eml", b"\x89PNG\r\n\x1a\n" + bytes(range(256)))
     drop(spam, "notes.pdf")
     drop(spam, ".hidden.eml")
     (spam / "folder.eml").mkdir()
