@@ -38,10 +38,7 @@ OWN = 0.5  # 0: both halves learn what their sum leaves wrong; 1: each what it w
 MARGIN = 1.0  # a lesson is learned until the logit is this far on its side
 PENALTY = 1e-3  # L2, on what a lesson touches
 INITIAL_ACCUMULATOR = 1e-4
-ALL_LABELLED = (
-    0.5,
-    0.9,
-)  # labels of mails seen against mails seen, from which the guard begins to go, and is gone
+ALL_LABELLED = (0.5, 0.9)  # share of the mails seen that is labelled: the guard begins to go, and is gone
 LABELLED_AT = (20.0, 40.0)  # and this weight of labels, with ALL_LABELLED_RARER of the rarer class
 ALL_LABELLED_RARER = 1.0
 BALANCED_AT = 8.0  # weight of the rarer class's labels from which the offset is gone
