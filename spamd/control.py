@@ -13,7 +13,6 @@ import contextlib
 import hashlib
 import itertools
 import logging
-import math
 import re
 import threading
 import time
@@ -94,7 +93,7 @@ from spamd.judgement.calibration import told
 from spamd.judgement.evidence import upper_bound
 from spamd.mailbox.quirks import GMAIL
 from spamd.store.judgements import DISPLAYS
-from spamd.store.labels import PERSON_SOURCES
+from spamd.store.labels import PERSON_SOURCES, STRENGTH
 
 if TYPE_CHECKING:
     from spamd.credentials import Secrets
@@ -827,19 +826,23 @@ class Control:
         Also of mail that is not known here yet; it counts when the mail is met. Weak evidence stays weak, what was
         held stays held. Labels of accounts that are not here are skipped.
         """
+        now = self._clock()
+        schedule.require_set_clock(now, "Nothing is learned until it is set right.")
         known = {view.account.name for view in self.accounts()}
         added = 0
         for record in records:
             if record.account not in known or not 0 < len(record.identity) <= 1000:
                 continue
-            if not 0.0 < record.weight <= 1.0 or not math.isfinite(record.at):
+            if not 0.0 < record.weight <= 1.0 or not record.at >= 0.0:
                 continue
-            there = self._store.label_of(record.account, record.identity)
-            if there is not None and there.label is record.label and there.at >= record.at:
-                continue  # the same word: it keeps its source
             weak = record.source not in PERSON_SOURCES
             source = record.source if weak else LabelSource.IMPORT
-            self._store.add_label(replace(record, id=0, source=source))
+            record = replace(record, id=0, source=source, at=min(record.at, now))
+            there = self._store.label_of(record.account, record.identity)
+            same = there is not None and there.label is record.label and there.at >= record.at
+            if there is not None and same and STRENGTH[there.source] >= STRENGTH[source]:
+                continue  # the same word: it keeps its source. Silence, or the folder it lay in, is less than a word
+            self._store.add_label(record)
             added += 1
         if added:
             self._engine.rebuild_scores()

@@ -134,7 +134,7 @@ def labels_import(file: Path, as_json: bool) -> None:
         if line.strip():
             try:
                 records.append(wire.from_json(LabelRecord, json.loads(line)))
-            except (ValueError, SpamdError) as exc:
+            except (ValueError, RecursionError, SpamdError) as exc:
                 raise RequestError(
                     f"Line {number} is no label: {exc}",
                     "The file is not from `labels export`. Nothing was read.",

@@ -334,6 +334,8 @@ def test_labels(program: Program, tmp_path: Path) -> None:
     refused = program("labels", "import", str(bad))
     assert refused.code == 1
     assert "Line 1 is no label" in refused.err
+    bad.write_text("[" * 100_000)
+    assert program("labels", "import", str(bad)).code == 1
     assert program("labels", "import", str(tmp_path / "gone")).code == 1
 
 

@@ -98,6 +98,8 @@ def test_with_a_clock_that_was_never_set_no_word_is_taken(world):
         behind.answer(mail.id, Label.HAM)
     with pytest.raises(ClockWrong):
         behind.teach_mail(JUNK_RAW, Label.SPAM)
+    with pytest.raises(ClockWrong):
+        behind.import_labels(ledger)
     assert list(world.store.ledger()) == ledger and not world.engine.calls
     assert world.control.answer(mail.id, Label.HAM).label.label is Label.HAM
 
@@ -209,6 +211,27 @@ def test_imported_labels_are_checked(world):
     result = world.control.import_labels([replace(good, label=Label.HAM, at=world.now)])
     assert result.added == 1
     assert world.store.label_of(good.account, good.identity).source is LabelSource.IMPORT
+
+
+@pytest.mark.parametrize("source", [LabelSource.FOLDER, LabelSource.HINT, LabelSource.IMPLICIT])
+def test_an_imported_rescue_is_more_than_what_the_first_reading_made_of_the_folder(world, source):
+    """A new installation reads the folders first, and only then the ledger of the old one."""
+    good = world.control.export_labels()[0]
+    read = replace(good, identity=Identity("guid:both"), label=Label.HAM, source=source, weight=0.7, id=0)
+    world.store.add_label(replace(read, at=world.now, held=False))
+    rescued = replace(read, source=LabelSource.DRAG, weight=1.0, at=world.now - 1000)
+    assert world.control.import_labels([rescued]).added == 1
+    assert world.store.label_of(good.account, read.identity).source is LabelSource.IMPORT
+    assert world.store.past_of(good.account, [read.identity])[read.identity].rescued
+    assert world.control.import_labels([replace(read, source=LabelSource.IMPLICIT, at=1.0)]).added == 0
+
+
+@pytest.mark.parametrize("at", [-7e10, 9e10])
+def test_an_imported_word_was_said_by_now(world, at):
+    """Lists show when: 2.6e11 seconds lie behind the year 9999, and -6.3e10 before the year 1."""
+    good = replace(world.control.export_labels()[0], identity=Identity("guid:when"), at=at)
+    assert world.control.import_labels([good]).added == (at > 0)
+    assert all(0 < one.at <= time.time() for one in world.control.labels(limit=1000))
 
 
 def test_importing_what_is_there_changes_nothing(world):
