@@ -18,6 +18,7 @@ import functools
 import json
 import logging
 import math
+import re
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -1445,15 +1446,15 @@ def read_in_folder(
 
 def recipients(header: bytes) -> set[str]:
     """Addresses of To and Cc lines, lower case. Never raises."""
-    text = header.decode("utf-8", "replace").replace("\r\n ", " ").replace("\r\n\t", " ").replace("\n ", " ")
-    values = [line.partition(":")[2] for line in text.splitlines() if ":" in line]
+    text = re.sub(r"\r?\n[ \t]", " ", header.decode("utf-8", "replace"))
+    values = [line.partition(":")[2] for line in text.split("\n") if ":" in line]
     found = set()
     try:
         for _, address in email.utils.getaddresses(values):
             address = address.strip().lower()
             if address.count("@") == 1 and len(address) <= 254 and " " not in address:
                 found.add(address)
-    except (ValueError, IndexError):
+    except (ValueError, IndexError, RecursionError):  # comments in comments, a thousand deep
         return set()
     return found
 

@@ -819,6 +819,8 @@ def test_places_and_recipients():
         "c@d.example",
     }
     assert recipients(b"\xff\xfe To: <<<>>>,,,;\r\n") == set()
+    assert recipients(b"To: a@b.example,\n\tB <c@d.example>\n") == {"a@b.example", "c@d.example"}
+    assert recipients(b"To: " + b"(" * 10_000 + b"a@b.example\r\n") == set()
 
 
 def test_the_label_for_suspected_mail_is_no_folder_of_good_mail():
