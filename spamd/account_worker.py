@@ -501,10 +501,11 @@ class AccountWorker:
         return not self._meter.used_up(None)
 
     def _tidy(self, at_work: _AtWork, now: float) -> None:
-        """Once an hour: locks that nobody takes off, the weak evidence of the day, the proof."""
+        """Once an hour: locks that nobody takes off, whom the person wrote to, the weak evidence of the day, the proof."""
         at_work.filter.end_old_locks()
         at_work.filter.take_labels_off()
         at_work.learner.look_elsewhere()
+        at_work.learner.read_sent()
         key = f"kept:{self.account.name}"
         last = float(self._store.state(key) or 0.0)
         if not 0 <= now - last < QUIET_MAIL_EVERY:

@@ -915,6 +915,26 @@ class Learner:
         rows = [asdict(wait) for wait in self._pending[-1000:]]
         self._store.set_state(f"pending:{self.account.name}", json.dumps(rows))
 
+    # -- whom the person writes to
+
+    def read_sent(self) -> None:
+        """Whom the person has written to since the last time. Once an hour is enough.
+
+        What was sent before the first time is the first reading's, which asks the person before.
+        """
+        for status in self._session.statuses(sent_folders(self._session)):
+            folder = status.folder
+            cursor = self._store.cursor(self.account.name, folder)
+            if cursor is not None and cursor.uid_next >= status.uid_next and not _renumbered(cursor, status):
+                continue
+            with contextlib.suppress(FolderMissing, FolderRefused, FolderChanged):
+                if cursor is not None and not _renumbered(cursor, status):
+                    new = [uid for uid in self._session.uids(folder) if uid >= cursor.uid_next][-READ_SENT:]
+                    for start in range(0, len(new), 200):
+                        some = new[start : start + 200]
+                        add_recipients(self._session, self._store, self.account, folder, some, self._clock())
+                self._store.set_cursor(_cursor(self.account, status, ()))
+
     # -- weak evidence
 
     def keep_quiet_mail(self) -> int:
@@ -1203,22 +1223,15 @@ class FirstReading:
         return silence.LEFT if "\\seen" in flags and old else 0.0
 
     def _read_sent(self) -> None:
-        """Whom the person writes to: evidence, never taught."""
-        for folder in self._session.folders():
-            if folder.role != "sent" or not folder.selectable:
-                continue
-            try:
-                uids = list(self._session.uids(folder.name))[-READ_SENT:]
-                found: set[str] = set()
+        """Whom the person has written to: evidence, never taught."""
+        for folder in sent_folders(self._session):
+            with contextlib.suppress(FolderMissing, FolderRefused):
+                uids = list(self._session.uids(folder))[-READ_SENT:]
                 for start in range(0, len(uids), 200):
                     if self._stop():
                         break
-                    rows = self._session.headers(folder.name, uids[start : start + 200], ("To", "Cc"))
-                    for header in rows.values():
-                        found |= recipients(header)
-                self._store.add_contacts(self._account.name, sorted(found), self._clock())
-            except (FolderMissing, FolderRefused):
-                continue
+                    some = uids[start : start + 200]
+                    add_recipients(self._session, self._store, self._account, folder, some, self._clock())
 
     def _time_left(self, started: float, done: int, left: int) -> str:
         if left <= 0 or done <= 0:
@@ -1442,6 +1455,29 @@ def read_in_folder(
         held=abs(logit) > CONTRADICTION and (logit > 0) is (label is Label.HAM),
     )
     return judgement, packed, record
+
+
+def sent_folders(session: MailSession) -> list[FolderName]:
+    return [folder.name for folder in session.folders() if folder.role == "sent" and folder.selectable]
+
+
+def add_recipients(
+    session: MailSession,
+    store: Store,
+    account: Account,
+    folder: FolderName,
+    uids: Sequence[Uid],
+    now: float,
+) -> None:
+    """To whom these were sent."""
+    found: set[str] = set()
+    for header in session.headers(folder, uids, ("To", "Cc")).values():
+        found |= recipients(header)
+    store.add_contacts(account.name, sorted(found), now)
+
+
+def _renumbered(cursor: FolderCursor, status: FolderStatus) -> bool:
+    return cursor.uid_validity != status.uid_validity
 
 
 def recipients(header: bytes) -> set[str]:

@@ -25,7 +25,7 @@ from spamd.domain import (
 from spamd.errors import ConnectionLost
 from spamd.filtering import Filter
 from spamd.judgement.corrections import FLOOD
-from spamd.learning import FirstReading, Learner
+from spamd.learning import FirstReading, Learner, sent_folders
 from spamd.mailbox.move_commands import ImapCommands
 from spamd.mailbox.mover import JournaledMover
 from spamd.mailbox.session import open_session
@@ -534,6 +534,34 @@ def test_the_first_reading_leaves_no_trace(at_home):
     }
     assert snapshot(home.host, home.user) == before
     assert home.session.status(FolderName("INBOX"))
+
+
+@pytest.mark.scenario(25)
+def test_whom_the_person_writes_to(at_home):
+    """From the day of the account on; what was sent before, the first reading asks for."""
+    home, user = at_home, AccountName(at_home.user)
+    sent = FolderName(home.archive.removesuffix("Keep") + "Sent")
+    with contextlib.suppress(AssertionError):  # Gmail and others have it
+        home.host.create(home.user, sent)
+    home.come_back()
+    (sent,) = sent_folders(home.session)
+    asked = {f"{name}@friend.example" for name in ("old", "ann", "bea", "cleo")}
+
+    def write(*names):
+        for name in names:
+            home.arrive(folder=sent, raw=f"From: me@home.example\r\nTo: {name}@Friend.example\r\n\r\nHi\r\n".encode())
+
+    write("old")
+    home.learner.read_sent()
+    assert not home.store.contacts_among(user, asked)
+    with home.unseen():
+        write("ann", "bea")
+    with nothing_lost(home.host, home.user):
+        home.learner.read_sent()
+    assert home.store.contacts_among(user, asked) == {"ann@friend.example", "bea@friend.example"}
+    write("cleo")
+    home.learner.read_sent()
+    assert home.store.contacts_among(user, asked) == asked - {"old@friend.example"}
 
 
 @pytest.mark.scenario(35, 36)

@@ -147,6 +147,18 @@ def test_mail_that_came_before_the_first_sign_in_is_not_new(world):
     assert world.store.judgements(account=ME, limit=10) == []
 
 
+def test_whom_the_person_writes_to_is_known_within_the_hour(world):
+    world.server.create("Sent")
+    now = START
+    worker = world.worker(clock=lambda: now)
+    world.watching(worker)
+    wait_for(lambda: world.store.cursor(ME, "Sent"), "the first look")
+    world.server.deliver(b"From: me@home.example\r\nTo: ann@friend.example\r\n\r\nHi\r\n", "Sent", at=now)
+    now += account_worker.TIDY_EVERY
+    worker.wake()
+    wait_for(lambda: world.store.contacts_among(ME, ["ann@friend.example"]), "the mail to be read")
+
+
 def test_it_watches_judges_and_moves(world):
     worker = world.worker()
     world.watching(worker)
