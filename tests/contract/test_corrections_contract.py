@@ -549,7 +549,9 @@ def test_whom_the_person_writes_to(at_home):
 
     def write(*names):
         for name in names:
-            home.arrive(folder=sent, raw=f"From: me@home.example\r\nTo: {name}@Friend.example\r\n\r\nHi\r\n".encode())
+            home.arrive(
+                folder=sent, raw=f"From: me@home.example\r\nTo: {name}@Friend.example\r\n\r\nHi\r\n".encode()
+            )
 
     write("old")
     home.learner.read_sent()
