@@ -40,7 +40,7 @@ sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402
 
-from scripts.evaluate import Mail, day_of, progress, read_index, read_mail  # noqa: E402
+from scripts.evaluate import Mail, day_of, progress, read_file, read_index, read_mail  # noqa: E402
 from spamd.domain import Label  # noqa: E402
 
 START_SECONDS = 600  # rspamd compiles its expressions first
@@ -230,7 +230,7 @@ def stream(mails: list[Mail], judge: Filter, nightly: bool) -> Iterator[tuple[La
     waiting: list[Mail] = []
     for mail in progress(mails):
         raw = read_mail(mail)
-        today = mail.day if mail.day is not None else day_of(raw, day)
+        today = mail.day if mail.day is not None else day_of(read_file(mail), day)
         if today != day:
             for old in waiting:
                 judge.learn(read_mail(old), old.label)

@@ -3,7 +3,8 @@
 
     scripts/evaluate.py --index INDEX --protocol immediate|nightly|corrections|bootstrap|cold --out RESULTS
 
-INDEX has lines `label path [day]` in order of arrival, paths relative to its folder. RESULTS gets lines
+INDEX has lines `label path [day]` in order of arrival (spam|ham or 1|0), paths relative to its folder; without a day that
+of the topmost Received counts, or else that of the mbox "From " line. RESULTS gets lines
 `label score day verdict`: the score (log odds, higher is spammier) and the verdict under the evidence rules, both before
 any label of that message was known. The last line on standard output is a JSON summary.
 
@@ -28,6 +29,7 @@ import argparse
 import collections
 import contextlib
 import dataclasses
+import datetime
 import email.utils
 import io
 import json
@@ -49,7 +51,7 @@ sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402
 
-from spamd.model.bundle import Bundles  # noqa: E402
+from spamd.model.bundle import CARD, Bundles  # noqa: E402
 from spamd.model.scoring import Scorer  # noqa: E402
 from spamd.settings import Settings  # noqa: E402
 
@@ -94,10 +96,14 @@ from spamd.training.dataset import is_heard  # noqa: E402
 
 ACCOUNT = AccountName("stream")
 DAY = 86400.0
+SHIPPED = "hashed_linear.v1"
 EPOCH = 20_000 * DAY  # the stream's days are numbered; a plausible clock is enough
 HEAD = 2**20  # bytes read of one file: the parser looks at the first 64 KiB
-FROM_LINE = re.compile(rb"\AFrom [^\r\n]*\r?\n")
+FROM_LINE = re.compile(rb"\AFrom ([^\r\n]*)\r?\n")
+FROM_DATE = re.compile(r"\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)\b.*")
 RECEIVED = re.compile(rb"^Received:(.*?)(?=^\S|\Z)", re.IGNORECASE | re.MULTILINE | re.DOTALL)
+BODY = re.compile(rb"\r?\n\r?\n")
+LABELS = {"spam": Label.SPAM, "1": Label.SPAM, "ham": Label.HAM, "0": Label.HAM}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,22 +119,39 @@ class Mail:
 
 
 def read_index(index: Path, limit: int | None) -> list[Mail]:
-    mails = []
-    for line in index.read_text(encoding="utf-8", errors="surrogateescape").splitlines():
+    """ValueError, with the line, where it is no index: a label taken for another would only be seen in the figures."""
+    mails: list[Mail] = []
+    lines = index.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    for number, line in enumerate(lines, 1):
         words = line.split()
-        if len(words) < 2:
+        if not words or words[0].startswith("#"):
             continue
-        label = Label.SPAM if words[0].lower() in ("spam", "1") else Label.HAM
-        day = int(float(words[2])) if len(words) > 2 else None
-        mails.append(Mail(len(mails), label, index.parent / words[1], day))
+        if len(words) not in (2, 3) or words[0].lower() not in LABELS:
+            raise ValueError(f"{index}:{number}: not `spam|ham path [day]`: {line[:80]}")
+        try:
+            day = int(float(words[2])) if len(words) > 2 else None
+        except (ValueError, OverflowError):
+            raise ValueError(f"{index}:{number}: the day is no number: {words[2][:80]}") from None
+        mail = Mail(len(mails), LABELS[words[0].lower()], index.parent / words[1], day)
+        if not mail.path.is_file():
+            raise ValueError(f"{index}:{number}: there is no file {mail.path}")
+        mails.append(mail)
         if limit and len(mails) >= limit:
             break
     return mails
 
 
-def read_mail(mail: Mail) -> bytes:
+def read_file(mail: Mail) -> bytes:
     with mail.path.open("rb") as file:
-        return FROM_LINE.sub(b"", file.read(HEAD))
+        return file.read(HEAD)
+
+
+def without_from_line(raw: bytes) -> bytes:
+    return FROM_LINE.sub(b"", raw)
+
+
+def read_mail(mail: Mail) -> bytes:
+    return without_from_line(read_file(mail))
 
 
 def as_read(mails: list[Mail]) -> Iterator[Mail]:
@@ -156,12 +179,19 @@ def speaks(seed: int, number: int, share: float) -> bool:
 
 
 def day_of(raw: bytes, before: int) -> int:
-    """From the topmost Received line; the day before it where there is none."""
-    found = RECEIVED.search(raw[:16384])
-    if found:
+    """From the topmost Received line; else from the mbox "From " line, which is often that of a later copy; the day before
+    it where neither tells."""
+    head = BODY.split(raw[:16384], maxsplit=1)[0]
+    told = []
+    if received := RECEIVED.search(head):
+        told.append(received[1].rpartition(b";")[2].decode("ascii", "replace"))
+    if (line := FROM_LINE.match(raw)) and (dated := FROM_DATE.search(line[1].decode("ascii", "replace"))):
+        told.append(dated[0])
+    for text in told:
         with contextlib.suppress(ValueError, TypeError, OverflowError):
-            text = found[1].rpartition(b";")[2].decode("ascii", "replace")
-            return int(email.utils.parsedate_to_datetime(" ".join(text.split())).timestamp() // DAY)
+            date = email.utils.parsedate_to_datetime(" ".join(text.split()))
+            aware = date if date.tzinfo else date.replace(tzinfo=datetime.UTC)  # an mbox line has no zone
+            return int(aware.timestamp() // DAY)
     return before
 
 
@@ -270,8 +300,9 @@ class Run:
         return {"mode": found.mode, "threshold": found.junk_threshold, "text": found.explanation}
 
     def one(self, mail: Mail) -> tuple[float, int, Verdict]:
-        raw = read_mail(mail)
-        day = mail.day if mail.day is not None else day_of(raw, self.day if self.started else 0)
+        whole = read_file(mail)
+        raw = without_from_line(whole)
+        day = mail.day if mail.day is not None else day_of(whole, self.day if self.started else 0)
         self.turn_to(day)
         features = vector.vectorise(raw)
         score, verdict = self.judge(features)
@@ -533,6 +564,33 @@ def progress(mails: list[Mail]) -> Iterator[Mail]:
         yield mail
 
 
+def share(text: str) -> float:
+    """Of something, 0..1."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise ValueError
+    return value
+
+
+def count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise ValueError
+    return value
+
+
+def damage(text: str) -> str:
+    if text not in ("ham", "spam"):
+        share(text)
+    return text
+
+
+def architectures() -> tuple[str, ...]:
+    from spamd.training.architectures import ARCHITECTURES
+
+    return tuple(ARCHITECTURES)
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -542,32 +600,42 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--protocol", choices=["immediate", "nightly", "corrections", "bootstrap", "cold"], required=True
     )
-    parser.add_argument("--correct-fraction", type=float, default=1.0)
-    parser.add_argument("--bootstrap", type=int, default=0, metavar="N")
-    parser.add_argument("--bootstrap-ham", type=int, default=0, metavar="N", help="kept mail only")
+    parser.add_argument("--correct-fraction", type=share, default=1.0, metavar="SHARE")
+    in_folders = parser.add_mutually_exclusive_group()
+    in_folders.add_argument("--bootstrap", type=count, default=0, metavar="N")
+    in_folders.add_argument("--bootstrap-ham", type=count, default=0, metavar="N", help="kept mail only")
     parser.add_argument(
         "--base", default="shipped", metavar="shipped|none|FOLDER", help="FOLDER: build_model.py --leave-out"
     )
-    parser.add_argument("--architecture", default="hashed_linear.v1")
+    parser.add_argument(
+        "--architecture", default=SHIPPED, metavar="NAME", help="of training/architectures.py, for the nights"
+    )
     parser.add_argument(
         "--mode", choices=[one.value for one in Mode], help="the person's word; default: evidence"
     )
-    parser.add_argument("--promise", type=float, default=0.001)
+    parser.add_argument("--promise", type=share, default=0.001, metavar="SHARE")
     parser.add_argument(
         "--when-due", action="store_true", help="nights only with as many new labels as the product waits for"
     )
-    parser.add_argument("--poison", action="append", default=[], metavar="SHARE|ham|spam")
+    parser.add_argument("--poison", type=damage, action="append", default=[], metavar="SHARE|ham|spam")
     parser.add_argument(
-        "--poison-every", type=int, default=3, metavar="N", help="only each N-th night, for time"
+        "--poison-every", type=count, default=3, metavar="N", help="only each N-th night, for time"
     )
-    parser.add_argument("--limit", type=int)
+    parser.add_argument("--limit", type=count, metavar="N")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--in-process", action="store_true", help="no child process for the trainer: faster")
     given = parser.parse_args(arguments)
     if given.protocol == "bootstrap" and not (given.bootstrap or given.bootstrap_ham):
         parser.error("bootstrap needs --bootstrap N or --bootstrap-ham N")
     os.environ["PYTHONPATH"] = str(ROOT)  # for the trainer's process
-    mails = read_index(given.index, given.limit)
+    if given.architecture != SHIPPED and given.architecture not in (known := architectures()):
+        parser.error(f"there is no architecture {given.architecture}: {', '.join(known)}")
+    if given.base not in ("shipped", "none") and not (Path(given.base) / CARD).is_file():
+        parser.error(f"{given.base} is no folder of a base")
+    try:
+        mails = read_index(given.index, given.limit)
+    except (OSError, ValueError) as exc:
+        parser.error(str(exc))
     if not mails:
         parser.error(f"{given.index} names no mail")
     began, cpu = time.monotonic(), time.process_time()
@@ -592,7 +660,7 @@ def main(arguments: list[str] | None = None) -> int:
         if not mails:
             parser.error("no mail is left after the first ones")
         first_mail = mails[0]
-        run.first_day = first_mail.day if first_mail.day is not None else day_of(read_mail(first_mail), 0)
+        run.first_day = first_mail.day if first_mail.day is not None else day_of(read_file(first_mail), 0)
         for mail in progress(mails):
             logit, day, verdict = run.one(mail)
             if not math.isfinite(logit):

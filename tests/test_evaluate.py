@@ -71,10 +71,48 @@ def test_an_index_without_days_takes_them_from_received(tmp_path, capsys):
         received = f"From mbox\nReceived: from a\n\tby b; {date} 10:00:00 +0000\n".encode()
         (tmp_path / f"{number}").write_bytes(received + letter(rng, False))
         lines.append(f"0 {number}")
-    (tmp_path / "index").write_text("\n".join([*lines, "", "short"]))
+    (tmp_path / "index").write_text("\n".join(["# label path", *lines, ""]))
     _, rows = run(tmp_path / "index", capsys, "--protocol", "immediate")
     days = [int(row[2]) for row in rows]
     assert days == [days[0]] * 3 + [days[0] + 1]
+
+
+MONDAY = 20_759  # 2 November 2026, in days since 1970
+
+
+@pytest.mark.parametrize(
+    ("raw", "day"),
+    [
+        (b"From a@b.example Mon Nov  2 10:00:00 2026\nSubject: x\n\n", MONDAY),
+        (b"From a@b.example Mon Nov  2 23:30:00 2026 -0100\r\nSubject: x\r\n\r\n", MONDAY + 1),
+        (b"From - Mon Nov  2 10:00:00 2026\nReceived: by b; Sun, 1 Nov 2026 10:00:00 +0000\n\n", MONDAY - 1),
+        (b"From x Mon Nov  2 10:00:00 2026\nReceived: by b; nonsense\n\n", MONDAY),
+        (b"Received: by b; Mon, 2 Nov 2026 10:00:00 +0000\nReceived: by a; Sun, 1 Nov 2026 10:00:00 +0000\n\n", MONDAY),
+        (b"From a@b.example\nSubject: x\n\nReceived: by b; Mon, 2 Nov 2026 10:00:00 +0000\n", 7),
+        (b"From a@b.example Mon Nov 32 10:00:00 2026\nSubject: x\n\n", 7),
+        (b"", 7),
+    ],
+)  # fmt: skip
+def test_the_day_is_that_of_the_topmost_received_or_else_of_the_mbox_line(raw, day):
+    assert evaluate.day_of(raw, 7) == day
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("junk mail", "index:2: not `spam|ham path [day]`"),
+        ("short", "index:2: not `spam|ham path [day]`"),
+        ("ham index today", "index:2: the day is no number: today"),
+        ("ham index inf", "index:2: the day is no number: inf"),
+        ("ham nowhere", "index:2: there is no file"),
+    ],
+)
+def test_what_is_no_index(tmp_path, capsys, line, said):
+    """A label taken for another would only be seen in the figures."""
+    (tmp_path / "index").write_text(f"spam index 3\n{line}\n")
+    with pytest.raises(SystemExit):
+        run(tmp_path / "index", capsys, "--protocol", "cold")
+    assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -83,6 +121,12 @@ def test_an_index_without_days_takes_them_from_received(tmp_path, capsys):
         ["--protocol", "bootstrap"],
         ["--protocol", "cold", "--bootstrap", "1000"],
         ["--protocol", "nonsense"],
+        ["--protocol", "bootstrap", "--bootstrap", "10", "--bootstrap-ham", "5"],
+        ["--protocol", "cold", "--limit", "0"],
+        ["--protocol", "cold", "--base", "nowhere"],
+        ["--protocol", "corrections", "--correct-fraction", "80"],
+        ["--protocol", "corrections", "--poison", "some"],
+        pytest.param(["--protocol", "nightly", "--architecture", "nonsense.v1"], marks=pytest.mark.train),
     ],
 )
 def test_what_makes_no_sense(index, capsys, options):
@@ -167,3 +211,4 @@ def test_without_the_base_and_with_another_architecture(index, capsys):
     other = ["--architecture", "fasttext.v1", "--in-process", *limit]
     summary, _ = run(index, capsys, "--protocol", "nightly", *other)
     assert sum(summary["nights"].values()) == 2
+    assert "failed" not in summary["nights"]
