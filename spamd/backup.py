@@ -16,7 +16,7 @@ import tarfile
 import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
@@ -25,7 +25,6 @@ from spamd.domain import AccountName, Identity, Judgement, LabelRecord, ListEntr
 from spamd.errors import RequestError
 from spamd.paths import Paths, write_private
 from spamd.store.database import Store
-from spamd.store.ledger import export_lines
 from spamd.wire import from_json, to_json
 
 VERSION = 1
@@ -98,7 +97,7 @@ def _collect(paths: Paths) -> Iterator[tuple[str, bytes]]:
     if paths.database.is_file():
         with Store(paths.database, read_only=True) as store:
             lines = {
-                "labels": list(export_lines(store)),
+                "labels": [_line(to_json(replace(one, id=0))) for one in store.ledger()],
                 "lists": [_line(to_json(entry)) for entry in store.list_entries()],
                 "vectors": [
                     _line([name, identity, to_json(data)])

@@ -829,21 +829,8 @@ class Control:
         now = self._clock()
         schedule.require_set_clock(now, "Nothing is learned until it is set right.")
         known = {view.account.name for view in self.accounts()}
-        added = 0
-        for record in records:
-            if record.account not in known or not 0 < len(record.identity) <= 1000:
-                continue
-            if not 0.0 < record.weight <= 1.0 or not record.at >= 0.0:
-                continue
-            weak = record.source not in PERSON_SOURCES
-            source = record.source if weak else LabelSource.IMPORT
-            record = replace(record, id=0, source=source, at=min(record.at, now))
-            there = self._store.label_of(record.account, record.identity)
-            same = there is not None and there.label is record.label and there.at >= record.at
-            if there is not None and same and STRENGTH[there.source] >= STRENGTH[source]:
-                continue  # the same word: it keeps its source. Silence, or the folder it lay in, is less than a word
-            self._store.add_label(record)
-            added += 1
+        with self._store.transaction():  # 20,000: 75 s with a commit for each, 2 s so
+            added = sum(self._import_label(one, now) for one in records if one.account in known)
         if added:
             self._engine.rebuild_scores()
         self._forget_kept()
@@ -852,6 +839,18 @@ class Control:
             f"{added} labels were added, {skipped} skipped (known, of no account that is here, or no labels)."
         )
         return Imported(added, skipped, text)
+
+    def _import_label(self, record: LabelRecord, now: float) -> bool:
+        """Does it say anything new?"""
+        if not 0 < len(record.identity) <= 1000 or not 0.0 < record.weight <= 1.0 or not record.at >= 0.0:
+            return False
+        source = record.source if record.source not in PERSON_SOURCES else LabelSource.IMPORT
+        there = self._store.label_of(record.account, record.identity)
+        same = there is not None and there.label is record.label and there.at >= min(record.at, now)
+        if there is not None and same and STRENGTH[there.source] >= STRENGTH[source]:
+            return False  # it keeps its source. Silence, or the folder it lay in, is less than a word
+        self._store.add_label(replace(record, id=0, source=source, at=min(record.at, now)))
+        return True
 
     # -- undo --------------------------------------------------------------------------------------
 
@@ -1603,6 +1602,8 @@ def _trainer() -> tuple[bool, str]:
     """Whether the training extra is installed, without importing it."""
     import importlib.util
 
+    from spamd.trainer import how_to_install
+
     if importlib.util.find_spec("tensorflow") is not None:
         return True, ""
-    return False, 'The training extra is not installed: pip install "spamd-desktop[train]".'
+    return False, f"The training extra is not installed: {how_to_install()}"

@@ -39,7 +39,7 @@ from spamd.model.bundle import Bundles
 from spamd.paths import Paths
 from spamd.settings import Settings
 from spamd.store.database import Store
-from spamd.trainer import TIME_LIMIT, Tell, Trainer, TrainerProcess
+from spamd.trainer import TIME_LIMIT, Tell, Trainer, TrainerProcess, how_to_install
 
 log = logging.getLogger(__name__)
 
@@ -69,8 +69,7 @@ BY_HAND = frozenset(
 )
 NO_TRAINER = TrainingError(
     "The trainer is not installed.",
-    "pipx inject spamd-desktop tensorflow-cpu   (or pip install 'spamd-desktop[train]'). "
-    "Until then what you teach counts at once, but is not built into the model.",
+    f"{how_to_install()}. Until then what you teach counts at once, but is not built into the model.",
 )
 
 PLATFORM: str = sys.platform  # not narrowed by the type checker, which sees one platform at a time

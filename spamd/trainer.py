@@ -11,6 +11,7 @@ import importlib.util
 import json
 import logging
 import os
+import platform
 import queue
 import signal
 import subprocess
@@ -70,6 +71,14 @@ class Outcome:
     def was_killed(self) -> bool:
         """By the system or another program: who is ended by us has no outcome, but a TrainingError."""
         return self.code in KILLED
+
+
+def how_to_install(system: str = PLATFORM, machine: str | None = None) -> str:
+    """A command for the person. `tensorflow-cpu` is made for x86-64 alone, and not for macOS."""
+    machine = platform.machine() if machine is None else machine
+    small = system != "darwin" and machine.lower() in ("x86_64", "amd64")
+    package = "tensorflow-cpu" if small else "tensorflow"
+    return f"pipx inject spamd-desktop {package}   (or pip install 'spamd-desktop[train]')"
 
 
 class Trainer(Protocol):

@@ -149,13 +149,15 @@ def _model(here: Paths) -> Iterator[Finding]:
 
 
 def _training() -> Finding:
+    from spamd.trainer import how_to_install
+
     if importlib.util.find_spec("tensorflow") is not None:
         return _ok("training", "TensorFlow is there: models can be trained at night.")
     return Finding(
         "training",
         Level.WARN,
         "TensorFlow is not installed: what you teach counts at once, but no model is trained at night.",
-        "pipx inject spamd-desktop tensorflow-cpu   (or pip install 'spamd-desktop[train]')",
+        how_to_install(),
     )
 
 

@@ -206,8 +206,11 @@ class Labels(Connections):
         return {(LabelSource(row[0]), Label(row[1])): int(row[2]) for row in rows}
 
     def labels_since(self, at: float) -> int:
-        """How many were said after that time, to be learned from."""
-        row = self._one("SELECT count(*) FROM label WHERE current = 1 AND held = 0 AND at > ?", (at,))
+        """How many were said after that time, to be learned from. Silence is not said."""
+        row = self._one(
+            "SELECT count(*) FROM label WHERE current = 1 AND held = 0 AND source != 'implicit' AND at > ?",
+            (at,),
+        )
         return int(row[0]) if row else 0
 
     def forget_label(self, account: AccountName, identity: Identity) -> bool:

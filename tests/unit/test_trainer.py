@@ -12,10 +12,24 @@ from typing import Any
 import pytest
 
 from spamd.errors import TrainingError
-from spamd.trainer import Outcome, TrainerProcess, resident_bytes
+from spamd.trainer import Outcome, TrainerProcess, how_to_install, resident_bytes
 
 FAKE = Path(__file__).parents[1] / "fakes" / "trainer.py"
 RESULT = {"event": "result", "status": "waits", "reason": "none"}
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "package"),
+    [
+        ("linux", "x86_64", "tensorflow-cpu "),
+        ("win32", "AMD64", "tensorflow-cpu "),
+        ("linux", "aarch64", "tensorflow "),
+        ("darwin", "arm64", "tensorflow "),
+        ("darwin", "x86_64", "tensorflow "),
+    ],
+)
+def test_the_package_that_is_named_is_made_for_this_machine(system, machine, package):
+    assert f" {package}" in how_to_install(system, machine)
 
 
 class Child:

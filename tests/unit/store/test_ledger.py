@@ -1,4 +1,4 @@
-"""The ledger: which word holds, what is history, what forgetting means; out and in as JSON lines."""
+"""The ledger: which word holds, what is history, what forgetting means; out and in again."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from spamd.domain import AccountName, Label, LabelSource
-from spamd.errors import RequestError
 from spamd.store.database import Store
 from spamd.store.labels import PERSON_SOURCES, STRENGTH
-from spamd.store.ledger import export_lines, import_lines
 
 
 def now_of(store, rows, n=1):
@@ -120,6 +118,14 @@ def test_held_labels_are_listed_and_released(store, rows):
     assert not store.hold(rows.account, rows.identity(3))
 
 
+def test_silence_is_not_said(store, rows):
+    store.add_label(rows.label(1, at=rows.noon))
+    store.add_label(rows.label(2, at=rows.noon + 1))
+    store.add_label(rows.label(3, source="implicit", at=rows.noon + 1))
+    store.add_label(rows.label(4, held=True, at=rows.noon + 1))
+    assert store.labels_since(rows.noon) == 1
+
+
 def test_pages_of_labels(store, rows):
     for n in range(1, 8):
         store.add_label(rows.label(n, at=rows.noon + n % 3, source="review" if n % 2 else "drag"))
@@ -133,58 +139,6 @@ def test_pages_of_labels(store, rows):
     assert sum(store.label_counts().values()) == 7
 
 
-class TestLines:
-    def test_out_and_in_is_the_same_ledger(self, store, rows, tmp_path):
-        store.add_label(rows.label(1, "ham", "drag", note="line\u2028separator\nfeed"))
-        store.add_label(rows.label(1, "spam", "review", at=rows.noon + 1))
-        store.add_label(rows.label(2, "ham", "implicit", weight=0.3, held=True))
-        lines = list(export_lines(store))
-        with Store(tmp_path / "new.db") as new:
-            assert import_lines(new, lines).taken == 3
-            assert list(export_lines(new)) == lines
-            assert rows.rescued(new, 1)
-            again = import_lines(new, lines)
-            assert (again.taken, again.known) == (0, 3)
-            assert len(list(new.ledger())) == 3
-
-    def test_for_another_account(self, store, rows):
-        store.add_label(rows.label(1))
-        lines = list(export_lines(store))
-        import_lines(store, lines, account=AccountName("new"))
-        assert rows.rescued(store, 1, AccountName("new"))
-
-    @pytest.mark.parametrize(
-        "line",
-        [
-            "nonsense",
-            "[]",
-            "[" * 5000,
-            "{}",
-            '{"account": "a", "identity": "x", "label": "eggs", "source": "drag", "weight": 1, "at": 1}',
-            '{"account": "a", "identity": "x", "label": "ham", "source": "magic", "weight": 1, "at": 1}',
-            '{"account": "", "identity": "x", "label": "ham", "source": "drag", "weight": 1, "at": 1}',
-            '{"account": "a", "identity": "x", "label": "ham", "source": "drag", "weight": -1, "at": 1}',
-            '{"account": "a", "identity": "x", "label": "ham", "source": "drag", "weight": 1e999, "at": 1}',
-            '{"account": "a", "identity": "x", "label": "ham", "source": "drag", "weight": NaN, "at": 1}',
-            '{"account": ["a"], "identity": "x", "label": "ham", "source": "drag", "weight": 1, "at": 1}',
-        ],
-    )
-    def test_a_bad_line_is_reported_and_the_rest_goes_on(self, store, rows, line):
-        good = '{"account": "home", "identity": "hash:1", "label": "ham", "source": "drag", "weight": 1, "at": 1}'
-        report = import_lines(store, [line, "", good])
-        assert (report.taken, report.known, len(report.refused)) == (1, 0, 1)
-        assert report.refused[0].startswith("Line 1: ")
-
-    def test_nothing_is_taken_if_the_source_of_lines_fails(self, store, rows):
-        def lines():
-            yield '{"account": "home", "identity": "hash:1", "label": "ham", "source": "drag", "weight": 1, "at": 1}'
-            raise RequestError("gone")
-
-        with pytest.raises(RequestError):
-            import_lines(store, lines())
-        assert store.labels() == []
-
-
 words = st.tuples(
     st.integers(1, 3),
     st.sampled_from(["ham", "spam"]),
@@ -195,7 +149,7 @@ words = st.tuples(
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.one_of(words, st.tuples(st.just(0), st.integers(1, 3))), max_size=20))
-def test_one_word_holds_and_export_restores_it(tmp_path_factory, rows, said):
+def test_one_word_holds_and_the_ledger_restores_it(tmp_path_factory, rows, said):
     """Whatever is said and forgotten: the strongest, then newest word holds; a new installation agrees."""
     model: dict[int, list[tuple[int, int, str]]] = {}
     folder = tmp_path_factory.mktemp("ledger")
@@ -208,7 +162,8 @@ def test_one_word_holds_and_export_restores_it(tmp_path_factory, rows, said):
                 n, label, source, at = step
                 store.add_label(rows.label(n, label, source, at=float(at)))
                 model.setdefault(n, []).append((STRENGTH[LabelSource(source)], at, label))
-        import_lines(other, export_lines(store))
+        for record in store.ledger():
+            other.add_label(record)
         for n in range(1, 4):
             held = store.label_of(rows.account, rows.identity(n))
             assert (held is None) == (n not in model)
