@@ -8,6 +8,7 @@ connection belongs to one thread, and is finished after the first ConnectionLost
 from __future__ import annotations
 
 import base64
+import bisect
 import contextlib
 import functools
 import ipaddress
@@ -119,6 +120,41 @@ class Fetched:
 
     rows: dict[int, dict[bytes, Any]] = field(default_factory=dict)
     damaged: set[int] = field(default_factory=set)
+    _expunged: list[int] = field(default_factory=list)  # message numbers, ascending
+
+    def take(self, response: Response) -> bool:
+        """One response of the answer; True: it was a FETCH. Only those that name their UID count."""
+        if response.name == b"EXPUNGE" and response.number:
+            bisect.insort(self._expunged, self._at_first(response.number))
+        if response.name != b"FETCH":
+            return False
+        try:
+            attributes = fetch_attributes(response)
+        except Exception:  # noqa: BLE001 - imapclient's parser raises many kinds on a malformed answer
+            uid = claimed_uid(response)
+            if uid is not None:
+                self.damaged.add(uid)
+            return True
+        if attributes is not None:
+            attributes[b"SEQ"] = self._at_first(response.number or 0)
+            self.rows.setdefault(int(attributes[b"UID"]), {}).update(attributes)
+        return True
+
+    def _at_first(self, number: int) -> int:
+        """The number that a message had when the command began."""
+        for gone in self._expunged:
+            if gone > number:
+                break
+            number += 1
+        return number
+
+    def drop_expunged(self, gone: Sequence[tuple[int, int]]) -> None:
+        """What is gone by the end of the answer is not told of: also not with the flags of its last moment, of which
+        Dovecot leaves out some (it knew none of the words that its folder did not have before). gone: UIDs by VANISHED.
+        """
+        for uid, row in list(self.rows.items()) if self._expunged or gone else ():
+            if row[b"SEQ"] in self._expunged or any(first <= uid <= last for first, last in gone):
+                del self.rows[uid]
 
 
 class Connection:
@@ -552,14 +588,16 @@ class Connection:
             self.command("UNSELECT", tolerate=(b"OK", b"NO", b"BAD"))
 
     def fetch(self, uids: bytes, items: Sequence[bytes], modifier: bytes = b"") -> Fetched:
-        """UID FETCH. uids: a number set as IMAP writes it. Only answers that name their UID count."""
+        """UID FETCH. uids: a number set as IMAP writes it. What the same answer says to be expunged is left out."""
         result = Fetched()
         limit: int | None = None
         while uids:
             arguments = [uids, b"(UID " + b" ".join(items) + b")"]
             if modifier:
                 arguments.append(b"(" + modifier + b")")
-            reply = self.command("UID FETCH", *arguments, take=functools.partial(self._take_row, result))
+            reply = self.command("UID FETCH", *arguments, take=result.take)
+            with border(self.host, self.port):
+                result.drop_expunged(vanished(reply))
             limit = self._lower(done_down_to(reply), limit)
             uids = below(uids, limit) if limit is not None else b""
         result.damaged -= result.rows.keys()
@@ -574,21 +612,6 @@ class Connection:
         if done == 0 or (before is not None and done >= before):
             raise MailboxError(f"{self.host} answers only in part.", "The mail it speaks of is left alone.")
         return done
-
-    @staticmethod
-    def _take_row(result: Fetched, response: Response) -> bool:
-        if response.name != b"FETCH":
-            return False
-        try:
-            attributes = fetch_attributes(response)
-        except Exception:  # noqa: BLE001 - imapclient's parser raises many kinds on a malformed answer
-            uid = claimed_uid(response)
-            if uid is not None:
-                result.damaged.add(uid)
-            return True
-        if attributes is not None:
-            result.rows.setdefault(int(attributes[b"UID"]), {}).update(attributes)
-        return True
 
     def search(self, *criteria: bytes) -> list[int]:
         """UID SEARCH, ascending; by ESEARCH where offered, as 100,000 UIDs then are some bytes."""

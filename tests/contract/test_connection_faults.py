@@ -586,6 +586,47 @@ def test_one_name_that_is_not_ascii_does_not_make_each_folder_a_question(scripte
     session.close()
 
 
+@pytest.mark.parametrize(
+    ("gone", "left"),
+    [
+        (["* 1 EXPUNGE"], [4, 5, 6]),
+        (["* 2 EXPUNGE", "* 2 EXPUNGE"], [3, 6]),
+        (["* 4 EXPUNGE", "* 9 EXPUNGE", "* 1 EXPUNGE"], [4, 5]),
+        (["* VANISHED 3,5:900000000"], [4]),
+    ],
+)
+def test_19_gone_by_the_end_of_the_answer(scripted_server, gone, left):
+    """Dovecot tells flags that such a mail never had: the sign of a move without its lock, which would say that the person
+    took it out of Junk.
+    """
+    mails = [described(uid, seq=uid - 2, flags="$SpamdMoved") for uid in (3, 4, 5, 6)]
+    server = scripted_server([*sign_in(), *opened(), *answer("UID FETCH", *mails, *gone)])
+    session = scripted_session(server)
+    assert [arrival.ref.uid for arrival in session.arrivals(INBOX, Uid(3), Uid(6))] == left
+    session.close()
+
+
+def test_19_expunged_before_the_mail_is_told_of(scripted_server):
+    """What is above it counts one less from then on."""
+    server = scripted_server(
+        [
+            *sign_in(),
+            *opened(),
+            *answer(
+                "UID FETCH",
+                described(3, seq=1),
+                "* 1 EXPUNGE",
+                described(4, seq=1),
+                described(5, seq=2),
+                "* 2 EXPUNGE",
+            ),
+        ]
+    )
+    session = scripted_session(server)
+    assert [arrival.ref.uid for arrival in session.arrivals(INBOX, Uid(3), Uid(5))] == [4]
+    session.close()
+
+
 def test_19_nil_body_is_not_an_empty_mail(scripted_server):
     server = scripted_server(
         [
