@@ -313,6 +313,9 @@ class Client:
     def forget_label(self, account: str, identity: str) -> Done:
         return self._post(Done, "/labels/forget", {"account": account, "identity": identity})
 
+    def answer_held(self, *, mine: bool, account: str | None = None) -> Done:
+        return self._post(Done, "/labels/held", {"mine": mine, "account": account}, slow=True)
+
     def export_labels(self) -> tuple[LabelRecord, ...]:
         return self._get(tuple[LabelRecord, ...], "/labels/export", slow=True)
 

@@ -621,11 +621,13 @@ class Control:
         for label in self._store.labels(held=True):
             mail = self._store.judgement_of(label.account, label.identity)
             if mail is not None and mail.id not in items:
+                why = "but everything else says the opposite"
+                if label.source in PERSON_SOURCES:
+                    why = "but together with very many others"
                 items[mail.id] = ReviewItem(
                     mail,
                     "held",
-                    f"This was learned as {_word(label.label)} ({_source_word(label.source)}), "
-                    "but everything else says the opposite. Which is it?",
+                    f"This would be learned as {_word(label.label)} ({_source_word(label.source)}), {why}. Which is it?",
                     label.label,
                     label.id,
                     label.source.value,
@@ -807,6 +809,29 @@ class Control:
         nightly.settle(self._store, AccountName(account), Identity(identity))
         self._forget_kept()
         return Done("The label was taken back. The next night trains without it.")
+
+    def held_back(self, account: AccountName | None = None) -> list[LabelRecord]:
+        """What the person (or a program) did to so many mails at once that it is asked about."""
+        return [one for one in self._store.labels(account, held=True) if one.source in PERSON_SOURCES]
+
+    def answer_held(self, mine: bool, account: str | None = None) -> Done:
+        """All of that at once. mine: it counts from now on; else what was said of each mail before holds again."""
+        name = self.account(account).account.name if account else None
+        found = self.held_back(name)
+        if not found:
+            return Done("Nothing is held back because it was very much at once.")
+        with self._store.transaction():
+            for one in found:
+                if mine:
+                    self._store.release(one.account, one.identity)
+                else:
+                    self._store.withdraw(one.account, one.identity)
+            for event in self._store.events(needs_person=True, account=name, kind="correction"):
+                self._store.settle_event(event.id)
+        self._engine.rebuild_scores()
+        self._forget_kept()
+        what = "1 label" if len(found) == 1 else f"{len(found)} labels"
+        return Done(f"Learned: {what}." if mine else f"Forgotten: {what}. The mail stays where it is.")
 
     def label_of(self, account: AccountName, identity: Identity) -> LabelRecord | None:
         found = self._store.label_of(account, identity)

@@ -694,7 +694,8 @@ class Learner:
             if (record := self._label(correction, bool(findings.held), now)) is not None
         ]
         if findings.held:
-            self._store.add_event("correction", findings.held, account=self.account.name, needs_person=True)
+            text = f"{findings.held} Nothing is learned of it until you say so (Review)."
+            self._store.add_event("correction", text, account=self.account.name, needs_person=True)
         else:
             self._tell(written)
         return written

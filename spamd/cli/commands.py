@@ -92,7 +92,7 @@ ROWS: dict[str, tuple[str, str]] = {
     "pause": ("daily", "Leave mail alone for a while."),
     "resume": ("daily", "Go on after a pause."),
     "account": ("account", "Accounts: add, list, test, set, remove, mode, read, go-on."),
-    "labels": ("learning", "The ledger of what you taught: list, set, forget, export, import."),
+    "labels": ("learning", "The ledger of what you taught: list, set, forget, answer, export, import."),
     "lists": ("learning", "Senders and domains always kept or always junk."),
     "train": ("learning", "Train now instead of at night."),
     "model": ("learning", "Models: list, show, train, rollback, reset."),

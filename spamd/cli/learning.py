@@ -46,7 +46,9 @@ def labels() -> None:
 @click.option("--account", default=None)
 @click.option("--since", default=None)
 @click.option("--source", type=click.Choice([one.value for one in LabelSource]), default=None)
-@click.option("--held", is_flag=True, help="Only those held because they contradict what is known.")
+@click.option(
+    "--held", is_flag=True, help="Only those held: they contradict what is known, or were very many at once."
+)
 @click.option("-n", "--limit", default=50, show_default=True, type=click.IntRange(1, 200))
 @json_option
 def labels_list(
@@ -105,6 +107,19 @@ def forget(account: str, identity: str, as_json: bool) -> None:
     """Take a label back exactly: as if it had never been (the model at night, your corrections at once)."""
     with connect() as client:
         tell(client.forget_label(account, Identity(identity)), as_json=as_json)
+
+
+@labels.command()
+@click.argument("who", type=click.Choice(["me", "program"]))
+@click.option("--account", default=None)
+@json_option
+def answer(who: str, account: str | None, as_json: bool) -> None:
+    """Who moved or marked so many mails at once? What is held back for that is learned, or forgotten.
+
+    Forgotten, each mail is again what was said of it before. `labels list --held` shows them.
+    """
+    with connect() as client:
+        tell(client.answer_held(mine=who == "me", account=account), as_json=as_json)
 
 
 @labels.command("export")

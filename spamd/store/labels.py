@@ -222,6 +222,22 @@ class Labels(Connections):
             _show(db, account, identity)
             return removed > 0
 
+    def withdraw(self, account: AccountName, identity: Identity) -> bool:
+        """Take back what holds now, alone: what was said before of this mail holds again. False if nothing does."""
+        with self._write() as db:
+            current = _current(db, account, identity)
+            if current is None:
+                return False
+            db.execute("DELETE FROM label WHERE id = ?", (current.id,))
+            rows = db.execute(
+                "SELECT * FROM label WHERE account = ? AND identity = ?", (account, identity)
+            ).fetchall()
+            if rows:
+                before = max(map(_label, rows), key=lambda one: (STRENGTH[one.source], one.at, one.id))
+                db.execute("UPDATE label SET current = 1 WHERE id = ?", (before.id,))
+            _show(db, account, identity)
+            return True
+
     def hold(self, account: AccountName, identity: Identity, note: str = "") -> bool:
         """Keep this label out of training until the person has looked at it."""
         return self._set_held(account, identity, True, note)

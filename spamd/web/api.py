@@ -247,6 +247,12 @@ class WhichLabel:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldBody:
+    mine: bool
+    account: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ImportBody:
     labels: tuple[LabelRecord, ...]
 
@@ -571,6 +577,14 @@ ROUTES: tuple[Route, ...] = (
         Done,
         lambda c, r: c.forget_label(r.body.account, r.body.identity),
         body=WhichLabel,
+    ),
+    Route(
+        "POST",
+        "/labels/held",
+        "Say of all that is held back, as it was so much at once, whether it was the person",
+        Done,
+        lambda c, r: c.answer_held(r.body.mine, r.body.account),
+        body=HeldBody,
     ),
     Route("GET", "/labels/export", "All labels", tuple[LabelRecord, ...], lambda c, r: c.export_labels()),
     Route(

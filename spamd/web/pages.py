@@ -167,6 +167,7 @@ class Pages:
             "/do/undo-move": self.do_undo_move,
             "/do/undo": self.do_undo,
             "/do/forget-label": self.do_forget_label,
+            "/do/held": self.do_held,
             "/do/train": self.do_train,
             "/do/roll-back": self.do_roll_back,
             "/do/reset-model": self.do_reset_model,
@@ -244,7 +245,13 @@ class Pages:
 
     def review(self, request: Request) -> Response:
         items = self._control.review(30)
-        return self._page(request, "review.html", items=items, waiting=self._control.review_waiting())
+        return self._page(
+            request,
+            "review.html",
+            items=items,
+            waiting=self._control.review_waiting(),
+            held_back=len(self._control.held_back()),
+        )
 
     def labels(self, request: Request) -> Response:
         query = request.query_params
@@ -405,6 +412,13 @@ class Pages:
 
     def do_forget_label(self, request: Request, form: Form) -> Response:
         done = self._control.forget_label(form.get("account", ""), Identity(form.get("identity", "")))
+        return self._back(request, form, Said("good", done.text))
+
+    def do_held(self, request: Request, form: Form) -> Response:
+        mine = form.get("mine")
+        if mine not in ("yes", "no"):
+            raise RequestError("Say whether it was you.")
+        done = self._control.answer_held(mine == "yes")
         return self._back(request, form, Said("good", done.text))
 
     def do_train(self, request: Request, form: Form) -> Response:

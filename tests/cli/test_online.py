@@ -329,6 +329,7 @@ def test_labels(program: Program, tmp_path: Path) -> None:
     assert one.identity in program("labels", "list", "-n", "200").out
     assert program("labels", "set", "home", one.identity, "good").out == "Learned: good.\n"
     assert program("labels", "set", "home", "nosuch", "good").code == 1
+    assert "Nothing is held back" in program("labels", "answer", "me").out
     bad = tmp_path / "bad.jsonl"
     bad.write_text('{"label": 3}\n')
     refused = program("labels", "import", str(bad))

@@ -198,6 +198,26 @@ def test_undo_of_one_account_leaves_the_other(world):
         world.control.undo(since=0.0, account="nobody")
 
 
+def test_what_a_program_did_to_many_mails_at_once_is_forgotten_and_nothing_else(world):
+    """What the person said of one of them before holds again: forgotten with the rest, its rescue would be."""
+    first, second = [m for m in world.store.judgements(account=HOME, limit=50) if m.label is None][:2]
+    said = world.control.answer(first.id, Label.HAM).label
+    asked_before = world.control.export_labels()
+    for mail in (first, second):
+        world.say(mail, Label.SPAM, LabelSource.DRAG, world.now + 100, held=True)
+    world.store.add_event("correction", "2 mails at once", account=HOME, needs_person=True)
+    assert [one.identity for one in world.control.held_back(WORK)] == []
+    assert {one.identity for one in world.control.held_back()} == {first.identity, second.identity}
+    assert "Nothing is held back" in world.control.answer_held(False, "work").text
+    assert "2 labels" in world.control.answer_held(False).text
+    assert world.store.label_of(HOME, first.identity) == said
+    assert world.store.label_of(HOME, second.identity) is None
+    assert world.control.export_labels() == asked_before
+    assert world.store.past_of(HOME, [first.identity])[first.identity].rescued
+    assert not [one for one in world.control.events(needs_person=True) if one.kind == "correction"]
+    assert ("rebuild",) in world.engine.calls
+
+
 def test_imported_labels_are_checked(world):
     good = world.control.export_labels()[0]
     strange = [

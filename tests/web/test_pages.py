@@ -8,7 +8,7 @@ import pytest
 
 from spamd import settings
 from spamd.answers import AccountCheck, ServerGuess
-from spamd.domain import Account, AccountName, AuthMethod, FolderName
+from spamd.domain import Account, AccountName, AuthMethod, FolderName, Label, LabelSource
 from spamd.errors import ConfigError, CredentialError, SecretMissing, StoreBusy
 from spamd.opening import remarks
 from tests.web.conftest import signed_in
@@ -69,6 +69,7 @@ def test_what_is_said_is_for_that_browser(world):
         ("/do/list", {"value": "<script>", "label": "ham"}),
         ("/do/unlist", {"value": "nobody.example"}),
         ("/do/forget-label", {"account": "home", "identity": "hash:none"}),
+        ("/do/held", {}),
         ("/do/teach", {"raw": "", "label": "ham"}),
         ("/do/try", {"raw": ""}),
         ("/do/settings", {"keep_days": "many"}),
@@ -88,6 +89,22 @@ def test_a_wrong_form_is_told_and_changes_nothing(world, path, fields):
     assert answer.status_code in (400, 404)
     assert "<h1" in answer.text
     assert not [call for call in world.engine.calls if call[0] in ("put_back", "file_junk", "pause", "train")]
+
+
+def test_what_was_very_much_at_once_is_answered_as_a_whole(world):
+    mails = [one for one in world.store.judgements(account=HOME, limit=50) if one.label is None][:3]
+    with signed_in(world) as client:
+        assert "/do/held" not in client.get("/review").text
+        for mail in mails:
+            world.say(mail, Label.SPAM, LabelSource.DRAG, world.now, held=True)
+        asked = client.get("/review").text
+        assert "3 mails changed place or keyword" in asked and "together with very many others" in asked
+        answer = post(client, world, "/do/held", mine="yes", back="/review")
+        assert "Learned: 3 labels." in client.get(answer.headers["location"]).text
+    assert [one.held for one in map(world.store.label_of, [HOME] * 3, [m.identity for m in mails])] == [
+        False
+    ] * 3
+    assert ("rebuild",) in world.engine.calls
 
 
 def test_what_is_no_form_is_refused(world):
