@@ -674,6 +674,9 @@ class Control:
         """The person's word on a mail: taught at once, and the mail goes where it belongs."""
         mail = self.judgement(judgement_id)
         before = self._store.label_of(mail.account, mail.identity)
+        rescue = label is Label.HAM and move and mail.moved and mail.decision.verdict is Verdict.JUNK
+        if rescue and source is LabelSource.REVIEW:
+            source = LabelSource.UNDO  # taken out of Junk: by its source the night knows a rescue
         record = self._teach(mail.account, mail.identity, label, source)
         nightly.settle(self._store, mail.account, mail.identity)
         mail = self.judgement(judgement_id)  # it may have been moved this moment

@@ -74,6 +74,7 @@ def test_an_answer_teaches_and_moves(talk):
     back = client.answer(moved.id, Label.HAM)
     assert back.move == "back" and not client.judgement(moved.id).moved
     assert world.store.past_of(moved.account, [moved.identity])[moved.identity].rescued
+    assert back.label.source is LabelSource.UNDO, "the night may think no worse of it"
 
 
 def test_an_answer_can_be_taken_back(talk):
