@@ -76,7 +76,7 @@ def decide(
     """What to do with one new mail. Every decision carries one sentence for the person."""
     mode = effective_mode(account, evidence)
     rule = match(lists, history.sender, now)
-    spoken = _spoken(history, rule)
+    spoken = _spoken(history, rule) or _known(history, score)
     if spoken is not None and spoken.verdict is Verdict.KEEP:
         return spoken
     wanted = spoken or _judged(score, evidence, account, history)
@@ -97,9 +97,16 @@ def _spoken(history: History, rule: ListEntry | None) -> Decision | None:
         return Decision(
             Verdict.JUNK, True, "blocked", f"{rule.value} is on your list of senders to treat as junk."
         )
-    if history.authenticated is True and history.contact:
+    return None
+
+
+def _known(history: History, score: Score) -> Decision | None:
+    """A sender whom the person knows: exempt from what the model thinks, but not from what the person said of such a mail."""
+    if history.authenticated is not True or Label.SPAM in (history.said, score.copy_of):
+        return None
+    if history.contact:
         return _keep("contact", "You have written to this sender, and the server confirmed who sent it.")
-    if history.authenticated is True and history.own:
+    if history.own:
         return _keep("own", "It comes from your own address, and the server confirmed it.")
     return None
 

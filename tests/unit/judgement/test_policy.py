@@ -122,6 +122,16 @@ def test_known_senders_are_exempt_only_when_the_server_confirmed_them():
         assert ask(authenticated=False, **kind).move
 
 
+def test_the_persons_word_on_such_mail_goes_before_having_written_to_the_sender():
+    """Who once answered a shop and now drags its offers to Junk, or "no more, please" to a spammer."""
+    for kind in ({"contact": True}, {"own": True}):
+        assert ask(0.2, authenticated=True, copy_of=Label.SPAM, **kind).reason == "copy"
+        assert ask(0.2, authenticated=True, said=Label.SPAM, **kind).reason == "said"
+        assert (
+            ask(0.2, authenticated=True, said=Label.HAM, copy_of=Label.SPAM, **kind).verdict is Verdict.KEEP
+        )
+
+
 def test_lists():
     keep, junk = rule("a@shop.example", Label.HAM), rule("shop.example", Label.SPAM)
     assert ask(lists=[junk, keep]).reason == "allowed"
