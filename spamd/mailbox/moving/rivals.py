@@ -282,12 +282,16 @@ class Rivals:
             return None
         # First: a mark of ours must not stay where the connection breaks.
         self._rows.write(replace(record, error=GIVES_WAY))
-        self._commands.mark_deleted(ours, [record.target_uid])
-        # Is the other one still there, and a mail of its own? A virtual folder shows our copy, with our flag.
-        seen = self._where.by_uid(theirs, [rival.ref.uid]).get(rival.ref.uid)
-        alone = seen is None or seen.identity != record.identity or has(seen, "\\Deleted")
-        if alone or not self._removal.expunge(ours, [record.target_uid]):
-            self._commands.clear_deleted(ours, [record.target_uid])
+        uid, gone = record.target_uid, False
+        with Tolerated("our copy cannot be taken away"):
+            self._commands.mark_deleted(ours, [uid])
+            # Is the other one still there, and a mail of its own? A virtual folder shows our copy, with our flag.
+            seen = self._where.by_uid(theirs, [rival.ref.uid]).get(rival.ref.uid)
+            stands = seen is not None and seen.identity == record.identity and not has(seen, "\\Deleted")
+            # OK was said; was it done?
+            gone = stands and self._removal.expunge(ours, [uid]) and not self._where.by_uid(ours, [uid])
+        if not gone:
+            self._commands.clear_deleted(ours, [uid])
             self._rows.write(record)
             return None
         self._signs.unlock(theirs, [rival], moved=moved)

@@ -163,8 +163,10 @@ class Sending:
                 copy_of = replace(record, target_uid=uid, target_uid_validity=copied.uid_validity)
                 proven.append(self._rows.write(replace(copy_of, state=MoveState.COPIED)))
                 continue
-            copy = None if self._session.abilities.uidplus else self._where.our_copy(record, newest=True)
-            if copy is not None:
+            copy = self._where.our_copy(record, newest=True)
+            # Where the answer should have named it, nothing was copied (Cyrus, if the mail was gone); but for a server that
+            # says UIDPLUS and names none, where each attempt would leave another copy.
+            if copy is not None and (not self._session.abilities.uidplus or self._where.ours(copy)):
                 proven.append(
                     self._rows.write(replace(record, state=MoveState.COPIED, target_uid=copy.ref.uid))
                 )

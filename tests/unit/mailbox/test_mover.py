@@ -19,11 +19,12 @@ from spamd.domain import (
     Sighting,
     Uid,
 )
-from spamd.errors import ConnectionLost, FolderRefused, ProtocolFault, ServerBusy
+from spamd.errors import ConnectionLost, FolderRefused, MailboxError, ProtocolFault, ServerBusy
 from spamd.mailbox.moving.recovery import REDO_SECONDS
 from spamd.mailbox.moving.rivals import RIVAL_SECONDS
 from spamd.mailbox.moving.rows import BATCH, Rows
 from spamd.mailbox.moving.whereabouts import Whereabouts
+from spamd.source import Copied
 from tests.fakes.memory_mailbox import (
     FULL,
     INBOX,
@@ -599,6 +600,45 @@ def test_expunge_without_right_takes_the_copy_back():
     assert place.server.raws("INBOX") == [ONE]
     assert place.server.bodies() == {ONE: 1}
     assert not place.server.flagged("\\Deleted")
+
+
+@pytest.mark.parametrize("problem", [MailboxError("No."), FolderRefused("You may not."), None])
+def test_our_copy_that_cannot_give_way_is_not_left_marked(problem):
+    """Refused, or answered OK and not done: the next clean-up of the person's would take it."""
+    place = Place()
+    ref = place.server.deliver(ONE)
+    rows = place.intents()
+    place.when("MOVE", lambda: place.server.copy(ref, "Archive"))
+    expunge = place.mover.commands.expunge
+
+    def refuse(folder, uids):
+        if problem is not None:
+            raise problem
+
+    place.mover.commands.expunge = refuse
+    (ended,) = place.move(rows)
+    assert (ended.state, ended.error) == (MoveState.DONE, "")
+    assert place.server.bodies() == {ONE: 2}
+    assert not place.server.flagged("\\Deleted")
+    assert not place.server.flagged(MOVING_KEYWORD)
+    place.mover.commands.expunge = expunge
+    (taken_back,) = place.mover.reconcile()
+    assert taken_back.state is MoveState.ABANDONED
+    assert place.server.raws("Archive") == [ONE]
+    assert place.server.bodies() == {ONE: 1}
+
+
+def test_a_server_that_offers_uidplus_and_names_no_copy():
+    """Its copy is known by our lock. Taken for none, each new attempt left one more in Junk."""
+    place = Place(move=False)
+    place.server.deliver(ONE)
+    copy = place.mover.commands.copy
+    place.mover.commands.copy = lambda *asked: (copy(*asked), Copied())[1]
+    (ended,) = place.move(place.intents())
+    assert ended.state is MoveState.DONE
+    assert place.server.raws("Junk") == [ONE]
+    assert place.server.bodies() == {ONE: 1}
+    assert not place.server.flagged(MOVING_KEYWORD)
 
 
 def test_same_folder_and_missing_source():
