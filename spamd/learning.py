@@ -1081,9 +1081,11 @@ class ReadingProgress:
     finished: bool = False
 
 
-READ_JUNK = 1000
-READ_KEPT = 2000
+READ = {Place.JUNK: 1000, Place.INBOX: 1000, Place.KEPT: 2000}
+"""Mails that the first reading takes from folders of one kind, in the order in which it begins."""
 READ_PER_FOLDER = 1000
+READ_FOLDERS = 100
+"""Folders of one kind: opening each takes some time, and they share what is read."""
 READ_SENT = 2000
 READ_CHUNK = 25
 FOLDER_WEIGHT = 0.7
@@ -1147,21 +1149,21 @@ class FirstReading:
         return progress
 
     def _plan(self) -> list[tuple[FolderStatus, Place, list[Uid]]]:
-        """Folders and their newest UIDs, descending, within the bounds."""
+        """Folders and their newest UIDs, descending, within the bounds. Where there are many, each has its share: in one for
+        each year, the years that come first by name would be all that is read.
+        """
         found = places(self._session.folders(), self._session.junk_folder(), self._account)
-        budget = {Place.JUNK: READ_JUNK, Place.KEPT: READ_KEPT, Place.INBOX: READ_PER_FOLDER}
+        statuses = self._session.statuses([name for name, place in found.items() if place in READ])
         plan: list[tuple[FolderStatus, Place, list[Uid]]] = []
-        for name, place in sorted(found.items(), key=lambda pair: pair[1] is not Place.JUNK):
-            if budget.get(place, 0) <= 0:
-                continue
-            try:
-                status = self._session.status(name)
-                uids = list(self._session.uids(name))[-min(READ_PER_FOLDER, budget[place]) :]
-            except (FolderMissing, FolderRefused):
-                continue
-            budget[place] -= len(uids)
-            if uids:
-                plan.append((status, place, uids[::-1]))
+        for place, left in READ.items():
+            some = [one for one in statuses if found[one.folder] is place and one.messages]
+            some = sorted(some, key=lambda one: one.messages)[-READ_FOLDERS:]
+            for number, status in enumerate(some):
+                share = min(READ_PER_FOLDER, left // (len(some) - number))
+                with contextlib.suppress(FolderMissing, FolderRefused):
+                    uids = list(self._session.uids(status.folder))[-share:]
+                    left -= len(uids)
+                    plan.append((status, place, uids[::-1]))
         return plan
 
     def _read_chunk(self, status: FolderStatus, place: Place, uids: Sequence[Uid]) -> None:

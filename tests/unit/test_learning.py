@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -733,6 +734,28 @@ def test_the_first_reading(tmp_path):
     assert sum(server.flagged("\\Seen").values()) == 2
     assert not reading_unfinished(place.store, place.account)
     assert place.look() == [], "and nothing of it is new"
+    place.store.close()
+
+
+def test_each_of_many_folders_has_its_share_of_the_first_reading(tmp_path, monkeypatch):
+    """One for each year: the first two by name were all that was read."""
+    monkeypatch.setattr(learning, "READ", {Folder.JUNK: 10, Folder.INBOX: 10, Folder.KEPT: 20})
+    monkeypatch.setattr(learning, "READ_PER_FOLDER", 10)
+    years = [str(year) for year in range(2019, 2026)]
+    server = MemoryServer(folders=("Junk", "Trash", *years, "Empty", "Small"))
+    for folder in [year for year in years for _ in range(9)] + ["Small"]:
+        server.deliver(
+            mail(len(server.raws(folder)), 0.1, sender=f"a@{folder}.example"), folder, at=START - DAY
+        )
+    place = Place(tmp_path, server=server)
+    end, _ = read(place)
+    assert end.done == end.total == 20
+    read_in = Counter(one.note for one in place.store.labels(ME))
+    assert read_in.pop("Small") == 1 and set(read_in) == set(years) and set(read_in.values()) == {2, 3}, (
+        read_in
+    )
+    newest = max(server.folders["2025"].mails.values(), key=lambda one: one.uid)
+    assert place.store.label_of(ME, f"emailid:{newest.email_id}") is not None
     place.store.close()
 
 
