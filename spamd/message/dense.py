@@ -702,6 +702,23 @@ def authentication(message: ParsedMessage, trusted: str | None = None) -> dict[s
     return dict(_results(value, message.first.get("received", ""), trusted))
 
 
+_QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
+_COMMENT: Final = re.compile(r"\((?:[^()\\]|\\.)*\)")
+_MARK_LEFT: Final = re.compile(r'["()]')
+
+
+def _without_quotes(value: str) -> str:
+    """A field without quoted text and comments. Both may hold what the sender wrote, a local part such as
+    "x; dmarc=pass" in the envelope."""
+    if '"' in value:
+        value = _QUOTED.sub(" ", value)
+    for _ in range(4):  # comments hold comments
+        if "(" not in value:
+            break
+        value = _COMMENT.sub(" ", value)
+    return value
+
+
 @lru_cache(maxsize=4)  # asked for twice of each mail
 def _results(value: str, received: str, trusted: str | None) -> dict[str, str]:
     server = value.partition(";")[0].strip().partition(" ")[0].lower()
@@ -718,7 +735,9 @@ def _results(value: str, received: str, trusted: str | None) -> dict[str, str]:
         if (registered(server) if server else "outlook.com") != by:
             return {}
     out: dict[str, str] = {}
-    value = value[:4000]
+    value = _without_quotes(value[:4000])
+    if left := _MARK_LEFT.search(value):  # what follows a quote that does not end is nobody's word
+        value = value[: left.start()]
     if not value.isascii():
         for name, result in _RESULT.findall(value):
             out.setdefault(name.lower(), result.lower())
@@ -745,8 +764,6 @@ def _results(value: str, received: str, trusted: str | None) -> dict[str, str]:
 
 
 PROVEN: Final = "proven"
-_COMMENT: Final = re.compile(r"\([^()]*\)")
-_SIGNATURE: Final = re.compile(r"header\.b\s*=\s*\"[^\"]*\"")
 _RESULT_FIRST: Final = re.compile(r"\s*(spf|dkim)\s*=\s*pass\b")
 _WHOM: Final = re.compile(
     r"(?:header\.[di]|smtp\.mailfrom|smtp\.mail)\s*=\s*(?:[^\s;@]*@)?([\w.-]{1,253})"
@@ -773,10 +790,10 @@ _SENDER_CHECKS: Final = ("spf", "dkim", "dmarc", "compauth")
 
 
 def _aligned(value: str, message: ParsedMessage) -> bool:
-    """Did SPF or DKIM pass for the domain in From? Comments and quoted text may hold what the sender wrote."""
+    """Did SPF or DKIM pass for the domain in From?"""
     home = registered(message.sender.rpartition("@")[2].lower())
-    plain = _COMMENT.sub(" ", _SIGNATURE.sub(" ", value[:4000].lower()))
-    if not home or '"' in plain or "(" in plain or ")" in plain:
+    plain = _without_quotes(value[:4000].lower())
+    if not home or _MARK_LEFT.search(plain):
         return False
     for part in plain.split(";")[1:]:
         if _RESULT_FIRST.match(part):

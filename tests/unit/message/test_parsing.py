@@ -154,13 +154,20 @@ def test_addresses(field: str, name: str | None, address: str | None) -> None:
         ("dkim=pass header.d=evil.example; spf=pass smtp.mailfrom=a@evil.example", "dkim=pass spf=pass"),
         ("dkim=pass header.d=evil.example; dkim=pass header.i=@bank.org", PROVEN),
         ("spf=pass smtp.mailfrom=smtp.mailfrom=bank.org@evil.example", "spf=pass"),
-        ('spf=pass smtp.mailfrom="; dkim=pass header.d=bank.org "@evil.example', "dkim=pass spf=pass"),
+        ('spf=pass smtp.mailfrom="; dkim=pass header.d=bank.org "@evil.example', "spf=pass"),
         ("spf=pass (x) dkim=pass header.d=bank.org) smtp.mailfrom=a@evil.example", "dkim=pass spf=pass"),
+        ('spf=pass smtp.mailfrom="; dmarc=pass "@evil.example; dmarc=fail', "dmarc=fail spf=pass"),
+        (r'spf=pass smtp.mailfrom="\"; dmarc=pass "@evil.example; dmarc=fail', "dmarc=fail spf=pass"),
+        ("spf=fail (mx: domain of (dmarc=pass) evil) smtp.mailfrom=evil.example; dmarc=fail", "dmarc=fail spf=fail"),
+        ('spf=pass (of "a) ; dmarc=pass (x"@evil.example) smtp.mailfrom=evil.example; dmarc=fail', "dmarc=fail spf=pass"),
+        ('spf=pass smtp.mailfrom=bank.org"@evil.example; dmarc=fail', "spf=pass"),
+        ("spf=pass smtp.mailfrom=a(@evil.example; dmarc=pass", "spf=pass"),
+        ("arc=pass (i=1 spf=pass dmarc=pass); spf=fail smtp.mailfrom=a@evil.example; dmarc=fail", "dmarc=fail spf=fail"),
         ("spf=pass smtp.mailfrom=bank.org header.d=evil.example", "spf=pass"),
         ("compauth=pass reason=100", PROVEN),
         ("dkim=none; spf=none", "dkim=none spf=none"),
     ],
-)
+)  # fmt: skip
 def test_what_vouches_for_the_sender(found: str, proof: str) -> None:
     mail = f"Received: from a by mx.home.example\r\nAuthentication-Results: mx.home.example; {found}\r\n"
     whole = mail.encode() + b"From: Bank <info@bank.org>\r\n\r\nHello\r\n"
