@@ -193,6 +193,20 @@ def _leads_on(url: str, path: str, query: str) -> bool:
     )
 
 
+_BEFORE_HOST: Final = re.compile(r"(https?:)(?=[/\\])|(?=[/\\]{2})", re.I)
+_BEFORE_QUERY: Final = re.compile(r"[^?#]*")
+
+
+def _as_browsers_read(url: str) -> str:
+    """A backslash is a slash, and any number of them may stand before the host (WHATWG URL, special schemes): what
+    "http:\\\\evil.example" and "http://evil.example\\@bank.example" lead to."""
+    begin, before = _BEFORE_HOST.match(url), _BEFORE_QUERY.match(url)
+    if not begin or not before:
+        return url
+    path = before[0][begin.end() :].replace("\\", "/").lstrip("/")
+    return f"{begin[1] or ''}//{path}{url[before.end() :]}"
+
+
 _PLAIN_HOST: Final = re.compile(r"[a-zA-Z0-9.-]{1,200}")
 
 
@@ -219,13 +233,14 @@ def link(url: str, shown: str = "", kind: str = "a") -> Link | None:
             return _made(url, host, domain, shown, flags, scheme, slash + path, query, kind)
     if not url or url[0] == "#":
         return None
+    url = _as_browsers_read(url)
     if url.startswith("//"):
         url = "http:" + url
     match = _URL.match(url)
     if not match:
         if kind != "text" or not url.lower().startswith("www."):
             return Link(url[:500], "", "", shown, frozenset(("relative",)), kind=kind)
-        match = _URL.match("http://" + url)
+        match = _URL.match(_as_browsers_read("http://" + url))
         if not match:
             return None
     scheme = match[1].lower()
@@ -236,10 +251,7 @@ def link(url: str, shown: str = "", kind: str = "a") -> Link | None:
             if "@" in address:
                 domain = registered(address.rpartition("@")[2].strip(" >").lower())
         return Link(url[:500], "", domain, shown, frozenset((scheme,)), kind=kind)
-    raw_host = match[3]
-    if "\\" in raw_host:
-        raw_host = raw_host.partition("\\")[0]
-    host, domain, flags = _host(raw_host)
+    host, domain, flags = _host(match[3])
     if not host or ("." not in host and "ip" not in flags):
         return Link(url[:500], host, domain, shown, frozenset(("relative",)), kind=kind)
     if scheme == "hxxp" or scheme == "hxxps":

@@ -52,9 +52,13 @@ _VERDICT_PREFIXES: Final = tuple(
     x-pstn x-gm-spam x-gm-phishy x-brightmail x-bmi x-uidl-spam x-apple-mail-junk x-cf-spam
     x-mail-filter x-filter x-scanned x-quarantine x-msg-score x-msfbl-score x-spampal x-whitelist
     x-blacklist x-dnsbl x-rbl x-suspected x-esetresult x-esetid x-drweb x-nai-spam x-symantec x-assp
-    x-mdspam x-mdav x-zoho-virus x-wum x-old-spam x-pmas spamdiagnostic"""
+    x-mdspam x-mdav x-zoho-virus x-wum x-old-spam x-pmas spamdiagnostic x-bitdefender x-feas x-ctch
+    x-cm-score x-cm-analysis x-cnfs-analysis x-authority-analysis x-vr-score xscore xscanned x_cmae
+    x-mailgun-sflag x-mailgun-sscore x-haraka-karma x-halon x-imss x-sasi x-threatscanner"""
     )
 )
+_VERDICT_WORDS: Final = ("spam", "virus", "mailscanner")
+"""In the names that a server gives its filter's findings: X-RC-Spam, X-Example-MailScanner-SpamCheck."""
 _VERDICT_NAMES: Final = listed(
     """x-mozilla-status x-mozilla-status2 x-mozilla-keys x-keywords x-status status x-uid x-imap x-imapbase
     x-evolution x-account-key x-uidl x-label x-gmail-labels x-incomingtopheadermarker
@@ -90,7 +94,11 @@ _VERDICT, _OPAQUE, _TELLING = 0, 1, 2
 def _use_of(written: str) -> tuple[str, int]:
     """A field's lower-case name, and whether it is another filter's verdict, opaque or telling."""
     name = written.lower()
-    if name in _VERDICT_NAMES or name.startswith(_VERDICT_PREFIXES):
+    if (
+        name in _VERDICT_NAMES
+        or name.startswith(_VERDICT_PREFIXES)
+        or any(word in name for word in _VERDICT_WORDS)
+    ):
         return name, _VERDICT
     return name, _OPAQUE if name.startswith(_OPAQUE_PREFIXES) else _TELLING
 
@@ -161,6 +169,7 @@ class ParsedMessage:
 
 _PLAIN_FIELD: Final = re.compile(r"([!-9;-~]++)([ \t]*+:[ \t]*+)([^\n]*+(?:\n[ \t][^\n]*+)*+)\n")
 _FIELD: Final = re.compile(rb"([!-9;-~]+)[ \t]*:[ \t]*([^\n]*(?:\n[ \t][^\n]*)*)(?:\n|$)")
+_MBOX_LINE: Final = re.compile(rb">?From (?![ \t]*:)")
 _CLEAN_BYTES: Final = 3_000
 _Field = tuple[str, str | bytes, int, int]
 
@@ -256,7 +265,7 @@ class _Reader:
             self.defect("too many parts")
             return
         kind, parameters = content_type(fields.get("content-type", ""), default)
-        encoding = fields.get("content-transfer-encoding", "").strip().lower()
+        encoding = _encoding(fields.get("content-transfer-encoding", ""))
         if kind.startswith("multipart/"):
             if depth >= self.limits.depth:
                 self.defect("nested too deep")
@@ -285,13 +294,15 @@ class _Reader:
         text: str | None = None
         charset = parameters.get("charset", "").strip().lower()
         lowered = filename.lower()
-        if kind == "application/ms-tnef" or lowered == "winmail.dat":
+        if kind in ("application/ms-tnef", "application/vnd.ms-tnef") or lowered == "winmail.dat":
             self.facts.add("tnef")
         elif kind in ("text/calendar", "application/ics") or lowered.endswith(".ics"):
             self.facts.add("calendar")
-        elif kind in ("application/pkcs7-signature", "application/x-pkcs7-signature"):
+        elif kind in ("application/pkcs7-signature", "application/x-pkcs7-signature") or lowered.endswith(
+            ".p7s"
+        ):
             self.facts.add("smime-signature")
-        elif kind in ("application/pkcs7-mime", "application/x-pkcs7-mime"):
+        elif kind in ("application/pkcs7-mime", "application/x-pkcs7-mime") or lowered.endswith(".p7m"):
             self.facts.add("smime")
         elif kind == "application/pgp-signature":
             self.facts.add("pgp-signature")
@@ -302,7 +313,10 @@ class _Reader:
         elif kind == "message/disposition-notification":
             self.facts.add("receipt")
         shown = disposition != "attachment" and (
-            kind in _SHOWN or (kind == "text/calendar" and not self.parts)
+            kind in _SHOWN
+            or (kind == "text/calendar" and not self.parts)
+            # RFC 2046, 4.1.4: a subtype that is not known is shown as plain text. As a part it may be a file.
+            or (depth == 0 and kind.startswith("text/") and kind not in _TEXT_NOT_SHOWN)
         )
         if shown or (kind.startswith("message/") and disposition != "attachment"):
             data = _transfer_decode(body, encoding, self)
@@ -389,6 +403,7 @@ class _Reader:
 _SHOWN: Final = frozenset(
     {"text/plain", "text/html", "text/enriched", "text/richtext", "text/markdown", "text/x-amp-html"}
 ) - {"text/x-amp-html"}
+_TEXT_NOT_SHOWN: Final = frozenset({"text/calendar", "text/rfc822-headers", "text/x-amp-html"})
 _UUENCODED: Final = re.compile(r"^begin [0-7]{3,4} [^\n]{1,200}\n(?=M)", re.M)
 
 
@@ -451,6 +466,18 @@ def _split(data: bytes) -> tuple[bytes, bytes]:
 _NOT_BASE64: Final = bytes(
     sorted(set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"))
 )
+
+
+def _encoding(value: str) -> str:
+    """The name in a Content-Transfer-Encoding: mail programs read over quotes, comments and parameters beside it."""
+    value = value.strip().lower()
+    if value in ("7bit", "8bit", "quoted-printable", "base64", ""):
+        return value
+    found = _ENCODING.search(value)
+    return found[0] if found else value
+
+
+_ENCODING: Final = re.compile(r"[a-z0-9][a-z0-9-]*")
 
 
 def _transfer_decode(body: bytes, encoding: str, reader: _Reader | None) -> bytes:
@@ -536,7 +563,9 @@ def _percent_decode(text: str) -> bytes:
 @lru_cache(maxsize=256)
 def _content_type(value: str, default: str) -> tuple[str, tuple[tuple[str, str], ...]]:
     kind, parameters = _with_parameters(value)
-    if "/" not in kind or len(kind) > 100 or " " in kind:
+    if " " in kind or "(" in kind:
+        kind = re.split(r"[ (]", kind, maxsplit=1)[0]  # a comment, or a forgotten semicolon
+    if not 0 < kind.find("/") < len(kind) - 1 or len(kind) > 100:
         kind = {"text": "text/plain", "html": "text/html", "multipart": "multipart/mixed"}.get(kind, default)
     if boundary := parameters.get("boundary", ""):
         parameters["boundary"] = decode_words(boundary)[:200]
@@ -653,7 +682,7 @@ def parse(raw: bytes, *, limits: Limits = DEFAULT) -> ParsedMessage:
         reader.defect("cut")
     if b"\r" in data:
         data = _with_newlines(data)
-    if data.startswith((b"From ", b">From ")):
+    if _MBOX_LINE.match(data):
         data = data.partition(b"\n")[2]
     if data.startswith((b"\n", codecs.BOM_UTF8)):
         stripped = data.removeprefix(codecs.BOM_UTF8).lstrip(b"\n")

@@ -106,7 +106,7 @@ _NAMED: Final = {
 _TRANSPARENT: Final = -1
 _UNKNOWN: Final = -2  # a picture, a gradient, a variable
 _HIDES: Final = re.compile(
-    r"display\s*:\s*none|visibility\s*:\s*(?:hidden|collapse)|(?<![\w-])opacity\s*:\s*(?:0(?:\.0\d*)?|\.0\d*)\s*(?:[;!]|$)"
+    r"display\s*:\s*none|visibility\s*:\s*(?:hidden|collapse)|(?<![\w-])opacity\s*:\s*(?:0(?:\.0\d*)?|\.0\d*)\s*%?\s*(?:[;!]|$)"
     r"|clip\s*:\s*rect\s*\(\s*[01](?:px)?[\s,]+[01](?:px)?[\s,]+[01](?:px)?[\s,]+[01](?:px)?\s*\)"
     r"|transform\s*:\s*scale\s*\(\s*0\s*\)"
 )
@@ -118,14 +118,14 @@ _OFF: Final = re.compile(
 )
 _NEGATIVE: Final = re.compile(r":\s*-")
 _SIZE: Final = re.compile(
-    r"font(?:-size)?\s*:[^;]{0,60}?(?<![\w.#-])(\d{0,4}(?:\.\d{1,4})?)\s*(px|pt|em|rem|%|vw)?(?=[\s;!/]|$)"
+    r"font(?:-size)?\s*:[^;]{0,60}?(?<![\w.#-])(\d{1,4}(?:\.\d{0,4})?|\.\d{1,4})\s*(px|pt|em|rem|%|vw)?(?=[\s;!/]|$)"
 )
 _COLOUR: Final = re.compile(r"(?<![\w-])color\s*:\s*([^;!]{1,60})")
 _BACKGROUND: Final = re.compile(r"(?<![\w-])background(?:-color|-image)?\s*:\s*([^;!]{1,200})")
 _RGB: Final = re.compile(
-    r"rgba?\s*\(\s*(\d{1,3})%?[\s,]+(\d{1,3})%?[\s,]+(\d{1,3})%?(?:[\s,/]+([\d.]{1,6})%?)?\s*\)"
+    r"rgba?\s*\(\s*(\d{1,3})(%?)[\s,]+(\d{1,3})%?[\s,]+(\d{1,3})%?(?:[\s,/]+([\d.]{1,6})%?)?\s*\)"
 )
-_HEX: Final = re.compile(r"#([0-9a-f]{6}|[0-9a-f]{3})(?![0-9a-f])")
+_HEX: Final = re.compile(r"#([0-9a-f]{8}|[0-9a-f]{6}|[0-9a-f]{3,4})(?![0-9a-f])")
 
 
 @lru_cache(maxsize=1024)
@@ -133,12 +133,14 @@ def colour(value: str) -> int | None:
     """0xRRGGBB of a CSS or HTML colour; _TRANSPARENT, _UNKNOWN, or None for no colour."""
     value = value.strip().lower()
     if found := _HEX.search(value):
-        digits = found[1]
-        return int(digits if len(digits) == 6 else "".join(c + c for c in digits), 16)
+        digits = found[1] if len(found[1]) > 4 else "".join(c + c for c in found[1])
+        return _TRANSPARENT if digits[6:] == "00" else int(digits[:6], 16)
     if found := _RGB.search(value):
-        if found[4] is not None and found[4].strip(".0") == "":
+        if found[5] is not None and found[5].strip(".0") == "":
             return _TRANSPARENT
-        return min(int(found[1]), 255) << 16 | min(int(found[2]), 255) << 8 | min(int(found[3]), 255)
+        full = 100 if found[2] else 255
+        red, green, blue = (min(int(found[place]), full) * 255 // full for place in (1, 3, 4))
+        return red << 16 | green << 8 | blue
     if "url" in value or "gradient" in value or "var(" in value:
         return _UNKNOWN
     for word in value.split():
@@ -185,10 +187,12 @@ def search(pattern: re.Pattern[str], begin: str, text: str) -> re.Match[str] | N
 @lru_cache(maxsize=2048)
 def _style(css: str) -> _Style:
     css = css.lower()
+    if "/*" in css:
+        css = _SHEET_COMMENT.sub("", css)
     flags = _hides(css)
     if "font" in css and (sized := _SIZE.search(css)):
         number, unit = sized[1], sized[2]
-        if number and number != "." and (unit or number.strip("0.") == ""):
+        if unit or number.strip("0.") == "":
             flags |= SIZE
             points = float(number) * {"em": 16, "rem": 16, "%": 0.16, "vw": 6, "pt": 1.333}.get(
                 unit or "px", 1.0
@@ -216,8 +220,8 @@ def _style(css: str) -> _Style:
 
 @lru_cache(maxsize=1024)
 def _alike(one: int, other: int) -> bool:
-    """Whether text of one colour cannot be read on the other. What lies on a picture can."""
-    return (
+    """Whether text of one colour cannot be read on the other. What lies on a picture can, but for glass."""
+    return one == _TRANSPARENT or (
         other >= 0
         and abs((one >> 16) - (other >> 16))
         + abs((one >> 8 & 255) - (other >> 8 & 255))
@@ -258,6 +262,7 @@ _REAL_TAGS: Final = listed(
     textarea tfoot thead title track video"""
 )
 _AFTER_LAST: Final = re.compile(r"[{@;]")
+_SHEET_COMMENT: Final = re.compile(r"/\*.*?\*/|<!--|-->", re.S)
 _SIMPLE_SELECTOR: Final = re.compile(r"^[a-z]*(?:[.#][a-zA-Z_][\w-]{0,60}){1,3}$")
 
 
@@ -507,7 +512,7 @@ class _Page:
             style.background for style in styles if style.background is not None and style.background >= 0
         }
         backs = {0xFFFFFF, *list(backs)[:50]}
-        fores = {style.colour for style in styles if style.colour is not None and style.colour >= 0}
+        fores = {style.colour for style in styles if style.colour is not None and style.colour != _UNKNOWN}
         faint = {fore for fore in fores for back in backs if _alike(fore, back)}
         if not faint and not any(style.flags & TINY for style in styles):
             return
@@ -740,6 +745,8 @@ def _hiding_selectors(sheet: str) -> tuple[str, ...]:
     lowered = sheet.lower()
     if "none" not in lowered and "hidden" not in lowered and not _OFF.search(lowered):
         return ()
+    if "/*" in sheet or "<!--" in sheet or "-->" in sheet:
+        sheet = _SHEET_COMMENT.sub(" ", sheet)
     if "@" in sheet:
         sheet = _without_media(sheet)
     found: list[str] = []

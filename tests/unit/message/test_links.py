@@ -47,6 +47,31 @@ def test_addresses_in_every_notation_are_addresses() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http:\\\\evil.example\\x",
+        "https:/evil.example/x",
+        "HTTP:///evil.example/x",
+        "/\\evil.example/x",
+        "http://evil.example\\@bank.example/",
+        "http:/\\evil.example\\x?to=a\\b",
+    ],
+)
+def test_slashes_are_read_as_browsers_do(url: str) -> None:
+    found = links.link(url, "www.bank.com")
+    assert found is not None
+    assert found.host == "evil.example"
+    assert "text-differs" in found.flags
+
+
+def test_what_leads_nowhere_stays_so() -> None:
+    for url in ("/x/y", "x\\y", "file:\\\\x.example", "C:\\x"):
+        found = links.link(url)
+        assert found is not None
+        assert "." not in found.host
+
+
 def test_other_schemes() -> None:
     mail, call = of("mailto-tel")
     assert (mail.flags, mail.domain, call.flags) == ({"mailto"}, "example.com", {"tel"})

@@ -96,6 +96,59 @@ def test_verdicts_of_other_filters_are_not_read() -> None:
     assert message.clean == b"From: a@b.example\nSubject: x\n\nhello\n"
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["X-RC-Spam", "X-BitDefenderWKS-Spam", "X-Exchange-Antispam-Report-Test", "X-Example-MailScanner-SpamCheck",
+     "X-SBB-Virus-Status", "X-CM-Score", "X-Mailgun-Sflag", "SpamTally", "X-Rspamd-Server"],
+)  # fmt: skip
+def test_a_verdict_is_known_by_its_name(name: str) -> None:
+    message = parsing.parse(f"From: a@b.example\n{name}: no\nX-Mailer: x\n\nhello\n".encode())
+    assert [field for field, _ in message.headers] == ["from", "x-mailer"]
+    assert name.encode() not in message.clean
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind", "text"),
+    [
+        ("Content-Type: text/plain\nContent-Transfer-Encoding: base64 (so)", "text/plain", "Casino"),
+        ("Content-Transfer-Encoding: base64;", "text/plain", "Casino"),
+        ('Content-Transfer-Encoding: "Base64"', "text/plain", "Casino"),
+        ("Content-Type: text/html (page); charset=utf-8\nContent-Transfer-Encoding: base64", "text/html", "Casino"),
+        ("Content-Type: text/html charset=utf-8\nContent-Transfer-Encoding: base64", "text/html", "Casino"),
+        ("Content-Type: text/\nContent-Transfer-Encoding: base64", "text/plain", "Casino"),
+        ("Content-Type: /html\nContent-Transfer-Encoding: base64", "text/plain", "Casino"),
+        ("Content-Type: text/spam\nContent-Transfer-Encoding: base64", "text/spam", "Casino"),
+    ],
+)  # fmt: skip
+def test_what_mail_programs_read_over(fields: str, kind: str, text: str) -> None:
+    """Each of these once hid all words of a mail from the filter, and from nobody else."""
+    message = parsing.parse(f"From: a@b.example\n{fields}\n\nQ2FzaW5v\n".encode())
+    assert [(part.kind, part.text) for part in message.parts] == [(kind, text)]
+
+
+def test_a_file_of_text_is_not_what_the_mail_says() -> None:
+    body = "--b\n\nhello\n--b\nContent-Type: text/x-patch\n\n+ int x;\n--b--\n"
+    message = parsing.parse(f"Content-Type: multipart/mixed; boundary=b\n\n{body}".encode())
+    assert [part.text for part in message.parts] == ["hello", None]
+
+
+@pytest.mark.parametrize(
+    ("field", "fact"),
+    [
+        ("application/vnd.ms-tnef", "tnef"),
+        ("application/octet-stream; name=smime.p7m", "smime"),
+        ("application/octet-stream; name=SMIME.P7S", "smime-signature"),
+    ],
+)
+def test_special_parts_by_other_names(field: str, fact: str) -> None:
+    assert fact in parsing.parse(f"From: a@b.example\nContent-Type: {field}\n\nx\n".encode()).facts
+
+
+def test_a_space_before_the_colon_makes_no_mbox_line() -> None:
+    message = parsing.parse(b"From : Ann <a@b.example>\nSubject : hello\n\nx\n")
+    assert (message.sender, message.subject) == ("a@b.example", "hello")
+
+
 def test_depth_and_parts_are_limited() -> None:
     assert "nested too deep" in parse("deep-nesting").defects
     many = parse("many-parts")

@@ -43,6 +43,51 @@ def test_hidden_text_is_kept_apart_from_what_is_seen(name: str, trick: str) -> N
     assert "gardening" not in found.text.words
 
 
+@pytest.mark.parametrize(
+    ("html", "trick"),
+    [
+        ("<span style='font-size: 0'>{}</span>", "tiny-text"),
+        ("<span style='font-size : 1px; color:#333'>{}</span>", "tiny-text"),
+        ("<span style='font-family: Arial; font-size: .1em'>{}</span>", "tiny-text"),
+        ("<span style='font: 1px Arial'>{}</span>", "tiny-text"),
+        ("<span style='color: transparent'>{}</span>", "same-colour"),
+        ("<span style='color:rgba(0, 0, 0, 0)'>{}</span>", "same-colour"),
+        ("<span style='color:#0000'>{}</span>", "same-colour"),
+        ("<span style='color:#FFFFFFFF'>{}</span>", "same-colour"),
+        ("<span style='color:rgb(100%, 100%, 100%)'>{}</span>", "same-colour"),
+        ("<span style='opacity: 0%'>{}</span>", "hidden-text"),
+        ("<span style='display:/* x */none'>{}</span>", "hidden-text"),
+        ("<style>/* {{ */ .x {{ display: none }}</style><p class=x>{}</p>", "hidden-text"),
+        ("<style><!--\n.y {{ color: red }} .x {{ display: none }}\n--></style><p class=x>{}</p>", "hidden-text"),
+    ],
+)  # fmt: skip
+def test_hidden_text_in_other_spellings(html: str, trick: str) -> None:
+    page = f"Content-Type: text/html\n\n<p>Buy pills</p>{html.format('minutes of the gardening committee')}"
+    found = vector.vectorise(page.encode())
+    assert found.tricks == {trick}
+    assert found.text.visible == "Buy pills"
+    assert "gardening" in found.text.hidden
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        "<td style='font-size:0'><span style='font-size: 14px'>Buy pills</span></td>",
+        "<td style='font-size: 0'><span style='font: bold 14px/20px Arial'>Buy pills</span></td>",
+        "<p style='color:#ffffff80;background:#000'>Buy pills</p>",
+        "<p style='color:transparent'><span style='color:#333'>Buy pills</span></p>",
+        "<p style='color:rgb(0%, 40%, 60%)'>Buy pills</p>",
+        "<p style='opacity: 50%; font-size: 100%; font-weight: 400'>Buy pills</p>",
+        "<style>/* .x { display: none } */ <!-- p { margin: 0 } --></style><p class=x>Buy pills</p>",
+    ],
+)
+def test_what_can_be_read_is_not_hidden(html: str) -> None:
+    found = vector.vectorise(f"Content-Type: text/html\n\n{html}".encode())
+    assert found.text.visible == "Buy pills"
+    assert not found.tricks
+    assert not found.text.hidden
+
+
 def test_a_size_of_nothing_on_the_cell_does_not_hide_text_with_its_own_size() -> None:
     assert "Really cheap" in read("tiny-text").text.visible
 
