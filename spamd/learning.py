@@ -1168,12 +1168,7 @@ class FirstReading:
 
     def _read_chunk(self, status: FolderStatus, place: Place, uids: Sequence[Uid]) -> None:
         refs = [MessageRef(status.folder, status.uid_validity, uid) for uid in uids]
-        wanted = {
-            arrival.ref: weight
-            for arrival in self._session.locate(refs)
-            if (weight := self._weight(arrival, place)) > 0
-            and self._store.label_of(self._account.name, arrival.identity) is None
-        }
+        wanted = self._wanted(self._session.locate(refs), place)
         label = Label.SPAM if place is Place.JUNK else Label.HAM
         read: list[tuple[FetchedMail, Judgement, bytes, LabelRecord]] = []
         try:
@@ -1189,10 +1184,34 @@ class FirstReading:
                 for mail, judgement, packed, record in read:
                     self._write(mail, judgement, packed, record)
 
+    def _wanted(self, arrivals: Sequence[Arrival], place: Place) -> dict[MessageRef, float]:
+        """Those whose folder says something, or of which something was said that could not be learned yet (an imported
+        ledger); with the folder's weight. Read once more when the filter has worked for a while, Junk holds what we put
+        there, and the inbox what we left there: our own verdicts, not the person's.
+        """
+        name = self._account.name
+        wanted: dict[MessageRef, float] = {}
+        past = self._store.past_of(name, [arrival.identity for arrival in arrivals])
+        for arrival in arrivals:
+            identity, weight = arrival.identity, self._weight(arrival, place)
+            if self._store.label_of(name, identity) is not None:
+                if self._store.vector_of(name, identity) is None:
+                    wanted[arrival.ref] = FOLDER_WEIGHT
+                continue
+            ours = place is Place.JUNK and identity in past and past[identity].moved
+            if weight == silence.LEFT:
+                judged = self._store.judgement_of(name, identity)
+                ours = judged is not None and judged.decision.reason != "before"
+            if weight > 0 and not ours:
+                wanted[arrival.ref] = weight
+        return wanted
+
     def _learn(
         self, mail: FetchedMail, label: Label, weight: float
     ) -> tuple[FetchedMail, Judgement, bytes, LabelRecord]:
-        """Score it, then teach it."""
+        """Score it, then teach it. What was said of the mail before goes before its folder."""
+        said = self._store.label_of(self._account.name, mail.arrival.identity)
+        label = label if said is None else said.label
         judgement, packed, record = read_in_folder(
             self._account, self._scorer, mail, label, weight, self._clock()
         )
@@ -1206,9 +1225,9 @@ class FirstReading:
             self._store.record_judgement(judgement, vector=packed, sighting=sighting)
         else:
             self._store.put_vector(name, identity, packed)
-        stored = self._store.add_label(record)
+        stored = self._store.label_of(name, identity) or self._store.add_label(record)
         if stored.source is not LabelSource.FOLDER:
-            self._teach(packed, stored)  # the person spoke meanwhile
+            self._teach(packed, stored)  # the person spoke meanwhile, or on another computer
 
     def _teach(self, packed: bytes, record: LabelRecord) -> None:
         if teaches(record):

@@ -34,7 +34,7 @@ from spamd.learning import (
 )
 from spamd.message import vector
 from tests.fakes.memory_mailbox import FULL, START, MemoryServer
-from tests.unit.test_filtering import ME, Place, mail
+from tests.unit.test_filtering import ME, PROVEN, Place, mail
 
 DAY = 86400.0
 
@@ -734,6 +734,43 @@ def test_the_first_reading(tmp_path):
     assert sum(server.flagged("\\Seen").values()) == 2
     assert not reading_unfinished(place.store, place.account)
     assert place.look() == [], "and nothing of it is new"
+    place.store.close()
+
+
+def test_read_once_more_its_own_verdicts_are_no_lesson(place):
+    """In Junk lies what we put there, in the inbox what we left there: only what the person did tells anything."""
+    place.evidence = PROVEN
+    for number in range(6):
+        place.server.deliver(mail(number, 0.99))
+    seen = [place.server.deliver(mail(number), flags=["\\Seen"]) for number in range(6, 10)]
+    place.look()
+    assert len(place.server.raws("Junk")) == 6
+    place.server.deliver(mail(20, 0.9), "Junk")  # by a server filter
+    place.server.set_flags(seen[0], ["\\Answered"])
+    place.server.drag(seen[1], "Archive")
+    place.now += 10 * DAY
+    place.look()
+    read(place)
+    told = sorted((one.label.value, one.note, one.weight) for one in place.labels())
+    assert told == [("ham", "Archive", 0.7), ("ham", "INBOX", 0.7), ("spam", "Junk", 0.7)]
+
+
+def test_an_imported_word_is_learned_when_its_mail_is_read(tmp_path):
+    """On a new installation the ledger comes without mail; the mail lies in its folders, and is not new."""
+    server = old_mailbox()
+    place = Place(tmp_path, server=server)
+    spam, ham = Identity("emailid:M31"), Identity("emailid:M1")  # in the archive, in Junk
+    for identity, label in ((spam, Label.SPAM), (ham, Label.HAM)):
+        place.store.add_label(
+            LabelRecord(ME, identity, label, LabelSource.IMPORT, 1.0, place.now - DAY, ModelId("other"))
+        )
+    ledger = list(place.store.ledger())
+    read(place)
+    assert [one for one in place.store.ledger() if one.identity in (spam, ham)] == ledger
+    trained = {row[0].identity: row[0] for row in place.store.training_set(until=place.now, limit=100)}
+    assert (trained[spam].label, trained[ham].label) == (Label.SPAM, Label.HAM)
+    taught = {one[0]: one[1] for one in place.scorer.taught}
+    assert (taught[spam], taught[ham]) == (Label.SPAM, Label.HAM)
     place.store.close()
 
 
