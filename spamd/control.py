@@ -858,7 +858,9 @@ class Control:
         schedule.require_set_clock(now, "Nothing is learned until it is set right.")
         known = {view.account.name for view in self.accounts()}
         with self._store.transaction():  # 20,000: 75 s with a commit for each, 2 s so
-            added = sum(self._import_label(one, now) for one in records if one.account in known)
+            there = {(one.account, one.identity, one.label, one.at) for one in self._store.ledger()}
+            words = [one for one in records if (one.account, one.identity, one.label, one.at) not in there]
+            added = sum(self._import_label(one, now) for one in words if one.account in known)
         if added:
             self._engine.rebuild_scores()
         self._forget_kept()
