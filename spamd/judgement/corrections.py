@@ -503,7 +503,8 @@ def _by_keyword(change: KeywordChange, spoken: Collection[Identity]) -> Correcti
         return None
     if _stamped(change.now) and not _stamped(change.sighting.keywords):
         return None  # another daemon's verdict
-    stamped = before is not None
+    # Thunderbird sets its keyword before it takes ours off: seen in between, both are there, and neither counts.
+    stamped = before is not None or _stamped(change.sighting.keywords)
     return Correction(
         change.sighting.identity,
         now,

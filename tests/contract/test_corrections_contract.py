@@ -513,8 +513,10 @@ def test_stamps_are_written_where_the_server_keeps_them_and_are_not_the_person(a
     assert [flags & ours for (folder, _), flags in lying.items() if folder == home.host.junk] == [{"junk"}]
     home.look()
     assert home.labels() == []
-    home.host.store(home.user, [kept], "-FLAGS", "NonJunk")
     home.host.store(home.user, [kept], "+FLAGS", "Junk")
+    home.look()
+    assert home.labels() == [], "both at once say nothing"
+    home.host.store(home.user, [kept], "-FLAGS", "NonJunk")
     home.look()
     (label,) = home.store.labels(AccountName(home.user))
     assert (label.label, label.source, label.weight) == (Label.SPAM, LabelSource.KEYWORD, 0.7)

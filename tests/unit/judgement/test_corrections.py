@@ -294,6 +294,11 @@ def test_a_keyword_is_a_hint_unless_we_had_stamped_the_mail():
     assert (hint.label, hint.source, hint.weight) == (Label.SPAM, LabelSource.HINT, 0.3)
     (word,) = change(["NonJunk"], ["Junk"])
     assert (word.label, word.source, word.weight) == (Label.SPAM, LabelSource.KEYWORD, 0.7)
+    for seen_between in ([], ["NonJunk", "Junk"]):
+        (word,) = change(["$SpamdStamped", *seen_between], ["$spamdstamped", "Junk"])
+        assert word.source is LabelSource.KEYWORD
+    (hint,) = change(["NonJunk", "Junk"], ["Junk"])
+    assert hint.source is LabelSource.HINT
     assert not change(["Junk"], ["$Junk", "\\Seen"]), "not newly set"
     assert not change([], ["Junk", "NonJunk"]), "both at once say nothing"
     assert not change(["Junk"], ["\\Seen"]), "taking a keyword away says nothing"
