@@ -88,7 +88,7 @@ from spamd.errors import (
     SpamdError,
     StoreError,
 )
-from spamd.judgement import calibration, schedule, shadow
+from spamd.judgement import calibration, corrections, schedule, shadow
 from spamd.judgement.calibration import told
 from spamd.judgement.evidence import upper_bound
 from spamd.mailbox.quirks import GMAIL
@@ -622,7 +622,7 @@ class Control:
             mail = self._store.judgement_of(label.account, label.identity)
             if mail is not None and mail.id not in items:
                 why = "but everything else says the opposite"
-                if label.source in PERSON_SOURCES:
+                if _at_once(label):
                     why = "but together with very many others"
                 items[mail.id] = ReviewItem(
                     mail,
@@ -815,7 +815,7 @@ class Control:
 
     def held_back(self, account: AccountName | None = None) -> list[LabelRecord]:
         """What the person (or a program) did to so many mails at once that it is asked about."""
-        return [one for one in self._store.labels(account, held=True) if one.source in PERSON_SOURCES]
+        return [one for one in self._store.labels(account, held=True) if _at_once(one)]
 
     def answer_held(self, mine: bool, account: str | None = None) -> Done:
         """All of that at once. mine: it counts from now on; else what was said of each mail before holds again."""
@@ -1541,6 +1541,11 @@ def _short(text: str) -> str:
 
 def _clip(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def _at_once(held: LabelRecord) -> bool:
+    """Is it held because it was one of very many? What the person does is never held for anything else."""
+    return held.source in PERSON_SOURCES or held.note.endswith(corrections.AT_ONCE)
 
 
 def _word(label: Label) -> str:

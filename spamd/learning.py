@@ -715,7 +715,7 @@ class Learner:
             weight=correction.weight,
             at=now,
             model_id=self._scorer.card.id,
-            note=correction.note,
+            note=f"{correction.note}; {corrections.AT_ONCE}" if held else correction.note,
             held=held or contradicts,
         )
         stored = self._store.add_label(record)

@@ -54,6 +54,8 @@ FLOOD = 200
 """More labels than this in one pass are no person's corrections."""
 SUDDENLY = 20
 """A folder that loses all of at least this many mails to another at once is asked about."""
+AT_ONCE = "very many at once"
+"""At the end of the note of a label that is held for that: not for what it says."""
 PENDING_LIFE = 7 * 86400.0
 """A copy whose original is still there after a week is a copy (seconds)."""
 GONE_LATELY = 900.0

@@ -321,6 +321,7 @@ def test_a_flood_is_held_and_asked_about(place):
     assert not place.scorer.taught
     (event,) = place.store.events(needs_person=True)
     assert "51" in event.text
+    assert {one.note for one in place.labels()} == {"inbox to junk; very many at once"}
 
 
 def test_fifty_at_once_are_fifty_labels(place):

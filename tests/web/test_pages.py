@@ -8,8 +8,9 @@ import pytest
 
 from spamd import settings
 from spamd.answers import AccountCheck, ServerGuess
-from spamd.domain import Account, AccountName, AuthMethod, FolderName, Label, LabelSource
+from spamd.domain import Account, AccountName, AuthMethod, FolderName, Label, LabelRecord, LabelSource
 from spamd.errors import ConfigError, CredentialError, SecretMissing, StoreBusy
+from spamd.judgement import corrections
 from spamd.opening import remarks
 from tests.web.conftest import signed_in
 from tests.web.world import HOME, WORK, World
@@ -95,8 +96,12 @@ def test_what_was_very_much_at_once_is_answered_as_a_whole(world):
     mails = [one for one in world.store.judgements(account=HOME, limit=50) if one.label is None][:3]
     with signed_in(world) as client:
         assert "/do/held" not in client.get("/review").text
-        for mail in mails:
+        for mail in mails[1:]:
             world.say(mail, Label.SPAM, LabelSource.DRAG, world.now, held=True)
+        hint = LabelRecord(
+            HOME, mails[0].identity, Label.SPAM, LabelSource.HINT, 0.3, world.now, mails[0].score.model_id
+        )
+        world.store.add_label(replace(hint, held=True, note=f"keyword; {corrections.AT_ONCE}"))
         asked = client.get("/review").text
         assert "3 mails changed place or keyword" in asked and "together with very many others" in asked
         answer = post(client, world, "/do/held", mine="yes", back="/review")
