@@ -337,6 +337,12 @@ class Imported:
     text: str
 
 
+def imported(added: int, skipped: int) -> Imported:
+    were = "label was" if added == 1 else "labels were"
+    why = "known, of no account that is here, or no labels"
+    return Imported(added, skipped, f"{added} {were} added, {skipped} skipped ({why}).")
+
+
 class Level(enum.StrEnum):
     OK = "ok"
     WARN = "warn"

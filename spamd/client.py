@@ -35,6 +35,7 @@ from spamd.answers import (
     Whereabouts,
     Why,
     Wiped,
+    imported,
 )
 from spamd.domain import (
     AuthMethod,
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 QUICK = 15.0  # seconds
+IMPORTED_AT_ONCE = 10_000  # labels of some 200 bytes
 SLOW = 90.0  # answers that need the mail server, or much of the store
 
 
@@ -320,7 +322,13 @@ class Client:
         return self._get(tuple[LabelRecord, ...], "/labels/export", slow=True)
 
     def import_labels(self, records: Sequence[LabelRecord]) -> Imported:
-        return self._post(Imported, "/labels/import", {"labels": wire.to_json(records)}, slow=True)
+        """In steps: some years of mail left lying are more labels than one request may hold (24 MB)."""
+        told = [
+            self._post(Imported, "/labels/import", {"labels": wire.to_json(some)}, slow=True)
+            for start in range(0, max(1, len(records)), IMPORTED_AT_ONCE)
+            for some in [records[start : start + IMPORTED_AT_ONCE]]
+        ]
+        return imported(sum(one.added for one in told), sum(one.skipped for one in told))
 
     def lists(self) -> tuple[ListEntry, ...]:
         return self._get(tuple[ListEntry, ...], "/lists")

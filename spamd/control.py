@@ -55,6 +55,7 @@ from spamd.answers import (
     Whereabouts,
     Why,
     Wiped,
+    imported,
 )
 from spamd.domain import (
     OPEN_MOVES,
@@ -864,11 +865,7 @@ class Control:
         if added:
             self._engine.rebuild_scores()
         self._forget_kept()
-        skipped = len(records) - added
-        text = (
-            f"{added} labels were added, {skipped} skipped (known, of no account that is here, or no labels)."
-        )
-        return Imported(added, skipped, text)
+        return imported(added, len(records) - added)
 
     def _import_label(self, record: LabelRecord, now: float) -> bool:
         """Does it say anything new?"""

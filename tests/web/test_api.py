@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from spamd.answers import AccountCheck, AccountPhase
+from spamd.answers import AccountCheck, AccountPhase, imported
 from spamd.client import Client
 from spamd.domain import Label, LabelSource, Mode, MoveKind, MoveState, TlsMode, Verdict
 from spamd.errors import ConnectionLost, DoneInPart, MailboxError, NotFound, NotRunning, RequestError
@@ -191,7 +191,7 @@ def test_a_mail_is_identified_by_its_message_id(talk):
         client.identify(" <> ")
 
 
-def test_labels_are_listed_exported_and_imported(talk):
+def test_labels_are_listed_exported_and_imported(talk, monkeypatch):
     world, client = talk
     everything = client.export_labels()
     assert {one.source for one in client.labels(source=LabelSource.DRAG)} == {LabelSource.DRAG}
@@ -204,6 +204,9 @@ def test_labels_are_listed_exported_and_imported(talk):
     assert result.added + result.skipped == len(everything) and result.added > 0
     assert ("rebuild",) in world.engine.calls
     assert world.store.label_of(drag.account, drag.identity).label is Label.SPAM
+    monkeypatch.setattr("spamd.client.IMPORTED_AT_ONCE", 3)
+    assert client.import_labels(everything) == imported(0, len(everything))
+    assert client.import_labels(()) == imported(0, 0)
     record = client.set_label(drag.account, drag.identity, Label.HAM, LabelSource.ADDON)
     assert record.source is LabelSource.ADDON
 
