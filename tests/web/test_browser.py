@@ -228,6 +228,19 @@ def test_review_without_scripts(fresh, visit):
     assert word(world, first) is Label.HAM
 
 
+def test_who_moved_very_many_at_once_is_answered_on_a_phone(fresh, visit):
+    world = fresh(hostile=False)
+    mails = [one for one in world.store.judgements(account=HOME, limit=50) if one.label is None][:30]
+    for mail in mails:
+        world.say(mail, Label.SPAM, LabelSource.DRAG, world.now, held=True)
+    page = visit(world, "/review", bypass_csp=True, viewport={"width": 360, "height": 740})
+    assert violations(page) == [] and page.evaluate("document.documentElement.scrollWidth") <= 360
+    page.get_by_role("button", name="A program: forget it").click()
+    expect(page.locator(".said.good")).to_contain_text(f"Forgotten: {len(mails)} labels.")
+    expect(page.get_by_role("button", name="A program: forget it")).to_have_count(0)
+    assert world.control.held_back() == []
+
+
 def test_a_moved_mail_is_put_back(fresh, visit):
     world = fresh(hostile=False)
     page = visit(world, "/?show=junk")
