@@ -177,8 +177,8 @@ class Why:
     model_id: ModelId
     explanation: str  # the decision, one sentence
     reasons: tuple[Reason, ...]
-    base_logit: float
-    personal_logit: float
+    base_logit: float  # what every mailbox would say, log odds
+    personal_logit: float  # what was learned here adds: both together make the log odds of the probability
     links: tuple[LinkView, ...] = ()
     tricks: tuple[str, ...] = ()
     visible_text: str = ""

@@ -111,7 +111,6 @@ DAY = 86400.0
 NEVER_SIGNED_IN = "never-signed-in:"
 """State of an account that was added without a secret, before its first sign-in with the browser."""
 REVIEW_WINDOW = 30 * DAY  # older doubt is not asked about any more
-RAW_SHOWN = 65536  # bytes of a mail shown as text
 MAX_PAGE = 200
 MAX_UNDO_SHOWN = 200
 SHADOW_SHOWN = 100
@@ -509,6 +508,12 @@ class Control:
         except SpamdError as error:  # no connection, no such account any more, no secret
             missing = f"The mail could not be read now: {error.title}"
         evidence = self.account(mail.account).state.evidence if self._has_account(mail.account) else None
+        from spamd.model.explanation import look_at, parts
+
+        known = self._evidence().get(mail.account)
+        line = known.told if known else calibration.AS_IT_IS
+        # Scored by the model of then, told by the scale of today's.
+        base, personal = parts(mail.score, self._scorer.card, line)
         stored = Why(
             judgement=mail,
             verdict=mail.decision.verdict,
@@ -518,8 +523,8 @@ class Control:
             model_id=mail.score.model_id,
             explanation=mail.decision.explanation,
             reasons=(),
-            base_logit=mail.score.base_logit,
-            personal_logit=mail.score.logit - mail.score.base_logit,
+            base_logit=base,
+            personal_logit=personal,
             links=tuple(LinkView(host, "") for host in mail.link_hosts),
             missing=missing,
             copy_of=mail.score.copy_of,
@@ -529,12 +534,14 @@ class Control:
         if raw is None:
             return stored
         try:
-            return self._read_mail(raw, stored)
+            return look_at(raw, self._scorer, stored, line)
         except ModelError as error:  # of another version: what is stored can still be told
             return replace(stored, missing=f"The mail could not be scored again: {error.title}")
 
     def try_mail(self, raw: bytes) -> Why:
         """What would be said of this mail now. Nothing is stored."""
+        from spamd.model.explanation import look_at
+
         if not raw.strip():
             raise RequestError(
                 "There is no mail to look at.", "Paste the source of a mail, with its headers."
@@ -562,7 +569,8 @@ class Control:
             base_logit=0.0,
             personal_logit=0.0,
         )
-        why = self._read_mail(raw, empty)
+        line = evidence.told if evidence else calibration.AS_IT_IS
+        why = look_at(raw, self._scorer, empty, line)
         verdict = (
             Verdict.JUNK
             if why.probability >= junk
@@ -575,7 +583,6 @@ class Control:
             Verdict.UNSURE: "This would be left in the inbox and listed for review.",
             Verdict.KEEP: "This would stay in the inbox.",
         }[verdict]
-        line = evidence.told if evidence else calibration.AS_IT_IS
         return replace(
             why,
             verdict=verdict,
@@ -583,34 +590,6 @@ class Control:
             probability=told(why.probability, line),
             junk_threshold=told(junk, line),
             unsure_threshold=told(unsure, line),
-        )
-
-    def _read_mail(self, raw: bytes, base: Why) -> Why:
-        from spamd.message import vector
-        from spamd.model.explanation import explain
-
-        features = vector.vectorise(raw)
-        score = self._scorer.score(features, arrived=False)
-        return replace(
-            base,
-            probability=score.probability if base.judgement is None else base.probability,
-            model_id=score.model_id if base.judgement is None else base.model_id,
-            base_logit=score.base_logit,
-            personal_logit=score.logit - score.base_logit,
-            reasons=tuple(explain(features, self._scorer)),
-            links=tuple(
-                LinkView(link.host, _clip(link.shown, 200), tuple(sorted(link.flags)))
-                for link in features.links[:50]
-            ),
-            tricks=tuple(sorted(features.text.tricks)),
-            visible_text=_clip(features.text.visible, RAW_SHOWN),
-            hidden_text=_clip(features.text.hidden, RAW_SHOWN),
-            raw_text=raw[:RAW_SHOWN].decode("utf-8", "replace"),
-            raw_cut=len(raw) > RAW_SHOWN,
-            defects=tuple(features.message.defects),
-            copy_of=score.copy_of,
-            subject=_clip(features.message.subject, 1000) or base.subject,
-            sender=_clip(features.message.sender, 320) or base.sender,
         )
 
     # -- review: the person's word -----------------------------------------------------------------

@@ -194,7 +194,7 @@ class Sighting:
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One cause of a score. contribution: change of the logit (natural log odds; positive: towards spam)."""
+    """One cause of a score. contribution: change of the probability's log odds (natural; positive: towards spam)."""
 
     kind: str  # "word", "link", "fact", "sender", "copy", "list"
     text: str  # as the person wrote or saw it; plain text

@@ -18,7 +18,7 @@ MAX_FILE = 64 * 2**20  # bytes read of one file; the reader looks at the first 6
 
 
 def open_scorer() -> Scorer:
-    """The model in force (personal, else shipped) with what was learned since."""
+    """The model in force (personal, else shipped), without what was learned since it was made."""
     from spamd import paths
     from spamd.model.bundle import Bundles
     from spamd.model.scoring import Scorer
@@ -80,33 +80,30 @@ def score(files: tuple[Path, ...], as_json: bool) -> int:
 
 def explain_raw(raw: bytes) -> Why:
     """As the page's *Try it*, without a daemon: the model in force, the shipped threshold."""
-    from spamd.answers import LinkView, Why
-    from spamd.domain import Verdict
-    from spamd.message import vector
-    from spamd.model import explanation
+    from dataclasses import replace
 
+    from spamd.answers import Why
+    from spamd.domain import Verdict
+    from spamd.errors import RequestError
+    from spamd.model.explanation import look_at
+
+    if not raw.strip():
+        raise RequestError("There is no mail to look at.", "Give a raw mail file (.eml), with its headers.")
     scorer = open_scorer()
-    features = vector.vectorise(raw)
-    found = scorer.score(features)
     threshold = scorer.card.junk_threshold
-    verdict = Verdict.JUNK if found.probability >= threshold else Verdict.KEEP
-    if verdict is Verdict.KEEP and found.probability >= UNSURE:
-        verdict = Verdict.UNSURE
-    return Why(
+    empty = Why(
         judgement=None,
-        verdict=verdict,
-        probability=found.probability,
+        verdict=Verdict.KEEP,
+        probability=0.0,
         junk_threshold=threshold,
         unsure_threshold=UNSURE,
-        model_id=found.model_id,
+        model_id=scorer.card.id,
         explanation="Judged with the shipped threshold; your account's own evidence may say otherwise.",
-        reasons=tuple(explanation.explain(features, scorer)),
-        base_logit=found.base_logit,
-        personal_logit=found.logit - found.base_logit,
-        links=tuple(LinkView(one.host, one.shown) for one in features.links),
-        tricks=tuple(sorted(features.text.tricks)),
-        hidden_text=features.text.hidden,
-        defects=tuple(features.message.defects),
-        subject=features.message.subject,
-        sender=features.message.sender,
+        reasons=(),
+        base_logit=0.0,
+        personal_logit=0.0,
     )
+    why = look_at(raw, scorer, empty)
+    if why.probability >= threshold:
+        return replace(why, verdict=Verdict.JUNK)
+    return replace(why, verdict=Verdict.UNSURE if why.probability >= UNSURE else Verdict.KEEP)

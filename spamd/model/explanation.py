@@ -7,14 +7,15 @@ scored again without them. Texts are what the person wrote or saw, as plain text
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spamd.domain import Label, Reason
-from spamd.message.vector import Features
+from spamd.answers import LinkView, Why
+from spamd.domain import Label, ModelCard, Reason, Score
+from spamd.message.vector import Features, vectorise
 from spamd.model.copies import Match
 from spamd.model.runtime import Floats, Ints, MailVector
 
@@ -26,11 +27,19 @@ SHOWN_KINDS = frozenset({"word", "link", "fact", "sender"})
 class CanExplain(Protocol):
     """What is asked of the scorer."""
 
+    @property
+    def card(self) -> ModelCard: ...
     def logits(self, vectors: list[MailVector]) -> Floats: ...
     def guess(self, vector: MailVector) -> tuple[Floats, Floats, Floats]: ...
     def below_usual(self, vector: MailVector) -> NDArray[np.bool_]: ...
     def copy_of(self, vector: MailVector) -> Match | None: ...
     def copy_shift(self, vector: MailVector) -> float: ...
+
+
+class CanScore(CanExplain, Protocol):
+    """The scorer, for a whole mail."""
+
+    def score(self, vector: MailVector, *, arrived: bool = True) -> Score: ...
 
 
 @dataclass(slots=True)
@@ -55,7 +64,8 @@ class _Remains:
 
 
 def explain(features: Features, scorer: CanExplain, limit: int = 12) -> tuple[Reason, ...]:
-    """Reasons by size, at most `limit`; contributions in natural log odds, positive towards spam."""
+    """Reasons by size, at most `limit`; contributions in log odds of the (calibrated) probability, positive towards spam."""
+    steepness = scorer.card.calibration[0]
     causes = _causes(features, scorer.below_usual(features))
     for_base, for_personal, for_dense = scorer.guess(features)
     base_guess = dict(zip(features.base_ids.tolist(), for_base.tolist(), strict=True))
@@ -70,7 +80,7 @@ def explain(features: Features, scorer: CanExplain, limit: int = 12) -> tuple[Re
     causes = causes[:CHECKED]
     scores = scorer.logits([features, *(_without(features, cause) for cause in causes)])
     reasons = [
-        Reason(cause.kind, cause.text, float(scores[0] - score))
+        Reason(cause.kind, cause.text, steepness * float(scores[0] - score))
         for cause, score in zip(causes, scores[1:], strict=True)
         if abs(float(scores[0] - score)) >= NOTEWORTHY
     ]
@@ -79,9 +89,65 @@ def explain(features: Features, scorer: CanExplain, limit: int = 12) -> tuple[Re
     if found is not None:
         what = "marked as junk" if found.label is Label.SPAM else "said is good"
         reasons.insert(
-            0, Reason("copy", f"Nearly the same as a mail you {what}", scorer.copy_shift(features))
+            0,
+            Reason(
+                "copy",
+                f"Nearly the same as a mail you {what}",
+                steepness * scorer.copy_shift(features),
+            ),
         )
     return tuple(reasons[:limit])
+
+
+Line = tuple[float, float]
+"""a, b: a * log odds + b is told for log odds (judgement.calibration)."""
+AS_IT_IS: Final[Line] = (1.0, 0.0)
+SHOWN: Final = 65_536  # characters, and bytes of the source
+
+
+def parts(score: Score, card: ModelCard, line: Line = AS_IT_IS) -> tuple[float, float]:
+    """What the shipped base says of a mail, and what was learned here adds to it: together the log odds of its probability.
+
+    `card` is that of the model that scored it, `line` how probabilities are told.
+    """
+    steepness, offset = line[0] * card.calibration[0], line[0] * card.calibration[1] + line[1]
+    base = steepness * card.alpha * score.base_logit + offset
+    return base, steepness * score.logit + offset - base
+
+
+def look_at(raw: bytes, scorer: CanScore, why: Why, line: Line = AS_IT_IS) -> Why:
+    """`why` with what the mail itself says, and the model of it. A judgement that was stored keeps its probability."""
+    features = vectorise(raw)
+    score = scorer.score(features, arrived=False)
+    base, personal = parts(score, scorer.card, line)
+    tried = why.judgement is None
+    return replace(
+        why,
+        probability=score.probability if tried else why.probability,
+        model_id=score.model_id if tried else why.model_id,
+        base_logit=base,
+        personal_logit=personal,
+        reasons=tuple(
+            replace(one, contribution=line[0] * one.contribution) for one in explain(features, scorer)
+        ),
+        links=tuple(
+            LinkView(link.host, _clip(link.shown, 200), tuple(sorted(link.flags)))
+            for link in features.links[:50]
+        ),
+        tricks=tuple(sorted(features.text.tricks)),
+        visible_text=_clip(features.text.visible, SHOWN),
+        hidden_text=_clip(features.text.hidden, SHOWN),
+        raw_text=raw[:SHOWN].decode("utf-8", "replace"),
+        raw_cut=len(raw) > SHOWN,
+        defects=tuple(features.message.defects),
+        copy_of=score.copy_of,
+        subject=_clip(features.message.subject, 1000) or why.subject,
+        sender=_clip(features.message.sender, 320) or why.sender,
+    )
+
+
+def _clip(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"
 
 
 def fact(name: str, value: float, low: bool) -> str:

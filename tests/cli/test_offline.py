@@ -323,6 +323,23 @@ def test_explaining_a_file_needs_no_filter(home: Path) -> None:
     found = json.loads(done.stdout)
     assert found["reasons"]
     assert found["subject"]
+    assert found["personal_logit"] == pytest.approx(0, abs=1e-3), "nothing was learned here"
+    assert found["visible_text"]
+    assert found["raw_text"].startswith(spam.read_bytes()[:40].decode())
+    links = {flag for name in ("link-user-in-url", "link-text-differs") for flag in flags_of(home, name)}
+    assert {"user-in-url", "text-differs"} <= links
+
+
+def flags_of(home: Path, name: str) -> set[str]:
+    done = spamdctl(home, "explain", str(ROOT / "tests" / "data" / "tricks" / f"{name}.eml"), "--json")
+    return {flag for link in json.loads(done.stdout)["links"] for flag in link["flags"]}
+
+
+def test_a_file_that_holds_nothing_is_no_mail(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty.eml").write_bytes(b"\r\n")
+    done = spamdctl(home, "explain", str(tmp_path / "empty.eml"))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "no mail to look at" in done.stderr
 
 
 def test_the_doctor_finds_what_is_wrong(home: Path) -> None:

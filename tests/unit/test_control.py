@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import json
+import math
 import sqlite3
 import threading
 import time
@@ -502,10 +503,16 @@ def test_all_doors_tell_one_probability_and_no_verdict_hangs_on_it(world):
         }
 
     world.engine.states[HOME] = replace(state, evidence=replace(known, junk_threshold=0.97))
-    plain = asked()
+    plain, before = asked(), control.try_mail(JUNK_RAW)
     control._forget_kept()
     world.engine.states[HOME] = replace(state, evidence=replace(known, junk_threshold=0.97, told=line))
-    after = asked()
+    after, then = asked(), control.try_mail(JUNK_RAW)
+    for why in (before, then):  # the parts and reasons add up to what is told beside them
+        log_odds = math.log(why.probability / (1 - why.probability))
+        assert why.base_logit + why.personal_logit == pytest.approx(log_odds, abs=1e-3)
+    assert [one.contribution for one in then.reasons] == pytest.approx(
+        [line[0] * one.contribution for one in before.reasons], abs=1e-4
+    )
     for name, values in plain.items():
         wanted = tuple(told(one, line) if isinstance(one, float) else one for one in values)
         assert after[name] == pytest.approx(wanted), name

@@ -17,7 +17,7 @@ from spamd.errors import ModelError, SchemaMismatch
 from spamd.message.vector import StoredVector, pack, unpack, vectorise
 from spamd.model.base import load
 from spamd.model.bundle import Bundle, Bundles, read_card, write_card
-from spamd.model.explanation import explain
+from spamd.model.explanation import explain, parts
 from spamd.model.runtime import Runtime, _without_news, interpreter_class
 from spamd.model.scoring import Scorer
 from tests.unit.model.made import MODERN_HAM, candidate, flood, mail
@@ -313,6 +313,40 @@ def test_a_reason_says_whether_a_thing_is_there_or_missing(scorer: Scorer, mail_
             assert any(values[name] < means[name] for name in found)
         else:
             assert values[found[0]] >= means[found[0]]
+
+
+def test_a_reason_is_what_the_probability_changes_by_without_it(scorer: Scorer) -> None:
+    """In log odds of the probability that is shown beside it, not of the model's uncalibrated number."""
+    features = vectorise(
+        mail("Cheap pills", "Buy cheap pills now at http://pills77.example/x and hydrocodone")
+    )
+    names = features.named()
+
+    def without(word: str, ids: np.ndarray, side: object) -> np.ndarray:
+        return np.array([one for one in ids if side[one][0] != ("word", word)], np.int32)  # type: ignore[index]
+
+    words = [one for one in explain(features, scorer, limit=60) if one.kind == "word"]
+    assert len(words) > 2
+    for one in words:
+        rest = StoredVector(
+            without(one.text, features.base_ids, names.base),
+            features.dense,
+            without(one.text, features.personal_ids, names.personal),
+            features.fingerprint,
+        )
+        whole, left = (scorer.probability(float(logit)) for logit in scorer.logits([features, rest]))
+        change = np.log(whole / (1 - whole)) - np.log(left / (1 - left))
+        assert one.contribution == pytest.approx(change, abs=1e-3)
+
+
+def test_nothing_learned_adds_nothing(scorer: Scorer) -> None:
+    features = vectorise(mail("Cheap pills", "Buy cheap pills now at http://pills77.example/x"))
+    for learned in (False, True):
+        score = scorer.score(features)
+        base, personal = parts(score, scorer.card)
+        assert base + personal == pytest.approx(np.log(score.probability / (1 - score.probability)))
+        assert (abs(personal) > 0.5) if learned else personal == pytest.approx(0, abs=1e-4)
+        scorer.teach(features, Identity("a"), Label.HAM)
 
 
 def test_a_lesson_shows_in_the_reasons(scorer: Scorer) -> None:
