@@ -295,6 +295,17 @@ class Control:
                 return view
         raise NotFound(f"There is no account called {_short(name)!r}.", "The Accounts page lists them.")
 
+    def _met(self, name: str) -> AccountName:
+        """An account that is here, or of which something is kept. NotFound: told as empty, or wiped, a slip would pass."""
+        account, store = AccountName(name), self._store
+        if self._settings().account(name) is None and not (
+            store.judgements(account=account, limit=1)
+            or store.labels(account, limit=1)
+            or store.cursors(account)
+        ):
+            self.account(name)
+        return account
+
     # -- what was judged ---------------------------------------------------------------------------
 
     def recent(
@@ -310,7 +321,7 @@ class Control:
         """Newest first."""
         return self._told(
             self._store.judgements(
-                account=AccountName(account) if account else None,
+                account=self._met(account) if account else None,
                 verdict=verdict,
                 since=since,
                 until=until,
@@ -769,7 +780,7 @@ class Control:
     ) -> tuple[LabelRecord, ...]:
         """Newest first."""
         found = self._store.labels(
-            AccountName(account) if account else None,
+            self._met(account) if account else None,
             since,
             held,
             source,
@@ -1346,6 +1357,8 @@ class Control:
         kind, _, account = what.partition(":")
         if what not in ("display", "all") and not (kind == "account" and account):
             raise RequestError('What to wipe is "display", "account:NAME" or "all".')
+        if account:
+            self._met(account)
         self._wipe(what)
         self._kept = {}
         return Wiped(what, "Wiped, and the file was cleaned so that nothing can be read back.")

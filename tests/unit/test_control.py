@@ -266,6 +266,17 @@ def test_importing_what_is_there_changes_nothing(world):
     assert list(world.store.ledger()) == before
 
 
+def test_what_a_removed_account_left_is_still_found_by_its_name(world):
+    world.control.remove_account("work", wipe=False)
+    assert world.control.recent(account="work") and world.control.labels(account="work")
+    world.control.wipe("account:work")
+    for asked in (world.control.recent, world.control.labels):
+        with pytest.raises(NotFound, match="'work'"):
+            asked(account="work")
+    with pytest.raises(NotFound, match="'work'"):
+        world.control.wipe("account:work")
+
+
 def test_before_the_first_model_there_is_nothing_to_go_back_to(world):
     world.control.wipe("all")
     with pytest.raises(RequestError, match="Nothing to go back to"):
