@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from spamd.client import Client
 
 WORDS = {"junk": Label.SPAM, "good": Label.HAM}
+LONGEST_DAYS = 36_500  # of an entry of the lists
 POLL_SECONDS = 0.5  # between two looks at the trainer's progress
 START_SECONDS = 30.0  # until the daemon says that it trains
 
@@ -134,7 +135,12 @@ def labels_export(file: Path) -> None:
     else:
         from spamd.paths import write_private
 
-        write_private(file, lines.encode())
+        try:
+            write_private(file, lines.encode())
+        except OSError as exc:
+            raise RequestError(
+                f"{file} cannot be written: {exc.strerror}.", "Look at its folder and at free space."
+            ) from exc
         click.echo(f"{len(found)} labels written to {file}.")
 
 
@@ -215,6 +221,8 @@ def lists_junk(value: str, days: float | None, as_json: bool) -> None:
 
 
 def _add(value: str, label: Label, days: float | None, *, as_json: bool) -> None:
+    if days is not None and not days <= LONGEST_DAYS:  # nor is "nan"
+        raise RequestError(f"{days:g} days are too many.", "Without --days it is for ever.")
     with connect() as client:
         entry = client.add_to_list(value, label, time.time() + days * 86400 if days else None)
     if as_json:

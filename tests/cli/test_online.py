@@ -339,11 +339,14 @@ def test_labels(program: Program, tmp_path: Path) -> None:
     bad.write_text("[" * 100_000)
     assert program("labels", "import", str(bad)).code == 1
     assert program("labels", "import", str(tmp_path / "gone")).code == 1
+    assert "cannot be written" in program("labels", "export", str(tmp_path)).err
 
 
 def test_lists(program: Program) -> None:
     assert program("lists", "keep", "Friend@Example.org").out == "friend@example.org: always kept.\n"
     assert program("lists", "junk", "offers.example", "--days", "30", "--json").json["label"] == "spam"
+    for days in ("nan", "inf", "1e9"):
+        assert "days are too many" in program("lists", "junk", "offers.example", "--days", days).err
     rows = {one["value"]: one for one in program("lists", "show", "--json").json}
     assert rows["friend@example.org"]["expires_at"] is None
     assert rows["offers.example"]["expires_at"]
