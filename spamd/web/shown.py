@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 from spamd.answers import AccountPhase
 from spamd.control import SOURCE_WORDS
 from spamd.domain import Label, LabelSource, Mode, Reason, Verdict
+from spamd.web import facts
 
 SUBJECT_SHOWN = 160  # characters
 
@@ -254,38 +255,6 @@ _GROUPS = {
     "trick": "trick",
     "header": "header",
 }
-_PERSONS = {"you": "“you”", "i": "“I”", "we": "“we”", "you against I": "“you” more than “I”"}
-
-
-_QUALITIES = frozenset(
-    {
-        "empty",
-        "very short",
-        "first is short",
-        "forwarded",
-        "in capitals",
-        "all capitals",
-        "lower case",
-        "damaged",
-    }
-    | {
-        "only a picture",
-        "one host only",
-        "none",
-        "signed or encrypted",
-        "a reply",
-        "bulk or automatic",
-        "undisclosed",
-    }
-    | {
-        "sender is recipient",
-        "name in capitals",
-        "name not ASCII",
-        "recurs in text",
-        "bulleted",
-        "“you” more than “I”",
-    }
-)
 
 
 def reason_place(reason: Reason) -> str:
@@ -302,21 +271,7 @@ def reason_text(reason: Reason) -> str:
     how, colon, what = detail.partition(": ")
     if not colon or how not in ("not", "little"):
         how, what = "", detail
-    if group in ("words", "subject words"):
-        many = what.startswith("many ")
-        topic = what.removeprefix("many ")
-        said = _PERSONS.get(topic, f"words of {topic}")
-        what = f"many {said}" if many else said
-    return what if not how else f"less {what} than usual" if how == "little" else _absent(what)
-
-
-def _absent(what: str) -> str:
-    """ "no greeting"; what is a lack already is there, and what is a quality is not had."""
-    if what.startswith("no "):
-        return what.removeprefix("no ")
-    if what.endswith(" missing"):
-        return what.removesuffix(" missing") + " there"
-    return f"not {what}" if what in _QUALITIES else f"no {what}"
+    return facts.said(group, what, how, clue_word(what) if group == "trick" else "")
 
 
 def day_start(text: str) -> float | None:

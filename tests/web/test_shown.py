@@ -91,15 +91,38 @@ def test_every_fact_of_the_model_has_a_place_and_words():
         ("words: not: talk", "no words of talk"),
         ("words: little: you", "less “you” than usual"),
         ("lines: not: greeting", "no greeting"),
-        ("links: not: one host only", "not one host only"),
+        ("links: not: one host only", "not all to one host"),
         ("header: not: no sender name", "sender name"),
         ("header: not: To missing", "To there"),
-        ("text: little: long words", "less long words than usual"),
+        ("text: little: long words", "fewer long words than usual"),
+        ("text: little: word length", "shorter words than usual"),
+        ("lines: not: longest", "no lines"),
+        ("links: not: none", "links"),
+        ("subject: not: recurs in text", "not repeated in the text"),
+        ("header: little: hops", "fewer servers on its way than usual"),
+        ("header: not: authenticated", "not vouched for by your server"),
+        ("trick: not: spelled-out-address", "no address in words"),
+        ("trick: not: same-colour", "no text in the colour of its ground"),
+        ("links: little: text differs", "fewer links whose text names another host than usual"),
     ):
         assert shown.reason_text(Reason("fact", text, 1.0)) == read
         assert shown.reason_place(Reason("fact", text, 1.0)) in shown._GROUPS.values()
     assert shown.reason_text(Reason("word", "lottery: win", 1.0)) == "lottery: win"
     assert shown.reason_place(Reason("link", "evil.example", 1.0)) == "link"
+
+
+def test_what_the_model_calls_a_fact_is_not_what_a_person_reads():
+    from spamd.message.vector import DENSE_NAMES
+
+    of_the_model = {"count", "rate", "longest", "depth", "none", "any", "per", "recurs", "ends", "of", "has"}
+    for name in DENSE_NAMES:
+        group, _, what = name.partition(": ")
+        readings = [f"{group}: {how}{what}" for how in ("", "little: ", "not: ")]
+        told = [shown.reason_text(Reason("fact", reading, 1.0)) for reading in readings]
+        assert told[0] not in told[1:] or name == "links: none", name
+        for text in told:
+            first = text.removeprefix("no ").removeprefix("not ").removeprefix("less ").removeprefix("fewer ")
+            assert first.split()[0] not in of_the_model and "TLD" not in text, text
 
 
 EMPTY = Trends(30, (), (), (), (), ())
