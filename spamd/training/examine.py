@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spamd.domain import ModelCard
 from spamd.model.base import Reference
@@ -78,6 +79,14 @@ def both(
         probabilities(new.score_logits(vectors)[1], new_scale),
         np.array([e.spam for e in mails], bool),
     )
+
+
+def decisions_changed(
+    one: NDArray[np.float32], other: NDArray[np.float32], scale: Scale, threshold: float
+) -> int:
+    """How many mails get another verdict by the one logits than by the other: keep, unsure or junk."""
+    verdicts = [np.digitize(probabilities(logits, scale), (0.5, threshold)) for logits in (one, other)]
+    return int((verdicts[0] != verdicts[1]).sum())
 
 
 def expected_calibration_error(values: Numbers, spam: Numbers, bins: int = 10) -> float:

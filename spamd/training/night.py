@@ -231,7 +231,9 @@ def run(
             "said_again": float(said_again),
             "level": level,
             "tflite_difference": difference,
-            "decisions_changed": float(((keras_logits > 0) != (tflite_logits > 0)).sum()),
+            "decisions_changed": float(
+                examine.decisions_changed(keras_logits, tflite_logits, calibration, threshold)
+            ),
             "expected_calibration_error": examine.expected_calibration_error(
                 night.held.after, night.held.spam.astype(np.float64)
             ),

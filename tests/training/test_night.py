@@ -20,7 +20,7 @@ from spamd.model.bundle import Bundles, verify
 from spamd.model.runtime import Runtime
 from spamd.model.scoring import Scorer
 from spamd.store.database import Store
-from spamd.training import dataset
+from spamd.training import dataset, examine
 from spamd.training.dataset import Example, Mixture, in_tenth
 from spamd.training.night import sureness
 from tests.unit.model.made import MODERN_HAM, mail
@@ -95,6 +95,24 @@ def train(
     )
     assert done.returncode in (0, 3, 4), done.stderr[-2000:]
     return done.returncode, [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_a_decision_changes_where_another_verdict_is_given() -> None:
+    scale, threshold = (3.0, 0.1), 0.99
+    junk = (np.log(threshold / (1 - threshold)) - 0.1) / 3
+    one = np.array([-0.05, 0.01, junk + 0.01, 4.0, -4.0], np.float32)
+    other = np.array([-0.02, -0.02, junk - 0.01, 3.96, -4.04], np.float32)
+    assert examine.decisions_changed(one, one, scale, threshold) == 0
+    assert examine.decisions_changed(one, other, scale, threshold) == 2  # doubt begins at -.1 / 3, not at 0
+    assert examine.decisions_changed(one[3:], other[3:], scale, threshold) == 0
+
+
+def test_how_far_sureness_is_off() -> None:
+    spam = np.array([0.0] * 90 + [1.0] * 10)
+    assert examine.expected_calibration_error(np.full(100, 0.1), spam, bins=1) == pytest.approx(0)
+    assert examine.expected_calibration_error(np.full(100, 0.9), spam, bins=1) == pytest.approx(0.8)
+    assert examine.expected_calibration_error(spam * 0.8 + 0.1, spam) == pytest.approx(0.1)
+    assert examine.expected_calibration_error(np.zeros(0), np.zeros(0)) == 0
 
 
 def test_two_nights_make_better_models_and_a_swap(tmp_path: Path) -> None:
