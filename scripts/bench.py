@@ -33,6 +33,10 @@ def main() -> int:
         "--share", type=float, default=1.0, help="only this share of the work, to see whether it runs at all"
     )
     given = parser.parse_args()
+    if given.what not in (["daemon"], ["mailbox"], ["pages"]):
+        for name in given.what:
+            if not Path(name).is_file():
+                parser.error(f"there is no file {name}")
     found = measured(given.what, given.minutes, given.share)
     if given.json:
         print(json.dumps(found))

@@ -50,6 +50,16 @@ def test_given_files():
     assert 0 < found["verdict_cpu_ms"]["median"] <= found["verdict_cpu_ms"]["max"]
 
 
+@pytest.mark.parametrize("what", ["nowhere.eml", "tests"])
+def test_what_is_no_file(what: str):
+    run = subprocess.run(
+        [sys.executable, "scripts/bench.py", what], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (run.returncode, run.stdout) == (2, "")
+    assert f"there is no file {what}" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
 def test_a_person_reads_it():
     file = next((ROOT / "tests/data/modern_ham").glob("*.eml"))
     assert "first_sight_cpu_ms\n  median" in bench(str(file))
