@@ -795,7 +795,7 @@ def _without_media(sheet: str) -> str:
 # --- letters ------------------------------------------------------------------------------------------------
 
 _STRANGE: Final = re.compile(
-    "[\u00ad\u0300-\u036f\u0370-\u058f\u061c\u115f\u1160\u13a0-\u13ff\u1400-\u167f\u180e\u1d00-\u1d7f\u200b-\u200f"
+    "[\u00ad\u0251\u0261\u0269\u0300-\u036f\u0370-\u058f\u061c\u115f\u1160\u13a0-\u13ff\u1400-\u167f\u180e\u1d00-\u1d7f\u200b-\u200f"
     "\u202a-\u202e\u2060-\u206f\u2100-\u214f\u2460-\u24ff\u2c80-\u2cff\u2d30-\u2d7f\u3164\ua4d0-\ua4ff\uab30-\uabbf\ufe00-\ufe0f"
     "\ufeff\uff00-\uffef\U00010280-\U000104ff\U000118a0-\U000118ff\U0001d400-\U0001d7ff\U0001f100-\U0001f1ff\U000e0000-\U000e007f]"
 )
@@ -899,6 +899,7 @@ def mend(text: str, tricks: set[str]) -> tuple[str, int]:
 
 
 _SPACED: Final = re.compile(r"(?<![\w.])[^\W\d_](?:[ .\-*_|/+~·•]{1,3}[^\W\d_]){3,40}(?!\w)")
+_UNDERSCORED: Final = re.compile(r"(?<!\w)[^\W\d_](?:_[^\W\d_]){3,40}(?!\w)")
 _SPELLED: Final = re.compile(
     r"(?<![\w.@])(?:www\.)?([a-z0-9][a-z0-9-]{1,40})(?:\s?[\[({<（]\s?(?:\.|dot|punkt|point|@)\s?[\])}>）]\s?\.?|\s(?:\.|dot)\s)(com|net|org|info|biz|ru|cn|de|co|us|uk|shop|top|xyz|site|online|club|live|vip|icu)(?!\w)",
     re.I,
@@ -993,6 +994,12 @@ def _put_together(text: str, lowered: str, words: list[str], tricks: set[str]) -
         mended.append(joined.replace(".", " "))
         if "." in joined:
             addresses.append(joined)
+    if "_" in lowered:  # one word to everybody else here
+        for found_word in islice(_UNDERSCORED.finditer(lowered), 40):
+            joined = found_word[0].replace("_", "")
+            if len(set(joined)) > 2 and joined not in _ALPHABET:
+                tricks.add("spaced-word")
+                mended.append(joined)
     if (
         (("(" in lowered or "[" in lowered) and any(map(lowered.__contains__, _BRACKETED)))
         or ("dot" in lowered and any(map(lowered.__contains__, _DOTS)))

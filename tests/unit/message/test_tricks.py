@@ -120,6 +120,21 @@ def test_a_trick_is_a_feature_and_its_words_are_mended(name: str, trick: str, se
     assert ("fact", f"trick {trick}") in {pair for pairs in found.named().personal.values() for pair in pairs}
 
 
+@pytest.mark.parametrize(
+    ("said", "trick"),
+    [("V_I_A_G_R_A", "spaced-word"), ("buy v_i_a_g_r_a.", "spaced-word"), ("via\u0261ra", "look-alike")],
+)
+def test_a_word_in_disguise(said: str, trick: str) -> None:
+    found = vector.vectorise(f"Content-Type: text/plain; charset=utf-8\n\n{said}".encode())
+    assert "viagra" in found.text.words
+    assert found.tricks == {trick}
+
+
+@pytest.mark.parametrize("said", ["a_b_c_d", "x_a_b_c_d_e9", "_a_a_a_a_", "my_v_i_a", "\u0261\u026a\u02d0s"])
+def test_names_of_programs_are_no_words_in_disguise(said: str) -> None:
+    assert not vector.vectorise(f"Content-Type: text/plain; charset=utf-8\n\n{said}".encode()).tricks
+
+
 def test_each_trick_has_a_mail() -> None:
     shown = {trick for path in MAILS.glob("*.eml") for trick in read(path.stem).tricks}
     assert shown == set(dense.TRICKS)
