@@ -596,7 +596,7 @@ class Filter:
                 continue
             try:
                 there = self._session.locate([ref])
-            except FolderMissing:
+            except (FolderMissing, FolderRefused):
                 continue
             if not there:  # long ago: no arrival is paired with it
                 self._store.mark_gone(self.account.name, ref.folder, ref.uid_validity, [ref.uid], 0.0)

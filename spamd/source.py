@@ -64,7 +64,7 @@ class MailSession(Protocol):
         ...
 
     def status(self, folder: FolderName) -> FolderStatus:
-        """Cheap: one STATUS. FolderMissing if it is not there."""
+        """Cheap: one STATUS. FolderMissing if it is not there, FolderRefused if it is, and may not be looked at (for now)."""
         ...
 
     def statuses(self, folders: Sequence[FolderName]) -> Sequence[FolderStatus]:

@@ -7,6 +7,7 @@ read.
 from __future__ import annotations
 
 import bisect
+import contextlib
 import datetime
 import email
 import functools
@@ -303,12 +304,35 @@ class ImapSession:
 
     def select(self, folder: FolderName, *, writable: bool = False) -> Selected:
         """Open a folder; see Connection.select."""
-        selected = self.connection.select(self.raw(folder), writable=writable, what=folder)
+        with self._opening(folder):
+            selected = self.connection.select(self.raw(folder), writable=writable, what=folder)
         if writable and selected.permanent_flags is not None:
             # Of any folder: one that is full of names (Cyrus: 100) says nothing of the others.
             keeps = self._keywords or selected.keeps_keywords or selected.keeps(MOVING_KEYWORD, MOVED_KEYWORD)
             self._keywords = keeps and self.connection.quirk.keywords
         return selected
+
+    @contextlib.contextmanager
+    def _opening(self, folder: FolderName) -> Iterator[None]:
+        """What is refused without a reason (an error inside, a lock, a disk) reads as if there were no such folder. One that
+        is listed is there: nobody may conclude that its mails are gone.
+        """
+        try:
+            yield
+        except FolderMissing as refusal:
+            if folder == INBOX or self._is_listed(folder):
+                raise FolderRefused(
+                    f"The folder {folder} cannot be opened for the moment.", "It is tried again by itself."
+                ) from refusal
+            raise
+
+    def _is_listed(self, folder: FolderName) -> bool:
+        raw = self.raw(folder)
+        reply = self.connection.command("LIST", b'""', quote(raw), tolerate=(b"OK", b"NO", b"BAD"))
+        none = {"\\nonexistent", "\\noselect"}
+        return reply.status != b"OK" or any(
+            one.raw == raw and not none & one.attributes for one in _listed(reply)
+        )
 
     def _refreshed(self, folder: FolderName) -> Selected:
         """Open a folder and see its news, also if it was open before."""
@@ -338,7 +362,8 @@ class ImapSession:
     def status(self, folder: FolderName) -> FolderStatus:
         raw = self.raw(folder)
         self._leave(raw)
-        reply = self.connection.command("STATUS", quote(raw), self._status_items(), what=folder)
+        with self._opening(folder):
+            reply = self.connection.command("STATUS", quote(raw), self._status_items(), what=folder)
         for status in self._statuses_in(reply):
             if status[0] == raw or len(reply.named(b"STATUS")) == 1:
                 return _status(folder, status[1])

@@ -20,7 +20,7 @@ from spamd.domain import Account, AccountName, AuthMethod, FolderName, TlsMode, 
 from spamd.errors import (
     ConfigError,
     ConnectionLost,
-    FolderMissing,
+    FolderRefused,
     PasswordsRefused,
     ProtocolFault,
     ServerBusy,
@@ -810,7 +810,7 @@ def test_refused_reads_are_ours(dovecot, fault_proxy):
     proxy = fault_proxy(host.port)
     session = open_session(through(proxy, host.account(user)), PASSWORD)
     proxy.refuse("^STATUS", answer="NO [NONEXISTENT] gone")
-    with pytest.raises(FolderMissing):
+    with pytest.raises(FolderRefused, match="INBOX cannot be opened"):
         session.status(INBOX)
     proxy.peace()
     assert session.status(INBOX).messages == 0

@@ -29,7 +29,7 @@ from spamd.domain import (
     MoveState,
     Uid,
 )
-from spamd.errors import ConnectionLost, FolderChanged, ServerBusy
+from spamd.errors import ConnectionLost, FolderChanged, MailboxError, ServerBusy
 from spamd.mailbox.move_commands import ImapCommands
 from spamd.mailbox.mover import JournaledMover
 from spamd.mailbox.session import ImapSession, open_session
@@ -394,6 +394,35 @@ def test_a_command_is_refused(dovecot, fault_proxy, kind, verb, answer):
         assert not own.journal.open_moves("test")
     own.close()
     proxy.close()
+
+
+@only("dovecot-maildir", "uidplus-only")
+@pytest.mark.scenario(27, 33)
+def test_a_recovery_is_refused_one_command(host, fault_proxy):
+    """Each in turn, after a move that was cut off in the middle: what may not be looked at for once is not gone."""
+    for verb in ("UID MOVE", "UID COPY", r"UID STORE .*\+FLAGS.*Deleted"):
+        for nth in range(1, 60):
+            user = host.new_user()
+            host.append(user, mail("bait"))
+            proxy = fault_proxy(host.port)
+            own = Daemon(host, user, port=proxy.port).new()
+            rows = own.intents(own.session.uids(INBOX))
+            proxy.cut_after(verb)
+            with contextlib.suppress(ConnectionLost):
+                own.mover.move([(row, row.source) for row in rows])
+            own.new()
+            refused = proxy.refuse(".", nth, every=False, answer="NO no")
+            for _ in range(3):
+                with contextlib.suppress(MailboxError):
+                    own.mover.recover()
+                    own.mover.reconcile()
+            said = (verb, proxy.commands[-30:])
+            assert where(host, user, b"bait") in ([host.junk], ["INBOX"]), said
+            assert_settled(host, user, own)
+            own.close()
+            proxy.close()
+            if refused.seen < nth:
+                break
 
 
 # -- kill -9, with the real journal

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+from dataclasses import replace
+
 import pytest
 
 from spamd.domain import FolderName, MessageRef, Uid, UidValidity
-from spamd.errors import FolderChanged, FolderMissing
+from spamd.errors import FolderChanged, FolderMissing, FolderRefused
 from spamd.mailbox.session import BATCH, open_session
 from tests.servers.dovecot import GMAIL, ICLOUD, OLD, OUTLOOK, YAHOO
 from tests.servers.mailhost import PASSWORD, mail, nothing_lost
@@ -102,6 +105,25 @@ def test_missing_folder(session):
         session.status(FolderName("Nowhere"))
     found = session.statuses([INBOX, FolderName("Nowhere")])
     assert [status.folder for status in found] == [INBOX]
+
+
+@pytest.mark.parametrize("answer", ["NO no", "NO Unable to open this mailbox."])
+def test_a_folder_that_cannot_be_opened_for_once_is_not_missing(host, user, fault_proxy, answer):
+    """It is listed. Who takes it for gone takes its mails for gone."""
+    host.append(user, mail())
+    proxy = fault_proxy(host.port)
+    with contextlib.closing(open_session(replace(host.account(user), port=proxy.port), PASSWORD)) as own:
+        junk = own.junk_folder()
+        proxy.refuse("STATUS|SELECT|EXAMINE", answer=answer)
+        for folder in (INBOX, junk):
+            for look in (own.status, own.uids):
+                with pytest.raises(FolderRefused):
+                    look(folder)
+        proxy.peace()
+        assert len(own.uids(INBOX)) == 1
+        for look in (own.status, own.uids):
+            with pytest.raises(FolderMissing):
+                look(FolderName("Nowhere"))
 
 
 def test_statuses_of_all(host, user, session):

@@ -16,6 +16,7 @@ The copy is looked for by identity, at UIDs from the target's UIDNEXT on that no
                                     the target: our copy is known by our lock, and followed (with MOVE: where the
                                     original is gone); without one ABANDONED (with MOVE, and no copy there, the mail
                                     in the source: start again)
+    may not be looked at            nothing: what cannot be seen is not gone. The rows stay open
     ============== ================ ==============================================
 """
 
@@ -38,7 +39,7 @@ from spamd.domain import (
     MoveState,
     UidValidity,
 )
-from spamd.errors import FolderMissing, FolderRefused
+from spamd.errors import FolderMissing
 from spamd.mailbox.moving.refusals import Tolerated
 from spamd.mailbox.moving.removal import GUESSED, HAS_A_COPY, Removal
 from spamd.mailbox.moving.rivals import Rivals
@@ -92,12 +93,15 @@ class Recovery:
         given_way = self._rivals.end_giving_way()
         finished += given_way
         self._rivals.remember_lately(before)
-        left_over = sorted(self._followed(self._rows.open()), key=place_of)
+        unfinished = self._rows.open()
+        left_over = sorted(self._followed(unfinished), key=place_of)
         self._signs.asked_for(row for row in left_over if asked is not None and asked(row))
-        if left_over and self._signs.used:
+        if unfinished and self._signs.used:
             # Wherever a locked mail was taken to meanwhile. Before the rows are ended: a crash here repeats it.
-            involved = {row.source.folder for row in left_over} | {row.target for row in left_over}
-            self._signs.sweep(involved | set(self._where.real_folders(left_over[0].source.folder)), left_over)
+            seen = {row.id for row in left_over}
+            rows = [*left_over, *(row for row in unfinished if row.id not in seen)]
+            involved = {row.source.folder for row in rows} | {row.target for row in rows}
+            self._signs.sweep(involved | set(self._where.real_folders(rows[0].source.folder)), rows)
         for batch in batches(left_over):
             # One folder that cannot be looked at must not keep the account from working.
             with Tolerated("moves are left open", logging.WARNING):
@@ -125,7 +129,8 @@ class Recovery:
         source = source_of(batch[0])
         ended: list[MoveRecord] = []
         there: FolderStatus | None = None
-        with contextlib.suppress(FolderMissing, FolderRefused):
+        # Refused, it is not gone: nobody knows what lies there, and the rows stay open.
+        with contextlib.suppress(FolderMissing):
             there = self._session.status(batch[0].target)
         for record in batch:
             if record.error == OTHERS_WERE_FASTER:  # decided before the crash
@@ -203,32 +208,33 @@ class Recovery:
         """Where the target counts its mails anew, or has another name by now, our copies in it are known by our lock, which
         no twin bears.
         """
-        followed = list(rows)
         if not self._signs.used:
-            return followed
+            return list(rows)
+        followed: list[MoveRecord] = []
         for place, here in groupby(sorted(rows, key=_place_of_target), key=_place_of_target):
-            batch = [row for row in here if row.target_uid_validity is not None]
-            if not batch or not self._where.counts_anew(batch[0]):
+            # Where that cannot be looked at: without its copy a move would be given up, or begun again.
+            with Tolerated("moves are left open", logging.WARNING):
+                followed += self._followed_to(OpenFolder(*place), list(here))
+        return followed
+
+    def _followed_to(self, target: OpenFolder, rows: Sequence[MoveRecord]) -> list[MoveRecord]:
+        followed = list(rows)
+        batch = [row for row in rows if row.target_uid_validity is not None]
+        copies = self._locked_copies(target) if batch and self._where.counts_anew(batch[0]) else []
+        for row in self._may_have_copies(batch) if copies else ():
+            copy = next((mail for mail in copies if same(row, mail) and _may_be_of(row, mail.ref)), None)
+            if copy is None:
                 continue
-            copies: list[Arrival] = []
-            wanting: Sequence[MoveRecord] = ()
-            with Tolerated("copies of ours could not be looked for"):
-                copies = self._locked_copies(OpenFolder(*place))
-                wanting = self._may_have_copies(batch) if copies else ()
-            for row in wanting:
-                copy = next((mail for mail in copies if same(row, mail) and _may_be_of(row, mail.ref)), None)
-                if copy is None:
-                    continue
-                copies.remove(copy)
-                there, uid = copy.ref, copy.ref.uid
-                now = replace(
-                    row,
-                    target=there.folder,
-                    target_uid_validity=there.uid_validity,
-                    target_uid_next=uid,
-                    target_uid=uid,
-                )
-                followed[followed.index(row)] = self._rows.write(now)
+            copies.remove(copy)
+            there, uid = copy.ref, copy.ref.uid
+            now = replace(
+                row,
+                target=there.folder,
+                target_uid_validity=there.uid_validity,
+                target_uid_next=uid,
+                target_uid=uid,
+            )
+            followed[followed.index(row)] = self._rows.write(now)
         return followed
 
     def _may_have_copies(self, rows: Sequence[MoveRecord]) -> list[MoveRecord]:
@@ -247,7 +253,7 @@ class Recovery:
         renamed = [s.folder for s in self._session.statuses(names) if s.uid_validity == target.uid_validity]
         copies: list[Arrival] = []
         for name in (*renamed, target.name):
-            with contextlib.suppress(FolderMissing, FolderRefused):
+            with contextlib.suppress(FolderMissing):
                 copies += [mail for mail in self._signs.unclaimed(name)[1] if self._where.ours(mail)]
         return copies
 

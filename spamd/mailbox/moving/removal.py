@@ -398,6 +398,9 @@ class Removal:
             if record.source.uid not in alive:
                 ended.append(self._rows.end(record, MoveState.DONE))
                 continue
+            if record.error == GUESSED:  # perhaps somebody's own
+                ended.append(self._rows.end(replace(record, target_uid=None), MoveState.FAILED, reason))
+                continue
             if record.target_uid is not None:
                 with Tolerated("a copy cannot be taken away"):
                     self._remove(target, [record.target_uid])

@@ -209,17 +209,23 @@ class Signs:
         """What the server refused before."""
         left, self._left = self._left, []
         for folder, uids, words in left:
-            self._take_words_off(folder, uids, words)
+            self._take_words_off(folder, uids, words, before=True)
 
-    def _take_words_off(self, folder: OpenFolder, uids: Sequence[Uid], words: Sequence[str]) -> None:
-        """A lock that stays would keep others off the mail for good: refused, it is tried again with the next look."""
+    def _take_words_off(
+        self, folder: OpenFolder, uids: Sequence[Uid], words: Sequence[str], *, before: bool = False
+    ) -> None:
+        """A lock that stays would keep others off the mail for good: refused, it is tried again with the next look. Not where
+        the folder itself was refused before: that is a right we do not have.
+        """
         try:
             self._commands.unlock(folder, uids, words)
         except TRANSIENT:
             raise
-        except (FolderMissing, FolderRefused, FolderChanged):
+        except (FolderMissing, FolderChanged):
             return
         except MailboxError as problem:
+            if before and isinstance(problem, FolderRefused):
+                return
             _log.debug("a lock is left on for now: %s", type(problem).__name__)
             self._left.append((folder, uids, words))
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from itertools import chain
 
 from spamd.domain import MOVED_KEYWORD, MOVING_KEYWORD, Arrival, FolderName, MessageRef, MoveRecord, Uid
-from spamd.errors import FolderChanged, FolderMissing, FolderRefused
+from spamd.errors import FolderChanged, FolderMissing
 from spamd.mailbox.moving.refusals import Tolerated
 from spamd.mailbox.moving.rows import Rows, has, provable, same
 from spamd.source import Folder, MailSession, OpenFolder
@@ -114,7 +114,7 @@ class Whereabouts:
         """Does the target count its mails anew, or is it gone?"""
         try:
             return self._session.status(record.target).uid_validity != record.target_uid_validity
-        except (FolderMissing, FolderRefused):
+        except FolderMissing:
             return True
 
     def what_changed(self, source: FolderName) -> str:

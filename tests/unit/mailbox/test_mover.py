@@ -641,6 +641,72 @@ def test_a_server_that_offers_uidplus_and_names_no_copy():
     assert not place.server.flagged(MOVING_KEYWORD)
 
 
+def test_a_copy_that_is_only_guessed_to_be_ours_is_not_taken_back():
+    """It may be a twin that the person filed: where the original cannot be removed, both stay."""
+    place = Place(move=False, uidplus=False, keywords=False, server_ids=False, condstore=False)
+    place.server.deliver(ONE, at=START)
+    rows = place.intents()
+
+    def cut(command: str) -> None:
+        if command.startswith("COPY"):
+            raise ConnectionLost("cut")
+
+    place.server.before = cut
+    with pytest.raises(ConnectionLost):
+        place.move(rows)
+    place.server.before = None
+    place.server.deliver(ONE, "Junk", at=START)
+    mover = MemoryMover(MemorySession(place.server), place.journal, use_lock=True, clock=lambda: place.now)
+    real = mover.commands.mark_deleted
+
+    def refuse(folder, uids):
+        if folder.name == INBOX:
+            raise MailboxError("No.")
+        real(folder, uids)
+
+    mover.commands.mark_deleted = refuse
+    assert [row.state for row in mover.recover()] == [MoveState.FAILED]
+    assert place.server.raws("INBOX") == place.server.raws("Junk") == [ONE]
+    assert not place.server.flagged("\\Deleted")
+
+
+@pytest.mark.parametrize("state", [MoveState.COPIED, MoveState.MARKED])
+@pytest.mark.parametrize("refused", ["STATUS Junk", "SEARCH Junk KEYWORD"])
+def test_a_junk_that_cannot_be_looked_at_for_once_is_not_gone(state, refused):
+    """Taken for gone, the original was kept, and the copy lay in Junk besides."""
+    place = Place(move=False)
+    place.server.deliver(ONE)
+    rows = place.intents()
+    left = {MoveState.COPIED: "LOCATE Junk", MoveState.MARKED: "UIDEXPUNGE"}[state]
+
+    def cut(command: str) -> None:
+        if command.startswith(left):
+            raise ConnectionLost("cut")
+
+    place.server.before = cut
+    with pytest.raises(ConnectionLost):
+        place.move(rows)
+    (row,) = place.journal.open_moves("test")
+    assert row.state is state
+    if "KEYWORD" in refused:
+        place.server.renumber("Junk")
+    session = MemorySession(place.server)
+    mover = MemoryMover(session, place.journal, use_lock=True, clock=lambda: place.now)
+
+    def refuse(command: str) -> None:
+        if command.startswith(refused):
+            raise FolderRefused("It cannot be opened.")
+
+    place.server.before = refuse
+    assert mover.recover() == []
+    place.server.before = None
+    (done,) = mover.recover()
+    assert done.state is MoveState.DONE
+    assert place.server.raws("Junk") == [ONE]
+    assert place.server.bodies() == {ONE: 1}
+    assert not place.server.flagged(MOVING_KEYWORD)
+
+
 def test_same_folder_and_missing_source():
     place = Place()
     place.server.deliver(ONE)
