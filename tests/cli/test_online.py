@@ -344,18 +344,21 @@ def test_labels(program: Program, tmp_path: Path) -> None:
 
 def test_very_many_at_once_are_answered_as_a_whole(program: Program) -> None:
     assert program("settings", "set", "hold_labels", "5").code == 0
-    arrived = {one.identity for _ in range(6) if (one := program.arrive(spam=False)) is not None}
-    here = sorted(one.uid for one in program.server.contents(program.user) if one.folder == "INBOX")[-6:]
+    judged = [program.arrive(spam=False, subject=f"very many {number}") for number in range(12)]
+    arrived = {one.identity for one in judged if one is not None and not one.moved}
+    lying = [one for one in program.server.contents(program.user) if b"very many" in one.raw]
+    here = [one.uid for one in lying if one.folder == "INBOX"]
+    assert len(here) == len(arrived) > 5
     program.server.move(program.user, here, "INBOX", program.server.junk)
 
     def held() -> set[str]:
         return {one["identity"] for one in program("labels", "list", "--held", "--json").json}
 
-    wait_for(lambda: held() == arrived and len(arrived) == 6, "the question")
+    wait_for(lambda: arrived <= held(), "the question")
     assert "Nothing is learned of it until you say so" in program("status").out
     said = program("labels", "answer", "me")
-    assert (said.code, said.out) == (0, "Learned: 6 labels.\n")
-    assert held() == set() and "until you say so" not in program("status").out
+    assert (said.code, said.out) == (0, f"Learned: {len(arrived)} labels.\n")
+    assert not held() & arrived and "until you say so" not in program("status").out
     drags = program("labels", "list", "--source", "drag", "--json").json
     assert arrived <= {one["identity"] for one in drags if one["label"] == "spam"}
     assert program("settings", "set", "hold_labels", "50").code == 0
