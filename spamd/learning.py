@@ -1338,6 +1338,11 @@ def score_apart(store: Store, scorer: Scorer, account: Account, now: float) -> i
     return len(mails)
 
 
+OF_A_NEWER_MODEL = (
+    "That was seen of a newer model, which does not serve any more; the next night shows it of this one."
+)
+
+
 def assess_account(store: Store, scorer: Scorer, account: Account, now: float) -> Evidence:
     """The evidence of one account as the ledger has it now."""
     ours = {record.identity for record in store.moves(account.name, kind=MoveKind.JUNK, limit=100_000)}
@@ -1355,6 +1360,8 @@ def assess_account(store: Store, scorer: Scorer, account: Account, now: float) -
         said=account.mode,
         rescues=rescues,
     )
+    if found.expected_ham_error is not None and scorer.gone_back():
+        found = replace(found, explanation=f"{found.explanation} {OF_A_NEWER_MODEL}")
     span = (now - silence.WINDOW, now - silence.AFTER)
     habit = silence.habit_at(now, store.stayed(account.name, *span))
     if habit.share is None:

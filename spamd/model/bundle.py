@@ -214,6 +214,10 @@ class Bundles:
             cards.append(read_card(self._shipped))
         return cards
 
+    def newest(self) -> ModelCard | None:
+        """Of the person's own models that are kept, whether it serves or not."""
+        return next((card for card in self.list() if (self._personal / card.id).is_dir()), None)
+
     def unusable(self) -> dict[ModelId, str]:
         """Of list(), those that cannot serve (damaged, or made for other features), and why."""
         why = {}

@@ -72,6 +72,11 @@ class Scorer:
         """Of the model that serves."""
         return self._card
 
+    def gone_back(self) -> bool:
+        """Does an older model serve than the newest of the person's own? What earlier mail scored then says less of it."""
+        newest = self._bundles.newest()
+        return newest is not None and newest.id != self._card.id
+
     # scoring
 
     def score(self, vector: MailVector, *, arrived: bool = True) -> Score:

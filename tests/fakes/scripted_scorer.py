@@ -21,10 +21,14 @@ class ScriptedScorer:
     taught: list[tuple[Identity, Label, float]] = field(default_factory=list)
     scored: int = 0
     broken: bool = False
+    older: bool = False  # than the newest
 
     def __post_init__(self) -> None:
         self._copies: dict[bytes, Label] = {}
         self._said: dict[bytes, float] = {}
+
+    def gone_back(self) -> bool:
+        return self.older
 
     def score(self, vector, *, arrived: bool = True) -> Score:
         self.scored += 1

@@ -283,6 +283,16 @@ def test_before_the_first_model_there_is_nothing_to_go_back_to(world):
         world.control.roll_back()
 
 
+def test_a_model_that_was_put_aside_is_known_until_there_is_a_newer_one(world):
+    assert not world.scorer.gone_back()
+    world.control.reset_model()
+    assert world.scorer.gone_back()
+    world.control.roll_back(world.bundles.newest().id)
+    assert not world.scorer.gone_back()
+    world.control.wipe("all")
+    assert not world.scorer.gone_back(), "nothing was measured of another one"
+
+
 def test_wiping_takes_the_model_along(world):
     assert world.control.models().current.parent is not None
     world.control.wipe("display")

@@ -24,6 +24,7 @@ from spamd.judgement import evidence, silence
 from spamd.judgement.calibration import AS_IT_IS, told
 from spamd.judgement.corrections import Place as Folder
 from spamd.learning import (
+    OF_A_NEWER_MODEL,
     FirstReading,
     assess_account,
     lessons,
@@ -847,6 +848,11 @@ def test_reading_is_also_the_first_proof(tmp_path):
     found = assess_account(place.store, place.scorer, place.account, place.now)
     assert found.mode is Mode.FILTERING
     assert found.ham_count == 320
+    place.scorer.older = True  # after a reset or a roll back, of the model that went
+    said = f"{found.explanation} {OF_A_NEWER_MODEL}"
+    assert assess_account(place.store, place.scorer, place.account, place.now) == replace(
+        found, explanation=said
+    )
     place.store.close()
 
 
