@@ -96,6 +96,9 @@ def test_what_was_very_much_at_once_is_answered_as_a_whole(world):
     mails = [one for one in world.store.judgements(account=HOME, limit=50) if one.label is None][:3]
     with signed_in(world) as client:
         assert "/do/held" not in client.get("/review").text
+        assert ">Answer</a>" not in client.get("/").text
+        world.store.add_event("correction", "Was that you?", account=HOME, needs_person=True)
+        assert '<a class="button main" href="/review">Answer</a>' in client.get("/").text
         for mail in mails[1:]:
             world.say(mail, Label.SPAM, LabelSource.DRAG, world.now, held=True)
         hint = LabelRecord(
@@ -106,6 +109,7 @@ def test_what_was_very_much_at_once_is_answered_as_a_whole(world):
         assert "3 mails changed place or keyword" in asked and "together with very many others" in asked
         answer = post(client, world, "/do/held", mine="yes", back="/review")
         assert "Learned: 3 labels." in client.get(answer.headers["location"]).text
+        assert ">Answer</a>" not in client.get("/").text
     assert [one.held for one in map(world.store.label_of, [HOME] * 3, [m.identity for m in mails])] == [
         False
     ] * 3
