@@ -98,7 +98,8 @@ def explain_raw(raw: bytes) -> Why:
         junk_threshold=threshold,
         unsure_threshold=UNSURE,
         model_id=scorer.card.id,
-        explanation="Judged with the shipped threshold; your account's own evidence may say otherwise.",
+        explanation="No filter is running, so this is the last night's model and the shipped threshold. "
+        "What you corrected since, and your account's own evidence, may say otherwise.",
         reasons=(),
         base_logit=0.0,
         personal_logit=0.0,

@@ -161,7 +161,7 @@ def fact(name: str, value: float, low: bool) -> str:
 
 
 def _causes(features: Features, low: NDArray[np.bool_]) -> list[_Cause]:
-    names = features.named()
+    names = features.named(SHOWN_KINDS)
     causes: dict[tuple[str, str], _Cause] = {}
 
     def cause(kind: str, text: str) -> _Cause:

@@ -122,6 +122,10 @@ def test_every_bucket_has_a_name() -> None:
     assert ("link", "link to pay.example.com") in said
     assert ("fact", "trick hidden-text") in said
     assert len(names.dense) == vector.DENSE
+    words = found.named(frozenset({"word"}))
+    for side, some in ((names.base, words.base), (names.personal, words.personal)):
+        alone = {bucket: tuple(pair for pair in pairs if pair[0] == "word") for bucket, pairs in side.items()}
+        assert some == {bucket: pairs for bucket, pairs in alone.items() if pairs}
 
 
 def test_what_is_shown_is_harmless() -> None:
