@@ -930,7 +930,8 @@ class Learner:
                 continue
             with contextlib.suppress(FolderMissing, FolderRefused, FolderChanged):
                 if cursor is not None and not _renumbered(cursor, status):
-                    new = [uid for uid in self._session.uids(folder) if uid >= cursor.uid_next][-READ_SENT:]
+                    first = max(cursor.uid_next, status.uid_next - READ_SENT)
+                    new = [Uid(uid) for uid in range(first, status.uid_next)]
                     for start in range(0, len(new), 200):
                         some = new[start : start + 200]
                         add_recipients(self._session, self._store, self.account, folder, some, self._clock())
