@@ -253,7 +253,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--limit", type=int)
     given = parser.parse_args(arguments)
     os.environ["PATH"] += ":/usr/sbin:/sbin"
-    mails = read_index(given.index, given.limit)
+    try:
+        mails = read_index(given.index, given.limit)
+    except (OSError, ValueError) as exc:
+        parser.error(str(exc))
     if not mails:
         parser.error(f"{given.index} names no mail")
     with tempfile.TemporaryDirectory() as folder, given.out.open("w", encoding="utf-8") as out:

@@ -632,6 +632,8 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"there is no architecture {given.architecture}: {', '.join(known)}")
     if given.base not in ("shipped", "none") and not (Path(given.base) / CARD).is_file():
         parser.error(f"{given.base} is no folder of a base")
+    if not given.out.parent.is_dir():
+        parser.error(f"there is no folder {given.out.parent}")
     try:
         mails = read_index(given.index, given.limit)
     except (OSError, ValueError) as exc:

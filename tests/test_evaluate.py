@@ -124,6 +124,7 @@ def test_what_is_no_index(tmp_path, capsys, line, said):
         ["--protocol", "bootstrap", "--bootstrap", "10", "--bootstrap-ham", "5"],
         ["--protocol", "cold", "--limit", "0"],
         ["--protocol", "cold", "--base", "nowhere"],
+        ["--protocol", "cold", "--out", "/nowhere/results"],
         ["--protocol", "corrections", "--correct-fraction", "80"],
         ["--protocol", "corrections", "--poison", "some"],
         pytest.param(["--protocol", "nightly", "--architecture", "nonsense.v1"], marks=pytest.mark.train),
