@@ -164,6 +164,43 @@ def test_only_the_head_of_a_big_mail_is_read() -> None:
     assert len(message.plain) <= parsing.DEFAULT.bytes
 
 
+@pytest.mark.parametrize(
+    ("limits", "raw", "defect"),
+    [
+        (parsing.Limits(part_bytes=10), b"Content-Transfer-Encoding: base64\n\nd29yZHMgd29yZHMgd29yZHM=", "part cut"),
+        (parsing.Limits(bytes=60), b"Subject: x\n\n" + b"word " * 20, "cut"),
+        (parsing.Limits(depth=1), b"Content-Type: message/rfc822\n\n" * 3 + b"x", "nested too deep"),
+        (parsing.Limits(parts=2), b"Content-Type: multipart/mixed; boundary=b\n" + b"\n--b\n\nx" * 5, "too many parts"),
+        (parsing.Limits(headers=2), b"A: b\n" * 3 + b"\nx", "too many headers"),
+        (parsing.Limits(header_bytes=4), b"Subject: longer\n\nx", "long header"),
+    ],
+)  # fmt: skip
+def test_each_limit_holds_and_is_told(limits: parsing.Limits, raw: bytes, defect: str) -> None:
+    cut = parsing.parse(raw, limits=limits)
+    assert defect in cut.defects
+    assert defect not in parsing.parse(raw).defects
+    assert len(cut.parts) <= limits.parts
+    assert len(cut.headers) <= limits.headers
+    assert all(len(value) <= limits.header_bytes for _, value in cut.headers)
+    assert all(len(part.text or "") <= min(limits.part_bytes, limits.bytes) for part in cut.parts)
+
+
+@pytest.mark.parametrize(
+    ("raw", "defect"),
+    [
+        (b"Subject: x\nno field\nTo: y\n\nx", "bad header line"),
+        (b"", "no headers"),
+        (b"Content-Transfer-Encoding: x-magic\n\nx", "unknown encoding"),
+        (b"Content-Type: multipart/mixed; boundary=b\n\n--b\n\nx\n", "unclosed multipart"),
+        (b"\n\nSubject: x\n\nx", "leading blank lines"),
+        (b"From: a@b.example\nFrom: c@d.example\n\nx", "repeated from"),
+    ],
+)
+def test_what_is_wrong_with_a_mail_is_told(raw: bytes, defect: str) -> None:
+    assert defect in parsing.parse(raw).defects
+    assert not parsing.parse(b"From: a@b.example\nSubject: x\n\nx").defects
+
+
 def test_header_limits() -> None:
     message = parsing.parse(b"Subject: " + b"x" * 40_000 + b"\n" + b"A: b\n" * 1_000 + b"\nbody")
     assert "long header" in message.defects
