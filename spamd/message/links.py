@@ -135,6 +135,13 @@ def _host(raw: str) -> tuple[str, str, frozenset[str]]:
     return host, domain, frozenset(flags)
 
 
+_AS_RESOLVED: Final = {
+    **dict.fromkeys((0xAD, 0x200B, 0x200C, 0x200D, 0x2060, 0xFEFF)),
+    **dict.fromkeys((0x3002, 0xFF0E), "."),
+}
+"""What a browser makes of it before it asks for the host (UTS 46): some characters go, some are dots."""
+
+
 def _read_host(raw: str) -> tuple[str, str, tuple[str, ...]]:
     flags: list[str] = []
     host = raw
@@ -144,7 +151,7 @@ def _read_host(raw: str) -> tuple[str, str, tuple[str, ...]]:
     host = host.lower().strip(".")
     if not host.isascii():
         flags.append("unicode-host")
-        host = host.replace("。", ".").replace("．", ".")
+        host = host.translate(_AS_RESOLVED)
         if (skeleton := host.translate(SKELETON)).isascii() and skeleton != host:
             flags.append("look-alike-host")
     if host.startswith("["):

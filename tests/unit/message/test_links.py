@@ -65,6 +65,13 @@ def test_slashes_are_read_as_browsers_do(url: str) -> None:
     assert "text-differs" in found.flags
 
 
+@pytest.mark.parametrize("host", ["ev\u00adil.example.com", "evil\u200b.example\u2060.com", "evil\u3002example\uff0ecom", "ev%E2%80%8Bil.example.com"])  # fmt: skip
+def test_a_host_is_read_as_it_is_asked_for(host: str) -> None:
+    found = links.link(f"https://{host}/x")
+    assert found is not None
+    assert (found.host, found.domain) == ("evil.example.com", "example.com")
+
+
 def test_what_leads_nowhere_stays_so() -> None:
     for url in ("/x/y", "x\\y", "file:\\\\x.example", "C:\\x"):
         found = links.link(url)
