@@ -861,12 +861,14 @@ class Control:
         """Does it say anything new?"""
         if not 0 < len(record.identity) <= 1000 or not 0.0 < record.weight <= 1.0 or not record.at >= 0.0:
             return False
-        source = record.source if record.source not in PERSON_SOURCES else LabelSource.IMPORT
+        source, note = record.source, record.note
+        if source in PERSON_SOURCES:
+            source, note = LabelSource.IMPORT, corrections.imported_note(record)
         there = self._store.label_of(record.account, record.identity)
         same = there is not None and there.label is record.label and there.at >= min(record.at, now)
         if there is not None and same and STRENGTH[there.source] >= STRENGTH[source]:
             return False  # it keeps its source. Silence, or the folder it lay in, is less than a word
-        self._store.add_label(replace(record, id=0, source=source, at=min(record.at, now)))
+        self._store.add_label(replace(record, id=0, source=source, note=note, at=min(record.at, now)))
         return True
 
     # -- undo --------------------------------------------------------------------------------------

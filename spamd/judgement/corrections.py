@@ -43,6 +43,7 @@ from spamd.domain import (
     FolderStatus,
     Identity,
     Label,
+    LabelRecord,
     LabelSource,
     MessageRef,
     MoveRecord,
@@ -149,6 +150,17 @@ def keyword_label(keywords: Collection[str]) -> Label | None:
     if junk == good:
         return None
     return Label.SPAM if junk else Label.HAM
+
+
+def imported_note(record: LabelRecord) -> str:
+    """The note of a word that is taken over: how the person said it there comes first. See `said_how`."""
+    return record.note if record.source is LabelSource.IMPORT else f"{record.source.value}: {record.note}"
+
+
+def said_how(record: LabelRecord) -> LabelSource:
+    """How the person said it; of an imported word, on the computer where it was said, as far as that is known."""
+    how = record.note.partition(":")[0] if record.source is LabelSource.IMPORT else ""
+    return LabelSource(how) if how in set(LabelSource) else record.source
 
 
 def signed(keywords: Collection[str]) -> bool:

@@ -18,6 +18,7 @@ import numpy as np
 from spamd.domain import AccountName, Identity, Label, LabelRecord, LabelSource, Sender
 from spamd.errors import SchemaMismatch
 from spamd.judgement import silence
+from spamd.judgement.corrections import said_how
 from spamd.message.dense import NAMES, PROVEN
 from spamd.message.likeness import Fingerprint
 from spamd.message.vector import unpack
@@ -112,9 +113,9 @@ def examples(
             at=record.at,
             implicit=record.source is LabelSource.IMPLICIT,
             rescued=record.label is Label.HAM
-            and record.source in (LabelSource.DRAG, LabelSource.UNDO, LabelSource.ADDON),
+            and said_how(record) in (LabelSource.DRAG, LabelSource.UNDO, LabelSource.ADDON),
             found=record.source is LabelSource.FOLDER,
-            taken_out=record.label is Label.HAM and record.source in (LabelSource.DRAG, LabelSource.UNDO),
+            taken_out=record.label is Label.HAM and said_how(record) in (LabelSource.DRAG, LabelSource.UNDO),
             fingerprint=vector.fingerprint,
             sender=sender.address,
             proof=_read_back(vector.dense, record.label) if sender.proof is None else sender.proof,

@@ -33,6 +33,7 @@ from spamd.domain import (
     Verdict,
 )
 from spamd.errors import ClockWrong, ConnectionLost, DoneInPart, NotFound, RequestError, SpamdError
+from spamd.judgement import corrections
 from spamd.judgement.calibration import told
 from spamd.message import vector
 from spamd.store import connection
@@ -244,6 +245,7 @@ def test_an_imported_rescue_is_more_than_what_the_first_reading_made_of_the_fold
     assert world.control.import_labels([rescued]).added == 1
     assert world.store.label_of(good.account, read.identity).source is LabelSource.IMPORT
     assert world.store.past_of(good.account, [read.identity])[read.identity].rescued
+    assert corrections.said_how(world.store.label_of(good.account, read.identity)) is LabelSource.DRAG
     assert world.control.import_labels([replace(read, source=LabelSource.IMPLICIT, at=1.0)]).added == 0
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -46,6 +48,20 @@ def test_silence_is_never_raised():
     assert all(e.weight > 1 for e in said if not e.spam and not e.implicit)
     loud = balanced(some(5, True) + some(500, False, 0.3, implicit=True))
     assert all(e.weight < 0.3 for e in loud if e.implicit), "but lowered where it would drown the rest"
+
+
+@pytest.mark.parametrize(
+    ("note", "rescued"), [("undo: ", True), ("drag: junk to inbox", True), ("review: ", False), ("", False)]
+)
+def test_a_rescue_is_one_also_where_the_ledger_was_imported(note, rescued):
+    packed = pack(vectorise(mail("Hello", "How are you?")))
+    record = LabelRecord(
+        AccountName("a"), Identity("hash:1"), Label.HAM, LabelSource.IMPORT, 1.0, 1.0, note=note
+    )
+    (example,) = examples([(record, packed)])
+    assert example.rescued is rescued and example.taken_out is rescued
+    (example,) = examples([(replace(record, label=Label.SPAM), packed)])
+    assert not example.rescued
 
 
 def test_silence_about_doubtful_mail_teaches_nothing():
