@@ -23,9 +23,10 @@ The copy is looked for by identity, at UIDs from the target's UIDNEXT on that no
 from __future__ import annotations
 
 import contextlib
+import enum
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from spamd.domain import (
@@ -53,28 +54,27 @@ REDO_SECONDS = 24 * 3600.0
 """An intent older than this, of which nothing was done, is given up: the person has long seen the mail."""
 
 
+class _Then(enum.Enum):
+    """What is done with a row after it was looked at."""
+
+    ENDED = enum.auto()  # nothing more
+    FINISH = enum.auto()  # the copy is there: the original goes
+    KEEP = enum.auto()  # the copy is gone: the original stays
+    AGAIN = enum.auto()
+
+
+@dataclass(frozen=True, slots=True)
 class Recovery:
     """Of one account, on a new connection."""
 
-    def __init__(
-        self,
-        session: MailSession,
-        commands: MoveCommands,
-        rows: Rows,
-        where: Whereabouts,
-        signs: Signs,
-        removal: Removal,
-        rivals: Rivals,
-        sending: Sending,
-    ) -> None:
-        self._session = session
-        self._commands = commands
-        self._rows = rows
-        self._where = where
-        self._signs = signs
-        self._removal = removal
-        self._rivals = rivals
-        self._sending = sending
+    _session: MailSession
+    _commands: MoveCommands
+    _rows: Rows
+    _where: Whereabouts
+    _signs: Signs
+    _removal: Removal
+    _rivals: Rivals
+    _sending: Sending
 
     def recover(
         self,
@@ -141,58 +141,65 @@ class Recovery:
         alive = self._where.alive(source, batch)
         if alive is None:
             return ended + self._removal.give_up(source, batch), []
-        again: list[MoveRecord] = []
-        to_finish: list[MoveRecord] = []
-        to_keep: list[MoveRecord] = []
+        rows: dict[_Then, list[MoveRecord]] = {then: [] for then in _Then}
         # Rows whose original is gone choose their copy first: of two identical mails the one that was surely
         # moved must not lose its copy to the one that was not.
         for record in sorted(batch, key=lambda r: r.source.uid in alive):
-            mail = alive.get(record.source.uid)
-            if record.target_uid_next is None:  # nothing was ever sent
-                if mail is not None and self._rows.now() - record.created_at <= REDO_SECONDS:
-                    again.append(record)
-                else:
-                    ended.append(self._rows.end(record, MoveState.ABANDONED, "The mail is no longer there."))
-                continue
-            same_target = there is not None and there.uid_validity == record.target_uid_validity
-            copy = self._copy_made(source, record, mail) if same_target else None
-            if mail is not None and copy is None and record.state is MoveState.INTENT:
-                self._signs.release(source, [record], {record.source.uid: mail})
-            if copy is not None:
-                ours = record.state is not MoveState.INTENT or self._where.ours(copy)
-                record = replace(record, target_uid=copy.ref.uid)
-                # Not marked by us, and gone: another daemon may have been faster, and its copy be there, too.
-                rivalled = ours and not self._session.abilities.move and record.state is not MoveState.MARKED
-                if mail is None and not rivalled:
-                    self._signs.sign_late(record, copy)
-                    self._signs.unlock_targets([record])
-                    ended.append(self._rows.end(record, MoveState.DONE))
-                elif record.state is MoveState.INTENT:
-                    copied = replace(record, state=MoveState.COPIED, error="" if ours else GUESSED)
-                    to_finish.append(self._rows.write(copied))
-                else:
-                    to_finish.append(record)
-            elif mail is None:
-                ended.append(self._rows.end(record, MoveState.ABANDONED, "Another program moved it."))
-            elif record.state is not MoveState.INTENT:
-                to_keep.append(record)
-            elif there is None:
-                ended.append(
-                    self._rows.end(record, MoveState.FAILED, f"There is no folder “{record.target}”.")
-                )
-            elif not same_target and self._where.others(record, record.target):
-                # It may be ours, or is one too many: it must not get a second one.
-                ended.append(self._rows.end(record, MoveState.ABANDONED, HAS_A_COPY))
-            elif not same_target and not self._session.abilities.move:
-                ended.append(self._rows.end(record, MoveState.ABANDONED, TARGET_CHANGED))
-            elif self._rows.now() - record.created_at > REDO_SECONDS:
-                ended.append(self._rows.end(record, MoveState.ABANDONED, "Given up: too old."))
-            else:
-                again.append(record)
-        if to_keep:
-            ended += self._removal.keep_originals(source, to_keep)
-        ended += self._removal.delete_originals(source, to_finish)
-        return ended, again
+            then, row = self._decide(source, record, alive.get(record.source.uid), there)
+            rows[then].append(row)
+        ended += rows[_Then.ENDED]
+        if rows[_Then.KEEP]:
+            ended += self._removal.keep_originals(source, rows[_Then.KEEP])
+        ended += self._removal.delete_originals(source, rows[_Then.FINISH])
+        return ended, rows[_Then.AGAIN]
+
+    def _decide(
+        self, source: OpenFolder, record: MoveRecord, mail: Arrival | None, there: FolderStatus | None
+    ) -> tuple[_Then, MoveRecord]:
+        """The table, of one row. mail: the original, if it is still in its place; there: the target, if it is."""
+        if record.target_uid_next is None:  # nothing was ever sent
+            if mail is not None and not self._too_old(record):
+                return _Then.AGAIN, record
+            return self._end(record, MoveState.ABANDONED, "The mail is no longer there.")
+        same_target = there is not None and there.uid_validity == record.target_uid_validity
+        copy = self._copy_made(source, record, mail) if same_target else None
+        if copy is not None:
+            return self._with_copy(record, mail, copy)
+        if mail is None:
+            return self._end(record, MoveState.ABANDONED, "Another program moved it.")
+        if record.state is not MoveState.INTENT:
+            return _Then.KEEP, record
+        self._signs.release(source, [record], {record.source.uid: mail})
+        if there is None:
+            return self._end(record, MoveState.FAILED, f"There is no folder “{record.target}”.")
+        if not same_target and self._where.others(record, record.target):
+            # It may be ours, or is one too many: it must not get a second one.
+            return self._end(record, MoveState.ABANDONED, HAS_A_COPY)
+        if not same_target and not self._session.abilities.move:
+            return self._end(record, MoveState.ABANDONED, TARGET_CHANGED)
+        if self._too_old(record):
+            return self._end(record, MoveState.ABANDONED, "Given up: too old.")
+        return _Then.AGAIN, record
+
+    def _with_copy(self, record: MoveRecord, mail: Arrival | None, copy: Arrival) -> tuple[_Then, MoveRecord]:
+        ours = record.state is not MoveState.INTENT or self._where.ours(copy)
+        record = replace(record, target_uid=copy.ref.uid)
+        # Not marked by us, and gone: another daemon may have been faster, and its copy be there, too.
+        rivalled = ours and not self._session.abilities.move and record.state is not MoveState.MARKED
+        if mail is None and not rivalled:
+            self._signs.sign_late(record, copy)
+            self._signs.unlock_targets([record])
+            return self._end(record, MoveState.DONE)
+        if record.state is MoveState.INTENT:
+            copied = replace(record, state=MoveState.COPIED, error="" if ours else GUESSED)
+            record = self._rows.write(copied)
+        return _Then.FINISH, record
+
+    def _end(self, record: MoveRecord, state: MoveState, error: str = "") -> tuple[_Then, MoveRecord]:
+        return _Then.ENDED, self._rows.end(record, state, error)
+
+    def _too_old(self, record: MoveRecord) -> bool:
+        return self._rows.now() - record.created_at > REDO_SECONDS
 
     def _copy_made(self, source: OpenFolder, record: MoveRecord, mail: Arrival | None) -> Arrival | None:
         """Our copy, in a target that counts as before. mail: the original, if it is still there."""

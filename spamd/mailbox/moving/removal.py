@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from spamd.domain import (
     MOVING_KEYWORD,
@@ -50,25 +50,17 @@ PAUSES = (0.0, 0.2, 0.5, 1.0)
 """Seconds between the looks of a daemon that waits for another one to withdraw its copy."""
 
 
+@dataclass(slots=True)
 class Removal:
     """Takes away originals and copies of ours, on one connection. Rows come in batches: one source, one target."""
 
-    def __init__(
-        self,
-        session: MailSession,
-        commands: MoveCommands,
-        rows: Rows,
-        where: Whereabouts,
-        signs: Signs,
-        pause: Callable[[float], None],
-    ) -> None:
-        self._session = session
-        self._commands = commands
-        self._rows = rows
-        self._where = where
-        self._signs = signs
-        self._pause = pause
-        self._expunge_refused = False
+    _session: MailSession
+    _commands: MoveCommands
+    _rows: Rows
+    _where: Whereabouts
+    _signs: Signs
+    _pause: Callable[[float], None]
+    _expunge_refused: bool = False
 
     @property
     def can_expunge(self) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from spamd.domain import (
     HELD_BY_OTHERS,
@@ -84,27 +84,18 @@ class _Strangers:
         return [mail for mail in self._found[span] if mail.ref.uid not in claimed]
 
 
+@dataclass(slots=True)
 class Rivals:
     """Other clients that move what we move, on one connection."""
 
-    def __init__(
-        self,
-        session: MailSession,
-        commands: MoveCommands,
-        rows: Rows,
-        where: Whereabouts,
-        signs: Signs,
-        removal: Removal,
-        steady: Callable[[], float],
-    ) -> None:
-        self._session = session
-        self._commands = commands
-        self._rows = rows
-        self._where = where
-        self._signs = signs
-        self._removal = removal
-        self._steady = steady
-        self._fresh: list[_Fresh] = []
+    _session: MailSession
+    _commands: MoveCommands
+    _rows: Rows
+    _where: Whereabouts
+    _signs: Signs
+    _removal: Removal
+    _steady: Callable[[], float]
+    _fresh: list[_Fresh] = field(default_factory=list)
 
     def around(self, source: FolderName, target: FolderName) -> dict[FolderName, FolderStatus]:
         """STATUS of the target, and of the folders into which another client could be moving the same mail."""

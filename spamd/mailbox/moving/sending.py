@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from spamd.domain import FolderName, FolderStatus, MoveRecord, MoveState
 from spamd.errors import FolderChanged, FolderMissing, FolderRefused, MailboxError, QuotaExceeded
@@ -21,26 +21,17 @@ from spamd.mailbox.moving.whereabouts import CHANGED, Whereabouts
 from spamd.source import Copied, MailSession, MoveCommands, OpenFolder
 
 
+@dataclass(frozen=True, slots=True)
 class Sending:
     """Moves of one account, on one connection."""
 
-    def __init__(
-        self,
-        session: MailSession,
-        commands: MoveCommands,
-        rows: Rows,
-        where: Whereabouts,
-        signs: Signs,
-        removal: Removal,
-        rivals: Rivals,
-    ) -> None:
-        self._session = session
-        self._commands = commands
-        self._rows = rows
-        self._where = where
-        self._signs = signs
-        self._removal = removal
-        self._rivals = rivals
+    _session: MailSession
+    _commands: MoveCommands
+    _rows: Rows
+    _where: Whereabouts
+    _signs: Signs
+    _removal: Removal
+    _rivals: Rivals
 
     def start(self, batch: Sequence[MoveRecord]) -> Sequence[MoveRecord]:
         """One batch (same source, same target) from INTENT on; the rows as they are then.
