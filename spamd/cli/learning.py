@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ from spamd.cli.output import (
     when,
     yes_option,
 )
-from spamd.domain import Identity, Label, LabelRecord, LabelSource, ModelId
+from spamd.domain import AccountName, Identity, Label, LabelRecord, LabelSource, ModelId
 from spamd.errors import RequestError, SpamdError, TrainingError
 
 if TYPE_CHECKING:
@@ -146,8 +147,9 @@ def labels_export(file: Path) -> None:
 
 @labels.command("import")
 @click.argument("file", type=click.Path(path_type=Path), default="-")
+@click.option("--account", default=None, help="Take all for this account, whatever it was called there.")
 @json_option
-def labels_import(file: Path, as_json: bool) -> None:
+def labels_import(file: Path, account: str | None, as_json: bool) -> None:
     """Read labels written by `labels export`, also from another computer."""
     text = sys.stdin.read() if str(file) == "-" else _text(file)
     records = []
@@ -160,7 +162,11 @@ def labels_import(file: Path, as_json: bool) -> None:
                     f"Line {number} is no label: {exc}",
                     "The file is not from `labels export`. Nothing was read.",
                 ) from exc
+    if account is not None:
+        records = [replace(one, account=AccountName(account)) for one in records]
     with connect() as client:
+        if account is not None:
+            client.account(account)  # there is none of that name: said, not skipped
         tell(client.import_labels(tuple(records)), as_json=as_json)
 
 

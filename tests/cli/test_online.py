@@ -328,6 +328,12 @@ def test_labels(program: Program, tmp_path: Path) -> None:
     imported = program("labels", "import", str(file), "--json").json
     assert imported["added"] >= 1 and imported["added"] + imported["skipped"] == count
     assert one.identity in program("labels", "list", "-n", "200").out
+    file.write_text(file.read_text().replace('"account": "home"', '"account": "elsewhere"'))
+    assert program("labels", "forget", "home", one.identity).code == 0
+    assert program("labels", "import", str(file), "--json").json["added"] == 0
+    assert program("labels", "import", str(file), "--account", "home", "--json").json["added"] >= 1
+    assert one.identity in program("labels", "list", "-n", "200").out
+    assert "no account called" in program("labels", "import", str(file), "--account", "elsewhere").err
     assert program("labels", "set", "home", one.identity, "good").out == "Learned: good.\n"
     assert program("labels", "set", "home", "nosuch", "good").code == 1
     assert "Nothing is held back" in program("labels", "answer", "me").out
