@@ -776,6 +776,7 @@ class Control:
         since: float | None = None,
         held: bool | None = None,
         source: LabelSource | None = None,
+        before_id: int | None = None,
         limit: int = 100,
     ) -> tuple[LabelRecord, ...]:
         """Newest first."""
@@ -784,6 +785,7 @@ class Control:
             since,
             held,
             source,
+            before_id=before_id,
             limit=max(1, min(limit, 10_000)),
         )
         return tuple(self._store.weighed(found))

@@ -51,7 +51,7 @@ def labels() -> None:
 @click.option(
     "--held", is_flag=True, help="Only those held: they contradict what is known, or were very many at once."
 )
-@click.option("-n", "--limit", default=50, show_default=True, type=click.IntRange(1, 200))
+@click.option("-n", "--limit", default=50, show_default=True, type=click.IntRange(1, 10_000))
 @json_option
 def labels_list(
     account: str | None, since: str | None, source: str | None, held: bool, limit: int, as_json: bool

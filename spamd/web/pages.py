@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 HERE = Path(__file__).parent
+LABELS_SHOWN = 200  # on a page
 NAVIGATION = (
     ("/", "Today"),
     ("/review", "Review"),
@@ -257,7 +258,8 @@ class Pages:
         query = request.query_params
         source = _one_of(LabelSource, query.get("source", ""))
         held = True if query.get("held") else None
-        rows = self._control.labels(source=source, held=held, limit=200)
+        before = _whole(query.get("before"))
+        rows = self._control.labels(source=source, held=held, before_id=before, limit=LABELS_SHOWN)
         mails = {row.id: self._control.mail_of(row.account, row.identity) for row in rows}
         return self._page(
             request,
@@ -267,6 +269,8 @@ class Pages:
             sources=list(LabelSource),
             source=source,
             held=held,
+            page_size=LABELS_SHOWN,
+            newest=before is None,
         )
 
     def search(self, request: Request) -> Response:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from dataclasses import replace
 
 import pytest
@@ -12,6 +14,7 @@ from spamd.domain import Account, AccountName, AuthMethod, FolderName, Label, La
 from spamd.errors import ConfigError, CredentialError, SecretMissing, StoreBusy
 from spamd.judgement import corrections
 from spamd.opening import remarks
+from spamd.web import pages
 from tests.web.conftest import signed_in
 from tests.web.world import HOME, WORK, World
 
@@ -114,6 +117,20 @@ def test_what_was_very_much_at_once_is_answered_as_a_whole(world):
         False
     ] * 3
     assert ("rebuild",) in world.engine.calls
+
+
+def test_older_labels_can_be_seen_and_taken_back(world, monkeypatch):
+    monkeypatch.setattr(pages, "LABELS_SHOWN", 3)
+    said = [one.identity for one in world.control.labels(source=LabelSource.DRAG)]
+    assert len(said) > 3
+    found, path = [], "/labels?source=drag"
+    with signed_in(world) as client:
+        while path:
+            page = client.get(path).text
+            found += re.findall(r'name="identity" value="([^"]+)"', page)
+            older = re.search(r'href="(\?[^"]*before=\d+)">Older', page)
+            path = f"/labels{html.unescape(older[1])}" if older else ""
+    assert found == said
 
 
 def test_what_is_no_form_is_refused(world):
