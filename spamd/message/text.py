@@ -12,6 +12,7 @@ import threading
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import count as counting
@@ -404,6 +405,10 @@ class _Page:
             self._hide(node, "hidden-text")
         if sheet:
             self._sheet(find, root, sheet)
+            # The last rule comes first: what an element has already prevails.
+            for selector, style in reversed(_sizing_rules(sheet[:30_000])):
+                with suppress(SelectolaxError):
+                    more += [(node, style) for node in find(selector, root)[:200]]
         if looks or more:
             self._hide_unreadable(nodes, declared, looks, more)
         return self._seen(body) if self.hidden_nodes else self._lines(body)
@@ -745,11 +750,32 @@ def _hiding_selectors(sheet: str) -> tuple[str, ...]:
     lowered = sheet.lower()
     if "none" not in lowered and "hidden" not in lowered and not _OFF.search(lowered):
         return ()
+    found: list[str] = []
+    for selectors, declared in _rules(sheet):
+        if _hides(declared):
+            found += filter(_SIMPLE_SELECTOR.match, selectors)
+    return tuple(dict.fromkeys(found))[:40]
+
+
+@lru_cache(maxsize=128)
+def _sizing_rules(sheet: str) -> tuple[tuple[str, _Style], ...]:
+    """Rules that give text a size, if one of them makes it too small to read: (selector, size). Else none: what is readable
+    may stand inside what is not, and only then needs asking for."""
+    if "font" not in sheet.lower():
+        return ()
+    found: list[tuple[str, _Style]] = []
+    for selectors, declared in _rules(sheet):
+        if "font" in declared and (flags := _style(declared).flags & (SIZE | TINY)):
+            found += [(name, _Style(flags)) for name in selectors if ":" not in name]
+    return tuple(found[:60]) if any(style.flags & TINY for _, style in found) else ()
+
+
+def _rules(sheet: str) -> Iterator[tuple[list[str], str]]:
+    """Selectors and declarations, these in lower case, of the first 200 rules outside @media."""
     if "/*" in sheet or "<!--" in sheet or "-->" in sheet:
         sheet = _SHEET_COMMENT.sub(" ", sheet)
     if "@" in sheet:
         sheet = _without_media(sheet)
-    found: list[str] = []
     rules = 0
     pieces = sheet.split("}")
     del pieces[-1]
@@ -760,12 +786,10 @@ def _hiding_selectors(sheet: str) -> tuple[str, ...]:
         selectors = _AFTER_LAST.split(before[-200:])[-1]
         if not selectors:
             continue
-        if _hides(declared.lower()):
-            found += [name for one in selectors.split(",")[:8] if _SIMPLE_SELECTOR.match(name := one.strip())]
+        yield [name for one in selectors.split(",")[:8] if (name := one.strip())], declared.lower()
         rules += 1
         if rules == 200:
             break
-    return tuple(dict.fromkeys(found))[:40]
 
 
 def _without_media(sheet: str) -> str:
