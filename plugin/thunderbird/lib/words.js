@@ -99,8 +99,8 @@ export function reasonView(reason, strongest = 0) {
     kind,
     text,
     towards: reason.contribution >= 0 ? "spam" : "ham",
-    // Next to strong ones a weak one is short; alone it stays short, too.
-    strength: Math.min(1, Math.abs(reason.contribution) / Math.max(0.5, Math.abs(strongest))),
+    // Next to strong ones a weak one is short; alone it stays short, too. Log odds: 1.5 makes it 4.5 times likelier.
+    strength: Math.min(1, Math.abs(reason.contribution) / Math.max(1.5, Math.abs(strongest))),
   };
 }
 

@@ -46,6 +46,7 @@ test("machine words are translated, other words shown as they came", () => {
   assert.equal(decisionSentence({ verdict: "junk", reason: "new", explanation: "It is new." }), "It is new.");
   const word = reasonView({ kind: "word", text: "<b>gratis</b>", contribution: 8 });
   assert.equal(reasonView({ kind: "word", text: "x", contribution: -1 }, 4).strength, 0.25);
+  assert.equal(reasonView({ kind: "word", text: "x", contribution: 0.75 }, 0.75).strength, 0.5);
   assert.deepEqual(word, { kind: "Wort", text: "<b>gratis</b>", towards: "spam", strength: 1 });
   const fact = (text) => {
     const { kind, text: told } = reasonView({ kind: "fact", text, contribution: 1 });
