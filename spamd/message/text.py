@@ -119,8 +119,14 @@ _OFF: Final = re.compile(
 )
 _NEGATIVE: Final = re.compile(r":\s*-")
 _SIZE: Final = re.compile(
-    r"font(?:-size)?\s*:[^;]{0,60}?(?<![\w.#-])(\d{1,4}(?:\.\d{0,4})?|\.\d{1,4})\s*(px|pt|em|rem|%|vw)?(?=[\s;!/]|$)"
+    r"font(?:-size)?\s*:[^;]{0,60}?(?<![\w.#-])"
+    r"(?:(\d{1,4}(?:\.\d{0,4})?|\.\d{1,4})\s*(px|pt|r?em|%|v[wh]|pc|in|[cm]m|ex|ch)|0{1,4}(?:\.0{0,4})?|\.0{1,4}"
+    r"|((?:xx?-)?(?:small|large)|medium|smaller|larger))(?=[\s;!/]|$)"
 )
+"""A number with its unit, a 0, or a word: a number without unit is a weight, such as 700."""
+_PIXELS: Final = {
+    "em": 16, "rem": 16, "%": 0.16, "vw": 6, "vh": 6, "pt": 1.333, "pc": 16, "in": 96, "cm": 38, "mm": 3.8, "ex": 8, "ch": 8,
+}  # fmt: skip
 _COLOUR: Final = re.compile(r"(?<![\w-])color\s*:\s*([^;!]{1,60})")
 _BACKGROUND: Final = re.compile(r"(?<![\w-])background(?:-color|-image)?\s*:\s*([^;!]{1,200})")
 _RGB: Final = re.compile(
@@ -192,14 +198,9 @@ def _style(css: str) -> _Style:
         css = _SHEET_COMMENT.sub("", css)
     flags = _hides(css)
     if "font" in css and (sized := _SIZE.search(css)):
-        number, unit = sized[1], sized[2]
-        if unit or number.strip("0.") == "":
-            flags |= SIZE
-            points = float(number) * {"em": 16, "rem": 16, "%": 0.16, "vw": 6, "pt": 1.333}.get(
-                unit or "px", 1.0
-            )
-            if points < 4:
-                flags |= TINY
+        flags |= SIZE
+        if sized[3] is None and float(sized[1] or 0) * _PIXELS.get(sized[2], 1.0) < 4:
+            flags |= TINY
     fore = back = None
     if "color" in css or "background" in css:
         if found := search(_COLOUR, "color", css):
