@@ -105,9 +105,15 @@ class Removal:
 
     # -- the original goes
 
-    def delete_originals(self, source: OpenFolder, copied: Sequence[MoveRecord]) -> list[MoveRecord]:
+    def delete_originals(
+        self, source: OpenFolder, copied: Sequence[MoveRecord], *, just_made: bool = False
+    ) -> list[MoveRecord]:
         """From COPIED or MARKED to DONE, in one go for a batch. The copies were proven a moment ago; they are
-        looked at once more, because from here on the originals go."""
+        looked at once more, because from here on the originals go.
+
+        just_made: the copies, so that a mark on one came with it. Later the person may have set it: that one stays struck,
+        if it is the only one.
+        """
         if not copied:
             return []
         target = target_of(copied[0])
@@ -133,6 +139,9 @@ class Removal:
             and record.state is MoveState.COPIED
             and record.error != GUESSED
         ]
+        if dead and not just_made:
+            originals = self._where.alive(source, dead) or {}
+            dead = [record for record in dead if record.source.uid in originals]
         ended += self.give_way(source, target, dead, dead=True)
         gone = [record for record in copied if record not in safe and record not in dead]
         if gone:

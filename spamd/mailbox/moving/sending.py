@@ -155,15 +155,18 @@ class Sending:
                 proven.append(self._rows.write(replace(copy_of, state=MoveState.COPIED)))
                 continue
             copy = self._where.our_copy(record, newest=True)
-            # Where the answer should have named it, nothing was copied (Cyrus, if the mail was gone); but for a server that
-            # says UIDPLUS and names none, where each attempt would leave another copy.
-            if copy is not None and (not self._session.abilities.uidplus or self._where.ours(copy)):
+            if copy is not None and self._session.abilities.uidplus:
+                # Where the answer should have named it, nothing was copied (Cyrus, if the mail was gone); but for a server
+                # that says UIDPLUS and names none, where each attempt would leave another copy.
+                original = (self._where.alive(source, [record]) or {}).get(record.source.uid)
+                copy = copy if original is not None and self._where.ours(copy) else None
+            if copy is not None:
                 proven.append(
                     self._rows.write(replace(record, state=MoveState.COPIED, target_uid=copy.ref.uid))
                 )
             else:
                 ended += self._look(source, [record], "The server did not copy the mail.")
-        return ended + self._removal.delete_originals(source, proven)
+        return ended + self._removal.delete_originals(source, proven, just_made=True)
 
     def _after_refusal(
         self,

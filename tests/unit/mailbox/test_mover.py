@@ -707,6 +707,30 @@ def test_a_junk_that_cannot_be_looked_at_for_once_is_not_gone(state, refused):
     assert not place.server.flagged(MOVING_KEYWORD)
 
 
+@pytest.mark.parametrize("known", ["LOCATE Junk", "COPY"])
+def test_what_the_person_has_only_marked_is_not_expunged(known):
+    """The connection broke after our copy; they deleted the original and struck through what lies in Junk. It is the only one."""
+    place = Place(move=False)
+    ref = place.server.deliver(ONE)
+    rows = place.intents()
+
+    def cut(command: str) -> None:
+        if command.startswith(known):
+            raise ConnectionLost("cut")
+
+    place.server.after = cut
+    with pytest.raises(ConnectionLost):
+        place.move(rows)
+    place.server.after = None
+    (copy,) = place.server.refs("Junk")
+    place.server.set_flags(copy, ["\\Deleted"])
+    place.server.delete(ref)
+    mover = MemoryMover(MemorySession(place.server), place.journal, use_lock=True, clock=lambda: place.now)
+    assert [row.state for row in mover.recover()] == [MoveState.ABANDONED]
+    assert place.server.raws("Junk") == [ONE]
+    assert place.server.flags(copy) == {"\\Deleted"}
+
+
 def test_same_folder_and_missing_source():
     place = Place()
     place.server.deliver(ONE)
