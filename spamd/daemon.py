@@ -45,6 +45,7 @@ from spamd.errors import (
     StoreError,
 )
 from spamd.file_lock import FileLock
+from spamd.imitation import Imitations
 from spamd.judgement import schedule
 from spamd.learning import FirstReading, ReadingProgress, lessons, reading_unfinished
 from spamd.paths import FULL
@@ -225,7 +226,8 @@ class Daemon:
             Store(database, clock=self._clock, display=self._settings.display)  # type: ignore[arg-type]
         )
         self._bundles = Bundles(self._paths.personal_models, shipped_model())
-        self._scorer = Scorer(self._bundles)
+        imitations = Imitations(self._store, lambda: [account.name for account in self._settings.accounts])
+        self._scorer = Scorer(self._bundles, imitates=imitations)
         self._load_pauses()
         self.rebuild_scores()
         self._opener = self._given_opener or self._default_opener()

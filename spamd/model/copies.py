@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -108,10 +109,11 @@ class CopyMemory:
         self._mails.clear()
         self._bands.clear()
 
-    def match(self, vector: MailVector) -> Match | None:
+    def match(self, vector: MailVector, no_copy: Callable[[Match], bool] | None = None) -> Match | None:
         """The newest remembered mail this one is a copy of; among equally old ones the most alike.
 
-        Never by the order of a set: that differs from process to process, and so would what a night learns.
+        Never by the order of a set: that differs from process to process, and so would what a night learns. no_copy: asked of
+        each that is alike.
         """
         ids = vector.base_ids
         if not self._mails or len(ids) < FEWEST:
@@ -125,8 +127,11 @@ class CopyMemory:
             similarity = jaccard(ids, mail.ids)
             if similarity < needed(min(len(ids), len(mail.ids))):
                 continue
-            if best is None or (mail.at, similarity, key) > (best.at, best.similarity, best.key):
-                best = Match(key, mail.label, mail.at, similarity)
+            if best is not None and (mail.at, similarity, key) < (best.at, best.similarity, best.key):
+                continue
+            found = Match(key, mail.label, mail.at, similarity)
+            if no_copy is None or not no_copy(found):
+                best = found
         return best
 
     def copy_of(self, vector: MailVector) -> Label | None:

@@ -10,7 +10,7 @@ import functools
 import math
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -37,8 +37,14 @@ copy of the other class would rank above (below) all other mail: at 10, 1-ROCA r
 class Scorer:
     """Scores mail and learns from labels at once."""
 
-    def __init__(self, bundles: Bundles, head: InstantHead | None = None) -> None:
-        """ModelError when not even the shipped model can be used."""
+    def __init__(
+        self,
+        bundles: Bundles,
+        head: InstantHead | None = None,
+        *,
+        imitates: Callable[[MailVector, Match], bool] | None = None,
+    ) -> None:
+        """imitates: is a near-copy none, as one of the two imitates the other? ModelError when not even the shipped model can be used."""
         self._lock = threading.RLock()
         self._reloading = (
             threading.Lock()
@@ -48,6 +54,7 @@ class Scorer:
             head = InstantHead(usual=_usual(bundles))
         self.head = head
         self.copies = CopyMemory()
+        self._imitates = imitates
         bundle = bundles.current()
         self._take(bundle, Runtime(bundle.path))
         self._hints: tuple[str, Floats, Floats, Floats, base.Base] | None = None
@@ -87,7 +94,7 @@ class Scorer:
         with self._lock:
             bases, totals = self._runtime.score_logits([vector])
             logit = float(totals[0]) + self.head.logit(vector)
-            match = self.copies.match(vector)
+            match = self._copied(vector)
             if match is not None:
                 logit = self._with_copy(logit, match)
             elif arrived:
@@ -139,7 +146,10 @@ class Scorer:
     def copy_of(self, vector: MailVector) -> Match | None:
         """The corrected mail this one is a near-copy of."""
         with self._lock:
-            return self.copies.match(vector)
+            return self._copied(vector)
+
+    def _copied(self, vector: MailVector) -> Match | None:
+        return self.copies.match(vector, self._imitates and functools.partial(self._imitates, vector))
 
     def _with_copy(self, logit: float, match: Match) -> float:
         """What was just corrected decides its copies: on the calibrated scale, so that any threshold is passed."""
@@ -191,7 +201,7 @@ class Scorer:
     def copy_shift(self, vector: MailVector) -> float:
         """How far the correction of its copy moves this mail's logit, lesson and memory together."""
         with self._lock:
-            match = self.copies.match(vector)
+            match = self._copied(vector)
             if match is None:
                 return 0.0
             below = self._prior(vector)

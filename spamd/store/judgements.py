@@ -125,6 +125,17 @@ class Judgements(Connections):
         row = self._one("SELECT * FROM judgement WHERE account = ? AND identity = ?", (account, identity))
         return _judgement(row) if row else None
 
+    def good_mail_came_from(self, account: AccountName, sender: str, before: float) -> bool:
+        """Did a mail that the server proved to be of this sender (a registered domain, or an address) come before that time, and was
+        it good: by the person's word, or by ours and no other word of theirs?
+        """
+        row = self._one(
+            f"SELECT 1 FROM judgement WHERE account = ? AND {'lower(sender)' if '@' in sender else 'sender_domain'} = ?"
+            " AND sender_proof = 'proven' AND first_at < ? AND coalesce(label, verdict) IN ('ham', 'keep') LIMIT 1",
+            (account, sender, before),
+        )
+        return row is not None
+
     def judgement_by_message_id(self, message_id: str, *, size: int | None = None) -> list[Judgement]:
         """Judgements of mails seen with this Message-ID (header, without angle brackets): the newest 20.
 
