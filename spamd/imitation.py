@@ -34,19 +34,21 @@ class Imitations:
 
     def __call__(self, mail: MailVector, match: Match) -> bool:
         """Is one of them an imitation of the other? False where nothing tells."""
-        if not isinstance(mail, Features) or not mail.sender_domain:
+        if not isinstance(mail, Features) or not mail.sender_domain or not mail.sender_proof:
             return False
         remembered = self._remembered(Identity(match.key))
-        if remembered is None or not remembered.sender_domain or not remembered.sender_proof:
+        if remembered is None or not remembered.sender_proof:
             return False
         here = _who(mail.sender, mail.sender_domain)
-        same = here == _who(remembered.sender, remembered.sender_domain)
+        blank = not remembered.sender_domain  # wiped, or older than what is kept: perhaps the same
+        same = not blank and here == _who(remembered.sender, remembered.sender_domain)
         proven, was_proven = mail.sender_proof == PROVEN, remembered.sender_proof == PROVEN
         if match.label is Label.HAM:
-            return was_proven and not (proven and same)
-        if not proven or (same and was_proven):
+            return was_proven and not (proven and (same or blank))
+        if not proven or (was_proven and (same or blank)):
             return False
-        return same or self._known(here, remembered.at - BEFORE)
+        # Of the time before it nobody's name is left either.
+        return same or self._known(here, (self.store.clock() if blank else remembered.at) - BEFORE)
 
     def _remembered(self, identity: Identity) -> Judgement | None:
         found = (self.store.judgement_of(account, identity) for account in self.accounts())
@@ -57,4 +59,4 @@ class Imitations:
 
 
 def _who(sender: str, domain: str) -> str:
-    return sender.lower() if domain in FREE_MAIL else domain
+    return sender if domain in FREE_MAIL else domain

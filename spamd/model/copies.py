@@ -113,17 +113,17 @@ class CopyMemory:
         """The newest remembered mail this one is a copy of; among equally old ones the most alike.
 
         Never by the order of a set: that differs from process to process, and so would what a night learns. no_copy: asked of
-        each that is alike.
+        each that is alike, the newest first, until it is none.
         """
         ids = vector.base_ids
         if not self._mails or len(ids) < FEWEST:
             return None
         candidates = {key for band in signature(ids) for key in self._bands.get(band, ())}
         best: Match | None = None
-        for key in candidates:
+        for key in sorted(candidates, key=lambda key: self._mails[key].at, reverse=True):
             mail = self._mails[key]
             if best is not None and mail.at < best.at:
-                continue
+                break
             similarity = jaccard(ids, mail.ids)
             if similarity < needed(min(len(ids), len(mail.ids))):
                 continue

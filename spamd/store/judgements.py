@@ -130,7 +130,7 @@ class Judgements(Connections):
         it good: by the person's word, or by ours and no other word of theirs?
         """
         row = self._one(
-            f"SELECT 1 FROM judgement WHERE account = ? AND {'lower(sender)' if '@' in sender else 'sender_domain'} = ?"
+            f"SELECT 1 FROM judgement WHERE account = ? AND {'sender' if '@' in sender else 'sender_domain'} = ?"
             " AND sender_proof = 'proven' AND first_at < ? AND coalesce(label, verdict) IN ('ham', 'keep') LIMIT 1",
             (account, sender, before),
         )

@@ -268,11 +268,20 @@ def heard(db: Database) -> None:
     )
 
 
+def proven_senders(db: Database) -> None:
+    """Of whom mail came that the server vouches for: asked for while mail is scored, 14 ms of CPU among 65,000 judgements without."""
+    for column in ("sender_domain", "sender"):
+        db.execute(
+            f"CREATE INDEX judgement_{column} ON judgement (account, {column}, first_at) WHERE sender_proof = 'proven'"
+        )
+
+
 MIGRATIONS: tuple[tuple[str, Callable[[Database], None]], ...] = (
     ("2026-11-first-tables", first_tables),
     ("2026-11-left-lying", left_lying),
     ("2026-11-sender-proof", sender_proof),
     ("2026-11-heard", heard),
+    ("2026-11-proven-senders", proven_senders),
 )
 """In this order. The name is what the database remembers."""
 

@@ -91,21 +91,55 @@ MAILS = [raw for raw in GENUINE if vectorise(raw).sender_proof == PROVEN]
 
 def test_the_one_that_was_imitated_is_no_copy_of_the_forgery(place):
     """Before, each of these was junk as soon as its imitation was."""
-    taken = 0
+    taken = caught = 0
     for raw in MAILS:
         place.scorer.rebuild([])
         imitation = forged(raw, b"parcel-pay.example")
         place.judged(imitation, Label.SPAM, named=True)
-        assert place.copy_of(forged(raw, b"shop-pay.example")) in (Label.SPAM, None)
+        caught += place.copy_of(forged(raw, b"shop-pay.example")) is Label.SPAM
         taken += place.copy_of(raw) is Label.SPAM
     assert len(MAILS) > 60 and taken > 60, "nobody has known these senders"
+    assert caught > 60
     for raw in MAILS:
         place.scorer.rebuild([])
         place.judged(another(raw), Label.HAM, named=False)
         place.now += 2 * DAY
         place.judged(forged(raw, b"parcel-pay.example"), Label.SPAM, named=True)
         assert place.copy_of(raw) is None
+        caught += place.copy_of(forged(raw)) is Label.SPAM
         assert place.copy_of(forged(raw)) is place.copy_of(forged(raw, b"parcel-pay.example"))
+    assert caught > 120
+
+
+def test_junk_of_a_sender_of_whom_good_mail_came_has_copies(place):
+    raw = MAILS[0]
+    place.judged(another(raw), Label.HAM, named=False)
+    place.now += 2 * DAY
+    place.judged(raw, Label.SPAM, named=True)
+    assert place.copy_of(raw) is Label.SPAM
+    assert place.copy_of(forged(raw)) is Label.SPAM
+
+
+def test_a_forgery_is_told_apart_also_when_its_sender_is_not_kept_any_more(place):
+    """After keep_days who sent it is wiped, and who had sent mail before; what came since is known."""
+    raw = MAILS[0]
+    now = place.store.clock()
+    place.now = now - 100 * DAY
+    place.judged(another(raw), Label.HAM, named=False)
+    place.now += 2 * DAY
+    place.judged(forged(raw, b"parcel-pay.example"), Label.SPAM, named=True)
+    assert place.copy_of(raw) is None
+    place.store.prune(now, 90)
+    assert place.copy_of(raw) is Label.SPAM, "nothing is known of anybody"
+    place.now = now - 2 * DAY
+    place.judged(another(raw), Label.HAM, named=False)
+    assert place.copy_of(raw) is None
+    assert place.copy_of(forged(raw)) is Label.SPAM
+    place.judged(raw, Label.SPAM, named=True)
+    place.store.wipe("display")
+    place.now = now - 2 * DAY
+    place.judged(another(raw), Label.HAM, named=False)
+    assert place.copy_of(raw) is Label.SPAM, "it may be the same sender"
 
 
 def test_a_forged_sender_needs_no_history(place):
@@ -154,13 +188,21 @@ def test_what_imitates_a_rescued_mail_is_not_good_for_that(place):
     assert place.copy_of(forged(raw)) is None
     assert place.copy_of(forged(raw, b"parcel-pay.example")) is None
     assert place.copy_of(forged(raw, b"parcel-pay.example", proven=True)) is None
+    place.store.wipe("display")
+    assert place.copy_of(raw) is Label.HAM
+    assert place.copy_of(forged(raw)) is None
+    place.scorer.rebuild([])
+    place.judged(forged(raw), Label.HAM, named=True)
+    assert place.copy_of(raw) is place.copy_of(forged(raw, b"parcel-pay.example")) is Label.HAM
 
 
 def test_where_the_server_says_nothing_copies_are_copies(place):
-    raw = MAILS[0]
+    proven = raw = MAILS[0]
     for word in (*PROOFS, b"header.from"):
         raw = raw.replace(word, b"x=none")
     assert not vectorise(raw).sender_proof
+    place.judged(proven, Label.HAM, named=True)
+    assert place.copy_of(raw) is Label.HAM, "it came through another server, say"
     for label in Label:
         place.judged(raw, label, named=True)
         assert place.copy_of(forged(raw, b"parcel-pay.example")) is label

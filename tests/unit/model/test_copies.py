@@ -8,7 +8,7 @@ import pytest
 
 from spamd.domain import Label
 from spamd.message.vector import vectorise
-from spamd.model.copies import CopyMemory
+from spamd.model.copies import CopyMemory, Match
 from tests.unit.model.made import MODERN_HAM, flood, mail
 
 
@@ -92,6 +92,21 @@ def test_the_newer_word_wins() -> None:
     assert memory.copy_of(vectorise(flood(3))) is Label.SPAM
     assert memory.forget("three")
     assert memory.copy_of(vectorise(flood(3))) is Label.HAM
+
+
+def test_what_is_no_copy_is_asked_from_the_newest_on_until_one_is() -> None:
+    memory = CopyMemory()
+    for number in range(20):
+        memory.remember(f"mail {number}", vectorise(flood(number)), Label.SPAM, float(number))
+    asked: list[float] = []
+
+    def no_copy(match: Match) -> bool:
+        asked.append(match.at)
+        return match.at > 16
+
+    found = memory.match(vectorise(flood(30)), no_copy)
+    assert found is not None and found.at == 16
+    assert asked == [19, 18, 17, 16]
 
 
 def test_a_full_memory_forgets_the_oldest() -> None:

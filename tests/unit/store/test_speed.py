@@ -145,6 +145,12 @@ def test_answered_from_an_index(big, name):
         assert not sorts or name in ("by message id", "sighting", "move of"), (detail, sql)
 
 
+@pytest.mark.parametrize("sender", ["shop.example", "someone@gmail.com"])
+def test_whether_good_mail_came_of_a_sender_looks_at_mail_of_theirs_alone(big, sender):
+    ((_, detail),) = plans(big, lambda store: store.good_mail_came_from(HOME, sender, START))
+    assert f"(account=? AND sender{'' if '@' in sender else '_domain'}=? AND first_at<?)" in detail
+
+
 def test_writing_stays_cheap(big, rows):
     """One more mail: no statement of it looks at the others."""
     statements = []
