@@ -111,6 +111,24 @@ def test_the_one_that_was_imitated_is_no_copy_of_the_forgery(place):
     assert caught > 120
 
 
+def test_nor_does_the_lesson_move_it(place):
+    """What the forgery taught at once has the words of the real mail."""
+    beyond = place.scorer.card.junk_threshold
+    for raw in MAILS[::4]:
+        place.scorer.rebuild([])
+        before = place.scorer.score(vectorise(raw))
+        place.judged(another(raw), Label.HAM, named=False)
+        place.now += 2 * DAY
+        place.judged(forged(raw, b"parcel-pay.example"), Label.SPAM, named=True)
+        assert place.scorer.score(vectorise(raw)).logit <= before.logit
+        assert place.scorer.score(vectorise(forged(raw, b"shop-pay.example"))).probability >= beyond
+        place.scorer.rebuild([])
+        imitation = vectorise(forged(raw, b"parcel-pay.example"))
+        before = place.scorer.score(imitation)
+        place.judged(raw, Label.HAM, named=True)
+        assert place.scorer.score(imitation).logit >= before.logit
+
+
 def test_junk_of_a_sender_of_whom_good_mail_came_has_copies(place):
     raw = MAILS[0]
     place.judged(another(raw), Label.HAM, named=False)
