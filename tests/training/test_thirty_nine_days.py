@@ -486,7 +486,8 @@ def the_models_are_those_of_the_nights(life: Life) -> None:
     nights, labels = life.nights, life.store.weighed(life.store.labels())
     assert sum(nights.values()) == DAYS
     assert nights["promoted"] >= (3 if life.fraction > 0.2 else 1)
-    assert nights["refused"] <= nights["promoted"]
+    why = [one.text for one in life.store.events(limit=10_000) if one.text.startswith("No new model")]
+    assert nights["refused"] <= nights["promoted"], why
     assert (life.taken() + life.untold, life.refused()) == (nights["promoted"], nights["refused"])
     cards = [card for card in life.bundles.list() if card.parent is not None]
     assert len(cards) == min(3, nights["promoted"]), "three are kept"

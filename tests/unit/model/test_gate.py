@@ -47,6 +47,14 @@ def test_a_good_night_is_promoted_with_its_figures() -> None:
     assert report.figures["held_loss_after"] < report.figures["held_loss_before"]
 
 
+def test_one_held_out_mail_does_not_decide_all_nights() -> None:
+    """A person with little junk has one label held out of twenty; what is thought a little less of it is no harm."""
+    few = scored(0.94, 0.80, True, gate.HELD_LEAST - 1)
+    assert judge(dataclasses.replace(GOOD, held=few)).promoted
+    enough = scored(0.94, 0.80, True, gate.HELD_LEAST)
+    assert not judge(dataclasses.replace(GOOD, held=enough)).promoted
+
+
 def test_an_empty_night_is_promoted() -> None:
     nothing = scored(0, 0, False, 0)
     assert judge(Night(nothing, nothing, nothing)).promoted
