@@ -13,7 +13,8 @@ from scripts.bench_mails import MODERN, mixture
 from scripts.bench_model import open_scorer, rss_mb
 from spamd.domain import FolderName, FolderStatus, TlsMode, Uid
 from spamd.filtering import Filter
-from spamd.learning import Learner, assess_account
+from spamd.learning import Learner
+from spamd.learning.proof import assess_account
 from spamd.mailbox.idle import open_watch
 from spamd.mailbox.move_commands import ImapCommands
 from spamd.mailbox.mover import JournaledMover

@@ -83,13 +83,9 @@ from spamd.domain import (  # noqa: E402
 )
 from spamd.errors import TrainingError  # noqa: E402
 from spamd.judgement import evidence, policy, silence  # noqa: E402
-from spamd.learning import (  # noqa: E402
-    FOLDER_WEIGHT,
-    READ_CHUNK,
-    read_in_folder,
-    score_apart,
-    teaches,
-)
+from spamd.learning.first_reading import FOLDER_WEIGHT, READ_CHUNK  # noqa: E402
+from spamd.learning.lessons import read_in_folder, teaches  # noqa: E402
+from spamd.learning.proof import score_apart  # noqa: E402
 from spamd.message import vector  # noqa: E402
 from spamd.trainer import COMMAND, Outcome, Trainer, TrainerProcess  # noqa: E402
 from spamd.training.dataset import is_heard  # noqa: E402

@@ -46,7 +46,9 @@ from spamd.errors import (
 )
 from spamd.filtering import Filter
 from spamd.judgement import policy, schedule
-from spamd.learning import INBOX, Learner, assess_account
+from spamd.learning import Learner
+from spamd.learning.places import INBOX
+from spamd.learning.proof import assess_account
 from spamd.source import FolderWatch, MailSession, Mover
 
 if TYPE_CHECKING:

@@ -47,7 +47,8 @@ from spamd.errors import (
 from spamd.file_lock import FileLock
 from spamd.imitation import Imitations
 from spamd.judgement import schedule
-from spamd.learning import FirstReading, ReadingProgress, lessons, reading_unfinished
+from spamd.learning.first_reading import FirstReading, ReadingProgress, reading_unfinished
+from spamd.learning.lessons import lessons
 from spamd.paths import FULL
 
 if TYPE_CHECKING:

@@ -25,7 +25,9 @@ from spamd.domain import (
 from spamd.errors import ConnectionLost
 from spamd.filtering import Filter
 from spamd.judgement.corrections import FLOOD
-from spamd.learning import FirstReading, Learner, sent_folders
+from spamd.learning import Learner
+from spamd.learning.contacts import sent_folders
+from spamd.learning.first_reading import FirstReading
 from spamd.mailbox.move_commands import ImapCommands
 from spamd.mailbox.mover import JournaledMover
 from spamd.mailbox.session import open_session

@@ -24,7 +24,9 @@ from typing import Any
 from spamd import paths as places
 from spamd.domain import Account, AccountName, Mode, TlsMode
 from spamd.filtering import Filter
-from spamd.learning import Learner, assess_account, lessons
+from spamd.learning import Learner
+from spamd.learning.lessons import lessons
+from spamd.learning.proof import assess_account
 from spamd.mailbox.move_commands import ImapCommands
 from spamd.mailbox.mover import JournaledMover
 from spamd.mailbox.session import open_session

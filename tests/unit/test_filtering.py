@@ -28,7 +28,8 @@ from spamd.domain import (
 from spamd.errors import ConnectionLost, FolderRefused, ProtocolFault, StoreFull
 from spamd.filtering import BATCH, Filter, sender_proven
 from spamd.judgement import corrections
-from spamd.learning import Learner, places
+from spamd.learning import Learner
+from spamd.learning.places import places
 from spamd.mailbox.mover import JournaledMover
 from spamd.mailbox.moving.rivals import GIVES_WAY
 from spamd.source import Folder

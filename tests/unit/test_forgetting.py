@@ -22,7 +22,7 @@ from spamd.domain import (
     Verdict,
 )
 from spamd.judgement import silence
-from spamd.learning import lessons
+from spamd.learning.lessons import lessons
 from spamd.message.vector import StoredVector, pack
 from spamd.model.personal import InstantHead, Lesson
 from spamd.store.database import Store

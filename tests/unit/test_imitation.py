@@ -18,7 +18,7 @@ from spamd.domain import (
     UidValidity,
 )
 from spamd.imitation import Imitations
-from spamd.learning import read_known_mail
+from spamd.learning.lessons import read_known_mail
 from spamd.message.dense import PROVEN
 from spamd.message.vector import unpack, vectorise
 from spamd.model.bundle import Bundles

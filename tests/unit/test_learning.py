@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 
-from spamd import learning
 from spamd.domain import (
     Account,
     AccountName,
@@ -23,16 +22,12 @@ from spamd.errors import ConnectionLost, FolderChanged, FolderMissing, FolderRef
 from spamd.judgement import evidence, silence
 from spamd.judgement.calibration import AS_IT_IS, told
 from spamd.judgement.corrections import Place as Folder
-from spamd.learning import (
-    OF_A_NEWER_MODEL,
-    FirstReading,
-    assess_account,
-    lessons,
-    places,
-    reading_unfinished,
-    recipients,
-    teaches,
-)
+from spamd.learning import changes, first_reading
+from spamd.learning.contacts import recipients
+from spamd.learning.first_reading import FirstReading, reading_unfinished
+from spamd.learning.lessons import lessons, teaches
+from spamd.learning.places import places
+from spamd.learning.proof import OF_A_NEWER_MODEL, assess_account
 from spamd.message import vector
 from tests.fakes.memory_mailbox import FULL, START, MemoryServer
 from tests.unit.test_filtering import ME, PROVEN, Place, mail
@@ -778,8 +773,8 @@ def test_an_imported_word_is_learned_when_its_mail_is_read(tmp_path):
 
 def test_each_of_many_folders_has_its_share_of_the_first_reading(tmp_path, monkeypatch):
     """One for each year: the first two by name were all that was read."""
-    monkeypatch.setattr(learning, "READ", {Folder.JUNK: 10, Folder.INBOX: 10, Folder.KEPT: 20})
-    monkeypatch.setattr(learning, "READ_PER_FOLDER", 10)
+    monkeypatch.setattr(first_reading, "READ", {Folder.JUNK: 10, Folder.INBOX: 10, Folder.KEPT: 20})
+    monkeypatch.setattr(first_reading, "READ_PER_FOLDER", 10)
     years = [str(year) for year in range(2019, 2026)]
     server = MemoryServer(folders=("Junk", "Trash", *years, "Empty", "Small"))
     for folder in [year for year in years for _ in range(9)] + ["Small"]:
@@ -1192,7 +1187,7 @@ def test_what_was_read_in_an_earlier_way_is_not_read_again(place):
 
 def test_much_new_mail_is_looked_at_in_steps(place, monkeypatch):
     """Each mail is judged once, and what the person does meanwhile is seen between two steps."""
-    monkeypatch.setattr(learning, "STEP", 4)
+    monkeypatch.setattr(changes, "STEP", 4)
     refs = [place.server.deliver(mail(number, 0.2)) for number in range(10)]
     look = place.learner.look()
     assert [one.ref for one in look.new] == refs[:4]
@@ -1213,7 +1208,7 @@ def test_much_new_mail_is_looked_at_in_steps(place, monkeypatch):
 
 
 def test_a_rescue_behind_much_new_mail_is_seen_though_none_is_judged(place, monkeypatch):
-    monkeypatch.setattr(learning, "STEP", 4)
+    monkeypatch.setattr(changes, "STEP", 4)
     junk = place.server.deliver(mail(100, 0.2), "Junk")
     place.look()
     for number in range(9):
@@ -1226,7 +1221,7 @@ def test_a_rescue_behind_much_new_mail_is_seen_though_none_is_judged(place, monk
 
 def test_mail_that_was_met_yesterday_is_known_until_it_is_come_to(place, monkeypatch):
     """The day's bytes were used up; today it is judged in steps, and the person drags what the first did not come to."""
-    monkeypatch.setattr(learning, "STEP", 4)
+    monkeypatch.setattr(changes, "STEP", 4)
     refs = [place.server.deliver(mail(number, 0.2)) for number in range(10)]
     place.learner.settle(place.learner.look(judge=False))
     assert len(place.look()) == 4
@@ -1240,7 +1235,7 @@ def test_mail_that_was_met_yesterday_is_known_until_it_is_come_to(place, monkeyp
 
 
 def test_many_drags_behind_much_new_mail_are_asked_about_together(place, monkeypatch):
-    monkeypatch.setattr(learning, "STEP", 4)
+    monkeypatch.setattr(changes, "STEP", 4)
     junk = [place.server.deliver(mail(100 + number, 0.2), "Junk") for number in range(61)]
     place.look()
     for number in range(5):

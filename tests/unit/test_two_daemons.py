@@ -334,8 +334,8 @@ def test_the_folder_for_doubtful_mail(tmp_path, back):
 def test_the_unsure_folder_of_the_other_is_no_filing(tmp_path):
     """The laptop knows nothing of that folder."""
     two = Two(tmp_path)
-    two.desk.account = two.desk.filter.account = two.desk.learner.account = Account(ME, unsure_folder="Doubt")
-    two.desk.learner._places.clear()
+    two.desk.account = Account(ME, unsure_folder="Doubt")
+    two.desk.connect()
     two.lap.evidence = replace(two.lap.evidence, mode=Mode.LEARNING)
     two.server.deliver(mail(1, 0.7))
     two.look(two.lap)
