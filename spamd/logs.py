@@ -15,9 +15,12 @@ import re
 import secrets
 import sys
 import threading
+import traceback
 from pathlib import Path
+from types import TracebackType
 from typing import TextIO
 
+from spamd.errors import SpamdError
 from spamd.paths import PRIVATE_FILE, Paths
 
 FILE_BYTES = 1_000_000
@@ -81,13 +84,36 @@ class MaskingFormatter(logging.Formatter):
             message = record.getMessage()
         except (TypeError, ValueError):  # a wrong %-argument must not lose the line
             message = str(record.msg)
-        one_line = logging.makeLogRecord({**record.__dict__, "args": None})
+        one_line = logging.makeLogRecord({**record.__dict__, "args": None, "exc_text": None})
         one_line.msg = _CONTROL.sub(lambda match: repr(match.group())[1:-1], message)
         text = masked(super().format(one_line))
         if self.for_journal:
             sign = f"<{PRIORITIES.get(record.levelno, 6)}>"
             text = sign + text.replace("\n", f"\n{sign}")
         return text
+
+    def formatException(  # noqa: N802 logging's name
+        self,
+        ei: tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None],
+    ) -> str:
+        """Where and what kind, causes first. What it says only at DEBUG: `float("…")` quotes the mail it was read from."""
+        told: list[str] = []
+        error, met = ei[1], set[int]()
+        while error is not None and id(error) not in met:
+            met.add(id(error))
+            places = "".join(traceback.format_tb(error.__traceback__))
+            told.append(
+                f"Traceback (most recent call last):\n{places}{type(error).__qualname__}{_said(error)}"
+            )
+            error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+        return "\n".join(reversed(told))
+
+
+def _said(error: BaseException) -> str:
+    """Our own words and the system's are safe; any other error may quote what it was given."""
+    if logging.getLogger(_OURS).isEnabledFor(logging.DEBUG) or isinstance(error, SpamdError):
+        return f": {error}"
+    return f": {error.strerror}" if isinstance(error, OSError) and error.strerror else ""
 
 
 class _LogFile(logging.handlers.RotatingFileHandler):

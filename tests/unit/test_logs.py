@@ -10,6 +10,7 @@ import stat
 import pytest
 
 from spamd import logs, paths
+from spamd.errors import StoreError
 
 
 @pytest.fixture
@@ -85,14 +86,46 @@ def test_secrets_by_name(places, log):
     logs.hide("")
     logs.hide("a")
     log.warning("said %r", ["correct horse battery"])
-    try:
-        raise ValueError("refused: correct horse battery")
-    except ValueError:
-        log.exception("failed")
     text = written(places)
     assert "horse" not in text
-    assert "ValueError: refused: ***" in text
+    assert "***" in text
     assert "a" in text
+
+
+def failed_on(text: str) -> None:
+    """As a reader of mail may: what it says quotes the mail."""
+    try:
+        try:
+            float(text)
+        except ValueError as exc:
+            raise StoreError("The disk said no.") from exc
+    except StoreError:
+        logging.getLogger("spamd.test").exception("a mail could not be read")
+
+
+def test_a_traceback_quotes_no_mail(places, log):
+    failed_on("Your biopsy results")
+    text = written(places)
+    assert "biopsy" not in text
+    assert "in failed_on" in text
+    assert "ValueError\n" in text
+    assert "StoreError: The disk said no." in text
+    assert text.index("ValueError") < text.index("StoreError:"), "the cause first"
+
+
+def test_at_debug_a_traceback_says_all_but_secrets(places, log):
+    logs.hide("correct horse battery")
+    logs.set_level("debug")
+    failed_on("refused: correct horse battery")
+    assert "ValueError: could not convert string to float: 'refused: ***'" in written(places)
+
+
+def test_what_the_system_says_is_told(places, log):
+    try:
+        (places.log / "missing").read_bytes()
+    except OSError:
+        log.exception("failed")
+    assert "FileNotFoundError: No such file or directory" in written(places)
 
 
 def test_addresses_have_marks(places, log):
@@ -144,9 +177,14 @@ def test_foreground_speaks_to_the_terminal(places, capsys):
 
 def test_for_the_journal():
     formatter = logs.MaskingFormatter("%(name)s: %(message)s", for_journal=True)
-    record = logging.LogRecord("spamd", logging.ERROR, __file__, 1, "broken %s", ("x",), None)
-    record.exc_text = "Traceback\n  token=abc"
-    assert formatter.format(record) == "<3>spamd: broken x\n<3>Traceback\n<3>  token=***"
+    fault = StoreError("The disk\ntoken=abc")
+    record = logging.LogRecord(
+        "spamd", logging.ERROR, __file__, 1, "broken %s", ("x",), (StoreError, fault, None)
+    )
+    record.exc_text = "as another program's handler has formatted it: Your biopsy results"
+    assert formatter.format(record) == (
+        "<3>spamd: broken x\n<3>Traceback (most recent call last):\n<3>StoreError: The disk\n<3>token=***"
+    )
 
 
 def test_where_it_cannot_be_written_the_program_goes_on(tmp_path, capsys):
