@@ -85,19 +85,17 @@ def explain(features: Features, scorer: CanExplain, limit: int = 12) -> tuple[Re
         if abs(float(scores[0] - score)) >= NOTEWORTHY
     ]
     reasons.sort(key=lambda reason: -abs(reason.contribution))
-    found = scorer.copy_of(features)
+    found, shift = scorer.copy_of(features), scorer.copy_shift(features)
     if found is not None:
         what = "marked as junk" if found.label is Label.SPAM else "said is good"
-        reasons.insert(
-            0,
-            Reason(
-                "copy",
-                f"Nearly the same as a mail you {what}",
-                steepness * scorer.copy_shift(features),
-            ),
-        )
+        reasons.insert(0, Reason("copy", f"Nearly the same as a mail you {what}", steepness * shift))
+    elif shift:
+        what = "marked as junk" if shift < 0 else "said is good"
+        reasons.insert(0, Reason("copy", f"{IMITATED} you {what}", steepness * shift))
     return tuple(reasons[:limit])
 
+
+IMITATED: Final = "What was learned is left out: it only looks like a mail that"
 
 Line = tuple[float, float]
 """a, b: a * log odds + b is told for log odds (judgement.calibration)."""

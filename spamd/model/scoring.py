@@ -95,7 +95,7 @@ class Scorer:
             bases, totals = self._runtime.score_logits([vector])
             refused: set[Label] = set()
             match = self._copied(vector, refused)
-            logit = float(totals[0]) + self._of_its_own(self.head.logit(vector), refused)
+            logit = self._of_its_own(float(bases[0]), float(totals[0]), self.head.logit(vector), refused)
             if match is not None:
                 logit = self._with_copy(logit, match)
             elif arrived:
@@ -163,13 +163,15 @@ class Scorer:
 
         return self.copies.match(vector, no_copy)
 
-    @staticmethod
-    def _of_its_own(learned: float, refused: set[Label]) -> float:
-        """What the head may say of a mail that an imitation tells nothing of: its lesson had nearly the same words, and would
-        move it as far (a first one all of 85 good mails beyond the shipped threshold).
+    def _of_its_own(self, base: float, total: float, learned: float, refused: set[Label]) -> float:
+        """The logit of a mail that imitations tell nothing of. Their lessons had nearly the same words, and would move it as
+        far: one forgery named junk put all of 85 good mails beyond the shipped threshold, at once by the head (learned), and
+        after a night by the model (total), also where the good mail itself was a lesson of that night. So what was learned
+        here only speaks for such a mail. What imitates a good one gets nothing more from the head.
         """
-        learned = min(learned, 0.0) if Label.SPAM in refused else learned
-        return max(learned, 0.0) if Label.HAM in refused else learned
+        if Label.SPAM in refused:
+            total, learned = min(total, self._card.alpha * base), min(learned, 0.0)
+        return total + (max(learned, 0.0) if Label.HAM in refused else learned)
 
     def _with_copy(self, logit: float, match: Match) -> float:
         """What was just corrected decides its copies: on the calibrated scale, so that any threshold is passed."""
@@ -219,13 +221,17 @@ class Scorer:
         return below
 
     def copy_shift(self, vector: MailVector) -> float:
-        """How far the correction of its copy moves this mail's logit, lesson and memory together."""
+        """How far the correction of its copy moves this mail's logit, lesson and memory together; or, where what is nearly the
+        same only imitates it (or is imitated), how far it is from what their lessons would make of it (0: nothing is alike).
+        """
         with self._lock:
-            match = self._copied(vector)
+            refused: set[Label] = set()
+            match = self._copied(vector, refused)
+            bases, totals = self._runtime.score_logits([vector])
+            base, below, learned = float(bases[0]), float(totals[0]), self.head.logit(vector)
             if match is None:
-                return 0.0
-            below = self._prior(vector)
-            return self._with_copy(below + self.head.logit(vector), match) - below
+                return self._of_its_own(base, below, learned, refused) - (below + learned)
+            return self._with_copy(below + learned, match) - below
 
     def _load_hints(self) -> tuple[str, Floats, Floats, Floats, base.Base] | None:
         if self._hints is None or self._hints[0] != self._card.sha256:

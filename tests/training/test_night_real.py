@@ -14,18 +14,28 @@ import pytest
 from spamd import nightly, trainer
 from spamd import paths as places
 from spamd.domain import (
+    Account,
     AccountName,
+    Arrival,
     Decision,
+    FetchedMail,
+    FolderName,
     Identity,
     Judgement,
     Label,
     LabelRecord,
     LabelSource,
+    MessageRef,
+    Uid,
+    UidValidity,
     Verdict,
 )
 from spamd.errors import TrainingError
-from spamd.message.vector import pack, vectorise
+from spamd.imitation import Imitations
+from spamd.learning import read_known_mail
+from spamd.message.vector import pack, unpack, vectorise
 from spamd.model.bundle import WEIGHTS, Bundles
+from spamd.model.explanation import explain
 from spamd.model.scoring import Scorer
 from spamd.nightly import Nightly
 from spamd.settings import Settings
@@ -34,6 +44,7 @@ from spamd.trainer import COMMAND, TIME_LIMIT, Trainer, TrainerProcess
 from spamd.training.dataset import in_tenth
 from tests.training.test_night import letter, train
 from tests.unit.model.made import mail
+from tests.unit.test_imitation import MAILS, another, forged
 
 pytestmark = [pytest.mark.train, pytest.mark.timeout(600)]
 HOME = AccountName("home")
@@ -191,6 +202,50 @@ def test_nights_of_one_mailbox(mailbox: Home) -> None:
     texts = [event.text for event in mailbox.store.events(limit=10)]
     assert any(report.reasons[0] in text for text in texts)
     assert list(mailbox.paths.cache.iterdir()) == []
+
+
+def test_after_a_night_a_forgery_named_junk_does_not_bury_the_mail_that_it_imitates(mailbox: Home) -> None:
+    """Before, the night had learned the words of the forgery, and put the real mail far beyond the threshold with them."""
+    mailbox.scorer = Scorer(mailbox.bundles, imitates=Imitations(mailbox.store, lambda: [HOME]))
+
+    def judged(raw: bytes, label: Label, *, named: bool) -> None:
+        mailbox.now += 1.0
+        names = (Identity(f"hash:{number}") for number in mailbox._numbers)
+        identity = next(name for name in names if not in_tenth(f"{HOME}\0{name}"))
+        arrival = Arrival(
+            MessageRef(FolderName("INBOX"), UidValidity(1), Uid(1)), identity, frozenset(), 0, mailbox.now
+        )
+        judgement, packed = read_known_mail(
+            Account(HOME), mailbox.scorer, FetchedMail(arrival, raw, True), label, mailbox.now, ""
+        )
+        mailbox.store.record_judgement(judgement, vector=packed)
+        if named:
+            mailbox.store.add_label(LabelRecord(HOME, identity, label, LabelSource.DRAG, 1.0, mailbox.now))
+            mailbox.scorer.teach(unpack(packed), identity, label, 1.0, mailbox.now)
+
+    real = MAILS[::8]
+    for raw in real:
+        judged(another(raw), Label.HAM, named=False)
+    mailbox.now += 2 * DAY
+    mailbox.teach(False, 1, 40)
+    mailbox.teach(True, 2, 40)
+    for raw in real:
+        judged(forged(raw, b"parcel-pay.example"), Label.SPAM, named=True)
+    report = mailbox.sleep()
+    assert report.promoted, report
+    assert mailbox.scorer.reload()
+    beyond = mailbox.scorer.card.junk_threshold
+    lifted = mailbox.scorer.logits([vectorise(raw) for raw in real])
+    assert sum(mailbox.scorer.probability(float(logit)) >= beyond for logit in lifted) > len(real) / 2
+    for raw in real:
+        score = mailbox.scorer.score(vectorise(raw))
+        assert score.probability < beyond
+        first = explain(vectorise(raw), mailbox.scorer)[0]
+        assert first.kind == "copy"
+        assert "only looks like" in first.text
+        assert first.contribution < 0
+        again = mailbox.scorer.score(vectorise(forged(raw, b"shop-pay.example")))
+        assert (again.copy_of, again.probability >= beyond) == (Label.SPAM, True)
 
 
 def test_spam_alone_teaches_no_night(mailbox: Home) -> None:
