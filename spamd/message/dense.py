@@ -11,6 +11,7 @@ and newsletters passed for spam; without, one in forty, and mail of other corpor
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from bisect import bisect_right
@@ -695,11 +696,37 @@ def authentication(message: ParsedMessage, trusted: str | None = None) -> dict[s
 
     Anyone can write this header, so only the topmost counts, and only if its authserv-id is `trusted`, or (None) belongs
     to the domain of the server that took the mail in: the `by` of the topmost Received.
+
+    DMARC speaks of the domain in From. Where the server proved another one than we read there, it says nothing of ours; where
+    From names several, and ours is not the one that was proven, or nobody tells which was, that counts as "fail".
     """
     value = message.first.get("authentication-results", "")
     if not value:
         return {}
-    return dict(_results(value, message.first.get("received", ""), trusted))
+    results = dict(_results(value, message.first.get("received", ""), trusted))
+    if "pass" in (results.get("dmarc"), results.get("compauth")) and not _meant(value, message):
+        results = {check: result for check, result in results.items() if check not in ("dmarc", "compauth")}
+        if not message.sender_clear:
+            results["dmarc"] = "fail"
+    return results
+
+
+_FROM: Final = re.compile(r"(?<=[\s;])header\.from\s*=\s*(?:[^\s;@]*@)?([\w.-]{1,253})")
+
+
+def _meant(value: str, message: ParsedMessage) -> bool:
+    """Is it the domain of our sender that the server looked at?"""
+    read = _FROM.findall(_without_quotes(value[:4000].lower()))
+    home = _coded(message.sender.rpartition("@")[2])
+    return all(_coded(domain) == home for domain in read) if read else message.sender_clear
+
+
+def _coded(domain: str) -> str:
+    """Its registered domain, as servers write it."""
+    if not domain.isascii():
+        with contextlib.suppress(UnicodeError):
+            domain = domain.encode("idna").decode("ascii")
+    return registered(domain.strip().lower().rstrip("."))
 
 
 _QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.)*"')

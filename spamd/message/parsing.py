@@ -13,7 +13,7 @@ import codecs
 import re
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -134,6 +134,7 @@ class ParsedMessage:
     subject: str = ""
     sender: str = ""  # address, lower case
     sender_name: str = ""
+    sender_clear: bool = False  # From is there once, and all servers read the same domain in it
     reply_to: str = ""
     to: str = ""
     date: str = ""
@@ -628,15 +629,7 @@ _FOLD: Final = re.compile(r"\n[ \t]+")
 
 def decode_header(value: bytes | str) -> str:
     """A header value: unfolded, decoded (RFC 6532 UTF-8, RFC 2047 words, else guessed), no line breaks left."""
-    if isinstance(value, str):
-        text = value
-    else:
-        try:
-            text = value.decode("utf-8")
-        except UnicodeDecodeError:
-            text = charsets.guess(value)
-    if "\n" in text:
-        text = _FOLD.sub(" ", text)
+    text = _unfolded(value)
     if "=?" in text:
         text = decode_words(text)
     if not text.isprintable():
@@ -644,34 +637,115 @@ def decode_header(value: bytes | str) -> str:
     return text.strip()
 
 
+def _unfolded(value: bytes | str) -> str:
+    if isinstance(value, str):
+        text = value
+    else:
+        try:
+            text = value.decode("utf-8")
+        except UnicodeDecodeError:
+            text = charsets.guess(value)
+    return _FOLD.sub(" ", text) if "\n" in text else text
+
+
 _NO_BREAKS: Final = {0: None, 9: " ", 10: " ", 11: " ", 12: " ", 13: " ", 0x85: " ", 0x2028: " ", 0x2029: " "}
 _ANGLE: Final = re.compile(r"<([^<>]*)>")
 _BARE: Final = re.compile(r"[^\s<>,;:\"()\[\]]{1,120}@[^\s<>,;:\"()\[\]]{1,255}")
 
 
-def address(value: str) -> tuple[str, str]:
-    """Display name and lower-case address of a From-like field. Not a full RFC 5322 reader: what a person would see."""
+_QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
+_COMMENT: Final = re.compile(r"\((?:[^()\\]|\\.)*\)")
+
+
+class Mailbox(NamedTuple):
+    """Of a From-like field. clear: it names one domain only, and in a place where every server reads it."""
+
+    name: str = ""
+    address: str = ""  # lower case
+    clear: bool = False
+
+
+def address(value: str) -> Mailbox:
+    """Display name and address of a From-like field, unfolded, encoded words not decoded. Not a full RFC 5322 reader: what a
+    person would see. But quoted text, comments and encoded words hold no address: `x@evil (<info@bank>)` is mail of
+    evil's, and a server that vouches for it vouches for evil.
+    """
     value = value[:2000]
-    angles = _ANGLE.findall(value)
-    if angles:
-        found = angles[-1].strip()
-        name = value[: value.rfind("<")]
-        if not name.strip() or (found and "@" not in found):
-            # "<a@b> Name", "<Name> a@b"
-            bare = _BARE.search(value)
-            found = bare[0] if "@" not in found and bare else found
-    else:
-        bare = _BARE.search(value)
-        if not bare:
-            return value.strip(' "'), ""
-        found = bare[0]
-        name = value[: bare.start()]
-        if not name.strip() and (comment := re.search(r"\(([^()]*)\)", value[bare.end() :])):
-            name = comment[1]
-    name = name.strip()
+    masked = _masked(value)
+    name, found = _mailbox(value, masked)
+    clear = bool(found)
+    if not found:
+        # Nothing that a server would read as an address.
+        text = decode_header(value)
+        name, found = _mailbox(text, text)
+        masked = text
+    local, at, domain = found.rpartition("@")
+    found = f"{decode_header(local)}@{domain}" if at else found
+    domains = {bare.rpartition("@")[2].lower() for bare in _BARE.findall(masked)}
+    name = decode_header(name)
     if len(name) > 1 and name[0] == '"' == name[-1]:
         name = name[1:-1].replace('\\"', '"')
-    return name.strip(" \t\"'"), found.lower()
+    return Mailbox(name.strip(" \t\"'"), found.lower(), clear and len(domains) < 2)
+
+
+def _mailbox(value: str, masked: str) -> tuple[str, str]:
+    """Name as written and address, of the last of several; places are looked for in the masked value."""
+    if angles := list(_ANGLE.finditer(masked)):
+        found = value[angles[-1].start(1) : angles[-1].end(1)].strip()
+        name = value[: angles[-1].start()]
+        if not name.strip() or (found and "@" not in found):
+            # "<a@b> Name", "<Name> a@b"
+            bare = _BARE.search(masked)
+            found = value[bare.start() : bare.end()] if "@" not in found and bare else found
+        return name, found
+    bare = _BARE.search(masked)
+    if not bare:
+        return value.strip(' "'), ""
+    name = value[: bare.start()]
+    if not name.strip() and (comment := re.search(r"\(([^()]*)\)", value[bare.end() :])):
+        name = comment[1]
+    return name, value[bare.start() : bare.end()]
+
+
+def _masked(value: str) -> str:
+    """With quoted text and comments made harmless, at the same length."""
+    if '"' not in value:
+        for _ in range(4):  # comments hold comments
+            if "(" not in value:
+                break
+            value = _COMMENT.sub(_blank, value)
+        return value
+    if "(" not in value:
+        return _QUOTED.sub(_filled, value)
+    # Both: each may hold what looks like the other.
+    out: list[str] = []
+    depth, quoted, escaped = 0, False, False
+    for one in value:
+        kept = one
+        if quoted or depth:
+            kept = " " if depth else '"'
+        if escaped:
+            escaped = False
+        elif one == "\\" and (quoted or depth):
+            escaped = True
+        elif quoted:
+            quoted = one != '"'
+        elif one == "(":
+            depth, kept = depth + 1, " "
+        elif one == ")" and depth:
+            depth -= 1
+        elif one == '"' and not depth:
+            quoted = True
+        out.append(kept)
+    return value if quoted or depth else "".join(out)
+
+
+def _blank(found: re.Match[str]) -> str:
+    return " " * len(found[0])
+
+
+def _filled(found: re.Match[str]) -> str:
+    return '"' * len(found[0])
 
 
 def parse(raw: bytes, *, limits: Limits = DEFAULT) -> ParsedMessage:
@@ -693,6 +767,7 @@ def parse(raw: bytes, *, limits: Limits = DEFAULT) -> ParsedMessage:
     first: dict[str, str] = {}
     kept: list[bytes] = []
     room = _CLEAN_BYTES
+    written_from = ""  # where it differs from the text
     for written, value, start, end in fields:
         name, use = _use_of(written) if len(written) < 80 else _use_of.__wrapped__(written)
         if use == _VERDICT:
@@ -701,6 +776,8 @@ def parse(raw: bytes, *, limits: Limits = DEFAULT) -> ParsedMessage:
             text = value.strip()
         else:
             text = decode_header(value)
+            if name == "from" and name not in first:
+                written_from = _unfolded(value)
         headers.append((name, text))
         if name not in first:
             first[name] = text
@@ -719,7 +796,7 @@ def parse(raw: bytes, *, limits: Limits = DEFAULT) -> ParsedMessage:
     reader.body(first, body, 0, False, False, "text/plain")
     if first.get("x-ms-tnef-correlator"):
         reader.facts.add("tnef-correlator")
-    sender_name, sender = address(first.get("from", ""))
+    sender = address(written_from or first.get("from", ""))
     return ParsedMessage(
         headers=tuple(headers),
         parts=tuple(reader.parts),
@@ -727,9 +804,10 @@ def parse(raw: bytes, *, limits: Limits = DEFAULT) -> ParsedMessage:
         defects=tuple(reader.defects),
         facts=frozenset(reader.facts),
         subject=first.get("subject", ""),
-        sender=sender,
-        sender_name=sender_name,
-        reply_to=address(first["reply-to"])[1] if "reply-to" in first else "",
+        sender=sender.address,
+        sender_name=sender.name,
+        sender_clear=sender.clear and "repeated from" not in reader.defects,
+        reply_to=address(first["reply-to"]).address if "reply-to" in first else "",
         to=first.get("to", ""),
         date=first.get("date", ""),
         message_id=first.get("message-id", "").strip(" <>"),
