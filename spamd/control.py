@@ -61,21 +61,27 @@ from spamd.domain import (
     OPEN_MOVES,
     Account,
     AccountName,
+    Arrival,
     AuthMethod,
     EventRecord,
     Evidence,
+    FetchedMail,
+    FolderName,
     Identity,
     Judgement,
     Label,
     LabelRecord,
     LabelSource,
     ListEntry,
+    MessageRef,
     Mode,
     ModelCard,
     ModelId,
     MoveKind,
     MoveRecord,
     SourceKind,
+    Uid,
+    UidValidity,
     Verdict,
 )
 from spamd.errors import (
@@ -757,15 +763,21 @@ class Control:
                 self._scorer.teach(features, record.identity, record.label, record.weight, record.at)
 
     def teach_mail(self, raw: bytes, label: Label, account: str | None = None) -> LabelRecord:
-        """A mail handed over as a whole (Try it, add-on): kept as a vector, taught at once."""
-        from spamd.message import vector
+        """A mail handed over as a whole (Try it, add-on): known from now on as one that was there before, taught at once."""
+        from spamd.learning import read_known_mail
 
         if not raw.strip():
             raise RequestError("There is no mail to learn from.")
-        name = self.account(account).account.name if account else self._first_account()
+        schedule.require_set_clock(self._clock(), "Nothing is learned until it is set right.")
+        about = self.account(account or self._first_account()).account
         identity = Identity("hash:" + hashlib.sha256(raw).hexdigest())
-        self._store.put_vector(name, identity, vector.pack(vector.vectorise(raw)))
-        return self._teach(name, identity, label, LabelSource.TEACH)
+        nowhere = MessageRef(FolderName(""), UidValidity(0), Uid(0))
+        mail = FetchedMail(Arrival(nowhere, identity, frozenset(), len(raw), 0.0), raw, True)
+        judgement, packed = read_known_mail(
+            about, self._scorer, mail, label, self._clock(), "It was handed over as a whole."
+        )
+        self._store.record_judgement(judgement, vector=packed)
+        return self._teach(about.name, identity, label, LabelSource.TEACH)
 
     # -- labels ------------------------------------------------------------------------------------
 
@@ -801,7 +813,10 @@ class Control:
         """Take one label back, exactly: the model scores as if it had never been."""
         if not self._store.forget_label(AccountName(account), Identity(identity)):
             raise NotFound("There is no such label.")
-        self._scorer.forget(Identity(identity))
+        if self._store.is_labelled(Identity(identity)):
+            self._engine.rebuild_scores()  # the same mail in another account: what was said there holds
+        else:
+            self._scorer.forget(Identity(identity))
         nightly.settle(self._store, AccountName(account), Identity(identity))
         self._forget_kept()
         return Done("The label was taken back. The next night trains without it.")

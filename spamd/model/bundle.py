@@ -215,8 +215,12 @@ class Bundles:
         return cards
 
     def newest(self) -> ModelCard | None:
-        """Of the person's own models that are kept, whether it serves or not."""
-        return next((card for card in self.list() if (self._personal / card.id).is_dir()), None)
+        """Of the person's own models that are kept the one taken last, whether it serves or not; by its date where the pointer does
+        not say (of an older version): a computer's clock may have been set back since.
+        """
+        own = [card for card in self.list() if (self._personal / card.id).is_dir()]
+        name = self._taken_last()
+        return next((card for card in own if card.id == name), own[0] if own else None)
 
     def unusable(self) -> dict[ModelId, str]:
         """Of list(), those that cannot serve (damaged, or made for other features), and why."""
@@ -267,6 +271,7 @@ class Bundles:
                 self._point(
                     name,
                     [*(n for n in before if n != name), *([current] if current and current != name else [])],
+                    taken_last=name,
                 )
             except ModelError:
                 if name not in (current, *before):
@@ -346,8 +351,20 @@ class Bundles:
             names = [str(card.id) for card in reversed(cards)]
             return (names[-1], names[:-1]) if names else (None, [])
 
-    def _point(self, current: str | None, before: Names) -> None:
-        text = json.dumps({"current": current, "before": before[-20:]}) + "\n"
+    def _taken_last(self) -> str | None:
+        try:
+            name = json.loads((self._personal / POINTER).read_text("utf-8"))["taken_last"]
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            return None
+        return name if isinstance(name, str) else None
+
+    def _point(self, current: str | None, before: Names, *, taken_last: str | None = None) -> None:
+        pointer = {
+            "current": current,
+            "before": before[-20:],
+            "taken_last": taken_last or self._taken_last(),
+        }
+        text = json.dumps(pointer) + "\n"
         try:
             self._personal.mkdir(parents=True, exist_ok=True)
             _write_whole(self._personal / POINTER, text.encode())

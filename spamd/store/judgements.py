@@ -215,14 +215,14 @@ class Judgements(Connections):
         """(probability, label, when labelled, weight) of each labelled mail, as scored before learning it.
 
         What was only left lying is no word, however good a lesson it may be: there the weight is the one that is written
-        down, `silence.LEFT` at most.
+        down, `silence.LEFT` at most. What was handed over as a file teaches, but did not come to this mailbox.
         """
         rows = self._all(
             "SELECT first_probability, label.label, label.at,"
             f" CASE label.source WHEN 'implicit' THEN min(label.weight, {LEFT}) ELSE label.weight END FROM label"
             " JOIN judgement USING (account, identity)"
             " WHERE label.account = ? AND label.current = 1 AND label.held = 0 AND label.at >= first_at"
-            " ORDER BY label.at",
+            " AND label.source != 'teach' ORDER BY label.at",
             (account,),
         )
         return [(row[0], Label(row[1]), row[2], row[3]) for row in rows]

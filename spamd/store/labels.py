@@ -184,6 +184,13 @@ class Labels(Connections):
         with self._read() as db:
             return _current(db, account, identity)
 
+    def is_labelled(self, identity: Identity) -> bool:
+        """In whatever account."""
+        return (
+            self._one("SELECT 1 FROM label WHERE identity = ? AND current = 1 LIMIT 1", (identity,))
+            is not None
+        )
+
     def first_word(self) -> float | None:
         """When the oldest of what now holds was said, or fell silent."""
         row = self._one("SELECT min(at) FROM label WHERE current = 1")

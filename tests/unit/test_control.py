@@ -35,6 +35,7 @@ from spamd.domain import (
 from spamd.errors import ClockWrong, ConnectionLost, DoneInPart, NotFound, RequestError, SpamdError
 from spamd.judgement import corrections
 from spamd.judgement.calibration import told
+from spamd.learning import lessons
 from spamd.message import vector
 from spamd.store import connection
 from spamd.store.database import Store
@@ -181,6 +182,39 @@ def test_a_label_taken_back_is_as_if_never_said(world):
     world.control.forget_label(mail.account, mail.identity)
     assert world.control.try_mail(JUNK_RAW).probability == pytest.approx(before, abs=0.01)
     assert world.control.judgement(mail.id).label is None
+
+
+def test_a_label_taken_back_in_one_account_holds_in_the_other(world, monkeypatch):
+    """The head and the memory of copies know a mail by its identity, wherever it lies."""
+    monkeypatch.setattr(
+        world.engine, "rebuild_scores", lambda: world.scorer.rebuild(lessons(world.store, time.time(), 5000))
+    )
+    for account in ("home", "work"):
+        record = world.control.teach_mail(JUNK_RAW, Label.SPAM, account)
+    world.engine.rebuild_scores()
+    taught = world.control.try_mail(JUNK_RAW)
+    assert taught.copy_of is Label.SPAM
+    world.control.forget_label("home", record.identity)
+    assert world.control.try_mail(JUNK_RAW).copy_of is Label.SPAM
+    assert world.control.try_mail(JUNK_RAW).probability == pytest.approx(taught.probability)
+    world.control.forget_label("work", record.identity)
+    assert world.control.try_mail(JUNK_RAW).copy_of is None
+
+
+def test_a_mail_that_was_handed_over_is_known_and_proves_nothing_of_the_mailbox(world):
+    points = world.store.evidence_points(HOME)
+    mails = len(world.store.judgements(account=HOME, limit=10_000))
+    record = world.control.teach_mail(JUNK_RAW, Label.SPAM, HOME)
+    assert world.control.teach_mail(JUNK_RAW, Label.SPAM, HOME).identity == record.identity
+    known = world.store.judgement_of(HOME, record.identity)
+    assert known.decision.reason == "before" and known.label is Label.SPAM
+    assert (
+        known.sender == vector.vectorise(JUNK_RAW).sender
+        and known.subject == vector.vectorise(JUNK_RAW).subject
+    )
+    assert len(world.store.judgements(account=HOME, limit=10_000)) == mails + 1
+    assert world.store.evidence_points(HOME) == points
+    assert "could not be read" not in world.control.why(known.id).missing
 
 
 def test_undo_leaves_out_what_was_refused_or_is_under_way(world):

@@ -25,6 +25,7 @@ from spamd.model.bundle import Bundles
 from spamd.model.scoring import Scorer
 from spamd.store.database import Store
 from tests.unit.model.made import MODERN_HAM
+from tests.web.world import HOME, World
 
 ME = AccountName("home")
 DAY = 86400.0
@@ -109,6 +110,20 @@ def test_the_one_that_was_imitated_is_no_copy_of_the_forgery(place):
         caught += place.copy_of(forged(raw)) is Label.SPAM
         assert place.copy_of(forged(raw)) is place.copy_of(forged(raw, b"parcel-pay.example"))
     assert caught > 120
+
+
+def test_nor_is_it_one_of_a_forgery_that_was_handed_over_as_a_file(tmp_path):
+    world = World(tmp_path / "home", mails=False)
+    try:
+        scorer = world.control._scorer = Scorer(
+            world.bundles, imitates=Imitations(world.store, lambda: [HOME])
+        )
+        raw = MAILS[0]
+        world.control.teach_mail(forged(raw), Label.SPAM, HOME)
+        assert scorer.score(vectorise(forged(raw))).copy_of is Label.SPAM
+        assert scorer.score(vectorise(raw)).copy_of is None
+    finally:
+        world.close()
 
 
 def test_nor_does_the_lesson_move_it(place):

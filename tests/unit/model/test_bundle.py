@@ -60,6 +60,27 @@ def test_an_installed_model_serves_and_can_be_gone_back_from(bundles: Bundles, t
         bundles.roll_back(ModelId("../models"))
 
 
+def test_the_newest_is_the_one_that_was_taken_last_whatever_the_clock_said(
+    bundles: Bundles, tmp_path: Path
+) -> None:
+    """Set back an hour, the model that serves looked older than the one before, and its evidence like another one's."""
+    assert bundles.newest() is None
+    for number in (5, 3):
+        install(bundles, tmp_path, number)
+        assert bundles.newest().id == named(number)
+    bundles.roll_back()
+    assert (bundles.current().card.id, bundles.newest().id) == (named(5), named(3))
+    bundles.reset()
+    assert bundles.newest().id == named(3)
+    pointer = tmp_path / "models" / "current"
+    told = json.loads(pointer.read_text())
+    del told["taken_last"]  # as older versions wrote it
+    pointer.write_text(json.dumps(told))
+    assert bundles.newest().id == named(5)
+    bundles.wipe()
+    assert bundles.newest() is None
+
+
 def test_at_least_three_are_kept(bundles: Bundles, tmp_path: Path) -> None:
     for number in range(1, 7):
         install(bundles, tmp_path, number, keep=1)
