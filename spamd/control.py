@@ -764,7 +764,7 @@ class Control:
 
     def teach_mail(self, raw: bytes, label: Label, account: str | None = None) -> LabelRecord:
         """A mail handed over as a whole (Try it, add-on): known from now on as one that was there before, taught at once."""
-        from spamd.learning import read_known_mail
+        from spamd.learning.lessons import read_known_mail
 
         if not raw.strip():
             raise RequestError("There is no mail to learn from.")

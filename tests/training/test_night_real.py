@@ -32,7 +32,7 @@ from spamd.domain import (
 )
 from spamd.errors import TrainingError
 from spamd.imitation import Imitations
-from spamd.learning import read_known_mail
+from spamd.learning.lessons import read_known_mail
 from spamd.message.vector import pack, unpack, vectorise
 from spamd.model.bundle import WEIGHTS, Bundles
 from spamd.model.explanation import explain

@@ -35,7 +35,7 @@ from spamd.domain import (
 from spamd.errors import ClockWrong, ConnectionLost, DoneInPart, NotFound, RequestError, SpamdError
 from spamd.judgement import corrections
 from spamd.judgement.calibration import told
-from spamd.learning import lessons
+from spamd.learning.lessons import lessons
 from spamd.message import vector
 from spamd.store import connection
 from spamd.store.database import Store
