@@ -92,6 +92,7 @@ from spamd.errors import (
     NotFound,
     RequestError,
     SecretMissing,
+    SignInError,
     SpamdError,
     StoreError,
 )
@@ -99,6 +100,7 @@ from spamd.judgement import calibration, corrections, schedule, shadow
 from spamd.judgement.calibration import told
 from spamd.judgement.evidence import upper_bound
 from spamd.mailbox.quirks import GMAIL
+from spamd.opening import end_sign_in, forget_secret
 from spamd.store.judgements import DISPLAYS
 from spamd.store.labels import PERSON_SOURCES, STRENGTH
 
@@ -1218,20 +1220,26 @@ class Control:
     def remove_account(self, name: str, *, wipe: bool = False) -> Done:
         """Stop filtering it. wipe: forget all that was learned from it, too.
 
-        DoneInPart: it is removed, but its password or what was learned is still there.
+        DoneInPart: it is removed, but its password, its grant at the provider or what was learned is still there.
         """
         account = self.account(name).account
         text = f"The account {account.name} was removed. No mail was touched."
         left: dict[str, SpamdError] = {}
+        grant = ""
         with self._changing:
             settings.remove_account(self._paths.config_file, name)
             if account.kind is SourceKind.IMAP:  # else it has no password
                 try:
-                    self._vault().delete(account.name)
+                    grant = forget_secret(account, self._vault())
                 except CredentialError as exc:
                     left["Its password could not be removed"] = exc
         self._engine.reload_settings()
         self._forget_kept()
+        if grant:  # nothing uses it any more
+            try:
+                end_sign_in(account, grant, self._paths)
+            except SignInError as exc:
+                left["Its sign-in could not be ended"] = exc
         try:
             self._store.set_state(f"{NEVER_SIGNED_IN}{account.name}", "")
             self._store.add_event("account", f"Account {account.name} was removed.")

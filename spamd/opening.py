@@ -17,7 +17,7 @@ from spamd import paths as places
 from spamd import settings as configuration
 from spamd.credentials import Secrets
 from spamd.domain import Account, AccountName, AuthMethod, FolderName, SourceKind
-from spamd.errors import ConfigError
+from spamd.errors import ConfigError, CredentialError, MailboxError, SecretMissing, SignInError
 from spamd.paths import Paths
 from spamd.settings import Settings
 from spamd.source import Folder, FolderWatch, MailSession, MoveCommands, MoveJournal, Mover
@@ -182,6 +182,29 @@ def begin_sign_in(account: Account, paths: Paths, *, browser_here: bool = True) 
 
     provider = oauth.provider_of(account, _providers(paths))
     return oauth.begin(account, provider, browser_here=browser_here)
+
+
+def forget_secret(account: Account, secrets: Secrets) -> str:
+    """Its password or grant out of where secrets are. A grant is returned, for `end_sign_in`; else "". Raises CredentialError."""
+    grant = ""
+    if account.auth is AuthMethod.OAUTH:
+        with contextlib.suppress(SecretMissing):  # nobody ever signed in
+            grant = secrets.get(account.name)
+    secrets.delete(account.name)
+    return grant
+
+
+def end_sign_in(account: Account, grant: str, paths: Paths) -> None:
+    """Take a grant back at the account's provider. Blocks for up to 40 s. Raises SignInError, which says where else."""
+    from spamd.mailbox import oauth
+
+    try:
+        oauth.revoke(oauth.provider_of(account, _providers(paths)), grant)
+    except CredentialError:
+        return  # it is none: a password, from before the account signed in with the browser
+    except (MailboxError, ConfigError) as exc:
+        hint = f"On the account's pages at {account.oauth_provider}, take this program's access away."
+        raise SignInError(exc.title, hint) from exc
 
 
 def _providers(paths: Paths) -> dict[str, OAuthProvider]:

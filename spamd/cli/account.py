@@ -14,7 +14,15 @@ from spamd import paths, settings
 from spamd.cli.commands import Group
 from spamd.cli.output import confirm, json_option, plain, print_json, table, tell, yes_option
 from spamd.domain import Account, AccountName, AuthMethod, FolderName, Mode, SourceKind, TlsMode
-from spamd.errors import CredentialError, DoneInPart, NotRunning, RequestError, SpamdError, StoreError
+from spamd.errors import (
+    CredentialError,
+    DoneInPart,
+    NotRunning,
+    RequestError,
+    SignInError,
+    SpamdError,
+    StoreError,
+)
 
 if TYPE_CHECKING:
     from spamd.answers import AccountCheck
@@ -227,6 +235,7 @@ def remove(name: str, yes: bool) -> None:
     from spamd.client import Client
     from spamd.credentials import Secrets
     from spamd.daemon import lock
+    from spamd.opening import end_sign_in, forget_secret
 
     here = paths.find()
     with contextlib.suppress(NotRunning), Client.connect(here) as client:
@@ -235,18 +244,24 @@ def remove(name: str, yes: bool) -> None:
         return
     here.make()
     left: dict[str, SpamdError] = {}
+    grant = ""
     with lock(here.lock_file):  # none may begin meanwhile
         chosen = Secrets.choose(settings.load(here.config_file), here)
         settings.remove_account(here.config_file, name)
         if one.kind is SourceKind.IMAP:  # else it has no password
             try:
-                chosen.delete(one.name)
+                grant = forget_secret(one, chosen)
             except CredentialError as exc:
                 left["Its password could not be removed"] = exc
         try:
             wipe_locked(here, f"account:{name}")
         except StoreError as exc:
             left["What was learned of it could not be wiped for good"] = exc
+    if grant:
+        try:
+            end_sign_in(one, grant, here)
+        except SignInError as exc:
+            left["Its sign-in could not be ended"] = exc
     if left:
         raise DoneInPart.after(f"Removed {name}.", left)
     click.echo(f"Removed {name}.")

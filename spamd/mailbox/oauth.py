@@ -172,6 +172,15 @@ def _check_url(url: str, what: str) -> None:
 
 def _post(url: str, form: Mapping[str, str], title: str) -> tuple[int, dict[str, Any]]:
     """Status and JSON answer. Raises ConnectionLost, ServerBusy, ProtocolFault."""
+    status, body = _sent(url, form, title)
+    answer = _parsed(body)
+    if answer is None:
+        raise ProtocolFault(f"The answer of {urllib.parse.urlsplit(url).hostname} cannot be understood.")
+    return status, answer
+
+
+def _sent(url: str, form: Mapping[str, str], title: str) -> tuple[int, bytes]:
+    """Status and body, whatever is in it. Raises ConnectionLost, ServerBusy, ProtocolFault."""
     import httpx
 
     host = urllib.parse.urlsplit(url).hostname or url
@@ -194,13 +203,15 @@ def _post(url: str, form: Mapping[str, str], title: str) -> tuple[int, dict[str,
         ) from error
     if status == 429 or status >= 500:
         raise ServerBusy(f"{title}'s sign-in is busy.", "It is tried again by itself.")
+    return status, body
+
+
+def _parsed(body: bytes) -> dict[str, Any] | None:
     try:
         answer = json.loads(body)
     except ValueError:
-        answer = None
-    if not isinstance(answer, dict):
-        raise ProtocolFault(f"The answer of {host} cannot be understood.")
-    return status, answer
+        return None
+    return answer if isinstance(answer, dict) else None
 
 
 def _text(answer: Mapping[str, Any], key: str, limit: int = 16384) -> str:
@@ -324,15 +335,23 @@ def _unpacked(secret: str) -> str:
     return token
 
 
-def revoke(provider: OAuthProvider, secret: str) -> bool:
-    """Take the grant back, when an account is removed. False if that was not possible; never raises."""
+def revoke(provider: OAuthProvider, secret: str) -> None:
+    """Take the grant back (RFC 7009), when an account is removed; nothing where the provider has no address for that.
+
+    Raises CredentialError (there is no grant in the secret), ConnectionLost, ServerBusy, ProtocolFault, SignInError.
+    """
     if not provider.revoke:
-        return False
-    try:
-        status, _ = _post(provider.revoke, {"token": _unpacked(secret)}, provider.title)
-    except (MailboxError, CredentialError):
-        return False
-    return status == 200
+        return
+    form = {
+        "token": _unpacked(secret),
+        "token_type_hint": "refresh_token",
+        "client_id": provider.client_id,
+        **({"client_secret": provider.client_secret} if provider.client_secret else {}),
+    }
+    status, body = _sent(provider.revoke, form, provider.title)  # where it worked the body says nothing (2.2)
+    answer = _parsed(body) or {}
+    if status != 200 and _text(answer, "error") != "invalid_token":  # Google's word for one that has ended
+        raise _refused(answer, provider)
 
 
 # ---- signing in

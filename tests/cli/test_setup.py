@@ -379,6 +379,8 @@ def test_sign_in_with_the_browser(root: Path, dovecot, authorisation, tmp_path: 
     assert authorisation.grants[0].refresh_token in Secrets.choose(config(root), here).get(account.name)
     assert authorisation.grants[0].refresh_token not in here.config_file.read_text()
     assert json.loads(spamdctl(root, "account", "test", account.name, "--json").out)["ok"] is True
+    assert spamdctl(root, "account", "remove", account.name, "--yes").code == 0
+    assert authorisation.grants[0].revoked, "with the account goes what the provider was told to allow"
 
 
 @pytest.mark.parametrize("greeting", ["", "The Microsoft Exchange IMAP4 service is ready."])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import urllib.error
 import urllib.request
+from dataclasses import replace
 
 import pytest
 
@@ -212,9 +213,19 @@ def test_trouble_with_the_provider(authorisation, provider, account):
 
 def test_revoke(authorisation, provider, account):
     store = signed_in(authorisation, provider, account)
-    assert oauth.revoke(provider, store.secrets["me"])
+    oauth.revoke(provider, store.secrets["me"])
     assert authorisation.grants[0].revoked
-    assert not oauth.revoke(provider, "nonsense")
+    oauth.revoke(provider, store.secrets["me"])  # it has ended: what was wanted
+    with pytest.raises(CredentialError):
+        oauth.revoke(provider, "a password of old")
+    with pytest.raises(SignInError, match="client id"):
+        oauth.revoke(replace(provider, client_id="another"), store.secrets["me"])
+    asked = len(authorisation.requests)
+    oauth.revoke(replace(provider, revoke=""), store.secrets["me"])
+    assert len(authorisation.requests) == asked, "not every provider has an address for it"
+    authorisation.close()
+    with pytest.raises(ConnectionLost):
+        oauth.revoke(provider, store.secrets["me"])
 
 
 @pytest.mark.parametrize(

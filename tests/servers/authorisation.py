@@ -99,7 +99,7 @@ class AuthorisationServer:
 
     # -- answers
 
-    def answer(self, path: str, form: dict[str, str]) -> tuple[int, dict[str, object]]:
+    def answer(self, path: str, form: dict[str, str]) -> tuple[int, dict[str, object] | None]:
         with self._lock:
             self.requests.append((path, form))
             if path == "/device":
@@ -114,10 +114,16 @@ class AuthorisationServer:
                 }
             if path == "/introspect":
                 return 200, self._introspect(form.get("token", ""))
-            if path == "/revoke":
-                for grant in self.grants:
-                    grant.revoked |= grant.refresh_token == form.get("token")
-                return 200, {}
+            if (
+                path == "/revoke"
+            ):  # RFC 7009: who asks, and a body that says nothing; a dead token as at Google
+                found = [one for one in self.grants if one.refresh_token == form.get("token")]
+                if form.get("client_id") != self.client_id:
+                    return 401, {"error": "invalid_client"}
+                if not found or found[0].revoked:
+                    return 400, {"error": "invalid_token"}
+                found[0].revoked = True
+                return 200, None
             if path == "/token":
                 return self._token(form)
             return 404, {"error": "not_found"}
@@ -211,7 +217,7 @@ class AuthorisationServer:
             def do_POST(self) -> None:
                 text = self.rfile.read(int(self.headers.get("Content-Length", "0"))).decode()
                 status, answer = outer.answer(self.path, dict(urllib.parse.parse_qsl(text)))
-                body = json.dumps(answer).encode()
+                body = b"" if answer is None else json.dumps(answer).encode()
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(body)))

@@ -19,6 +19,7 @@ from spamd.control import Control, Feed, _account_headline, list_value
 from spamd.domain import (
     Account,
     AccountName,
+    AuthMethod,
     Evidence,
     FolderName,
     Identity,
@@ -32,14 +33,26 @@ from spamd.domain import (
     UidValidity,
     Verdict,
 )
-from spamd.errors import ClockWrong, ConnectionLost, DoneInPart, NotFound, RequestError, SpamdError
+from spamd.errors import (
+    ClockWrong,
+    ConnectionLost,
+    DoneInPart,
+    NotFound,
+    RequestError,
+    SecretMissing,
+    SpamdError,
+)
 from spamd.judgement import corrections
 from spamd.judgement.calibration import told
 from spamd.learning.lessons import lessons
+from spamd.mailbox.oauth import packed
 from spamd.message import vector
 from spamd.store import connection
 from spamd.store.database import Store
+from tests.servers.authorisation import Grant, authorisation
 from tests.web.world import HOME, JUNK_RAW, WORK, World, move
+
+__all__ = ["authorisation"]
 
 EVIDENCE = Evidence(Mode.FILTERING, 0.97, 0.5, 400, 90, 0, 0.001, 0.9, "")
 
@@ -352,6 +365,35 @@ def test_an_account_goes_even_where_what_was_learned_of_it_cannot(world, monkeyp
     assert settings.load(world.paths.config_file).account("work") is None
     assert ("reload",) in world.engine.calls
     assert world.store.events(limit=1)[0].text == "Account work was removed."
+
+
+def test_with_an_account_goes_its_grant_at_the_provider(world, authorisation, tmp_path):
+    """Where the provider does not answer, that is said, and the account goes all the same."""
+    settings.save(world.paths.config_file, {"oauth_file": str(authorisation.provider_file(tmp_path))})
+    signed_in, never = (
+        Account(
+            AccountName(name),
+            host=f"{name}.example",
+            user="u1",
+            auth=AuthMethod.OAUTH,
+            oauth_provider="local",
+        )
+        for name in ("signed-in", "never")
+    )
+    grant = Grant("u1", "a refresh token")
+    authorisation.grants.append(grant)
+    for account, secret in ((never, None), (signed_in, packed(grant.refresh_token))):
+        world.control.add_account(account, secret)
+        world.control.remove_account(account.name)
+    assert grant.revoked and len(authorisation.requests) == 1
+    world.control.add_account(signed_in, packed(grant.refresh_token))
+    authorisation.close()
+    with pytest.raises(DoneInPart, match="could not be ended") as told:
+        world.control.remove_account(signed_in.name)
+    assert "at local" in told.value.hint
+    assert settings.load(world.paths.config_file).account(signed_in.name) is None
+    with pytest.raises(SecretMissing):
+        world.secrets.get(signed_in.name)
 
 
 def test_an_imported_ledger_protects_mail_that_is_not_known_here_yet(world):
