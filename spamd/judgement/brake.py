@@ -54,7 +54,7 @@ def check(
         )
     if first_move_at is not None and now - first_move_at >= HISTORY_NEEDED and last_hour >= SURGE_FLOOR:
         hours = min(now - first_move_at, HISTORY_WINDOW) / HOUR
-        usual = max(1.0, last_weeks / hours)
+        usual = last_weeks / hours
         if last_hour > SURGE_FACTOR * usual:
             return Brake(
                 True, now, f"{last_hour} mails were moved within an hour; usual is about {usual:.0f}."

@@ -229,6 +229,18 @@ def test_what_imitates_a_rescued_mail_is_not_good_for_that(place):
     assert place.copy_of(raw) is place.copy_of(forged(raw, b"parcel-pay.example")) is Label.HAM
 
 
+def test_of_mail_without_a_sender_nothing_tells(place):
+    """Mail whose sender was wiped is not of the same one."""
+    raw = MAILS[0]
+    place.judged(another(raw), Label.HAM, named=False)
+    place.store.wipe("display")
+    place.now += 2 * DAY
+    place.judged(forged(raw, b"parcel-pay.example"), Label.SPAM, named=True)
+    nobody = raw.replace(b"\nFrom:", b"\nX-Was:")
+    assert not vectorise(nobody).sender_domain and vectorise(nobody).sender_proof
+    assert place.copy_of(nobody) is Label.SPAM
+
+
 def test_where_the_server_says_nothing_copies_are_copies(place):
     proven = raw = MAILS[0]
     for word in (*PROOFS, b"header.from"):
@@ -239,3 +251,10 @@ def test_where_the_server_says_nothing_copies_are_copies(place):
     for label in Label:
         place.judged(raw, label, named=True)
         assert place.copy_of(forged(raw, b"parcel-pay.example")) is label
+    place.judged(another(proven), Label.HAM, named=False)
+    place.now += 2 * DAY
+    place.judged(raw, Label.SPAM, named=True)
+    assert place.copy_of(proven) is Label.SPAM, "nor did it of the junk"
+    place.scorer.rebuild([])
+    place.scorer.teach(vectorise(forged(proven)), Identity("guid:wiped"), Label.SPAM, 1.0, place.now)
+    assert place.copy_of(proven) is Label.SPAM, "nothing is kept of the junk"

@@ -110,6 +110,7 @@ def test_the_cap():
     assert pulled.held
     assert "200" in pulled.reason
     assert check(held=pulled) is pulled, "it stays pulled until the person lets go"
+    assert check(last_hour=1, cap_per_hour=1).held
     assert not check(last_hour=10_000, cap_per_hour=0).held, "0: no cap"
 
 
@@ -117,5 +118,10 @@ def test_a_surge_needs_a_history():
     month = NOON - 30 * 86400
     assert not check(last_hour=120).held
     assert check(last_hour=120, first_move_at=month, last_weeks=336).held
+    assert check(last_hour=50, first_move_at=month).held, "nothing for two weeks is a history, too"
     assert not check(last_hour=49, first_move_at=month, last_weeks=10).held
     assert not check(last_hour=120, first_move_at=month, last_weeks=336 * 20).held
+    assert not check(last_hour=120, first_move_at=NOON - 6 * 86400).held, "of a few days nothing is usual"
+    six_an_hour = {"first_move_at": NOON - 8 * 86400, "last_weeks": 8 * 24 * 6}
+    assert not check(last_hour=55, **six_an_hour).held, "since the first move, not over two weeks"
+    assert check(last_hour=65, **six_an_hour).held
