@@ -41,7 +41,7 @@ class Imitations:
             return False
         here = _who(mail.sender, mail.sender_domain)
         blank = not remembered.sender_domain  # wiped, or older than what is kept: perhaps the same
-        same = not blank and here == _who(remembered.sender, remembered.sender_domain)
+        same = here == _who(remembered.sender, remembered.sender_domain)
         proven, was_proven = mail.sender_proof == PROVEN, remembered.sender_proof == PROVEN
         if match.label is Label.HAM:
             return was_proven and not (proven and (same or blank))

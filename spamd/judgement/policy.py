@@ -76,10 +76,7 @@ def decide(
     """What to do with one new mail. Every decision carries one sentence for the person."""
     mode = effective_mode(account, evidence)
     rule = match(lists, history.sender, now)
-    spoken = _spoken(history, rule) or _known(history, score)
-    if spoken is not None and spoken.verdict is Verdict.KEEP:
-        return spoken
-    wanted = spoken or _judged(score, evidence, account, history)
+    wanted = _spoken(history, rule) or _known(history, score) or _judged(score, evidence, account, history)
     if not wanted.move:
         return wanted
     return _held_back(wanted, account, history, mode, brake, paused)
