@@ -40,7 +40,7 @@ sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402
 
-from scripts.evaluate import Mail, day_of, progress, read_file, read_index, read_mail  # noqa: E402
+from scripts.evaluate import Mail, in_days, progress, read_index, read_mail  # noqa: E402
 from spamd.domain import Label  # noqa: E402
 
 START_SECONDS = 600  # rspamd compiles its expressions first
@@ -228,9 +228,9 @@ def _serving(command: list[str], *ports: int) -> Iterator[None]:
 def stream(mails: list[Mail], judge: Filter, nightly: bool) -> Iterator[tuple[Label, float, int]]:
     day = 0
     waiting: list[Mail] = []
-    for mail in progress(mails):
+    for mail in progress(in_days(mails)):
         raw = read_mail(mail)
-        today = mail.day if mail.day is not None else day_of(read_file(mail), day)
+        today = mail.day or 0
         if today != day:
             for old in waiting:
                 judge.learn(read_mail(old), old.label)

@@ -4,7 +4,7 @@
     scripts/evaluate.py --index INDEX --protocol immediate|nightly|corrections|bootstrap|cold --out RESULTS
 
 INDEX has lines `label path [day]` in order of arrival (spam|ham or 1|0), paths relative to its folder; without a day that
-of the topmost Received counts, or else that of the mbox "From " line. RESULTS gets lines
+of the topmost Received counts, or else that of the mbox "From " line; days do not fall, and one that does not fit is not believed. RESULTS gets lines
 `label score day verdict`: the score (log odds, higher is spammier) and the verdict under the evidence rules, both before
 any label of that message was known. The last line on standard output is a JSON summary.
 
@@ -26,6 +26,7 @@ Nights that train nothing yet, for want of good mail, count as "waits" on both s
 from __future__ import annotations
 
 import argparse
+import bisect
 import collections
 import contextlib
 import dataclasses
@@ -174,9 +175,9 @@ def speaks(seed: int, number: int, share: float) -> bool:
     return random.Random(f"{seed}:{number}").random() < share
 
 
-def day_of(raw: bytes, before: int) -> int:
-    """From the topmost Received line; else from the mbox "From " line, which is often that of a later copy; the day before
-    it where neither tells."""
+def day_of(raw: bytes) -> int | None:
+    """From the topmost Received line; else from the mbox "From " line, which is often that of a later copy; None where
+    neither tells."""
     head = BODY.split(raw[:16384], maxsplit=1)[0]
     told = []
     if received := RECEIVED.search(head):
@@ -188,7 +189,34 @@ def day_of(raw: bytes, before: int) -> int:
             date = email.utils.parsedate_to_datetime(" ".join(text.split()))
             aware = date if date.tzinfo else date.replace(tzinfo=datetime.UTC)  # an mbox line has no zone
             return int(aware.timestamp() // DAY)
-    return before
+    return None
+
+
+def in_days(mails: Sequence[Mail]) -> list[Mail]:
+    """Each with its day. Mail comes in order, so days do not fall: those of the longest row that does not are believed, and
+    what says another one came on the day of the mail before. One date of a year to come held up all nights after it.
+    """
+    told = [mail.day if mail.day is not None else day_of(read_file(mail)) for mail in mails]
+    days: list[int] = []  # the least one that ends a row of this length
+    ends: list[int] = []  # and where
+    before: list[int | None] = [None] * len(told)
+    for number, day in enumerate(told):
+        if day is None:
+            continue
+        length = bisect.bisect_right(days, day)
+        before[number] = ends[length - 1] if length else None
+        days[length : length + 1], ends[length : length + 1] = [day], [number]
+    believed: set[int] = set()
+    last = ends[-1] if ends else None
+    while last is not None:
+        believed.add(last)
+        last = before[last]
+    today = told[min(believed)] if believed else 0
+    dated = []
+    for number, mail in enumerate(mails):
+        today = told[number] if number in believed else today
+        dated.append(dataclasses.replace(mail, day=today))
+    return dated
 
 
 @dataclass
@@ -296,10 +324,9 @@ class Run:
         return {"mode": found.mode, "threshold": found.junk_threshold, "text": found.explanation}
 
     def one(self, mail: Mail) -> tuple[float, int, Verdict]:
-        whole = read_file(mail)
-        raw = without_from_line(whole)
-        day = mail.day if mail.day is not None else day_of(whole, self.day if self.started else 0)
-        self.turn_to(day)
+        raw = read_mail(mail)
+        assert mail.day is not None, "see in_days"
+        self.turn_to(mail.day)
         features = vector.vectorise(raw)
         score, verdict = self.judge(features)
         self.counts.moved += verdict is Verdict.JUNK
@@ -657,8 +684,8 @@ def main(arguments: list[str] | None = None) -> int:
                 teach_folders(run, begin)
         if not mails:
             parser.error("no mail is left after the first ones")
-        first_mail = mails[0]
-        run.first_day = first_mail.day if first_mail.day is not None else day_of(read_file(first_mail), 0)
+        mails = in_days(mails)
+        run.first_day = mails[0].day or 0
         for mail in progress(mails):
             logit, day, verdict = run.one(mail)
             if not math.isfinite(logit):

@@ -12,6 +12,7 @@ import pytest
 
 from scripts import evaluate
 from spamd import trainer
+from spamd.domain import Label
 from tests.stream import written
 from tests.training.test_night import letter
 
@@ -88,13 +89,34 @@ MONDAY = 20_759  # 2 November 2026, in days since 1970
         (b"From - Mon Nov  2 10:00:00 2026\nReceived: by b; Sun, 1 Nov 2026 10:00:00 +0000\n\n", MONDAY - 1),
         (b"From x Mon Nov  2 10:00:00 2026\nReceived: by b; nonsense\n\n", MONDAY),
         (b"Received: by b; Mon, 2 Nov 2026 10:00:00 +0000\nReceived: by a; Sun, 1 Nov 2026 10:00:00 +0000\n\n", MONDAY),
-        (b"From a@b.example\nSubject: x\n\nReceived: by b; Mon, 2 Nov 2026 10:00:00 +0000\n", 7),
-        (b"From a@b.example Mon Nov 32 10:00:00 2026\nSubject: x\n\n", 7),
-        (b"", 7),
+        (b"From a@b.example\nSubject: x\n\nReceived: by b; Mon, 2 Nov 2026 10:00:00 +0000\n", None),
+        (b"From a@b.example Mon Nov 32 10:00:00 2026\nSubject: x\n\n", None),
+        (b"", None),
     ],
 )  # fmt: skip
 def test_the_day_is_that_of_the_topmost_received_or_else_of_the_mbox_line(raw, day):
-    assert evaluate.day_of(raw, 7) == day
+    assert evaluate.day_of(raw) == day
+
+
+@pytest.mark.parametrize(
+    ("told", "days"),
+    [
+        ([1, 2, 2, 3], [1, 2, 2, 3]),
+        ([1, 1, 9999, 2, 3, 3], [1, 1, 1, 2, 3, 3]),
+        ([9999, 1, 2], [1, 1, 2]),
+        ([5, 5, 0, 6, -700, 7], [5, 5, 5, 6, 6, 7]),
+        ([5, 6, 5, 6, 7, 6, 7], [5, 5, 5, 6, 6, 6, 7]),
+        ([4], [4]),
+    ],
+)
+def test_no_night_is_held_up_by_one_date_of_a_year_to_come(tmp_path, told, days):
+    for name in ("a", "b"):
+        (tmp_path / name).write_bytes(b"Subject: x\n\n")
+    mails = [evaluate.Mail(number, Label.HAM, tmp_path / "a", day) for number, day in enumerate(told)]
+    assert [mail.day for mail in evaluate.in_days(mails)] == days
+    undated = evaluate.Mail(len(told), Label.HAM, tmp_path / "b", None)
+    assert [mail.day for mail in evaluate.in_days([undated, *mails, undated])] == [days[0], *days, days[-1]]
+    assert [mail.day for mail in evaluate.in_days([undated])] == [0]
 
 
 @pytest.mark.parametrize(
