@@ -312,13 +312,14 @@ class Bundles:
             return self.shipped()
 
     def wipe(self) -> None:
-        """Forget every personal model for good."""
+        """Forget every personal model for good, also those that a restored backup put aside."""
         with self._lock:
             try:
                 (self._personal / POINTER).unlink(
                     missing_ok=True
                 )  # no pointer is the shipped model, and needs no room
-                for path in [*self._folders(), *self._left_behind()]:
+                aside = self._personal.parent.glob(f"{self._personal.name}.before-*")
+                for path in [*self._folders(), *self._left_behind(), *aside]:
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
             except OSError as error:
                 raise ModelError(

@@ -11,7 +11,7 @@ import tarfile
 
 import pytest
 
-from spamd import backup, paths
+from spamd import backup, nightly, paths
 from spamd.domain import (
     AccountName,
     Decision,
@@ -26,6 +26,7 @@ from spamd.domain import (
     Verdict,
 )
 from spamd.errors import ConfigError, RequestError
+from spamd.model.bundle import Bundles
 from spamd.store.database import Store
 
 HOME = AccountName("home")
@@ -182,6 +183,16 @@ def test_what_was_there_is_kept_aside(lived_in):
     [database] = lived_in.state.glob("spamd.db.before-restore-*")
     with Store(database) as store:
         assert store.label_of(HOME, Identity("hash:4")).label is Label.HAM
+
+
+@pytest.mark.parametrize("what", ["all", "account:home"])
+def test_a_wipe_takes_along_what_was_kept_aside(lived_in, what):
+    backup.put_back(lived_in, backup.contents_of(backup.pack(lived_in)))
+    with Store(lived_in.database) as store:
+        nightly.wipe(store, Bundles(lived_in.personal_models, paths.shipped_model()), what)
+    left = files_below(lived_in.data) | files_below(lived_in.state)
+    assert set(left) == {"spamd.db"}
+    assert b"Xylophon" not in left["spamd.db"]
 
 
 def test_an_empty_home(here, there):
