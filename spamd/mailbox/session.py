@@ -56,8 +56,11 @@ CROWDED = 90  # keywords of a folder; Cyrus has room for 100
 REFUSALS_IN_A_ROW = 8  # single mails the server refuses before we take it for the server's fault
 NO_UID = b"4294967295"  # the highest; asks for nothing, but shows whether an item is understood
 
-JUNK_KEYWORDS = frozenset({"$junk", "junk", "$notjunk", "notjunk", "nonjunk"})
-_KEYWORD_SEARCH = b"OR KEYWORD $Junk OR KEYWORD $NotJunk OR KEYWORD Junk OR KEYWORD NonJunk KEYWORD NotJunk"
+_SPELLINGS = ("$Junk", "Junk", "$NotJunk", "NotJunk", "$NonJunk", "NonJunk", "$NoJunk", "NoJunk")
+JUNK_KEYWORDS = frozenset(name.lower() for name in _SPELLINGS)
+_KEYWORD_SEARCH = " ".join(
+    [*(f"OR KEYWORD {name}" for name in _SPELLINGS[:-1]), f"KEYWORD {_SPELLINGS[-1]}"]
+).encode()
 _STATUS = b"MESSAGES UIDNEXT UIDVALIDITY"
 _MONTHS = (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec")
 _DAY = 86400.0

@@ -493,6 +493,14 @@ def test_keywords(at_home):
         home.host.store(home.user, [kept], "+FLAGS", "NonJunk")
     home.look()
     assert home.labels() == [("ham", "hint"), ("spam", "hint")]
+    spellings = ("Junk", "$NotJunk", "NotJunk", "$NonJunk", "NonJunk", "NoJunk", "$NoJunk")
+    uids = home.host.append(home.user, *(mail(next(SUBJECT)) for _ in spellings))
+    home.look()
+    with home.unseen():
+        for uid, word in zip(uids, spellings, strict=True):
+            home.host.store(home.user, [uid], "+FLAGS", word)
+    home.look()
+    assert home.labels() == [("ham", "hint")] * 7 + [("spam", "hint")] * 2
 
 
 def test_stamps_are_written_where_the_server_keeps_them_and_are_not_the_person(at_home):

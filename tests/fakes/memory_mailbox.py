@@ -34,6 +34,7 @@ from spamd.domain import (
 )
 from spamd.errors import ConnectionLost, FolderChanged, FolderMissing, FolderRefused, QuotaExceeded
 from spamd.mailbox.mover import JournaledMover
+from spamd.mailbox.session import JUNK_KEYWORDS
 from spamd.source import Abilities, Copied, Folder, MoveJournal, OpenFolder
 
 INBOX = FolderName("INBOX")
@@ -41,7 +42,6 @@ JUNK = FolderName("Junk")
 FULL = Abilities(
     move=True, uidplus=True, condstore=True, idle=True, server_ids=True, keywords=True, quirk="memory"
 )
-JUNK_KEYWORDS = frozenset({"$junk", "junk", "$notjunk", "notjunk", "nonjunk"})
 START = 1_700_000_000.0
 
 _ROLES = {
