@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from spamd.client import Client
 
 SENDER_WIDTH = 34
+LINKS_SHOWN = 10  # of those that are odd; the page and --json have all
 limit_option = click.option("-n", "--limit", default=20, show_default=True, type=click.IntRange(1, 200))
 
 
@@ -298,13 +299,16 @@ def _tell_why(found: Why) -> None:
         f"{found.verdict} · score {found.probability:.4f} (junk from {limit}) · model {found.model_id}\n"
         f"{plain(found.explanation)}"
     )
-    from spamd.web.shown import clue_word, reason_place, reason_text
+    from spamd.web.shown import clue_word, one_line, reason_place, reason_text
 
     table(
         ("weight", "kind", "what"),
         [(f"{one.contribution:+.2f}", reason_place(one), reason_text(one)) for one in found.reasons],
         empty="Nothing stands out.",
     )
+    for link in [one for one in found.links if one.flags][:LINKS_SHOWN]:
+        shown = f" shown as “{one_line(link.shown, 100)}”" if link.shown else ""
+        click.echo(plain(f"Link: {link.host}{shown}: {', '.join(map(clue_word, link.flags))}"))
     for title, words in (("Tricks", [clue_word(one) for one in found.tricks]), ("Defects", found.defects)):
         if words:
             click.echo(f"{title}: {plain(', '.join(words))}")

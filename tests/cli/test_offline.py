@@ -330,6 +330,14 @@ def test_explaining_a_file_needs_no_filter(home: Path) -> None:
     assert {"user-in-url", "text-differs"} <= links
 
 
+def test_explaining_names_the_link_that_lies(home: Path) -> None:
+    done = spamdctl(home, "explain", str(ROOT / "tests" / "data" / "tricks" / "link-text-differs.eml"))
+    assert (
+        "Link: evil.example.ru shown as “https://www.mybank.com/login”: not encrypted, leads elsewhere than it says\n"
+        in done.stdout
+    )
+
+
 def flags_of(home: Path, name: str) -> set[str]:
     done = spamdctl(home, "explain", str(ROOT / "tests" / "data" / "tricks" / f"{name}.eml"), "--json")
     return {flag for link in json.loads(done.stdout)["links"] for flag in link["flags"]}
