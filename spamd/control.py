@@ -708,9 +708,16 @@ class Control:
             text += " It was put back once, so it stays where it is: drag it, if it should go."
         elif label is Label.SPAM and mail.moved and mail.decision.verdict is Verdict.UNSURE:
             text += " It lies in your folder for doubtful mail: drag it, if it should go to Junk."
+        elif label is Label.HAM and moved == "none" and self._in_junk(mail):
+            text += " It lies in Junk, where I have not put it: drag it, if it should go back."
         self.feed.publish("verdict", {"id": mail.id, "label": label.value, "move": moved})
         following = next((item.judgement.id for item in self.review(2) if item.judgement.id != mail.id), None)
         return Answered(self.judgement(mail.id), record, moved, text, following)
+
+    def _in_junk(self, mail: Judgement) -> bool:
+        junk = self.account(mail.account).state.junk_folder if self._has_account(mail.account) else None
+        seen = self._store.sighting_of(mail.account, mail.identity) if junk else []
+        return any(one.gone_at is None and one.ref.folder == junk for one in seen)
 
     def unanswer(self, judgement_id: int) -> Done:
         """Take the last answer on a mail back: what was said before it holds again, and the move is undone."""

@@ -180,6 +180,22 @@ def test_doubtful_mail_that_was_moved_to_its_folder_is_asked_about_too(world):
     assert unsure.id not in {item.judgement.id for item in world.control.review(50)}
 
 
+def test_of_good_mail_that_another_program_filed_is_said_where_it_lies(world):
+    """Nothing of ours moved it, so nothing of ours takes it back."""
+    world.engine.states[HOME] = replace(world.engine.states[HOME], junk_folder=FolderName("Junk"))
+    mail = next(
+        item.judgement
+        for item in world.control.review(50)
+        if item.cause == "unsure" and item.judgement.account == HOME
+    )
+    ref = MessageRef(FolderName("Junk"), UidValidity(9), Uid(77))
+    world.store.add_sightings([Sighting(HOME, ref, mail.identity, frozenset(), world.now, None)])
+    answered = world.control.answer(mail.id, Label.HAM)
+    assert answered.move == "none" and "lies in Junk, where I have not put it" in answered.text
+    world.store.mark_gone(HOME, ref.folder, ref.uid_validity, [ref.uid], world.now)
+    assert "lies in Junk" not in world.control.answer(mail.id, Label.HAM).text
+
+
 def test_a_held_label_is_asked_about_first_and_settled_by_the_answer(world):
     first = world.control.review(1)[0]
     assert first.cause == "held" and first.suggestion is Label.SPAM and "found in a folder" in first.question
