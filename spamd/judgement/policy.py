@@ -46,8 +46,6 @@ def match(entries: Sequence[ListEntry], sender: str, now: float) -> ListEntry | 
         if entry.expires_at is not None and entry.expires_at <= now:
             continue
         value = entry.value.strip().lower().removeprefix("@").removeprefix("*.")
-        if not value:
-            continue
         if "@" in value:
             fits, rank = value == sender, 10_000
         else:

@@ -183,7 +183,7 @@ class TestFile:
             place.get(HOME)
         assert refused.value.hint.startswith("chmod 600")
 
-    @pytest.mark.parametrize("content", [b"[]", b'{"home": 1}', b"{", b"\xff"])
+    @pytest.mark.parametrize("content", [b"[]", b'{"home": 1, "work": "two"}', b"{", b"\xff"])
     def test_something_else_in_its_place(self, place, content):
         paths.write_private(place.path, content)
         with pytest.raises(CredentialError):
@@ -301,8 +301,16 @@ class TestKeyring:
         with pytest.raises(CredentialError, match="did not keep"):
             use(backend).set(HOME, "x")
 
-    @pytest.mark.parametrize("error", ["KeyringLocked", "InitError", "NoKeyringError", "KeyringError"])
-    def test_its_errors_become_ours(self, use, error):
+    @pytest.mark.parametrize(
+        ("error", "said"),
+        [
+            ("KeyringLocked", "is locked"),
+            ("InitError", "prompt was closed"),
+            ("NoKeyringError", "There is no keyring"),
+            ("KeyringError", "failed"),
+        ],
+    )
+    def test_its_errors_become_ours(self, use, error, said):
         import keyring.errors
 
         backend = backend_from("some.keyring")
@@ -311,7 +319,7 @@ class TestKeyring:
             raise getattr(keyring.errors, error)("s3cret detail")
 
         backend.get_password = fail
-        with pytest.raises(CredentialError) as failed:
+        with pytest.raises(CredentialError, match=said) as failed:
             use(backend).get(HOME)
         assert failed.value.hint
         assert "s3cret" not in str(failed.value)
