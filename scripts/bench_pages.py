@@ -92,7 +92,7 @@ def _measure(client: httpx.Client, world: World, page: str) -> dict[str, float]:
     headers = {}
     if path.startswith("/api/"):
         headers["Authorization"] = f"Bearer {world.server.access.token}"
-    world.control._kept = {}  # as after a change: nothing is remembered
+    world.control.kept.clear()  # as after a change: nothing is remembered
     started = time.process_time()
     answer = client.get(path, headers=headers)
     answer.raise_for_status()

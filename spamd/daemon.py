@@ -100,7 +100,7 @@ class Night(Protocol):
 
 
 class Daemon:
-    """Everything that runs. Implements spamd.control.Engine; its methods may be called from any thread."""
+    """Everything that runs. Implements spamd.control.engine.Engine; its methods may be called from any thread."""
 
     def __init__(
         self,
@@ -250,9 +250,9 @@ class Daemon:
             secrets=self._secrets,
             clock=self._clock,
         )
-        self.control.settings()  # read while they are good: the pages keep them when the file breaks
+        self.control.settings.all()  # read while they are good: the pages keep them when the file breaks
         self._settle_settings()
-        self.control.end_sign_ins()
+        self.control.accounts.end_sign_ins()
         self._night = self._make_night()
         with self._changing:
             for account in self._settings.accounts:
@@ -659,13 +659,13 @@ class Daemon:
                         name == account.name and one is not pending for name, one in self._pending_sign_ins
                     )
                 if self.control is not None and not again:
-                    self.control.sign_in_ended(account.name)
+                    self.control.accounts.sign_in_ended(account.name)
             return
         finally:
             with self._changing:
                 self._pending_sign_ins.remove(begun)
         if self.control is not None:
-            self.control.sign_in_ended(account.name)
+            self.control.accounts.sign_in_ended(account.name)
         self._tell("account", "You are signed in.", account=account.name)
         self.reload_settings()
 
@@ -883,7 +883,7 @@ class Daemon:
             while not self._stopping.is_set():
                 for taught in folder.collect():
                     try:
-                        self.control.teach_mail(taught.raw, taught.label)
+                        self.control.labels.teach_mail(taught.raw, taught.label)
                     except RequestError as error:
                         log.info("a mail file waits: %s", error.title)  # there is no account yet
                         return

@@ -7,14 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from spamd.domain import (
-    Account,
-    FetchedMail,
-    Identity,
-    Label,
-    LabelRecord,
-    LabelSource,
-)
+from spamd.domain import Account, FetchedMail, Identity, Label, LabelRecord, LabelSource
 from spamd.errors import FolderChanged, FolderMissing, FolderRefused
 from spamd.judgement import corrections
 from spamd.judgement.corrections import Correction, Findings

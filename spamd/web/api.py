@@ -344,7 +344,7 @@ class Route:
 
 def _labels_answer(c: Control, r: Call) -> object:
     q: LabelQuery = r.query
-    return c.labels(account=q.account, since=q.since, held=q.held, source=q.source, limit=q.limit)
+    return c.labels.newest(account=q.account, since=q.since, held=q.held, source=q.source, limit=q.limit)
 
 
 def _update(c: Control, r: Call) -> object:
@@ -354,7 +354,7 @@ def _update(c: Control, r: Call) -> object:
         name: None if text == "" else settings.account_value_from_text(name, text)
         for name, text in r.body.changes.items()
     }
-    return c.update_account(r.path["name"], changes)
+    return c.accounts.update(r.path["name"], changes)
 
 
 ROUTES: tuple[Route, ...] = (
@@ -364,24 +364,26 @@ ROUTES: tuple[Route, ...] = (
         "/judgements",
         "Mails judged, newest first",
         tuple[Judgement, ...],
-        lambda c, r: c.recent(**_asked(r.query)),
+        lambda c, r: c.mail.recent(**_asked(r.query)),
         query=MailQuery,
     ),
-    Route("GET", "/judgements/{id:int}", "One of them", Judgement, lambda c, r: c.judgement(r.path["id"])),
+    Route("GET", "/judgements/{id:int}", "One of them", Judgement, lambda c, r: c.mail.one(r.path["id"])),
     Route(
         "GET",
         "/judgements/{id:int}/whereabouts",
         "How a mail program finds it",
         Whereabouts,
-        lambda c, r: c.whereabouts(r.path["id"]),
+        lambda c, r: c.mail.whereabouts(r.path["id"]),
     ),
-    Route("GET", "/judgements/{id:int}/why", "What made its score", Why, lambda c, r: c.why(r.path["id"])),
+    Route(
+        "GET", "/judgements/{id:int}/why", "What made its score", Why, lambda c, r: c.mail.why(r.path["id"])
+    ),
     Route(
         "GET",
         "/judgements/{id:int}/similar",
         "Mails like it",
         tuple[SimilarMail, ...],
-        lambda c, r: c.similar(r.path["id"], r.query.limit),
+        lambda c, r: c.mail.similar(r.path["id"], r.query.limit),
         query=LimitQuery,
     ),
     Route(
@@ -389,27 +391,31 @@ ROUTES: tuple[Route, ...] = (
         "/judgements/{id:int}/label",
         "The person's word on it: taught at once, and moved accordingly",
         Answered,
-        lambda c, r: c.answer(
+        lambda c, r: c.review.answer(
             r.path["id"], r.body.label, source=LabelSource(r.body.source), move=r.body.move
         ),
         body=LabelBody,
     ),
     Route(
-        "POST", "/judgements/{id:int}/undo", "Put it back", Answered, lambda c, r: c.undo_move(r.path["id"])
+        "POST",
+        "/judgements/{id:int}/undo",
+        "Put it back",
+        Answered,
+        lambda c, r: c.moves.undo_one(r.path["id"]),
     ),
     Route(
         "POST",
         "/judgements/{id:int}/unanswer",
         "Take the last answer back",
         Done,
-        lambda c, r: c.unanswer(r.path["id"]),
+        lambda c, r: c.review.unanswer(r.path["id"]),
     ),
     Route(
         "GET",
         "/review",
         "What the person's word is wanted on",
         tuple[ReviewItem, ...],
-        lambda c, r: c.review(r.query.limit),
+        lambda c, r: c.review.items(r.query.limit),
         query=LimitQuery,
     ),
     Route(
@@ -417,27 +423,32 @@ ROUTES: tuple[Route, ...] = (
         "/search",
         "Over sender, subject and snippet, as far as kept",
         tuple[Judgement, ...],
-        lambda c, r: c.search(**_asked(r.query)),
+        lambda c, r: c.mail.search(**_asked(r.query)),
         query=SearchQuery,
     ),
     Route(
-        "GET", "/trends", "Figures over time", Trends, lambda c, r: c.trends(r.query.days), query=DaysQuery
+        "GET",
+        "/trends",
+        "Figures over time",
+        Trends,
+        lambda c, r: c.figures.trends(r.query.days),
+        query=DaysQuery,
     ),
     Route(
         "GET",
         "/shadow",
         "What would have been moved, right and wrong",
         tuple[Shadow, ...],
-        lambda c, r: c.shadow(r.query.days, r.query.account),
+        lambda c, r: c.figures.shadow(r.query.days, r.query.account),
         query=ShadowQuery,
     ),
-    Route("GET", "/models", "Models on disk and in use", Models, lambda c, r: c.models()),
+    Route("GET", "/models", "Models on disk and in use", Models, lambda c, r: c.models.all()),
     Route(
         "POST",
         "/train",
         "Train now",
         Done,
-        lambda c, r: c.train_now(from_scratch=r.body.from_scratch),
+        lambda c, r: c.models.train(from_scratch=r.body.from_scratch),
         body=TrainBody,
     ),
     Route(
@@ -445,17 +456,17 @@ ROUTES: tuple[Route, ...] = (
         "/models/rollback",
         "Back to an earlier model",
         ModelCard,
-        lambda c, r: c.roll_back(r.body.id),
+        lambda c, r: c.models.roll_back(r.body.id),
         body=RollBackBody,
     ),
-    Route("POST", "/models/reset", "Back to the shipped model", ModelCard, lambda c, r: c.reset_model()),
+    Route("POST", "/models/reset", "Back to the shipped model", ModelCard, lambda c, r: c.models.reset()),
     Route("GET", "/progress", "Long work under way", tuple[Progress, ...], lambda c, r: c.progress()),
     Route(
         "POST",
         "/undo",
         "All moves since a time or of a model; dry_run only tells",
         UndoPlan,
-        lambda c, r: c.undo(**_asked(r.body)),
+        lambda c, r: c.moves.undo(**_asked(r.body)),
         body=UndoBody,
     ),
     Route(
@@ -463,18 +474,27 @@ ROUTES: tuple[Route, ...] = (
         "/pause",
         "No verdicts, no moves",
         Done,
-        lambda c, r: c.pause(**_asked(r.body)),
+        lambda c, r: c.accounts.pause(**_asked(r.body)),
         body=PauseBody,
     ),
-    Route("POST", "/resume", "Go on", Done, lambda c, r: c.resume(r.body.account), body=WhichAccount),
-    Route("POST", "/wake", "Look for mail now", Done, lambda c, r: c.wake(r.body.account), body=WhichAccount),
-    Route("GET", "/accounts", "The accounts", tuple[AccountView, ...], lambda c, r: c.accounts()),
+    Route(
+        "POST", "/resume", "Go on", Done, lambda c, r: c.accounts.resume(r.body.account), body=WhichAccount
+    ),
+    Route(
+        "POST",
+        "/wake",
+        "Look for mail now",
+        Done,
+        lambda c, r: c.accounts.wake(r.body.account),
+        body=WhichAccount,
+    ),
+    Route("GET", "/accounts", "The accounts", tuple[AccountView, ...], lambda c, r: c.accounts.all()),
     Route(
         "POST",
         "/accounts",
         "Add an account",
         AccountView,
-        lambda c, r: c.add_account(r.body.account(), r.body.secret),
+        lambda c, r: c.accounts.add(r.body.account(), r.body.secret),
         body=NewAccount,
     ),
     Route(
@@ -482,7 +502,7 @@ ROUTES: tuple[Route, ...] = (
         "/accounts/find",
         "Servers of an address",
         tuple[ServerGuess, ...],
-        lambda c, r: c.find_servers(r.body.address),
+        lambda c, r: c.accounts.find_servers(r.body.address),
         body=AddressBody,
     ),
     Route(
@@ -490,16 +510,16 @@ ROUTES: tuple[Route, ...] = (
         "/accounts/check",
         "Try an account before adding it",
         AccountCheck,
-        lambda c, r: c.check_account(r.body.account(), r.body.secret),
+        lambda c, r: c.accounts.check(r.body.account(), r.body.secret),
         body=NewAccount,
     ),
-    Route("GET", "/accounts/{name}", "One account", AccountView, lambda c, r: c.account(r.path["name"])),
+    Route("GET", "/accounts/{name}", "One account", AccountView, lambda c, r: c.accounts.one(r.path["name"])),
     Route(
         "DELETE",
         "/accounts/{name}",
         "Stop filtering it",
         Done,
-        lambda c, r: c.remove_account(r.path["name"], wipe=r.query.wipe),
+        lambda c, r: c.accounts.remove(r.path["name"], wipe=r.query.wipe),
         query=RemoveQuery,
     ),
     Route(
@@ -510,7 +530,7 @@ ROUTES: tuple[Route, ...] = (
         "/accounts/{name}/mode",
         "Learning, suggesting, filtering, or as evidence allows",
         AccountView,
-        lambda c, r: c.set_mode(r.path["name"], r.body.mode),
+        lambda c, r: c.accounts.set_mode(r.path["name"], r.body.mode),
         body=ModeBody,
     ),
     Route(
@@ -518,32 +538,44 @@ ROUTES: tuple[Route, ...] = (
         "/accounts/{name}/secret",
         "A new password",
         AccountView,
-        lambda c, r: c.set_secret(r.path["name"], r.body.secret),
+        lambda c, r: c.accounts.set_secret(r.path["name"], r.body.secret),
         body=SecretBody,
     ),
-    Route("POST", "/accounts/{name}/sign-in", "Begin OAuth", SignIn, lambda c, r: c.sign_in(r.path["name"])),
+    Route(
+        "POST",
+        "/accounts/{name}/sign-in",
+        "Begin OAuth",
+        SignIn,
+        lambda c, r: c.accounts.sign_in(r.path["name"]),
+    ),
     Route(
         "POST",
         "/accounts/{name}/test",
         "Try it with the stored secret",
         AccountCheck,
-        lambda c, r: c.test_account(r.path["name"]),
+        lambda c, r: c.accounts.test(r.path["name"]),
     ),
     Route(
         "POST",
         "/accounts/{name}/read",
         "First reading of the folders",
         Done,
-        lambda c, r: c.first_reading(r.path["name"]),
+        lambda c, r: c.accounts.first_reading(r.path["name"]),
     ),
-    Route("POST", "/accounts/{name}/go-on", "Release the brake", Done, lambda c, r: c.go_on(r.path["name"])),
-    Route("GET", "/lists", "Always keep, always junk", tuple[ListEntry, ...], lambda c, r: c.lists()),
+    Route(
+        "POST",
+        "/accounts/{name}/go-on",
+        "Release the brake",
+        Done,
+        lambda c, r: c.accounts.go_on(r.path["name"]),
+    ),
+    Route("GET", "/lists", "Always keep, always junk", tuple[ListEntry, ...], lambda c, r: c.lists.all()),
     Route(
         "POST",
         "/lists",
         "Add an address or domain",
         ListEntry,
-        lambda c, r: c.add_to_list(r.body.value, r.body.label, r.body.expires_at),
+        lambda c, r: c.lists.add(r.body.value, r.body.label, r.body.expires_at),
         body=ListBody,
     ),
     Route(
@@ -551,7 +583,7 @@ ROUTES: tuple[Route, ...] = (
         "/lists/remove",
         "Take it off",
         Done,
-        lambda c, r: c.remove_from_list(r.body.value),
+        lambda c, r: c.lists.remove(r.body.value),
         body=ListValue,
     ),
     Route(
@@ -567,7 +599,7 @@ ROUTES: tuple[Route, ...] = (
         "/labels",
         "Label a known mail",
         LabelRecord,
-        lambda c, r: c.set_label(r.body.account, r.body.identity, r.body.label, LabelSource(r.body.source)),
+        lambda c, r: c.review.say(r.body.account, r.body.identity, r.body.label, LabelSource(r.body.source)),
         body=SetLabelBody,
     ),
     Route(
@@ -575,7 +607,7 @@ ROUTES: tuple[Route, ...] = (
         "/labels/forget",
         "Take a label back, exactly",
         Done,
-        lambda c, r: c.forget_label(r.body.account, r.body.identity),
+        lambda c, r: c.labels.forget(r.body.account, r.body.identity),
         body=WhichLabel,
     ),
     Route(
@@ -583,34 +615,34 @@ ROUTES: tuple[Route, ...] = (
         "/labels/held",
         "Say of all that is held back, as it was so much at once, whether it was the person",
         Done,
-        lambda c, r: c.answer_held(r.body.mine, r.body.account),
+        lambda c, r: c.labels.answer_held(r.body.mine, r.body.account),
         body=HeldBody,
     ),
-    Route("GET", "/labels/export", "All labels", tuple[LabelRecord, ...], lambda c, r: c.export_labels()),
+    Route("GET", "/labels/export", "All labels", tuple[LabelRecord, ...], lambda c, r: c.labels.export()),
     Route(
         "POST",
         "/labels/import",
         "Add labels",
         Imported,
-        lambda c, r: c.import_labels(r.body.labels),
+        lambda c, r: c.labels.take_over(r.body.labels),
         body=ImportBody,
     ),
-    Route("GET", "/settings", "Every setting", tuple[SettingView, ...], lambda c, r: c.settings()),
+    Route("GET", "/settings", "Every setting", tuple[SettingView, ...], lambda c, r: c.settings.all()),
     Route(
         "POST",
         "/settings",
         "Change settings",
         tuple[SettingView, ...],
-        lambda c, r: c.set_settings(r.body.changes),
+        lambda c, r: c.settings.change(r.body.changes),
         body=SettingsBody,
     ),
-    Route("POST", "/reload", "Read config.toml again", Done, lambda c, r: c.reload_settings()),
+    Route("POST", "/reload", "Read config.toml again", Done, lambda c, r: c.settings.read_again()),
     Route(
         "GET",
         "/events",
         "The log for people",
         tuple[EventRecord, ...],
-        lambda c, r: c.events(**_asked(r.query)),
+        lambda c, r: c.events.newest(**_asked(r.query)),
         query=EventQuery,
     ),
     Route(
@@ -618,7 +650,7 @@ ROUTES: tuple[Route, ...] = (
         "/try",
         "What would be said of this mail",
         Why,
-        lambda c, r: c.try_mail(r.body.raw),
+        lambda c, r: c.mail.try_mail(r.body.raw),
         body=MailBody,
     ),
     Route(
@@ -626,7 +658,7 @@ ROUTES: tuple[Route, ...] = (
         "/teach",
         "Learn from this mail",
         LabelRecord,
-        lambda c, r: c.teach_mail(r.body.raw, r.body.label, r.body.account),
+        lambda c, r: c.labels.teach_mail(r.body.raw, r.body.label, r.body.account),
         body=TeachBody,
     ),
     Route(
@@ -634,7 +666,7 @@ ROUTES: tuple[Route, ...] = (
         "/identify",
         "The judgement of a mail by its Message-ID",
         Identified,
-        lambda c, r: c.identify(
+        lambda c, r: c.mail.identify(
             r.body.message_id,
             size=r.body.size,
             raw=r.body.raw,
@@ -649,7 +681,7 @@ ROUTES: tuple[Route, ...] = (
         "/events/{id:int}/settle",
         "The person has seen to it",
         Done,
-        lambda c, r: c.settle_event(r.path["id"]),
+        lambda c, r: c.events.settle(r.path["id"]),
     ),
     Route("POST", "/stop", "End the daemon", Done, lambda c, r: c.stop()),
     Route("POST", "/open", "A one-time way into the pages", Opening, None),

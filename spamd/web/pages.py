@@ -23,6 +23,7 @@ from starlette.routing import BaseRoute, Route
 
 from spamd.answers import AccountCheck, SignIn
 from spamd.control import Control
+from spamd.control.telling import source_word
 from spamd.domain import (
     Account,
     AccountName,
@@ -77,7 +78,7 @@ FILTERS: tuple[Callable[..., Any], ...] = (
     shown.number,
     shown.verdict_word,
     shown.label_word,
-    shown.source_word,
+    source_word,
     shown.mode_word,
     shown.phase_word,
     shown.phase_tone,
@@ -222,14 +223,14 @@ class Pages:
             return RedirectResponse("/setup", 303)
         show = request.query_params.get("show", "all")
         before = _whole(request.query_params.get("before"))
-        mails = self._control.recent(
+        mails = self._control.mail.recent(
             verdict={"junk": Verdict.JUNK, "unsure": Verdict.UNSURE, "good": Verdict.KEEP}.get(show),
             before_id=before,
             limit=40,
         )
         waiting = {view.account.name for view in status.accounts if view.state.mode is not Mode.FILTERING}
         shadows = (
-            [one for one in self._control.shadow() if one.account in waiting and one.judged]
+            [one for one in self._control.figures.shadow() if one.account in waiting and one.judged]
             if waiting
             else []
         )
@@ -245,13 +246,13 @@ class Pages:
         )
 
     def review(self, request: Request) -> Response:
-        items = self._control.review(30)
+        items = self._control.review.items(30)
         return self._page(
             request,
             "review.html",
             items=items,
-            waiting=self._control.review_waiting(),
-            held_back=len(self._control.held_back()),
+            waiting=self._control.review.waiting(),
+            held_back=len(self._control.labels.held_back()),
         )
 
     def labels(self, request: Request) -> Response:
@@ -259,8 +260,8 @@ class Pages:
         source = _one_of(LabelSource, query.get("source", ""))
         held = True if query.get("held") else None
         before = _whole(query.get("before"))
-        rows = self._control.labels(source=source, held=held, before_id=before, limit=LABELS_SHOWN)
-        mails = {row.id: self._control.mail_of(row.account, row.identity) for row in rows}
+        rows = self._control.labels.newest(source=source, held=held, before_id=before, limit=LABELS_SHOWN)
+        mails = {row.id: self._control.mail.of(row.account, row.identity) for row in rows}
         return self._page(
             request,
             "labels.html",
@@ -278,7 +279,7 @@ class Pages:
         text, since, until = query.get("q", ""), query.get("since", ""), query.get("until", "")
         asked = bool(text.strip() or since or until)
         mails = (
-            self._control.search(
+            self._control.mail.search(
                 text,
                 since=shown.day_start(since),
                 until=shown.day_end(until),
@@ -300,51 +301,51 @@ class Pages:
         )
 
     def similar(self, request: Request) -> Response:
-        mail = self._control.judgement(request.path_params["id"])
-        found = self._control.similar(mail.id, 30)
+        mail = self._control.mail.one(request.path_params["id"])
+        found = self._control.mail.similar(mail.id, 30)
         return self._page(request, "similar.html", mail=mail, found=found)
 
     def why(self, request: Request) -> Response:
-        why = self._control.why(request.path_params["id"])
+        why = self._control.mail.why(request.path_params["id"])
         assert why.judgement is not None
-        label = self._control.label_of(why.judgement.account, why.judgement.identity)
+        label = self._control.labels.of(why.judgement.account, why.judgement.identity)
         return self._page(request, "why.html", why=why, mail=why.judgement, label=label)
 
     def trends(self, request: Request) -> Response:
         days = _whole(request.query_params.get("days")) or 30
-        return self._page(request, "trends.html", trends=self._control.trends(days), days=days)
+        return self._page(request, "trends.html", trends=self._control.figures.trends(days), days=days)
 
     def chart(self, request: Request) -> Response:
         days = _whole(request.query_params.get("days")) or 30
-        picture = charts.draw(request.path_params["name"], self._control.trends(days))
+        picture = charts.draw(request.path_params["name"], self._control.figures.trends(days))
         if picture is None:
             raise NotFound("There is no such picture.")
         return Response(picture, media_type="image/svg+xml", headers=CHART_HEADERS)
 
     def model(self, request: Request) -> Response:
-        models = self._control.models()
+        models = self._control.models.all()
         by_id = {str(card.id): card for card in models.cards}
         pair = [by_id.get(request.query_params.get(name, "")) for name in ("a", "b")]
         return self._page(request, "model.html", models=models, pair=pair)
 
     def accounts(self, request: Request) -> Response:
-        views = self._control.accounts()
+        views = self._control.accounts.all()
         progress = self._control.progress()
         return self._page(request, "accounts.html", views=views, progress=progress)
 
     def account(self, request: Request) -> Response:
-        view = self._control.account(request.path_params["name"])
+        view = self._control.accounts.one(request.path_params["name"])
         progress = [one for one in self._control.progress() if one.account == view.account.name]
         check = self._checks.pop(self._session(request), None)
         return self._page(
             request,
             "account.html",
-            secret_place=self._control.secret_place(),
+            secret_place=self._control.settings.secret_place(),
             view=view,
             progress=progress,
             check=check,
             modes=list(Mode),
-            shadow=self._control.shadow(account=view.account.name)[0],
+            shadow=self._control.figures.shadow(account=view.account.name)[0],
         )
 
     def setup(self, request: Request) -> Response:
@@ -352,22 +353,24 @@ class Pages:
         return self._setup_page(request, {})
 
     def lists(self, request: Request) -> Response:
-        return self._page(request, "lists.html", entries=self._control.lists())
+        return self._page(request, "lists.html", entries=self._control.lists.all())
 
     def try_it(self, request: Request) -> Response:
         return self._page(request, "try.html", why=None, raw="")
 
     def settings(self, request: Request) -> Response:
-        options = {option.name: option for option in self._control.settings()}
+        options = {option.name: option for option in self._control.settings.all()}
         known = {name for _, names in SETTING_GROUPS for name in names}
         groups = [(title, [options[name] for name in names]) for title, names in SETTING_GROUPS]
         groups[-1][1].extend(option for name, option in options.items() if name not in known)
-        return self._page(request, "settings.html", groups=groups, secret_place=self._control.secret_place())
+        return self._page(
+            request, "settings.html", groups=groups, secret_place=self._control.settings.secret_place()
+        )
 
     def log(self, request: Request) -> Response:
         query = request.query_params
         since, until = query.get("since", ""), query.get("until", "")
-        events = self._control.events(
+        events = self._control.events.newest(
             limit=100,
             before_id=_whole(query.get("before")),
             since=shown.day_start(since),
@@ -384,7 +387,9 @@ class Pages:
             at = shown.moment(since)
             if since and at is None:
                 raise RequestError("This is not a date and time.")
-            plan = self._control.undo(since=at, model_id=model or None, account=account or None, dry_run=True)
+            plan = self._control.moves.undo(
+                since=at, model_id=model or None, account=account or None, dry_run=True
+            )
         return self._page(
             request,
             "undo.html",
@@ -393,63 +398,67 @@ class Pages:
             model=model,
             account=account,
             asked="since" in query,
-            cards=self._control.models().cards,
-            views=self._control.accounts(),
+            cards=self._control.models.all().cards,
+            views=self._control.accounts.all(),
         )
 
     # -- deeds ------------------------------------------------------------------------------
 
     def do_answer(self, request: Request, form: Form) -> Response:
-        answered = self._control.answer(_id(form), _label(form))
+        answered = self._control.review.answer(_id(form), _label(form))
         return self._back(request, form, Said("good", answered.text))
 
     def do_undo_move(self, request: Request, form: Form) -> Response:
-        answered = self._control.undo_move(_id(form))
+        answered = self._control.moves.undo_one(_id(form))
         return self._back(request, form, Said("good", answered.text))
 
     def do_undo(self, request: Request, form: Form) -> Response:
         at = shown.moment(form.get("since", ""))
-        plan = self._control.undo(
+        plan = self._control.moves.undo(
             since=at, model_id=form.get("model") or None, account=form.get("account") or None, dry_run=False
         )
         return self._to(request, "/undo", Said("good", plan.text))
 
     def do_forget_label(self, request: Request, form: Form) -> Response:
-        done = self._control.forget_label(form.get("account", ""), Identity(form.get("identity", "")))
+        done = self._control.labels.forget(form.get("account", ""), Identity(form.get("identity", "")))
         return self._back(request, form, Said("good", done.text))
 
     def do_held(self, request: Request, form: Form) -> Response:
         mine = form.get("mine")
         if mine not in ("yes", "no"):
             raise RequestError("Say whether it was you.")
-        done = self._control.answer_held(mine == "yes")
+        done = self._control.labels.answer_held(mine == "yes")
         return self._back(request, form, Said("good", done.text))
 
     def do_train(self, request: Request, form: Form) -> Response:
-        done = self._control.train_now(from_scratch=form.get("from_scratch") == "yes")
+        done = self._control.models.train(from_scratch=form.get("from_scratch") == "yes")
         return self._to(request, "/model", Said("good", done.text))
 
     def do_roll_back(self, request: Request, form: Form) -> Response:
-        card = self._control.roll_back(form.get("id") or None)
+        card = self._control.models.roll_back(form.get("id") or None)
         return self._to(request, "/model", Said("good", f"{card.id} is in use now."))
 
     def do_reset_model(self, request: Request, form: Form) -> Response:
-        card = self._control.reset_model()
+        card = self._control.models.reset()
         return self._to(request, "/model", Said("good", f"The shipped model {card.id} is in use now."))
 
     def do_pause(self, request: Request, form: Form) -> Response:
         seconds = {"hour": 3600.0, "day": 86400.0}.get(form.get("long", ""))
-        done = self._control.pause(account=form.get("account") or None, seconds=seconds)
+        done = self._control.accounts.pause(account=form.get("account") or None, seconds=seconds)
         return self._back(request, form, Said("good", done.text))
 
     def do_resume(self, request: Request, form: Form) -> Response:
-        return self._back(request, form, Said("good", self._control.resume(form.get("account") or None).text))
+        return self._back(
+            request, form, Said("good", self._control.accounts.resume(form.get("account") or None).text)
+        )
 
     def do_go_on(self, request: Request, form: Form) -> Response:
-        return self._back(request, form, Said("good", self._control.go_on(form.get("account", "")).text))
+        return self._back(
+            request, form, Said("good", self._control.accounts.go_on(form.get("account", "")).text)
+        )
 
     def do_mode(self, request: Request, form: Form) -> Response:
-        view = self._control.set_mode(form.get("account", ""), _one_of(Mode, form.get("mode", "")))
+        view = self._control.accounts.set_mode(form.get("account", ""), _one_of(Mode, form.get("mode", "")))
         return self._back(request, form, Said("good", view.headline))
 
     def do_account(self, request: Request, form: Form) -> Response:
@@ -463,71 +472,71 @@ class Pages:
             )
             if name in form
         }
-        self._control.update_account(form.get("account", ""), changes)
+        self._control.accounts.update(form.get("account", ""), changes)
         return self._back(request, form, Said("good", "Saved."))
 
     def do_secret(self, request: Request, form: Form) -> Response:
         name, secret = form.get("account", ""), form.get("secret", "")
-        check = self._control.test_account(name, secret) if secret else None
+        check = self._control.accounts.test(name, secret) if secret else None
         if check is not None and check.wrong == "sign-in":
             return self._back(
                 request, form, Said("bad", check.text, f"{check.hint} Nothing was stored.".strip())
             )
-        self._control.set_secret(name, secret)
+        self._control.accounts.set_secret(name, secret)
         untried = "" if check is None or check.ok else f"It could not be tried yet: {check.text}"
         return self._back(request, form, Said("good", "The new password is stored.", untried))
 
     def do_sign_in(self, request: Request, form: Form) -> Response:
-        step = self._control.sign_in(form.get("account", ""))
+        step = self._control.accounts.sign_in(form.get("account", ""))
         return self._page(request, "sign_in.html", step=step)
 
     def do_test(self, request: Request, form: Form) -> Response:
         name = form.get("account", "")
-        self._checks[self._session(request)] = self._control.test_account(name)
+        self._checks[self._session(request)] = self._control.accounts.test(name)
         return self._to(request, f"/accounts/{urllib.parse.quote(name)}", None)
 
     def do_read(self, request: Request, form: Form) -> Response:
-        done = self._control.first_reading(form.get("account", ""))
+        done = self._control.accounts.first_reading(form.get("account", ""))
         return self._back(request, form, Said("good", done.text))
 
     def do_remove(self, request: Request, form: Form) -> Response:
         if form.get("sure") != "yes":
             return self._back(request, form, Said("bad", "Nothing was removed.", "Tick the box to confirm."))
         try:
-            done = self._control.remove_account(form.get("account", ""), wipe=form.get("wipe") == "yes")
+            done = self._control.accounts.remove(form.get("account", ""), wipe=form.get("wipe") == "yes")
         except DoneInPart as error:  # its own page is gone
             return self._to(request, "/accounts", Said("bad", error.title, error.hint))
         return self._to(request, "/accounts", Said("good", done.text))
 
     def do_list(self, request: Request, form: Form) -> Response:
         expires = shown.day_end(form.get("expires", ""))
-        entry = self._control.add_to_list(form.get("value", ""), _label(form), expires)
+        entry = self._control.lists.add(form.get("value", ""), _label(form), expires)
         word = "always junk" if entry.label is Label.SPAM else "always kept"
         return self._back(request, form, Said("good", f"{entry.value}: {word}."))
 
     def do_unlist(self, request: Request, form: Form) -> Response:
-        done = self._control.remove_from_list(form.get("value", ""))
+        done = self._control.lists.remove(form.get("value", ""))
         return self._back(request, form, Said("good", done.text))
 
     def do_teach(self, request: Request, form: Form) -> Response:
-        self._control.teach_mail(_mail_bytes(form.get("raw", "")), _label(form))
+        self._control.labels.teach_mail(_mail_bytes(form.get("raw", "")), _label(form))
         return self._to(request, "/try", Said("good", "Learned. The next mail like it is judged by it."))
 
     def do_try(self, request: Request, form: Form) -> Response:
         raw = form.get("raw", "")
-        why = self._control.try_mail(_mail_bytes(raw))
+        why = self._control.mail.try_mail(_mail_bytes(raw))
         return self._page(request, "try.html", why=why, raw=raw)
 
     def do_settings(self, request: Request, form: Form) -> Response:
-        now = {option.name: option.value for option in self._control.settings()}
+        now = {option.name: option.value for option in self._control.settings.all()}
         changes = {name: text for name, text in form.items() if name in now and text.strip() != now[name]}
         if changes:
-            self._control.set_settings(changes)
+            self._control.settings.change(changes)
         text = "Saved." if changes else "Nothing was changed."
         return self._to(request, "/settings", Said("good", text))
 
     def do_settle(self, request: Request, form: Form) -> Response:
-        return self._back(request, form, Said("good", self._control.settle_event(_id(form)).text))
+        return self._back(request, form, Said("good", self._control.events.settle(_id(form)).text))
 
     def do_wipe(self, request: Request, form: Form) -> Response:
         if form.get("sure") != "yes":
@@ -542,7 +551,7 @@ class Pages:
         try:
             if step == "find":
                 self._tried.pop(session, None)
-                guesses = self._control.find_servers(
+                guesses = self._control.accounts.find_servers(
                     form.get("address", ""), look_up=form.get("look_up") == "yes"
                 )
                 return self._setup_page(request, values, guesses=guesses)
@@ -553,7 +562,7 @@ class Pages:
             secret = None if browser else form.get("secret") or before.secret
             self._keep_tried(session, replace(before, secret=secret))
             account = _new_account(form)
-            check = self._control.check_account(account, secret)
+            check = self._control.accounts.check(account, secret)
             self._keep_tried(
                 session,
                 Tried(
@@ -568,7 +577,7 @@ class Pages:
             not_there = account.junk is not None and account.junk not in check.folders  # on this server
             if check.ok and (not_there or ("junk" not in form and check.junk_folder is None)):
                 return self._setup_page(request, values, check=check)  # which is Junk? Perhaps none yet
-            self._control.add_account(account, secret)
+            self._control.accounts.add(account, secret)
             self._tried.pop(session, None)
             step_away = self._sign_in_new(account.name) if account.auth is AuthMethod.OAUTH else None
         except SpamdError as error:
@@ -581,7 +590,7 @@ class Pages:
         if step_away is not None:
             return self._page(request, "sign_in.html", step=step_away)
         if form.get("read") == "yes":
-            self._control.first_reading(account.name)
+            self._control.accounts.first_reading(account.name)
         return self._to(
             request,
             f"/accounts/{account.name}",
@@ -591,10 +600,10 @@ class Pages:
     def _sign_in_new(self, name: AccountName) -> SignIn:
         """The provider's page for an account that was just added; without one the account goes again."""
         try:
-            return self._control.sign_in(name)
+            return self._control.accounts.sign_in(name)
         except SpamdError:
             with contextlib.suppress(DoneInPart):  # it never had a grant that could be left
-                self._control.remove_account(name)
+                self._control.accounts.remove(name)
             raise
 
     def _keep_tried(self, session: str, tried: Tried) -> None:
@@ -628,7 +637,7 @@ class Pages:
     def _setup_page(
         self, request: Request, values: Mapping[str, Any], *, status: int = 200, **more: Any
     ) -> Response:
-        first = not self._control.accounts()
+        first = not self._control.accounts.all()
         tried = self._tried.get(self._session(request), Tried())
         context = {
             "guesses": None,
@@ -663,7 +672,7 @@ class Pages:
                 + (f"?{request.url.query}" if request.url.query and request.method == "GET" else ""),
                 "said": said,
                 "typed_in": lambda form: said.typed if said and said.form == form else {},
-                "waiting_count": self._control.review_waiting(),
+                "waiting_count": self._control.review.waiting(),
                 "now": now,
                 "when": lambda at: shown.when(at, now),
                 "ago": lambda at: shown.ago(at, now),

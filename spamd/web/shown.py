@@ -8,8 +8,7 @@ from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 
 from spamd.answers import AccountPhase
-from spamd.control import SOURCE_WORDS
-from spamd.domain import Label, LabelSource, Mode, Reason, Verdict
+from spamd.domain import Label, Mode, Reason, Verdict
 from spamd.web import facts
 
 SUBJECT_SHOWN = 160  # characters
@@ -122,10 +121,6 @@ def verdict_word(verdict: Verdict) -> str:
 
 def label_word(label: Label) -> str:
     return "junk" if label is Label.SPAM else "not junk"
-
-
-def source_word(source: LabelSource | str) -> str:
-    return SOURCE_WORDS.get(LabelSource(source), str(source))
 
 
 def mode_word(mode: Mode | None) -> str:

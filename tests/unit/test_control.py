@@ -15,7 +15,10 @@ import pytest
 
 from spamd import nightly, settings
 from spamd.answers import AccountPhase, AccountState
-from spamd.control import Control, Feed, _account_headline, list_value
+from spamd.control import Control
+from spamd.control.accounts import account_headline
+from spamd.control.feed import Feed
+from spamd.control.lists import list_value
 from spamd.domain import (
     Account,
     AccountName,
@@ -69,14 +72,23 @@ def test_nothing_is_known_at_first(tmp_path):
     try:
         control = empty.control
         assert control.status().headline == "No account yet." and not control.status().paused
-        assert control.recent() == control.review() == control.search("x") == control.lists() == ()
-        assert control.trends(30).promises == () and sum(d.junk for d in control.trends(30).daily) == 0
-        assert control.undo(since=0.0).count == 0
+        assert (
+            control.mail.recent()
+            == control.review.items()
+            == control.mail.search("x")
+            == control.lists.all()
+            == ()
+        )
+        assert (
+            control.figures.trends(30).promises == ()
+            and sum(d.junk for d in control.figures.trends(30).daily) == 0
+        )
+        assert control.moves.undo(since=0.0).count == 0
         with pytest.raises(RequestError, match="no account"):
-            control.teach_mail(JUNK_RAW, Label.SPAM)
+            control.labels.teach_mail(JUNK_RAW, Label.SPAM)
         with pytest.raises(NotFound):
-            control.account("home")
-        assert control.try_mail(JUNK_RAW).junk_threshold == empty.scorer.card.junk_threshold
+            control.accounts.one("home")
+        assert control.mail.try_mail(JUNK_RAW).junk_threshold == empty.scorer.card.junk_threshold
     finally:
         empty.close()
 
@@ -93,7 +105,7 @@ def test_nothing_is_known_at_first(tmp_path):
 )
 def test_what_happens_while_suggesting_is_said(account, quirk, words):
     state = AccountState(HOME, AccountPhase.WATCHING, mode=Mode.SUGGESTING, quirk=quirk)
-    assert words in _account_headline(Account(HOME, **account), state)
+    assert words in account_headline(Account(HOME, **account), state)
 
 
 def test_with_a_clock_that_was_never_set_no_word_is_taken(world):
@@ -111,13 +123,13 @@ def test_with_a_clock_that_was_never_set_no_word_is_taken(world):
     dragged = next(one for one in world.store.labels() if one.source is LabelSource.DRAG)
     mail = world.store.judgement_of(dragged.account, dragged.identity)
     with pytest.raises(ClockWrong, match="1970-01-01"):
-        behind.answer(mail.id, Label.HAM)
+        behind.review.answer(mail.id, Label.HAM)
     with pytest.raises(ClockWrong):
-        behind.teach_mail(JUNK_RAW, Label.SPAM)
+        behind.labels.teach_mail(JUNK_RAW, Label.SPAM)
     with pytest.raises(ClockWrong):
-        behind.import_labels(ledger)
+        behind.labels.take_over(ledger)
     assert list(world.store.ledger()) == ledger and not world.engine.calls
-    assert world.control.answer(mail.id, Label.HAM).label.label is Label.HAM
+    assert world.control.review.answer(mail.id, Label.HAM).label.label is Label.HAM
 
 
 def test_the_worst_state_of_an_account_is_the_headline(world):
@@ -139,45 +151,45 @@ def test_an_account_the_daemon_has_not_started_yet_is_shown(world):
     settings.add_account(
         world.paths.config_file, Account(AccountName("new"), host="imap.new.example", user="me")
     )
-    assert world.control.account("new").state.phase is AccountPhase.STARTING
+    assert world.control.accounts.one("new").state.phase is AccountPhase.STARTING
 
 
 def test_a_mail_that_cannot_be_read_still_has_its_verdict(world):
     for error in (ConnectionLost("No network."), NotFound("There is no such account.")):
         world.engine.fetch_error = error
-        why = world.control.why(world.why_id)
+        why = world.control.mail.why(world.why_id)
         assert why.verdict is Verdict.JUNK and error.title in why.missing and why.reasons == ()
     world.engine.fetch_error = None
     world.engine.mails.clear()
-    assert "not in a folder" in world.control.why(world.why_id).missing
+    assert "not in a folder" in world.control.mail.why(world.why_id).missing
 
 
 def test_explaining_teaches_nothing(world):
-    before = world.control.try_mail(JUNK_RAW)
+    before = world.control.mail.try_mail(JUNK_RAW)
     for _ in range(5):
-        assert world.control.try_mail(JUNK_RAW).probability == before.probability
-    assert world.control.labels(limit=10_000) == world.control.labels(limit=10_000)
+        assert world.control.mail.try_mail(JUNK_RAW).probability == before.probability
+    assert world.control.labels.newest(limit=10_000) == world.control.labels.newest(limit=10_000)
 
 
 def test_saying_the_same_twice_moves_once(world):
-    world.control.answer(world.why_id, Label.HAM)
-    world.control.answer(world.why_id, Label.HAM)
+    world.control.review.answer(world.why_id, Label.HAM)
+    world.control.review.answer(world.why_id, Label.HAM)
     assert len([call for call in world.engine.calls if call[0] == "put_back"]) == 1
 
 
 def test_an_answer_without_a_move(world):
-    unsure = next(item.judgement for item in world.control.review(50) if item.cause == "unsure")
-    assert world.control.answer(unsure.id, Label.SPAM, move=False).move == "none"
+    unsure = next(item.judgement for item in world.control.review.items(50) if item.cause == "unsure")
+    assert world.control.review.answer(unsure.id, Label.SPAM, move=False).move == "none"
     assert not [call for call in world.engine.calls if call[0] == "file_junk"]
 
 
 def test_doubtful_mail_that_was_moved_to_its_folder_is_asked_about_too(world):
-    unsure = next(item.judgement for item in world.control.review(50) if item.cause == "unsure")
+    unsure = next(item.judgement for item in world.control.review.items(50) if item.cause == "unsure")
     move(world.store, unsure, world.now, "Doubt")
-    assert unsure.id in {item.judgement.id for item in world.control.review(50)}
-    answered = world.control.answer(unsure.id, Label.SPAM)
+    assert unsure.id in {item.judgement.id for item in world.control.review.items(50)}
+    answered = world.control.review.answer(unsure.id, Label.SPAM)
     assert answered.move == "none" and "folder for doubtful mail" in answered.text
-    assert unsure.id not in {item.judgement.id for item in world.control.review(50)}
+    assert unsure.id not in {item.judgement.id for item in world.control.review.items(50)}
 
 
 def test_of_good_mail_that_another_program_filed_is_said_where_it_lies(world):
@@ -185,32 +197,32 @@ def test_of_good_mail_that_another_program_filed_is_said_where_it_lies(world):
     world.engine.states[HOME] = replace(world.engine.states[HOME], junk_folder=FolderName("Junk"))
     mail = next(
         item.judgement
-        for item in world.control.review(50)
+        for item in world.control.review.items(50)
         if item.cause == "unsure" and item.judgement.account == HOME
     )
     ref = MessageRef(FolderName("Junk"), UidValidity(9), Uid(77))
     world.store.add_sightings([Sighting(HOME, ref, mail.identity, frozenset(), world.now, None)])
-    answered = world.control.answer(mail.id, Label.HAM)
+    answered = world.control.review.answer(mail.id, Label.HAM)
     assert answered.move == "none" and "lies in Junk, where I have not put it" in answered.text
     world.store.mark_gone(HOME, ref.folder, ref.uid_validity, [ref.uid], world.now)
-    assert "lies in Junk" not in world.control.answer(mail.id, Label.HAM).text
+    assert "lies in Junk" not in world.control.review.answer(mail.id, Label.HAM).text
 
 
 def test_a_held_label_is_asked_about_first_and_settled_by_the_answer(world):
-    first = world.control.review(1)[0]
+    first = world.control.review.items(1)[0]
     assert first.cause == "held" and first.suggestion is Label.SPAM and "found in a folder" in first.question
-    world.control.answer(first.judgement.id, Label.HAM)
-    assert "held" not in {item.cause for item in world.control.review(50)}
-    assert world.control.label_of(first.judgement.account, first.judgement.identity).label is Label.HAM
+    world.control.review.answer(first.judgement.id, Label.HAM)
+    assert "held" not in {item.cause for item in world.control.review.items(50)}
+    assert world.control.labels.of(first.judgement.account, first.judgement.identity).label is Label.HAM
 
 
 def test_a_label_taken_back_is_as_if_never_said(world):
-    mail = next(item.judgement for item in world.control.review(50) if item.cause == "unsure")
-    before = world.control.try_mail(JUNK_RAW).probability
-    world.control.answer(mail.id, Label.SPAM)
-    world.control.forget_label(mail.account, mail.identity)
-    assert world.control.try_mail(JUNK_RAW).probability == pytest.approx(before, abs=0.01)
-    assert world.control.judgement(mail.id).label is None
+    mail = next(item.judgement for item in world.control.review.items(50) if item.cause == "unsure")
+    before = world.control.mail.try_mail(JUNK_RAW).probability
+    world.control.review.answer(mail.id, Label.SPAM)
+    world.control.labels.forget(mail.account, mail.identity)
+    assert world.control.mail.try_mail(JUNK_RAW).probability == pytest.approx(before, abs=0.01)
+    assert world.control.mail.one(mail.id).label is None
 
 
 def test_a_label_taken_back_in_one_account_holds_in_the_other(world, monkeypatch):
@@ -219,22 +231,22 @@ def test_a_label_taken_back_in_one_account_holds_in_the_other(world, monkeypatch
         world.engine, "rebuild_scores", lambda: world.scorer.rebuild(lessons(world.store, time.time(), 5000))
     )
     for account in ("home", "work"):
-        record = world.control.teach_mail(JUNK_RAW, Label.SPAM, account)
+        record = world.control.labels.teach_mail(JUNK_RAW, Label.SPAM, account)
     world.engine.rebuild_scores()
-    taught = world.control.try_mail(JUNK_RAW)
+    taught = world.control.mail.try_mail(JUNK_RAW)
     assert taught.copy_of is Label.SPAM
-    world.control.forget_label("home", record.identity)
-    assert world.control.try_mail(JUNK_RAW).copy_of is Label.SPAM
-    assert world.control.try_mail(JUNK_RAW).probability == pytest.approx(taught.probability)
-    world.control.forget_label("work", record.identity)
-    assert world.control.try_mail(JUNK_RAW).copy_of is None
+    world.control.labels.forget("home", record.identity)
+    assert world.control.mail.try_mail(JUNK_RAW).copy_of is Label.SPAM
+    assert world.control.mail.try_mail(JUNK_RAW).probability == pytest.approx(taught.probability)
+    world.control.labels.forget("work", record.identity)
+    assert world.control.mail.try_mail(JUNK_RAW).copy_of is None
 
 
 def test_a_mail_that_was_handed_over_is_known_and_proves_nothing_of_the_mailbox(world):
     points = world.store.evidence_points(HOME)
     mails = len(world.store.judgements(account=HOME, limit=10_000))
-    record = world.control.teach_mail(JUNK_RAW, Label.SPAM, HOME)
-    assert world.control.teach_mail(JUNK_RAW, Label.SPAM, HOME).identity == record.identity
+    record = world.control.labels.teach_mail(JUNK_RAW, Label.SPAM, HOME)
+    assert world.control.labels.teach_mail(JUNK_RAW, Label.SPAM, HOME).identity == record.identity
     known = world.store.judgement_of(HOME, record.identity)
     assert known.decision.reason == "before" and known.label is Label.SPAM
     assert (
@@ -243,57 +255,57 @@ def test_a_mail_that_was_handed_over_is_known_and_proves_nothing_of_the_mailbox(
     )
     assert len(world.store.judgements(account=HOME, limit=10_000)) == mails + 1
     assert world.store.evidence_points(HOME) == points
-    assert "could not be read" not in world.control.why(known.id).missing
+    assert "could not be read" not in world.control.mail.why(known.id).missing
 
 
 def test_undo_leaves_out_what_was_refused_or_is_under_way(world):
     since = world.now - 40 * 86400
-    count = world.control.undo(since=since).count
+    count = world.control.moves.undo(since=since).count
     moves = [m for m in world.store.moves(since=since) if m.kind == "junk" and m.state is MoveState.DONE]
     world.store.advance(replace(moves[0], state=MoveState.FAILED))
-    plan = world.control.undo(since=since)
+    plan = world.control.moves.undo(since=since)
     assert plan.count == count - 1 and moves[0].id not in {item.move_id for item in plan.items}
 
 
 def test_undo_of_one_account_leaves_the_other(world):
-    plan = world.control.undo(since=0.0, account="home")
+    plan = world.control.moves.undo(since=0.0, account="home")
     assert {item.account for item in plan.items} == {HOME}
-    assert world.control.undo(since=0.0, account="work").count == 0
+    assert world.control.moves.undo(since=0.0, account="work").count == 0
     with pytest.raises(NotFound):
-        world.control.undo(since=0.0, account="nobody")
+        world.control.moves.undo(since=0.0, account="nobody")
 
 
 def test_what_a_program_did_to_many_mails_at_once_is_forgotten_and_nothing_else(world):
     """What the person said of one of them before holds again: forgotten with the rest, its rescue would be."""
     first, second = [m for m in world.store.judgements(account=HOME, limit=50) if m.label is None][:2]
-    said = world.control.answer(first.id, Label.HAM).label
-    asked_before = world.control.export_labels()
+    said = world.control.review.answer(first.id, Label.HAM).label
+    asked_before = world.control.labels.export()
     for mail in (first, second):
         world.say(mail, Label.SPAM, LabelSource.DRAG, world.now + 100, held=True)
     world.store.add_event("correction", "2 mails at once", account=HOME, needs_person=True)
-    assert [one.identity for one in world.control.held_back(WORK)] == []
-    assert {one.identity for one in world.control.held_back()} == {first.identity, second.identity}
-    assert "Nothing is held back" in world.control.answer_held(False, "work").text
-    assert "2 labels" in world.control.answer_held(False).text
+    assert [one.identity for one in world.control.labels.held_back(WORK)] == []
+    assert {one.identity for one in world.control.labels.held_back()} == {first.identity, second.identity}
+    assert "Nothing is held back" in world.control.labels.answer_held(False, "work").text
+    assert "2 labels" in world.control.labels.answer_held(False).text
     assert world.store.label_of(HOME, first.identity) == said
     assert world.store.label_of(HOME, second.identity) is None
-    assert world.control.export_labels() == asked_before
+    assert world.control.labels.export() == asked_before
     assert world.store.past_of(HOME, [first.identity])[first.identity].rescued
-    assert not [one for one in world.control.events(needs_person=True) if one.kind == "correction"]
+    assert not [one for one in world.control.events.newest(needs_person=True) if one.kind == "correction"]
     assert ("rebuild",) in world.engine.calls
 
 
 def test_imported_labels_are_checked(world):
-    good = world.control.export_labels()[0]
+    good = world.control.labels.export()[0]
     strange = [
         replace(good, account=AccountName("nobody")),
         replace(good, identity=Identity("")),
         replace(good, weight=-1.0),
         replace(good, weight=1e9),
     ]
-    assert world.control.import_labels(strange).added == 0
+    assert world.control.labels.take_over(strange).added == 0
     assert not [call for call in world.engine.calls if call == ("rebuild",)]
-    result = world.control.import_labels([replace(good, label=Label.HAM, at=world.now)])
+    result = world.control.labels.take_over([replace(good, label=Label.HAM, at=world.now)])
     assert result.added == 1
     assert world.store.label_of(good.account, good.identity).source is LabelSource.IMPORT
 
@@ -301,41 +313,41 @@ def test_imported_labels_are_checked(world):
 @pytest.mark.parametrize("source", [LabelSource.FOLDER, LabelSource.HINT, LabelSource.IMPLICIT])
 def test_an_imported_rescue_is_more_than_what_the_first_reading_made_of_the_folder(world, source):
     """A new installation reads the folders first, and only then the ledger of the old one."""
-    good = world.control.export_labels()[0]
+    good = world.control.labels.export()[0]
     read = replace(good, identity=Identity("guid:both"), label=Label.HAM, source=source, weight=0.7, id=0)
     world.store.add_label(replace(read, at=world.now, held=False))
     rescued = replace(read, source=LabelSource.DRAG, weight=1.0, at=world.now - 1000)
-    assert world.control.import_labels([rescued]).added == 1
+    assert world.control.labels.take_over([rescued]).added == 1
     assert world.store.label_of(good.account, read.identity).source is LabelSource.IMPORT
     assert world.store.past_of(good.account, [read.identity])[read.identity].rescued
     assert corrections.said_how(world.store.label_of(good.account, read.identity)) is LabelSource.DRAG
-    assert world.control.import_labels([replace(read, source=LabelSource.IMPLICIT, at=1.0)]).added == 0
+    assert world.control.labels.take_over([replace(read, source=LabelSource.IMPLICIT, at=1.0)]).added == 0
 
 
 @pytest.mark.parametrize("at", [-7e10, 9e10])
 def test_an_imported_word_was_said_by_now(world, at):
     """Lists show when: 2.6e11 seconds lie behind the year 9999, and -6.3e10 before the year 1."""
-    good = replace(world.control.export_labels()[0], identity=Identity("guid:when"), at=at)
-    assert world.control.import_labels([good]).added == (at > 0)
-    assert all(0 < one.at <= time.time() for one in world.control.labels(limit=1000))
+    good = replace(world.control.labels.export()[0], identity=Identity("guid:when"), at=at)
+    assert world.control.labels.take_over([good]).added == (at > 0)
+    assert all(0 < one.at <= time.time() for one in world.control.labels.newest(limit=1000))
 
 
 def test_importing_what_is_there_changes_nothing(world):
     """A drag stays a drag: by its source the gate knows a rescue."""
     mail = world.store.judgements(account=HOME, limit=1)[0]
     for label in (Label.HAM, Label.SPAM):  # and what was said before stays once in the history
-        world.control.answer(mail.id, label, move=False)
+        world.control.review.answer(mail.id, label, move=False)
     before = list(world.store.ledger())
     assert {one.source for one in before} >= {LabelSource.DRAG, LabelSource.REVIEW}
-    assert world.control.import_labels(before).added == 0
+    assert world.control.labels.take_over(before).added == 0
     assert list(world.store.ledger()) == before
 
 
 def test_what_a_removed_account_left_is_still_found_by_its_name(world):
-    world.control.remove_account("work", wipe=False)
-    assert world.control.recent(account="work") and world.control.labels(account="work")
+    world.control.accounts.remove("work", wipe=False)
+    assert world.control.mail.recent(account="work") and world.control.labels.newest(account="work")
     world.control.wipe("account:work")
-    for asked in (world.control.recent, world.control.labels):
+    for asked in (world.control.mail.recent, world.control.labels.newest):
         with pytest.raises(NotFound, match="'work'"):
             asked(account="work")
     with pytest.raises(NotFound, match="'work'"):
@@ -345,25 +357,25 @@ def test_what_a_removed_account_left_is_still_found_by_its_name(world):
 def test_before_the_first_model_there_is_nothing_to_go_back_to(world):
     world.control.wipe("all")
     with pytest.raises(RequestError, match="Nothing to go back to"):
-        world.control.roll_back()
+        world.control.models.roll_back()
 
 
 def test_a_model_that_was_put_aside_is_known_until_there_is_a_newer_one(world):
     assert not world.scorer.gone_back()
-    world.control.reset_model()
+    world.control.models.reset()
     assert world.scorer.gone_back()
-    world.control.roll_back(world.bundles.newest().id)
+    world.control.models.roll_back(world.bundles.newest().id)
     assert not world.scorer.gone_back()
     world.control.wipe("all")
     assert not world.scorer.gone_back(), "nothing was measured of another one"
 
 
 def test_wiping_takes_the_model_along(world):
-    assert world.control.models().current.parent is not None
+    assert world.control.models.all().current.parent is not None
     world.control.wipe("display")
-    assert world.control.models().current.parent is not None
+    assert world.control.models.all().current.parent is not None
     world.control.wipe("all")
-    assert world.control.models().current.parent is None and world.scorer.card.parent is None
+    assert world.control.models.all().current.parent is None and world.scorer.card.parent is None
     assert ("rebuild",) in world.engine.calls
 
 
@@ -374,9 +386,10 @@ def test_an_account_goes_even_where_what_was_learned_of_it_cannot(world, monkeyp
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM judgement").fetchone()
         world.store.close()
-        world.store = world.control._store = Store(world.paths.database)
+        world.store = Store(world.paths.database)
+        world.begin()
         with pytest.raises(DoneInPart, match=r"^The account work was removed\.") as told:
-            world.control.remove_account("work", wipe=True)
+            world.control.accounts.remove("work", wipe=True)
     assert "could not be wiped for good" in told.value.title and "then wipe again" in told.value.hint
     assert settings.load(world.paths.config_file).account("work") is None
     assert ("reload",) in world.engine.calls
@@ -399,13 +412,13 @@ def test_with_an_account_goes_its_grant_at_the_provider(world, authorisation, tm
     grant = Grant("u1", "a refresh token")
     authorisation.grants.append(grant)
     for account, secret in ((never, None), (signed_in, packed(grant.refresh_token))):
-        world.control.add_account(account, secret)
-        world.control.remove_account(account.name)
+        world.control.accounts.add(account, secret)
+        world.control.accounts.remove(account.name)
     assert grant.revoked and len(authorisation.requests) == 1
-    world.control.add_account(signed_in, packed(grant.refresh_token))
+    world.control.accounts.add(signed_in, packed(grant.refresh_token))
     authorisation.close()
     with pytest.raises(DoneInPart, match="could not be ended") as told:
-        world.control.remove_account(signed_in.name)
+        world.control.accounts.remove(signed_in.name)
     assert "at local" in told.value.hint
     assert settings.load(world.paths.config_file).account(signed_in.name) is None
     with pytest.raises(SecretMissing):
@@ -414,12 +427,12 @@ def test_with_an_account_goes_its_grant_at_the_provider(world, authorisation, tm
 
 def test_an_imported_ledger_protects_mail_that_is_not_known_here_yet(world):
     """A new installation: what the person rescued on the old one is never filed."""
-    good = world.control.export_labels()[0]
+    good = world.control.labels.export()[0]
     rescued = replace(
         good, identity=Identity("guid:elsewhere"), label=Label.HAM, source=LabelSource.DRAG, at=world.now
     )
     weak = replace(rescued, identity=Identity("guid:weak"), source=LabelSource.IMPLICIT, weight=0.3)
-    assert world.control.import_labels([rescued, weak]).added == 2
+    assert world.control.labels.take_over([rescued, weak]).added == 2
     assert world.store.past_of(good.account, [rescued.identity])[rescued.identity].rescued
     assert weak.identity not in world.store.past_of(good.account, [weak.identity]), (
         "silence is no word of the person"
@@ -431,9 +444,9 @@ def test_settings_are_all_or_nothing(world):
     from spamd.errors import ConfigError
 
     with pytest.raises(ConfigError):
-        world.control.set_settings({"keep_days": "30", "night_start": "noon"})
+        world.control.settings.change({"keep_days": "30", "night_start": "noon"})
     assert settings.load(world.paths.config_file).keep_days == 90
-    world.control.set_settings({"keep_days": "30"})
+    world.control.settings.change({"keep_days": "30"})
     assert ("reload",) in world.engine.calls
 
 
@@ -442,11 +455,13 @@ def test_passwords_move_along_with_where_they_are_kept(tmp_path):
 
     world = World(tmp_path / "moving", hostile=False, mails=False)
     try:
-        world.control.set_secret("home", "s3cret")  # the tests' place, which the settings call "keyring"
-        world.control.set_settings({"secrets": "file"})
+        world.control.accounts.set_secret(
+            "home", "s3cret"
+        )  # the tests' place, which the settings call "keyring"
+        world.control.settings.change({"secrets": "file"})
         kept = Secrets.choose(settings.load(world.paths.config_file), world.paths)
         assert kept.get(HOME) == "s3cret"
-        world.control.set_secret("home", "newer")
+        world.control.accounts.set_secret("home", "newer")
         assert kept.get(HOME) == "newer"
         with pytest.raises(SpamdError):
             world.secrets.get(HOME)
@@ -457,12 +472,12 @@ def test_passwords_move_along_with_where_they_are_kept(tmp_path):
 def test_a_keyring_that_cannot_be_used_changes_nothing(tmp_path):
     world = World(tmp_path / "stuck", hostile=False, mails=False)
     try:
-        world.control.set_settings({"secrets": "file"})
-        world.control.set_secret("home", "s3cret")
+        world.control.settings.change({"secrets": "file"})
+        world.control.accounts.set_secret("home", "s3cret")
         with pytest.raises(SpamdError):
-            world.control.set_settings({"secrets": "keyring"})
+            world.control.settings.change({"secrets": "keyring"})
         assert settings.load(world.paths.config_file).secrets == "file"
-        assert world.control._vault().get(HOME) == "s3cret"
+        assert world.control.settings.vault().get(HOME) == "s3cret"
     finally:
         world.close()
 
@@ -470,34 +485,34 @@ def test_a_keyring_that_cannot_be_used_changes_nothing(tmp_path):
 def test_settings_changed_by_hand_are_seen(world):
     from spamd.paths import write_private
 
-    assert {one.name: one.value for one in world.control.settings()}["keep_days"] == "90"
+    assert {one.name: one.value for one in world.control.settings.all()}["keep_days"] == "90"
     text = world.paths.config_file.read_text()
     write_private(world.paths.config_file, ("keep_days = 31\n" + text).encode())
-    assert {one.name: one.value for one in world.control.settings()}["keep_days"] == "31"
+    assert {one.name: one.value for one in world.control.settings.all()}["keep_days"] == "31"
 
 
 def test_a_broken_file_leaves_the_settings_as_they_were(world):
     from spamd.errors import ConfigError
 
-    assert len(world.control.accounts()) == 2
+    assert len(world.control.accounts.all()) == 2
     world.paths.config_file.write_text("keep_days = many\n")
-    assert len(world.control.accounts()) == 2
+    assert len(world.control.accounts.all()) == 2
     with pytest.raises(ConfigError):
-        world.control.set_settings({"keep_days": "30"})
+        world.control.settings.change({"keep_days": "30"})
     assert world.paths.config_file.read_text() == "keep_days = many\n"
 
 
 def test_doubtful_mail_called_junk_is_counted_as_corrected(world):
     mail = world.add(902, ("shop@buy.example", "Order", "x"), Verdict.UNSURE, 0.7, world.now, WORK)
     before = world.control.status().today["corrected"]
-    world.control.answer(mail.id, Label.SPAM, move=False)
+    world.control.review.answer(mail.id, Label.SPAM, move=False)
     assert world.control.status().today["corrected"] == before + 1
 
 
 def test_figures_kept_for_a_moment_do_not_outlive_an_answer(world):
-    waiting = world.control.review_waiting()
-    world.control.answer(world.control.review(1)[0].judgement.id, Label.HAM)
-    assert world.control.review_waiting() == waiting - 1
+    waiting = world.control.review.waiting()
+    world.control.review.answer(world.control.review.items(1)[0].judgement.id, Label.HAM)
+    assert world.control.review.waiting() == waiting - 1
 
 
 @pytest.mark.parametrize(
@@ -541,16 +556,16 @@ def test_many_threads_ask_at_once(world):
         try:
             for _ in range(10):
                 world.control.status()
-                world.control.recent(limit=20)
-                world.control.review(10)
+                world.control.mail.recent(limit=20)
+                world.control.review.items(10)
         except Exception as error:  # noqa: BLE001 whatever it is, it belongs to the test
             trouble.append(error)
 
     threads = [threading.Thread(target=ask) for _ in range(6)]
     for thread in threads:
         thread.start()
-    for item in world.control.review(10):
-        world.control.answer(item.judgement.id, Label.SPAM)
+    for item in world.control.review.items(10):
+        world.control.review.answer(item.judgement.id, Label.SPAM)
     for thread in threads:
         thread.join(120)
     assert trouble == []
@@ -558,7 +573,7 @@ def test_many_threads_ask_at_once(world):
 
 def test_the_shadow_table_is_what_the_ledger_says(world):
     """Counted by hand: each mail of the week at its first score, against the person's word."""
-    (shadow,) = world.control.shadow(account=WORK)
+    (shadow,) = world.control.figures.shadow(account=WORK)
     since = world.now - 7 * 86400.0
     week = [one for one in world.store.judgements(account=WORK, limit=500) if one.at >= shadow.since]
     assert since <= shadow.since <= time.time() - 7 * 86400.0 and shadow.judged == len(week) > 0
@@ -573,8 +588,8 @@ def test_the_shadow_table_is_what_the_ledger_says(world):
     top = world.add(900, ("shop@buy.example", "Order", "x"), Verdict.UNSURE, 0.9999, world.now - 60, WORK)
     world.say(low, Label.SPAM, LabelSource.DRAG, world.now)
     world.say(top, Label.HAM, LabelSource.REVIEW, world.now)
-    world.control._forget_kept()
-    (after,) = world.control.shadow(account=WORK)
+    world.control.kept.after_change()
+    (after,) = world.control.figures.shadow(account=WORK)
     assert (after.wrong, after.missed) == (shadow.wrong + 1, shadow.missed + 1)
     assert [one.outcome for one in after.mails][:1] == ["wrong"]
     assert after.mails[0].judgement.id == top.id
@@ -584,17 +599,19 @@ def test_the_shadow_table_is_what_the_ledger_says(world):
 def test_all_doors_tell_one_probability_and_no_verdict_hangs_on_it(world):
     """A filter that sounds surer than it is, as became of its mail: mails, thresholds and tables are told by one line."""
     control = world.control
-    state = control.account(HOME).state
+    state = control.accounts.one(HOME).state
     known = state.evidence or EVIDENCE
     line = (0.5, -0.7)
 
     def asked():
-        mail = control.judgement(world.why_id)
-        found = next(one for one in control.recent(account=HOME, limit=200) if one.id == mail.id)
-        searched = next(one for one in control.search(mail.sender.partition("@")[0]) if one.id == mail.id)
-        why, tried = control.why(world.why_id), control.try_mail(JUNK_RAW)
-        (shadow,) = control.shadow(90, HOME)
-        shown = control.account(HOME).state.evidence
+        mail = control.mail.one(world.why_id)
+        found = next(one for one in control.mail.recent(account=HOME, limit=200) if one.id == mail.id)
+        searched = next(
+            one for one in control.mail.search(mail.sender.partition("@")[0]) if one.id == mail.id
+        )
+        why, tried = control.mail.why(world.why_id), control.mail.try_mail(JUNK_RAW)
+        (shadow,) = control.figures.shadow(90, HOME)
+        shown = control.accounts.one(HOME).state.evidence
         return {
             "mail": (mail.score.probability, mail.decision.verdict),
             "list": (found.score.probability, found.decision.verdict),
@@ -611,17 +628,17 @@ def test_all_doors_tell_one_probability_and_no_verdict_hangs_on_it(world):
             "shadow": tuple(x for one in shadow.mails for x in (one.probability, one.outcome)),
             "review": tuple(
                 x
-                for one in control.review(50)
+                for one in control.review.items(50)
                 if one.judgement.account == HOME
                 for x in (one.judgement.score.probability, one.cause)
             ),
         }
 
     world.engine.states[HOME] = replace(state, evidence=replace(known, junk_threshold=0.97))
-    plain, before = asked(), control.try_mail(JUNK_RAW)
-    control._forget_kept()
+    plain, before = asked(), control.mail.try_mail(JUNK_RAW)
+    control.kept.after_change()
     world.engine.states[HOME] = replace(state, evidence=replace(known, junk_threshold=0.97, told=line))
-    after, then = asked(), control.try_mail(JUNK_RAW)
+    after, then = asked(), control.mail.try_mail(JUNK_RAW)
     for why in (before, then):  # the parts and reasons add up to what is told beside them
         log_odds = math.log(why.probability / (1 - why.probability))
         assert why.base_logit + why.personal_logit == pytest.approx(log_odds, abs=1e-3)
@@ -637,16 +654,16 @@ def test_all_doors_tell_one_probability_and_no_verdict_hangs_on_it(world):
 
 def test_what_is_scored_again_keeps_its_first_score_in_the_shadow_table(world):
     mail = world.add(901, ("shop@buy.example", "Order", "x"), Verdict.UNSURE, 0.9999, world.now - 60, WORK)
-    before = world.control.shadow(account=WORK)[0].would_move
+    before = world.control.figures.shadow(account=WORK)[0].would_move
     learned = replace(mail, id=0, score=replace(mail.score, probability=0.001))
     world.store.record_judgement(learned, vector=None)
-    world.control._forget_kept()
+    world.control.kept.after_change()
     assert world.store.judgement(mail.id).score.probability == 0.001
-    assert world.control.shadow(account=WORK)[0].would_move == before
+    assert world.control.figures.shadow(account=WORK)[0].would_move == before
 
 
 def test_the_evidence_s_own_threshold_is_the_shadow_s(world):
-    found = {one.account: one for one in world.control.shadow(30)}
+    found = {one.account: one for one in world.control.figures.shadow(30)}
     assert found[HOME].threshold == 0.982 and found[HOME].proven
     assert found[HOME].wrong >= 1, "the mail that was put back"
     assert "were or would be moved" in found[HOME].text  # this account filters
@@ -683,7 +700,7 @@ def arrived(world, number: int, raw: bytes, *, account=HOME, folder="INBOX", siz
 def test_a_copied_message_id_lends_no_verdict(world):
     """Only the forged mail was judged: the true one, an old letter, must not be shown as junk, nor answered for it."""
     junk = arrived(world, 900, FORGED)
-    ask = world.control.identify
+    ask = world.control.mail.identify
     assert ask("twin@example.org", size=len(FORGED)).judgement == junk
     doubtful = ask("twin@example.org", size=len(LETTER))
     assert (doubtful.judgement, doubtful.doubtful) == (None, True)
@@ -704,7 +721,7 @@ def test_a_copied_message_id_lends_no_verdict(world):
 def test_mails_of_one_size_are_told_apart_by_what_they_say(world):
     good = arrived(world, 900, LETTER, size=1000)
     junk = arrived(world, 901, FORGED, size=1000)
-    ask = world.control.identify
+    ask = world.control.mail.identify
     assert ask("twin@example.org", size=1000).doubtful
     assert ask("twin@example.org", size=1000, raw=LETTER).judgement == good
     assert ask("twin@example.org", size=1000, raw=FORGED).judgement == junk
@@ -719,7 +736,7 @@ def test_true_copies_are_told_apart_by_where_they_lie(world):
     world.store.mark_gone(HOME, FolderName("INBOX"), UidValidity(1), [Uid(902)], world.now)
 
     def ask(**more):
-        return world.control.identify("twin@example.org", size=len(LETTER), raw=LETTER, **more).judgement
+        return world.control.mail.identify("twin@example.org", size=len(LETTER), raw=LETTER, **more).judgement
 
     assert ask(account=WORK, lies_in="/INBOX") == work
     assert ask(account=HOME, lies_in="/INBOX") == home
@@ -734,7 +751,7 @@ def test_without_the_trainer_status_says_how_to_add_it(world, monkeypatch):
     )
     assert "spamd-desktop[train]" in world.control.status().training_hint
     with pytest.raises(RequestError, match="not possible"):
-        world.control.train_now()
+        world.control.models.train()
     monkeypatch.undo()
     if found("tensorflow") is not None:
         assert world.control.status().training_hint == ""
@@ -744,9 +761,9 @@ def test_labels_that_hold_a_night_up_are_asked_about_until_they_are_answered(wor
     mails = [one for one in world.store.judgements(account=HOME, limit=500) if one.label is not None][:2]
     waiting = [[one.account, one.identity] for one in mails]
     world.store.set_state(nightly.CONTRADICTING, json.dumps([*waiting, [HOME, "hash:gone"]]))
-    asked = {one.judgement.id: one for one in world.control.review(50) if one.cause == "contradicts"}
+    asked = {one.judgement.id: one for one in world.control.review.items(50) if one.cause == "contradicts"}
     assert set(asked) == {one.id for one in mails}
     assert all(one.suggestion is world.store.judgement(number).label for number, one in asked.items())
-    world.control.answer(mails[0].id, mails[0].label, move=False)
-    world.control.forget_label(HOME, mails[1].identity)
-    assert not [one for one in world.control.review(50) if one.cause == "contradicts"]
+    world.control.review.answer(mails[0].id, mails[0].label, move=False)
+    world.control.labels.forget(HOME, mails[1].identity)
+    assert not [one for one in world.control.review.items(50) if one.cause == "contradicts"]

@@ -115,7 +115,7 @@ def test_rescues_bring_the_model_before_back(nights):
     assert nights.scorer.card.id == "personal-0000000001"
     store = nights.daemon._store
     wait_for(lambda: nights.phase() is AccountPhase.WATCHING, "watching")
-    nights.daemon.control.add_to_list("shop.example", Label.SPAM)
+    nights.daemon.control.lists.add("shop.example", Label.SPAM)
     for number in range(3):
         nights.server.deliver(mail(number))
     wait_for(lambda: len(store.moves(account=ME)) >= 3, "the moves")

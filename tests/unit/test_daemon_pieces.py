@@ -122,7 +122,7 @@ def running(tmp_path):
 def test_told_to_stop_right_after_its_database_was_removed_it_writes_it_back(tmp_path):
     """Before the next look at the clock, which would have seen it."""
     running = Running(tmp_path / "home").start()
-    running.daemon.control.add_to_list("shop.example", Label.SPAM)
+    running.daemon.control.lists.add("shop.example", Label.SPAM)
     shutil.rmtree(running.paths.database.parent)
     running.stop()
     with Store(running.paths.database, read_only=True) as store:
@@ -134,14 +134,14 @@ def test_it_runs_and_answers(running):
     daemon = running.daemon
     wait_for(lambda: running.phase() is AccountPhase.WATCHING, "watching")
     control = daemon.control
-    control.add_to_list("shop.example", Label.SPAM)
+    control.lists.add("shop.example", Label.SPAM)
     running.server.deliver(mail(1))
     wait_for(lambda: running.server.raws("Junk"), "the move")
-    (judgement,) = wait_for(control.recent, "the verdict")
-    why = control.why(judgement.id)
+    (judgement,) = wait_for(control.mail.recent, "the verdict")
+    why = control.mail.why(judgement.id)
     assert why.subject == "mail 1"
     assert control.status().accounts[0].state.mode is Mode.FILTERING
-    control.undo_move(judgement.id)
+    control.moves.undo_one(judgement.id)
     wait_for(lambda: running.server.raws("INBOX"), "the undo")
     with pytest.raises(NotFound):
         daemon.go_on(AccountName("nobody"))
@@ -159,7 +159,7 @@ def test_a_rescued_database_serves_or_is_one_copy_more(tmp_path, another):
             store.add_list_entry(ListEntry("restored.example", Label.HAM, 0.0))
     running.start()
     try:
-        (entry,) = running.daemon.control.lists()
+        (entry,) = running.daemon.control.lists.all()
         assert entry.value == ("restored.example" if another else "rescued.example")
         assert not place.rescued_database.exists()
         running.daemon.control.wipe("all")
@@ -175,9 +175,9 @@ def test_pauses_end_and_survive(tmp_path):
     wait_for(lambda: running.phase() is AccountPhase.WATCHING, "watching")
     daemon.pause(None, None)
     assert running.phase() is AccountPhase.PAUSED
-    daemon.control.add_to_list("shop.example", Label.SPAM)
+    daemon.control.lists.add("shop.example", Label.SPAM)
     running.server.deliver(mail(1))
-    wait_for(daemon.control.recent, "the verdict")
+    wait_for(daemon.control.mail.recent, "the verdict")
     assert running.server.raws("Junk") == []
     running.stop()
     again = Running(tmp_path / "home").start()
@@ -203,14 +203,18 @@ def test_settings_change(running):
     wait_for(lambda: running.phase(other) is None, "the removal")
     text = running.paths.config_file.read_text()
     running.paths.config_file.write_text("not = = toml")
-    wait_for(lambda: running.daemon.control.events(needs_person=True), "the complaint")
+    wait_for(lambda: running.daemon.control.events.newest(needs_person=True), "the complaint")
     assert running.phase() is AccountPhase.WATCHING
     assert running.daemon.control.status().accounts, "pages go on with the settings that were good"
     running.paths.config_file.write_text("promise = 'high'")
-    wait_for(lambda: any("promise" in one.text for one in running.daemon.control.events()), "the next one")
-    assert len(running.daemon.control.events(needs_person=True)) == 1, "what is no more is not asked for"
+    wait_for(
+        lambda: any("promise" in one.text for one in running.daemon.control.events.newest()), "the next one"
+    )
+    assert len(running.daemon.control.events.newest(needs_person=True)) == 1, (
+        "what is no more is not asked for"
+    )
     running.paths.config_file.write_text(text)
-    wait_for(lambda: not running.daemon.control.events(needs_person=True), "all to be well")
+    wait_for(lambda: not running.daemon.control.events.newest(needs_person=True), "all to be well")
 
 
 @pytest.fixture
@@ -263,11 +267,11 @@ def test_the_program_on_the_disk_changes(beats, tmp_path, fate):
             assert running.daemon.upgraded is (fate == "new")
             return
         control = running.daemon.control
-        (told,) = wait_for(lambda: control.events(needs_person=True), "the person to be told")
+        (told,) = wait_for(lambda: control.events.newest(needs_person=True), "the person to be told")
         assert "damaged" in told.text
         running.server.deliver(mail(1))
-        wait_for(control.recent, "the verdict")
-        assert len(control.events(needs_person=True)) == 1
+        wait_for(control.mail.recent, "the verdict")
+        assert len(control.events.newest(needs_person=True)) == 1
         file.write_text('__version__ = "1"\n')  # repaired
         wait_for(lambda: not program.differs(), "the program to be as it was")
     finally:
@@ -336,21 +340,21 @@ def test_the_second_start_of_the_program(tmp_path):
 def test_a_mail_file_that_breaks_the_reader_is_put_aside(running, monkeypatch):
     """The others are learned all the same, and the thread that watches the files lives on."""
     daemon = running.daemon
-    real = daemon.control.teach_mail
+    real = daemon.control.labels.teach_mail
 
     def teach(raw, label, *more):
         if b"poison" in raw:
             raise RecursionError
         return real(raw, label, *more)
 
-    monkeypatch.setattr(daemon.control, "teach_mail", teach)
+    monkeypatch.setattr(daemon.control.labels, "teach_mail", teach)
     old = time.time() - 60
     for name, raw in (("a.eml", b"Subject: poison\r\n\r\n"), ("b.eml", mail(1))):
         path = daemon._paths.teach_spam / name
         path.write_bytes(raw)
         os.utime(path, (old, old))
     daemon._teach()
-    wait_for(daemon.control.labels, "the label")
+    wait_for(daemon.control.labels.newest, "the label")
     wait_for(lambda: not list(daemon._paths.teach_spam.glob("*.eml")), "both put away")
 
 
@@ -445,29 +449,29 @@ def test_an_account_that_is_never_signed_in_to_goes_again(running, monkeypatch):
     )
 
     def ended(number):
-        told = [one for one in daemon.control.events() if "sign-in did not work" in one.text]
+        told = [one for one in daemon.control.events.newest() if "sign-in did not work" in one.text]
         return len(told) == number and len(daemon._pending_sign_ins) == expected
 
-    daemon.control.add_account(new, None)
-    daemon.control.sign_in("new")
-    daemon.control.sign_in("new")
+    daemon.control.accounts.add(new, None)
+    daemon.control.accounts.sign_in("new")
+    daemon.control.accounts.sign_in("new")
     wait_for(lambda: len(daemon._pending_sign_ins) == 2, "both browsers")
     first.over.set()
     expected = 1
     wait_for(lambda: ended(1), "the first one's end")
-    assert daemon.control.account("new")
+    assert daemon.control.accounts.one("new")
     second.over.set()
     wait_for(lambda: not settings.load(running.paths.config_file).account("new"), "it goes")
-    daemon.control.add_account(new, None)
-    daemon.control.sign_in("new")
+    daemon.control.accounts.add(new, None)
+    daemon.control.accounts.sign_in("new")
     third.grant = "{}"
     third.over.set()
     wait_for(lambda: not daemon._pending_sign_ins, "it is signed in")
-    daemon.control.sign_in("new")
+    daemon.control.accounts.sign_in("new")
     fourth.over.set()
     expected = 0
     wait_for(lambda: ended(3), "the last one's end")
-    assert daemon.control.account("new")
+    assert daemon.control.accounts.one("new")
 
 
 def test_a_sign_in_that_was_cut_off_leaves_no_account(tmp_path, monkeypatch):
@@ -482,8 +486,8 @@ def test_a_sign_in_that_was_cut_off_leaves_no_account(tmp_path, monkeypatch):
         AccountName("old"), host="imap.old.example", user="me", auth=AuthMethod.OAUTH, oauth_provider="google"
     )
     for account in (new, signed_in):
-        running.daemon.control.add_account(account, None)
-        running.daemon.control.sign_in(account.name)
+        running.daemon.control.accounts.add(account, None)
+        running.daemon.control.accounts.sign_in(account.name)
     wait_for(lambda: len(running.daemon._pending_sign_ins) == 2, "the browser")
     running.daemon._secrets.set(signed_in.name, "{}")
     running.stop()
@@ -495,6 +499,6 @@ def test_a_sign_in_that_was_cut_off_leaves_no_account(tmp_path, monkeypatch):
         assert acting() == ["work home", "work old"], (
             "one that acts for each, though the settings were read twice"
         )
-        assert any("new was removed" in one.text for one in running.daemon.control.events())
+        assert any("new was removed" in one.text for one in running.daemon.control.events.newest())
     finally:
         running.stop()

@@ -115,11 +115,10 @@ def test_the_one_that_was_imitated_is_no_copy_of_the_forgery(place):
 def test_nor_is_it_one_of_a_forgery_that_was_handed_over_as_a_file(tmp_path):
     world = World(tmp_path / "home", mails=False)
     try:
-        scorer = world.control._scorer = Scorer(
-            world.bundles, imitates=Imitations(world.store, lambda: [HOME])
-        )
+        scorer = world.scorer = Scorer(world.bundles, imitates=Imitations(world.store, lambda: [HOME]))
+        world.begin()
         raw = MAILS[0]
-        world.control.teach_mail(forged(raw), Label.SPAM, HOME)
+        world.control.labels.teach_mail(forged(raw), Label.SPAM, HOME)
         assert scorer.score(vectorise(forged(raw))).copy_of is Label.SPAM
         assert scorer.score(vectorise(raw)).copy_of is None
     finally:

@@ -182,7 +182,7 @@ def test_direction_marks_do_not_leave_their_subject(world, visit):
 def test_review_by_keys(fresh, visit):
     world = fresh(hostile=False)
     page = visit(world, "/review")
-    waiting = [item.judgement.id for item in world.control.review(30)]
+    waiting = [item.judgement.id for item in world.control.review.items(30)]
     now = page.locator(".question.now")
     expect(now).to_have_attribute("data-id", str(waiting[0]))
     expect(page.locator(".question:visible")).to_have_count(1)
@@ -209,7 +209,7 @@ def test_review_by_keys(fresh, visit):
 def test_review_to_the_end(fresh, visit):
     world = fresh(hostile=False)
     page = visit(world, "/review")
-    for _ in range(world.control.review_waiting()):
+    for _ in range(world.control.review.waiting()):
         here = page.locator(".question.now").get_attribute("data-id")
         page.keyboard.press("j")
         expect(page.locator(f".question.now[data-id='{here}']")).to_have_count(0)
@@ -219,7 +219,7 @@ def test_review_to_the_end(fresh, visit):
 def test_review_without_scripts(fresh, visit):
     world = fresh(hostile=False)
     page = visit(world, "/review", java_script_enabled=False)
-    first = world.control.review(1)[0].judgement.id
+    first = world.control.review.items(1)[0].judgement.id
     count = page.locator(".question").count()
     assert count > 3  # all are there, each with its buttons
     page.locator(f".question[data-id='{first}']").get_by_role("button", name="Not junk").click()
@@ -238,7 +238,7 @@ def test_who_moved_very_many_at_once_is_answered_on_a_phone(fresh, visit):
     page.get_by_role("button", name="A program: forget it").click()
     expect(page.locator(".said.good")).to_contain_text(f"Forgotten: {len(mails)} labels.")
     expect(page.get_by_role("button", name="A program: forget it")).to_have_count(0)
-    assert world.control.held_back() == []
+    assert world.control.labels.held_back() == []
 
 
 def test_a_moved_mail_is_put_back(fresh, visit):
@@ -338,7 +338,7 @@ def test_an_account_is_steered(fresh, visit):
     page.get_by_label("Learning: only watch").check()
     page.get_by_role("button", name="Save").first.click()
     expect(page.locator(".said.good")).to_be_visible()
-    assert world.control.account("home").account.mode is Mode.LEARNING
+    assert world.control.accounts.one("home").account.mode is Mode.LEARNING
     page.get_by_label("Moves per hour at most").fill("lots")
     page.get_by_role("button", name="Save").nth(1).click()
     expect(page.locator(".said.bad")).to_contain_text("number")
@@ -363,7 +363,7 @@ def test_an_account_is_steered(fresh, visit):
 def test_training_shows_its_progress(fresh, visit):
     world = fresh(hostile=False)
     page = visit(world, "/model")
-    if not world.control.models().can_train:
+    if not world.control.models.all().can_train:
         expect(page.get_by_text("training extra")).to_be_visible()
         return
     page.get_by_role("button", name="Train now").click()
@@ -403,10 +403,10 @@ def test_a_mail_is_tried_dropped_and_taught(fresh, visit, tmp_path):
     page.locator("input[type=file]").set_input_files(file)
     expect(page.locator("pre", has_text="hidden words to fool a filter").first).to_be_visible()
     expect(page).to_have_title("Try it · spamd")
-    count = len(world.control.labels(limit=1000))
+    count = len(world.control.labels.newest(limit=1000))
     page.get_by_role("button", name="Teach: junk").click()
     expect(page.locator(".said.good")).to_contain_text("Learned")
-    assert len(world.control.labels(limit=1000)) == count + 1
+    assert len(world.control.labels.newest(limit=1000)) == count + 1
 
 
 def test_lists_settings_labels_and_log(fresh, visit):
@@ -546,7 +546,7 @@ def test_the_count_of_review_is_right_everywhere(fresh, visit):
     world = fresh(hostile=False)
     badge = "[data-live=review]"
     page = visit(world, "/review")
-    waiting = world.control.review_waiting()
+    waiting = world.control.review.waiting()
     expect(page.locator(badge)).to_have_text(f"{waiting} waiting")
     page.keyboard.press("j")
     expect(page.locator(badge)).to_have_text(f"{waiting - 1} waiting")

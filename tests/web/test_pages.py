@@ -121,7 +121,7 @@ def test_what_was_very_much_at_once_is_answered_as_a_whole(world):
 
 def test_older_labels_can_be_seen_and_taken_back(world, monkeypatch):
     monkeypatch.setattr(pages, "LABELS_SHOWN", 3)
-    said = [one.identity for one in world.control.labels(source=LabelSource.DRAG)]
+    said = [one.identity for one in world.control.labels.newest(source=LabelSource.DRAG)]
     assert len(said) > 3
     found, path = [], "/labels?source=drag"
     with signed_in(world) as client:
@@ -214,7 +214,7 @@ def test_signing_in_with_a_provider(fresh):
         world.secrets.get(AccountName("gmail"))
     assert answer.status_code == 200 and "ABCD-EFGH" in answer.text
     assert 'href="https://login.provider.example/device"' in answer.text
-    assert world.control.account("gmail").account.oauth_provider == "google"
+    assert world.control.accounts.one("gmail").account.oauth_provider == "google"
 
 
 def test_a_sign_in_that_cannot_begin_leaves_no_account(fresh):
@@ -377,7 +377,7 @@ def test_a_busy_database_is_told(world, monkeypatch):
 
     with signed_in(world) as client:
         monkeypatch.setattr(world.store, "judgements", busy)
-        world.control._kept = {}
+        world.control.kept.clear()
         answer = client.get("/search?since=2026-01-01")
     assert answer.status_code == 503 and "Another program uses it." in answer.text
 
@@ -394,7 +394,7 @@ def test_a_fault_is_logged_without_its_words(world, monkeypatch, caplog):
 
 
 def test_the_shadow_table_of_an_account_that_does_not_filter_yet(world):
-    shadow = next(one for one in world.control.shadow() if one.account == WORK)
+    shadow = next(one for one in world.control.figures.shadow() if one.account == WORK)
     assert shadow.judged and shadow.would_move
     with signed_in(world) as client:
         page = client.get(f"/accounts/{WORK}").text
@@ -406,7 +406,7 @@ def test_the_shadow_table_of_an_account_that_does_not_filter_yet(world):
 
 def test_what_gmail_does_with_a_move_to_spam_is_said_where_it_is_set_up_and_on_its_page(fresh):
     world = fresh(mails=False)
-    said = remarks("gmail", world.control.account(HOME).account)
+    said = remarks("gmail", world.control.accounts.one(HOME).account)
     assert any("reports the sender to Google" in one for one in said)
     world.engine.states[HOME] = replace(world.engine.states[HOME], quirk="gmail", remarks=said)
     world.engine.check = replace(world.engine.check, remarks=said)
@@ -415,7 +415,7 @@ def test_what_gmail_does_with_a_move_to_spam_is_said_where_it_is_set_up_and_on_i
         assert "reports the sender to Google" in page and 'name="gmail_label"' in page
         assert 'name="gmail_label"' not in client.get(f"/accounts/{WORK}").text
         post(client, world, "/do/account", account=HOME, gmail_label="Verdacht")
-        assert world.control.account(HOME).account.gmail_label == "Verdacht"
+        assert world.control.accounts.one(HOME).account.gmail_label == "Verdacht"
         fields = {"step": "add", "name": "g", "host": "imap.gmail.com", "user": "a@gmail.com", "secret": "x"}
         answer = client.post(
             "/setup", data=fields, headers={"Origin": world.server.url}, follow_redirects=True

@@ -273,6 +273,10 @@ class World:
         if mails:
             why = self.store.judgement(self.why_id)
             self.engine.mails[(why.account, why.identity)] = HOSTILE_RAW if hostile else JUNK_RAW
+        self.begin()
+        self.server = WebServer(self.control, self.paths, limits=limits)
+
+    def begin(self) -> None:
         self.control = Control(
             paths=self.paths,
             store=self.store,
@@ -281,7 +285,6 @@ class World:
             engine=self.engine,
             secrets=self.secrets,
         )
-        self.server = WebServer(self.control, self.paths, limits=limits)
 
     def close(self) -> None:
         self.server.stop()
