@@ -197,8 +197,10 @@ class Reason:
     """One cause of a score. contribution: change of the probability's log odds (natural; positive: towards spam)."""
 
     kind: str  # "word", "link", "fact", "sender", "copy", "list"
-    text: str  # as the person wrote or saw it; plain text
+    text: str  # as the model names it; plain text
     contribution: float
+    place: str = ""  # where it lies, in words: "links"
+    words: str = ""  # what it is, in words: "host names with digits"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,6 @@ from spamd.cli.output import (
     dry_run_option,
     json_option,
     moment,
-    percent,
     plain,
     print_json,
     seconds,
@@ -27,6 +26,7 @@ from spamd.cli.output import (
 )
 from spamd.domain import AccountName, Judgement, Label, Mode, Verdict
 from spamd.errors import NotRunning, RequestError
+from spamd.reasons import clue, likelihood
 
 if TYPE_CHECKING:
     from spamd.answers import Status, Why
@@ -115,15 +115,15 @@ def shadow(account: str | None, days: int, as_json: bool) -> None:
         source = (
             "by the evidence on your mail" if one.proven else "the shipped model's; yours is not proven yet"
         )
-        click.echo(f"  Threshold {percent(one.threshold)} ({source}).")
+        click.echo(f"  From {likelihood(one.threshold)} likely junk on ({source}).")
     table(
-        ("no", "when", "would be", "score", "you", "account", "from", "subject"),
+        ("no", "when", "would be", "likely junk", "you", "account", "from", "subject"),
         [
             (
                 row.judgement.id,
                 when(row.judgement.at),
                 "left" if row.outcome == "missed" else "moved",
-                f"{row.probability:.3f}",
+                likelihood(row.probability),
                 {"right": "junk", "missed": "junk", "wrong": "good", "open": ""}[row.outcome],
                 one.account,
                 _who(row.judgement.sender),
@@ -147,7 +147,7 @@ def _rows(found: tuple[Judgement, ...]) -> list[tuple[object, ...]]:
             one.id,
             when(one.at),
             one.decision.verdict + (" (moved)" if one.moved else ""),
-            f"{one.score.probability:.3f}",
+            likelihood(one.score.probability),
             {Label.SPAM: "junk", Label.HAM: "good", None: ""}[one.label],
             _who(one.sender),
             one.subject,
@@ -156,7 +156,7 @@ def _rows(found: tuple[Judgement, ...]) -> list[tuple[object, ...]]:
     ]
 
 
-COLUMNS = ("no", "when", "verdict", "score", "you", "from", "subject")
+COLUMNS = ("no", "when", "verdict", "likely junk", "you", "from", "subject")
 
 
 @click.command()
@@ -212,11 +212,11 @@ def review(only_list: bool, limit: int, as_json: bool) -> None:
             return
         if only_list or not sys.stdin.isatty():
             table(
-                ("no", "score", "from", "subject", "what"),
+                ("no", "likely junk", "from", "subject", "what"),
                 [
                     (
                         one.judgement.id,
-                        f"{one.judgement.score.probability:.3f}",
+                        likelihood(one.judgement.score.probability),
                         _who(one.judgement.sender),
                         one.judgement.subject,
                         one.question,
@@ -294,22 +294,22 @@ def _explain_file(file: Path) -> Why:
 
 def _tell_why(found: Why) -> None:
     click.echo(f"{plain(found.subject)}\nfrom {plain(found.sender)}")
-    limit = percent(found.junk_threshold) if found.junk_threshold is not None else "not set yet"
+    limit = likelihood(found.junk_threshold) if found.junk_threshold is not None else "not set yet"
     click.echo(
-        f"{found.verdict} · score {found.probability:.4f} (junk from {limit}) · model {found.model_id}\n"
+        f"{found.verdict} · {likelihood(found.probability)} likely to be junk (junk from {limit}) · model {found.model_id}\n"
         f"{plain(found.explanation)}"
     )
-    from spamd.web.shown import clue_word, one_line, reason_place, reason_text
+    from spamd.web.shown import odds, one_line
 
     table(
-        ("weight", "kind", "what"),
-        [(f"{one.contribution:+.2f}", reason_place(one), reason_text(one)) for one in found.reasons],
+        ("what", "where", "makes it"),
+        [(one.words, one.place, odds(one.contribution)) for one in found.reasons],
         empty="Nothing stands out.",
     )
     for link in [one for one in found.links if one.flags][:LINKS_SHOWN]:
         shown = f" shown as “{one_line(link.shown, 100)}”" if link.shown else ""
-        click.echo(plain(f"Link: {link.host}{shown}: {', '.join(map(clue_word, link.flags))}"))
-    for title, words in (("Tricks", [clue_word(one) for one in found.tricks]), ("Defects", found.defects)):
+        click.echo(plain(f"Link: {link.host}{shown}: {', '.join(map(clue, link.flags))}"))
+    for title, words in (("Tricks", [clue(one) for one in found.tricks]), ("Defects", found.defects)):
         if words:
             click.echo(f"{title}: {plain(', '.join(words))}")
     if found.hidden_text:

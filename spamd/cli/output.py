@@ -78,10 +78,6 @@ def when(at: float | None) -> str:
     return datetime.datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
-def percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.3g} %"
-
-
 def moment(text: str, *, now: float) -> float:
     """A time as typed: "2026-11-24", "2026-11-24 18:00", "tuesday", "yesterday", "3 days", "2h".
 

@@ -53,7 +53,6 @@ from spamd.domain import (
 )
 from spamd.errors import NotRunning, SpamdError
 from spamd.file_lock import FileLock
-from spamd.web.shown import reason_place, reason_text
 
 MAIL = Path(__file__).parent / "mail"
 USER, PASSWORD = "robin", "demo"
@@ -572,8 +571,7 @@ def _because(reasons: Sequence[Reason]) -> str:
     told = [f"“{one.text}”" for one in for_junk if one.kind == "word" and one.contribution >= least][:2]
     for one in for_junk:
         if one.kind != "word" and len(told) < 4:
-            place, text = reason_place(one), reason_text(one)
-            told.append(text if place in ("words", "wording") else f"{place}: {text}")
+            told.append(f"{one.words} in the subject" if one.place == "subject" else one.words)
     return plain("because of " + ", ".join(told)) if told else ""
 
 

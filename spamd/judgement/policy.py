@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from spamd.domain import Account, Decision, Evidence, Label, ListEntry, Mode, Score, Verdict
 from spamd.judgement.brake import FREE, Brake
 from spamd.judgement.calibration import told
+from spamd.reasons import likelihood
 
 WITHOUT_EVIDENCE = 0.99
 """Probability from which a mail is called junk (never moved) before there is any evidence."""
@@ -114,21 +115,21 @@ def _judged(score: Score, evidence: Evidence, account: Account, history: History
         return _keep("copy", "It is nearly the same as a mail you said is good.")
     if score.copy_of is Label.SPAM:
         return Decision(Verdict.JUNK, True, "copy", "It is nearly the same as a mail you said is junk.")
-    percent = _percent(told(score.probability, evidence.told))
+    likely = likelihood(told(score.probability, evidence.told))
     junk_at = WITHOUT_EVIDENCE if evidence.junk_threshold is None else evidence.junk_threshold
     if score.probability >= junk_at:
         return Decision(
             Verdict.JUNK,
             True,
             "score",
-            f"It looks like junk ({percent}; moved from {_percent(told(junk_at, evidence.told))}).",
+            f"It looks like junk ({likely}; moved from {likelihood(told(junk_at, evidence.told))}).",
         )
     if score.probability >= min(evidence.unsure_threshold, junk_at):
         to_folder = account.unsure_folder is not None
         return Decision(
-            Verdict.UNSURE, to_folder, "score", f"It may be junk ({percent}), but that is not sure enough."
+            Verdict.UNSURE, to_folder, "score", f"It may be junk ({likely}), but that is not sure enough."
         )
-    return _keep("score", f"It looks like good mail ({percent} junk).")
+    return _keep("score", f"It looks like good mail ({likely} junk).")
 
 
 def _held_back(
@@ -159,10 +160,3 @@ def _keep(reason: str, explanation: str) -> Decision:
 
 def _stay(wanted: Decision, reason: str, because: str) -> Decision:
     return Decision(wanted.verdict, False, reason, f"{wanted.explanation} {because}")
-
-
-def _percent(probability: float) -> str:
-    """ "97 %", and as many nines as are needed near the end."""
-    if 0.99 < probability < 1:
-        return f"{min(probability, 0.99999) * 100:.3f}".rstrip("0").rstrip(".") + " %"
-    return f"{probability * 100:.0f} %"

@@ -18,6 +18,7 @@ from spamd.domain import Label, ModelCard, Reason, Score
 from spamd.message.vector import Features, vectorise
 from spamd.model.copies import Match
 from spamd.model.runtime import Floats, Ints, MailVector
+from spamd.reasons import told
 
 CHECKED = 60  # candidates that are taken away one by one
 NOTEWORTHY = 0.005  # smaller changes of the logit are no reason
@@ -126,7 +127,8 @@ def look_at(raw: bytes, scorer: CanScore, why: Why, line: Line = AS_IT_IS) -> Wh
         base_logit=base,
         personal_logit=personal,
         reasons=tuple(
-            replace(one, contribution=line[0] * one.contribution) for one in explain(features, scorer)
+            _in_words(replace(one, contribution=line[0] * one.contribution))
+            for one in explain(features, scorer)
         ),
         links=tuple(
             LinkView(link.host, _clip(link.shown, 200), tuple(sorted(link.flags)))
@@ -142,6 +144,11 @@ def look_at(raw: bytes, scorer: CanScore, why: Why, line: Line = AS_IT_IS) -> Wh
         subject=_clip(features.message.subject, 1000) or why.subject,
         sender=_clip(features.message.sender, 320) or why.sender,
     )
+
+
+def _in_words(reason: Reason) -> Reason:
+    place, words = told(reason.kind, reason.text)
+    return replace(reason, place=place, words=words)
 
 
 def _clip(text: str, length: int) -> str:

@@ -37,6 +37,7 @@ from spamd.domain import (
     Verdict,
 )
 from spamd.errors import DoneInPart, NotFound, RequestError, SpamdError
+from spamd.reasons import clue, likelihood
 from spamd.web import charts, shown
 from spamd.web.access import Access, Refused, too_many_codes
 
@@ -83,11 +84,10 @@ FILTERS: tuple[Callable[..., Any], ...] = (
     shown.phase_word,
     shown.phase_tone,
     shown.worst_tone,
-    shown.clue_word,
+    clue,
+    likelihood,
     shown.figure_word,
     shown.odds,
-    shown.reason_place,
-    shown.reason_text,
 )
 Form = Mapping[str, str]
 

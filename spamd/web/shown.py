@@ -8,8 +8,7 @@ from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 
 from spamd.answers import AccountPhase
-from spamd.domain import Label, Mode, Reason, Verdict
-from spamd.web import facts
+from spamd.domain import Label, Mode, Verdict
 
 SUBJECT_SHOWN = 160  # characters
 
@@ -168,37 +167,6 @@ def odds(contribution: float) -> str:
     return f"{text} times {'likelier' if contribution > 0 else 'less likely'} to be junk"
 
 
-_CLUES = {
-    "hidden-text": "hidden text",
-    "tiny-text": "text too small to read",
-    "same-colour": "text in the colour of its ground",
-    "off-screen": "text outside of the window",
-    "split-by-comment": "words split by comments",
-    "split-by-tags": "words split by markup",
-    "entity-coded": "letters written as numbers",
-    "tag-characters": "characters that nothing shows",
-    "zero-width": "invisible characters in words",
-    "bidi-control": "text that runs backwards",
-    "stacked-marks": "stacked accents",
-    "styled-letters": "letters of odd styles",
-    "look-alike": "letters of other alphabets",
-    "spaced-word": "s p a c e d words",
-    "spelled-out-address": "an address in words",
-    "digit-letters": "digits for letters",
-    "other-plain-text": "another text for programs that show no HTML",
-    "not-https": "not encrypted",
-    "text-differs": "leads elsewhere than it says",
-    "shortener": "shortened",
-    "redirect": "leads on to another site",
-    "ip": "a number for a name",
-    "port": "an unusual port",
-    "punycode": "name in another alphabet",
-    "user-in-url": "a name before the host",
-    "spelled-out": "spelled out",
-    "relative": "leads nowhere",
-}
-"""Tricks of a mail and qualities of its links, in words."""
-
 _FIGURES = {
     "contradicted": "new labels that contradict the model",
     "counterweight": "public mails learned beside yours",
@@ -228,45 +196,9 @@ _FIGURES = {
 }
 
 
-def clue_word(name: str) -> str:
-    """A trick, or what is odd about a link."""
-    return _CLUES.get(name, name.replace("-", " "))
-
-
 def figure_word(name: str) -> str:
     """One of the figures that a model's card names."""
     return _FIGURES.get(name, name.replace("_", " ").replace(".", ": "))
-
-
-_GROUPS = {
-    "text": "wording",
-    "lines": "lines",
-    "words": "words",
-    "subject words": "subject",
-    "links": "links",
-    "html": "HTML",
-    "mime": "parts",
-    "subject": "subject",
-    "trick": "trick",
-    "header": "header",
-}
-
-
-def reason_place(reason: Reason) -> str:
-    """Where the cause of a score lies: for facts their group."""
-    group, colon, _ = reason.text.partition(": ")
-    return _GROUPS.get(group, group) if reason.kind == "fact" and colon else reason.kind
-
-
-def reason_text(reason: Reason) -> str:
-    """What the cause is, in words."""
-    group, colon, detail = reason.text.partition(": ")
-    if reason.kind != "fact" or not colon:
-        return reason.text
-    how, colon, what = detail.partition(": ")
-    if not colon or how not in ("not", "little"):
-        how, what = "", detail
-    return facts.said(group, what, how, clue_word(what) if group == "trick" else "")
 
 
 def day_start(text: str) -> float | None:

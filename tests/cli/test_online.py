@@ -103,7 +103,7 @@ def test_explain_a_number(program: Program) -> None:
     one = moved(program)
     said = program("explain", str(one.id))
     assert said.code == 0
-    assert "junk · score" in said.out
+    assert "likely to be junk (junk from" in said.out
     found = program("explain", str(one.id), "--json").json
     assert found["reasons"]
     assert found["model_id"] == one.score.model_id

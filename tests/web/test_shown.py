@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spamd import reasons
 from spamd.answers import AccountPhase, CalibrationBin, HostCount, NightView, PromiseCheck, Trends
-from spamd.domain import AccountName, DayCount, ModelId, Reason
+from spamd.domain import AccountName, DayCount, ModelId
 from spamd.message import vector
 from spamd.model import gate
 from spamd.web import charts, shown
@@ -79,52 +80,6 @@ def test_a_day_ends_where_the_next_begins():
     assert shown.moment("2026-11-29T15:00") == NOW
 
 
-def test_every_fact_of_the_model_has_a_place_and_words():
-    from spamd.message.vector import DENSE_NAMES
-
-    for name in DENSE_NAMES:
-        reason = Reason("fact", name, 0.5)
-        assert shown.reason_place(reason) in shown._GROUPS.values(), name
-        assert shown.reason_text(reason)
-    assert shown.reason_text(Reason("fact", "words: many fraud", 1.0)) == "many words of fraud"
-    for text, read in (
-        ("words: not: talk", "no words of talk"),
-        ("words: little: you", "less “you” than usual"),
-        ("lines: not: greeting", "no greeting"),
-        ("links: not: one host only", "not all to one host"),
-        ("header: not: no sender name", "sender name"),
-        ("header: not: To missing", "To there"),
-        ("text: little: long words", "fewer long words than usual"),
-        ("text: little: word length", "shorter words than usual"),
-        ("lines: not: longest", "no lines"),
-        ("links: not: none", "links"),
-        ("subject: not: recurs in text", "not repeated in the text"),
-        ("header: little: hops", "fewer servers on its way than usual"),
-        ("header: not: authenticated", "not vouched for by your server"),
-        ("trick: not: spelled-out-address", "no address in words"),
-        ("trick: not: same-colour", "no text in the colour of its ground"),
-        ("links: little: text differs", "fewer links whose text names another host than usual"),
-    ):
-        assert shown.reason_text(Reason("fact", text, 1.0)) == read
-        assert shown.reason_place(Reason("fact", text, 1.0)) in shown._GROUPS.values()
-    assert shown.reason_text(Reason("word", "lottery: win", 1.0)) == "lottery: win"
-    assert shown.reason_place(Reason("link", "evil.example", 1.0)) == "link"
-
-
-def test_what_the_model_calls_a_fact_is_not_what_a_person_reads():
-    from spamd.message.vector import DENSE_NAMES
-
-    of_the_model = {"count", "rate", "longest", "depth", "none", "any", "per", "recurs", "ends", "of", "has"}
-    for name in DENSE_NAMES:
-        group, _, what = name.partition(": ")
-        readings = [f"{group}: {how}{what}" for how in ("", "little: ", "not: ")]
-        told = [shown.reason_text(Reason("fact", reading, 1.0)) for reading in readings]
-        assert told[0] not in told[1:] or name == "links: none", name
-        for text in told:
-            first = text.removeprefix("no ").removeprefix("not ").removeprefix("less ").removeprefix("fewer ")
-            assert first.split()[0] not in of_the_model and "TLD" not in text, text
-
-
 EMPTY = Trends(30, (), (), (), (), ())
 FULL = Trends(
     30,
@@ -169,7 +124,7 @@ def test_figures_tricks_and_links_are_in_words():
     )
     features = vector.vectorise(letter)
     found = {*features.text.tricks, *(flag for link in features.links for flag in link.flags)}
-    assert len(found) > 5 and found <= set(shown._CLUES)
+    assert len(found) > 5 and found <= set(reasons._CLUES)
 
 
 @pytest.mark.parametrize(

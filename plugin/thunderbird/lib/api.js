@@ -26,7 +26,7 @@ export class Refused extends Error {
  * @property {Label | null} label
  * @property {boolean} moved
  */
-/** @typedef {{kind: string, text: string, contribution: number}} Reason */
+/** @typedef {{kind: string, text: string, contribution: number, place?: string, words?: string}} Reason */
 /**
  * @typedef {object} Why
  * @property {Verdict} verdict

@@ -24,17 +24,19 @@ export function translated(prefix, word) {
 }
 
 /**
- * "links: shortener", "words: not: talk": where it was found, and what.
- * @param {string} text
+ * Where a cause lies, and what it is: in the person's language where this add-on knows it, else as the filter says it.
+ * @param {Reason} reason a fact such as "links: shortener" or "words: not: talk" has its translation in parts
  * @returns {[string, string]}
  */
-function factWords(text) {
+function causeWords({ kind, text, place, words }) {
+  const asTold = /** @type {[string, string]} */ ([place || translated("kind", kind) || kind, words || text]);
+  if (kind !== "fact" || !text.includes(": ")) return [translated("kind", kind) || asTold[0], asTold[1]];
   const [group, ...rest] = text.split(": ");
   const how = rest.length > 1 && (rest[0] === "not" || rest[0] === "little") ? rest.shift() : "";
-  const detail = rest.join(": ");
-  const fact = translated("fact", detail) || detail;
-  const told = how ? say(how === "not" ? "factAbsent" : "factBelowUsual", fact) : fact;
-  return [translated("group", group) || group, told];
+  const where = translated("group", group);
+  const fact = translated("fact", rest.join(": "));
+  if (!where || !fact) return asTold;
+  return [where, how ? browser.i18n.getMessage(how === "not" ? "factAbsent" : "factBelowUsual", [fact]) : fact];
 }
 
 /** The numbers a version begins with: "0.1.10" of "0.1.10.dev3". @param {string} version */
@@ -42,14 +44,16 @@ export function release(version) {
   return /^\d+(\.\d+)*/.exec(version)?.[0] ?? version;
 }
 
-/** @param {number} probability 0..1. Never 0 % or 100 %: nothing is that certain. */
+/**
+ * As the pages say it: "85%", and near both ends as many digits as tell it from certainty, for nothing is that certain.
+ * @param {number} probability 0..1
+ */
 export function percent(probability) {
-  const value = Math.min(0.999, Math.max(0.001, probability));
-  const digits = value > 0.99 || value < 0.01 ? 1 : 0;
+  const value = Math.min(0.99999, Math.max(0.001, probability));
   return new Intl.NumberFormat(browser.i18n.getUILanguage(), {
     style: "percent",
-    minimumFractionDigits: digits,
-    maximumFractionDigits: digits,
+    minimumFractionDigits: value < 0.01 ? 1 : 0,
+    maximumFractionDigits: value > 0.99 ? 3 : value > 0.9 || value < 0.01 ? 1 : 0,
   }).format(value);
 }
 
@@ -91,10 +95,7 @@ export function decisionSentence({ verdict, reason, explanation }) {
  * @returns {{kind: string, text: string, towards: "spam" | "ham", strength: number}} strength 0..1
  */
 export function reasonView(reason, strongest = 0) {
-  const [kind, text] =
-    reason.kind === "fact" && reason.text.includes(": ")
-      ? factWords(reason.text)
-      : [translated("kind", reason.kind) || reason.kind, reason.text];
+  const [kind, text] = causeWords(reason);
   return {
     kind,
     text,
