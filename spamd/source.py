@@ -28,7 +28,7 @@ class Folder:
     name: FolderName
     raw: bytes
     separator: str
-    role: str = ""  # "inbox", "junk", "trash", "sent", "drafts", "archive", "all", ""
+    role: str = ""  # "inbox", "junk", "also junk", "bulk", "trash", "sent", "drafts", "archive", "all", ""
     selectable: bool = True
     read_only: bool = False  # shared or refused
 

@@ -29,6 +29,8 @@ LOCATE_AT_ONCE = 500
 _BY_ROLE = {
     "inbox": Place.INBOX,
     "junk": Place.JUNK,
+    "also junk": Place.JUNK,
+    "bulk": Place.OTHER,
     "trash": Place.TRASH,
     "sent": Place.OTHER,
     "drafts": Place.OTHER,

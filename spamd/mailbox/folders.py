@@ -90,6 +90,9 @@ JUNK_NAMES: tuple[str, ...] = (
     *("Post sothach", "Turscar"),  # Welsh, Irish
 )
 
+_BULK = ("Bulk", "Bulk Mail", "Hromadná pošta")
+"""Of these some mean junk where there is no other Junk folder, and a person's newsletters where there is."""
+
 OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
     "trash": (
         *("Trash", "Deleted Items", "Deleted Messages", "Deleted", "Bin", "Papierkorb", "Gelöschte Elemente"),
@@ -209,6 +212,7 @@ def _folded(name: str) -> str:
 
 
 _JUNK_RANK = {_folded(name): rank for rank, name in reversed(list(enumerate(JUNK_NAMES)))}
+_BULK_NAMES = frozenset(map(_folded, _BULK))
 _OTHER_ROLE = {_folded(name): role for role, names in OTHER_NAMES.items() for name in names}
 
 # Folders that hold the provider's own ones.
@@ -269,7 +273,11 @@ def relative(raw: bytes, separator: str, namespaces: Namespaces) -> str:
 
 
 def classify(listed: Iterable[Listed], namespaces: Namespaces = Namespaces()) -> tuple[Folder, ...]:
-    """Every folder once, with its role: by attribute, else by name. At most one folder has a role of junk."""
+    """Every folder once, with its role: by attribute, else by name. At most one folder has a role of junk.
+
+    Others that are called so are "also junk": each mail program of the person's may have made its own. Read as folders of
+    good mail, they would teach that junk is good. Of other people's, and of "Bulk", nobody knows: "bulk".
+    """
     folders: list[Folder] = []
     ranks: dict[int, int] = {}  # index -> how sure we are that it is Junk; lower is surer
     seen: set[bytes] = set()
@@ -288,7 +296,8 @@ def classify(listed: Iterable[Listed], namespaces: Namespaces = Namespaces()) ->
         if name == INBOX:
             role = "inbox"
         if foreign:
-            role = ""
+            short = _folded(str(name).rpartition(entry.separator)[2] if entry.separator else str(name))
+            role = "bulk" if role == "junk" or short in _JUNK_RANK else ""
         elif role == "junk":
             ranks[len(folders)] = -1
         elif not role and selectable:
@@ -300,8 +309,12 @@ def classify(listed: Iterable[Listed], namespaces: Namespaces = Namespaces()) ->
         folders.append(Folder(name, entry.raw, entry.separator, role, selectable, foreign))
     usable = [index for index in ranks if folders[index].selectable]
     chosen = min(usable, key=lambda index: (ranks[index], index), default=None)
-    for index in ranks:
-        folders[index] = replace(folders[index], role="junk" if index == chosen else "")
+    for index in usable:
+        short = _folded(relative(folders[index].raw, folders[index].separator, namespaces))
+        another = "bulk" if short in _BULK_NAMES and ranks[index] >= 0 else "also junk"
+        folders[index] = replace(folders[index], role="junk" if index == chosen else another)
+    for index in ranks.keys() - set(usable):
+        folders[index] = replace(folders[index], role="")
     return tuple(folders)
 
 

@@ -289,7 +289,7 @@ class ImapSession:
         for group in named.values():
             if len(group) < 2:
                 continue
-            first = min(group, key=lambda index: (not found[index].role, index))
+            first = min(group, key=lambda index: (found[index].role != "junk", not found[index].role, index))
             for index in group:
                 if index != first and self._same_folder(found[first].name, found[index].name):
                     out[index] = replace(found[index], role="all")

@@ -28,6 +28,7 @@ from spamd.judgement.corrections import FLOOD
 from spamd.learning import Learner
 from spamd.learning.contacts import sent_folders
 from spamd.learning.first_reading import FirstReading
+from spamd.learning.places import FOLDERS_FRESH
 from spamd.mailbox.move_commands import ImapCommands
 from spamd.mailbox.mover import JournaledMover
 from spamd.mailbox.session import open_session
@@ -473,6 +474,37 @@ def test_junk_recreated_and_all_copied_back(at_home):
     home.look()
     home.look()
     assert home.labels() == []
+
+
+def test_the_junk_folder_of_another_program_is_one_too(at_home):
+    """Each program of the person's may have made its own. Before, what a phone had filed there was good mail that was put into a folder."""
+    home, junk = at_home, at_home.host.junk
+    last = junk.rpartition(home.host.separator)[2]
+    other = junk[: -len(last)] + {"Spam": "Junk", "Bulk Mail": "Junkmail"}.get(last, "Spam")
+    first, second, third = (home.arrive() for _ in range(3))
+    home.look()
+    home.host.create(home.user, other)
+    home.later += FOLDERS_FRESH
+    home.look()
+    with home.unseen():
+        home.drag("INBOX", other, first, second)
+        home.drag("INBOX", junk, third)
+    home.look()
+    home.look()
+    assert home.labels() == [SPAM] * 3
+    with home.unseen():
+        home.drag(junk, other)
+    home.look()
+    home.look()
+    assert home.labels() == [SPAM] * 3, "from one Junk to the other is no rescue"
+    home.later += 8 * 86400.0
+    home.learner.keep_quiet_mail()
+    assert home.labels() == [SPAM] * 3
+    with home.unseen():
+        home.drag(other, "INBOX", home.uids(other)[0])
+    home.look()
+    home.look()
+    assert home.labels() == [HAM, SPAM, SPAM]
 
 
 @pytest.mark.scenario(40)

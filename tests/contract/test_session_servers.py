@@ -241,7 +241,7 @@ def test_shared_folders_are_read_only(scripted_server):
     session = open_session(server.account(), PASSWORD)
     assert [(f.name, f.role, f.read_only) for f in session.folders()] == [
         ("INBOX", "inbox", False),
-        ("user/ann/Junk", "", True),
+        ("user/ann/Junk", "bulk", True),
         ("Junk", "junk", False),
     ]
     session.close()

@@ -885,6 +885,23 @@ def test_places_and_recipients():
     assert recipients(b"To: " + b"(" * 10_000 + b"a@b.example\r\n") == set()
 
 
+def test_a_first_reading_takes_no_junk_folder_for_a_folder_of_good_mail(tmp_path):
+    server = MemoryServer(folders=("Junk", "Archive"))
+    for name, role in (("Spam", "also junk"), ("Bulk", "bulk")):
+        server.create(name, role)
+    for number, folder in enumerate(["Junk", "Spam", "Spam", "Bulk", "Archive"]):
+        server.deliver(mail(number), folder, at=START - 5000 + number)
+    place = Place(tmp_path, server=server)
+    FirstReading(place.session, place.store, place.scorer, place.account, clock=lambda: place.now).run()
+    assert sorted((one.label.value, one.note) for one in place.labels()) == [
+        ("ham", "Archive"),
+        ("spam", "Junk"),
+        ("spam", "Spam"),
+        ("spam", "Spam"),
+    ]
+    place.store.close()
+
+
 def test_the_label_for_suspected_mail_is_no_folder_of_good_mail():
     """Read again after a folder for doubtful mail was chosen instead, it would teach that junk is good."""
     from tests.fakes.memory_mailbox import MemorySession

@@ -20,7 +20,7 @@ def roles(folders) -> dict[str, str]:
 
 def test_special_use_beats_names():
     found = classify(listed(("", b"INBOX"), ("", b"Spam"), ("\\Junk", b"Filtered"), ("\\Trash", b"Bin")))
-    assert roles(found) == {"INBOX": "inbox", "Spam": "", "Filtered": "junk", "Bin": "trash"}
+    assert roles(found) == {"INBOX": "inbox", "Spam": "also junk", "Filtered": "junk", "Bin": "trash"}
 
 
 def test_gmail():
@@ -73,7 +73,9 @@ def test_a_persons_own_folders_are_left_alone(name):
 
 def test_only_one_junk():
     found = classify(listed(("", b"Spam"), ("", b"Junk"), ("", b"Bulk Mail")))
-    assert roles(found) == {"Spam": "", "Junk": "junk", "Bulk Mail": ""}
+    assert roles(found) == {"Spam": "also junk", "Junk": "junk", "Bulk Mail": "bulk"}
+    found = classify(listed(("\\Junk", b"Junk"), ("\\Junk", b"Bulk"), ("", b"Lists")))
+    assert roles(found) == {"Junk": "junk", "Bulk": "also junk", "Lists": ""}
 
 
 def test_folders_that_cannot_be_opened_are_no_junk():
@@ -83,8 +85,16 @@ def test_folders_that_cannot_be_opened_are_no_junk():
 
 def test_other_peoples_folders():
     spaces = Namespaces(foreign=(b"user/", b"shared/"))
-    found = classify(listed(("\\Junk", b"user/ann/Junk"), ("", b"shared/Junk"), ("", b"Spam")), spaces)
-    assert [(f.role, f.read_only) for f in found] == [("", True), ("", True), ("junk", False)]
+    found = classify(
+        listed(("\\Junk", b"user/ann/Junk"), ("", b"shared/Junk"), ("", b"Spam"), ("", b"shared/Plans")),
+        spaces,
+    )
+    assert [(f.role, f.read_only) for f in found] == [
+        ("bulk", True),
+        ("bulk", True),
+        ("junk", False),
+        ("", True),
+    ]
 
 
 def test_a_folder_listed_twice_is_there_once():
