@@ -43,6 +43,7 @@ from spamd.errors import (
     SignInError,
     SpamdError,
     StoreError,
+    Unreadable,
 )
 from spamd.file_lock import FileLock
 from spamd.imitation import Imitations
@@ -211,6 +212,7 @@ class Daemon:
     def _build(self, stack: contextlib.ExitStack) -> None:
         from spamd.credentials import Secrets
         from spamd.model.bundle import Bundles
+        from spamd.model.poison import Poison
         from spamd.model.scoring import Scorer
         from spamd.paths import shipped_model
         from spamd.store.database import Store
@@ -228,7 +230,7 @@ class Daemon:
         )
         self._bundles = Bundles(self._paths.personal_models, shipped_model())
         imitations = Imitations(self._store, lambda: [account.name for account in self._settings.accounts])
-        self._scorer = Scorer(self._bundles, imitates=imitations)
+        self._scorer = Scorer(self._bundles, imitates=imitations, poison=Poison(self._paths.state))
         self._load_pauses()
         self.rebuild_scores()
         self._opener = self._given_opener or self._default_opener()
@@ -887,6 +889,10 @@ class Daemon:
                     except RequestError as error:
                         log.info("a mail file waits: %s", error.title)  # there is no account yet
                         return
+                    except Unreadable as error:
+                        log.warning("a mail file cannot be learned: %s", error.title)
+                        folder.refuse(taught)
+                        continue
                     except (SpamdError, OSError):
                         raise
                     except Exception:  # a file that breaks the reader must not keep the others waiting

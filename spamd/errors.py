@@ -142,6 +142,10 @@ class ModelError(SpamdError):
     """A model file is damaged or foreign."""
 
 
+class Unreadable(SpamdError):
+    """A mail that cannot be read without harm to the program."""
+
+
 class SchemaMismatch(ModelError):
     """The model was made for other features than this version computes."""
 

@@ -214,7 +214,7 @@ class Filter:
     def _read(self, mail: FetchedMail, sighting: Sighting) -> _Read | None:
         """None for a mail that cannot be read."""
         try:
-            features = vector.vectorise(mail.raw)
+            features = self._scorer.read(mail.raw)
             score = self._scorer.score(features)
         except (MailboxError, StoreError, ModelError):
             raise

@@ -71,7 +71,7 @@ def read_known_mail(
     Its verdict is what its label says: it was never ours to judge, so it may not count as our error.
     Its judgement bears the mail's own date.
     """
-    features = vector.vectorise(mail.raw)
+    features = scorer.read(mail.raw)
     score: Score = scorer.score(features, arrived=False)
     at = min(mail.arrival.internal_date or now, now)
     judgement = Judgement(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from spamd.domain import Account, FetchedMail, Identity, Label, LabelRecord, LabelSource
-from spamd.errors import FolderChanged, FolderMissing, FolderRefused
+from spamd.errors import FolderChanged, FolderMissing, FolderRefused, MailboxError, ModelError, StoreError
 from spamd.judgement import corrections
 from spamd.judgement.corrections import Correction, Findings
 from spamd.learning.lessons import CONTRADICTION, FETCH_LIMIT, read_known_mail, teach
@@ -19,6 +20,8 @@ from spamd.source import MailSession
 if TYPE_CHECKING:
     from spamd.model.scoring import Scorer
     from spamd.store.database import Store
+
+log = logging.getLogger(__name__)
 
 READ_AGAIN = 3000
 """Newest labels of an account whose mail is read again after an upgrade that reads other features."""
@@ -88,9 +91,9 @@ class Teaching:
                 for mail in self._session.fetch(group, FETCH_LIMIT):
                     if mail.arrival.identity not in wanted:
                         continue
-                    packed = self._read_anew(mail)
+                    packed = self._read(mail, self._read_anew)
                     label = self._store.label_of(name, mail.arrival.identity)
-                    if label is not None:
+                    if packed is not None and label is not None:
                         teach(self._scorer, packed, label)
                     count += 1
         return count
@@ -129,23 +132,33 @@ class Teaching:
             mails = list(self._session.fetch([correction.ref], FETCH_LIMIT))
         except (FolderMissing, FolderRefused):
             return None
-        for mail in mails:
-            if packed is not None:
-                return self._read_anew(mail)
-            judgement, packed = read_known_mail(
-                self._account,
-                self._scorer,
-                mail,
-                correction.label,
-                self._clock(),
-                "The mail was there before it was corrected.",
-            )
-            self._store.record_judgement(judgement, vector=packed, sighting=None)
-            return packed
-        return None
+        if not mails:
+            return None
+        first = packed is None
+        return self._read(
+            mails[0], (lambda mail: self._read_first(mail, correction)) if first else self._read_anew
+        )
+
+    def _read(self, mail: FetchedMail, how: Callable[[FetchedMail], bytes]) -> bytes | None:
+        """None for a mail that cannot be read: it must not stop the others, nor the look. Its label stands alone."""
+        try:
+            return how(mail)
+        except (MailboxError, StoreError, ModelError):
+            raise
+        except Exception:
+            log.exception("%s: a mail could not be read", self._account.name)
+            return None
+
+    def _read_first(self, mail: FetchedMail, correction: Correction) -> bytes:
+        why = "The mail was there before it was corrected."
+        judgement, packed = read_known_mail(
+            self._account, self._scorer, mail, correction.label, self._clock(), why
+        )
+        self._store.record_judgement(judgement, vector=packed, sighting=None)
+        return packed
 
     def _read_anew(self, mail: FetchedMail) -> bytes:
-        packed = vector.pack(vector.vectorise(mail.raw))
+        packed = vector.pack(self._scorer.read(mail.raw))
         self._store.put_vector(self._account.name, mail.arrival.identity, packed)
         return packed
 

@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 
 from spamd.domain import Identity, Label, ModelCard, Score
 from spamd.errors import ModelError
-from spamd.message.vector import shares
+from spamd.message.vector import Features, shares, vectorise
 from spamd.model import apart, base
 from spamd.model.bundle import Bundle, Bundles
 from spamd.model.copies import CopyMemory, Match
 from spamd.model.personal import InstantHead, Lesson, UsualMail, sigmoid
 from spamd.model.plane import Plane
+from spamd.model.poison import Poison
 from spamd.model.runtime import Floats, MailVector, Runtime
 
 REMEMBERED_FROM = 0.5
@@ -43,8 +44,12 @@ class Scorer:
         head: InstantHead | None = None,
         *,
         imitates: Callable[[MailVector, Match], bool] | None = None,
+        poison: Poison | None = None,
     ) -> None:
-        """imitates: is a near-copy none, as one of the two imitates the other? ModelError when not even the shipped model can be used."""
+        """imitates: is a near-copy none, as one of the two imitates the other? poison: mails that are better not read.
+
+        ModelError when not even the shipped model can be used.
+        """
         self._lock = threading.RLock()
         self._reloading = (
             threading.Lock()
@@ -55,6 +60,7 @@ class Scorer:
         self.head = head
         self.copies = CopyMemory()
         self._imitates = imitates
+        self._poison = poison
         bundle = bundles.current()
         self._take(bundle, Runtime(bundle.path))
         self._hints: tuple[str, Floats, Floats, Floats, base.Base] | None = None
@@ -85,6 +91,13 @@ class Scorer:
         return newest is not None and newest.id != self._card.id
 
     # scoring
+
+    def read(self, raw: bytes) -> Features:
+        """What a mail from outside is scored by. Unreadable for one under which the program ended (`model.poison`)."""
+        if self._poison is None:
+            return vectorise(raw)
+        with self._poison.reading(raw):
+            return vectorise(raw)
 
     def score(self, vector: MailVector, *, arrived: bool = True) -> Score:
         """The model's word on one mail. arrived=False for a mail only looked at again (explained, tried).

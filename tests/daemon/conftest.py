@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -64,10 +64,13 @@ class Running:
     def secrets(self) -> Secrets:
         return Secrets.choose(settings.load(self.paths.config_file), self.paths)
 
-    def start(self, *accounts: str, wait: bool = True) -> None:
+    def start(
+        self, *accounts: str, wait: bool = True, program: Sequence[str] = ("-m", "spamd", "run")
+    ) -> None:
+        """program: what Python is told to run."""
         output = (self.root / "output.txt").open("ab")
         self.process = subprocess.Popen(
-            [*(self.disk.inside if self.disk else ()), sys.executable, "-m", "spamd", "run"],
+            [*(self.disk.inside if self.disk else ()), sys.executable, *program],
             env={
                 **os.environ,
                 "SPAMD_HOME": str(self.disk.seen_inside(self.root) if self.disk else self.root),

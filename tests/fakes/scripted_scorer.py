@@ -9,6 +9,8 @@ import math
 from dataclasses import dataclass, field
 
 from spamd.domain import Identity, Label, ModelCard, ModelId, Score
+from spamd.errors import Unreadable
+from spamd.message.vector import Features, vectorise
 
 
 @dataclass
@@ -29,6 +31,12 @@ class ScriptedScorer:
 
     def gone_back(self) -> bool:
         return self.older
+
+    def read(self, raw) -> Features:
+        features = vectorise(raw)
+        if features.message.header("score") == "poison":
+            raise Unreadable("The program ended each time it read this mail.")
+        return features
 
     def score(self, vector, *, arrived: bool = True) -> Score:
         self.scored += 1

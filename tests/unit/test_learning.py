@@ -63,6 +63,20 @@ def test_a_drag_is_a_label_and_a_lesson(place):
     assert [event.kind for event in place.store.events()] == ["correction"]
 
 
+@pytest.mark.parametrize("score", ["poison", "break"])
+def test_a_mail_that_cannot_be_read_can_still_be_named(place, score):
+    """It teaches nothing of its words, and keeps nothing else from being learned."""
+    named, other = place.server.deliver(mail(1, score)), place.server.deliver(mail(2, 0.2))
+    assert [one.subject for one in place.look()] == ["mail 2"]
+    for ref in (named, other):
+        place.server.drag(ref, "Junk")
+    place.look()
+    assert [(one.label, one.source) for one in place.labels()] == [(Label.SPAM, LabelSource.DRAG)] * 2
+    assert len(place.scorer.taught) == 1
+    place.look()
+    assert len(place.labels()) == 2
+
+
 def test_mail_that_was_there_before_us_can_be_corrected(tmp_path):
     server = MemoryServer()
     ref = server.deliver(mail(1, 0.2), at=START - 500)

@@ -1,0 +1,93 @@
+"""Mails under which the program ended.
+
+Who parses HTML is a C library, and anybody may send a mail: what brings the library down cannot be caught. The session
+starts the filter again, the mail lies there still, and systemd gives up after five times. So what is read is noted
+first, in a file whose pages outlive the process. (Not the computer: after a power cut no mail is blamed.) Who starts
+next finds what was open, and a mail that was open at the end `ENDS` times in a row is read no more. More than once, as a
+kill may hit any mail; and what was read well is forgotten. The note costs 20 us a mail, most of it for the digest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from spamd import __version__
+from spamd.errors import Unreadable
+from spamd.message.parsing import DEFAULT
+from spamd.paths import write_private
+
+ENDS = 3
+KEPT = 200  # mails
+_SLOTS = 16  # mails that threads read at once; any more are read without a note
+_WIDTH = 32  # hexadecimal digits of a digest
+_EMPTY = b" " * _WIDTH
+
+
+class Poison:
+    """One per daemon, under its lock. Thread-safe. Where nothing can be written, mail is read without it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._open, self._ends = folder / "reading", folder / "unreadable.json"
+        self._lock = threading.Lock()
+        self._free = list(range(_SLOTS))
+        self._counts = self._counted()
+        found = self._left_open()
+        for name in found:
+            self._counts[name] = self._counts.get(name, 0) + 1
+        if found:
+            self._save()
+        with contextlib.suppress(OSError):
+            write_private(self._open, _EMPTY * _SLOTS)  # whole: a full disk does not matter later
+
+    @contextlib.contextmanager
+    def reading(self, raw: bytes) -> Iterator[None]:
+        """Read this mail in the block. Unreadable for one under which the program ended."""
+        name = hashlib.blake2b(raw[: DEFAULT.bytes], digest_size=_WIDTH // 2).hexdigest()
+        if self._counts.get(name, 0) >= ENDS:
+            raise Unreadable("The program ended each time it read this mail.", "It stays where it is.")
+        with self._lock:
+            slot = self._free.pop() if self._free else None
+        self._note(slot, name.encode())
+        try:
+            yield
+        finally:
+            self._note(slot, _EMPTY)
+            if slot is not None:
+                with self._lock:
+                    self._free.append(slot)
+        if name in self._counts:
+            del self._counts[name]
+            self._save()
+
+    def _note(self, slot: int | None, text: bytes) -> None:
+        if slot is None:
+            return
+        with contextlib.suppress(OSError), self._open.open("r+b", buffering=0) as file:
+            file.seek(slot * _WIDTH)
+            file.write(text)
+
+    def _left_open(self) -> list[str]:
+        try:
+            return self._open.read_bytes()[: _SLOTS * _WIDTH].decode("ascii").split()
+        except (OSError, UnicodeDecodeError):
+            return []
+
+    def _counted(self) -> dict[str, int]:
+        """Another version may read what this one could not."""
+        try:
+            found = json.loads(self._ends.read_bytes())
+            return (
+                {str(k): int(v) for k, v in found["ends"].items()} if found["version"] == __version__ else {}
+            )
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return {}
+
+    def _save(self) -> None:
+        kept = dict(list(self._counts.items())[-KEPT:])
+        with contextlib.suppress(OSError):
+            write_private(self._ends, json.dumps({"version": __version__, "ends": kept}).encode())
