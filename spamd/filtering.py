@@ -252,6 +252,7 @@ class Filter:
         name = self.account.name
         past = self._store.past_of(name, [one.sighting.identity for one in read])
         contacts = self._store.contacts_among(name, {one.address for one in read if one.authenticated})
+        contacts -= self._store.unwelcome(name, contacts)
         lists, held = self._store.list_entries(), self.brake()
         moving: set[Identity] = set()
         for one in read:

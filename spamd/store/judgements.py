@@ -37,6 +37,9 @@ SUBJECT_LIMIT = 500  # characters kept for display
 SNIPPET_LIMIT = 300
 TOGETHER = 16
 """Judgements written by one statement: 126 us of CPU each alone, 93 by 16, 86 by 64."""
+UNWELCOME = 3
+"""What a person called junk of one sender, from which on they mean the sender: one may be a finger that slipped, or a friend's
+account in other hands for a day."""
 SENDER_LIMIT = 320  # RFC 5321 4.5.3.1: 64 + 1 + 255
 
 _SHOWN_TEXT = "judgement.sender || char(10) || judgement.subject || char(10) || judgement.snippet"
@@ -135,6 +138,21 @@ class Judgements(Connections):
             (account, sender, before),
         )
         return row is not None
+
+    def unwelcome(self, account: AccountName, senders: Iterable[str]) -> set[str]:
+        """Of these addresses those of whom the person called `UNWELCOME` mails junk or more, and more than good; of mail that the
+        server proved to be theirs, as far as senders are kept.
+        """
+        sql = (
+            "SELECT sum(label = 'spam') AS junk, sum(label = 'ham') AS good FROM judgement"
+            " WHERE account = ? AND sender = ? AND sender_proof = 'proven' AND label IS NOT NULL"
+        )
+        said = {sender: self._one(sql, (account, sender)) for sender in senders}
+        return {
+            sender
+            for sender, row in said.items()
+            if row is not None and (row["junk"] or 0) >= UNWELCOME and row["junk"] > row["good"]
+        }
 
     def judgement_by_message_id(self, message_id: str, *, size: int | None = None) -> list[Judgement]:
         """Judgements of mails seen with this Message-ID (header, without angle brackets): the newest 20.

@@ -473,6 +473,36 @@ def test_lists_and_contacts(place):
     assert [one.moved for one in place.look()] == [False, True, True]
 
 
+def test_whom_the_person_has_written_to_is_not_exempt_for_ever(place):
+    """Who asked a shop to stop had its mail for life; its texts differ, so none is a copy of what was called junk."""
+    place.store.add_contacts(ME, ["a@shop.example"], place.now)
+    proven = (
+        "Received: from x by mx.home.example; Sun, 1 Nov 2026 10:00:00 +0000\r\n"
+        "Authentication-Results: mx.home.example; dmarc={}\r\n"
+    )
+
+    def comes(number, verdict="pass"):
+        place.server.deliver(mail(number, 0.99, more=proven.format(verdict)))
+        (judged,) = place.look()
+        return judged
+
+    def calls(judged, label):
+        place.now += 1
+        place.store.add_label(LabelRecord(ME, judged.identity, label, LabelSource.DRAG, 1.0, place.now))
+
+    for number in range(3):
+        calls(comes(number, "fail"), Label.SPAM)
+    assert comes(10).decision.reason == "contact", "what others sent in their name says nothing"
+    for number in range(20, 23):
+        judged = comes(number)
+        assert judged.decision.reason == "contact"
+        calls(judged, Label.SPAM)
+    assert comes(30).moved
+    for number in range(40, 43):
+        calls(comes(number), Label.HAM)
+    assert comes(50).decision.reason == "contact", "thought better of"
+
+
 def test_sender_proven_needs_dmarc():
     assert sender_proven({"dmarc": "pass"}) is True
     assert sender_proven({"dmarc": "fail", "spf": "pass"}) is False
