@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -25,7 +24,7 @@ from spamd.domain import (
     Uid,
     UidValidity,
 )
-from spamd.errors import NotFound, RequestError, SpamdError
+from spamd.errors import NotFound, RequestError
 from spamd.judgement import corrections, schedule
 from spamd.store.labels import PERSON_SOURCES, STRENGTH
 
@@ -194,15 +193,11 @@ class Labels:
         return True
 
     def _learn(self, record: LabelRecord) -> None:
-        packed = self._store.vector_of(record.account, record.identity)
-        if packed is not None and not record.held:
-            from spamd.message import vector
+        from spamd.learning.lessons import teach
 
-            with contextlib.suppress(
-                SpamdError
-            ):  # of an older recipe: it teaches when the mail is read again
-                features = vector.unpack(packed)
-                self._scorer.teach(features, record.identity, record.label, record.weight, record.at)
+        packed = self._store.vector_of(record.account, record.identity)
+        if packed is not None:
+            teach(self._scorer, packed, record)
 
 
 def at_once(held: LabelRecord) -> bool:

@@ -225,6 +225,21 @@ def test_a_label_taken_back_is_as_if_never_said(world):
     assert world.control.mail.one(mail.id).label is None
 
 
+def test_where_an_answer_is_taken_back_silence_teaches_no_more_than_before(world):
+    """It is evidence; the head learns nothing of it, at a start neither."""
+    heard = world.control.labels.teach_mail(JUNK_RAW, Label.HAM, HOME)
+    world.control.labels.forget(HOME, heard.identity)
+    world.store.add_label(replace(heard, id=0, source=LabelSource.IMPLICIT, weight=0.3))
+    before = world.control.mail.try_mail(JUNK_RAW)
+    mail = world.store.judgement_of(HOME, heard.identity)
+    world.control.review.answer(mail.id, Label.SPAM, move=False)
+    assert world.control.mail.try_mail(JUNK_RAW).probability > before.probability
+    world.control.review.unanswer(mail.id)
+    after = world.control.mail.try_mail(JUNK_RAW)
+    assert (after.probability, after.copy_of) == (before.probability, before.copy_of)
+    assert world.store.label_of(HOME, heard.identity).source is LabelSource.IMPLICIT
+
+
 def test_a_label_taken_back_in_one_account_holds_in_the_other(world, monkeypatch):
     """The head and the memory of copies know a mail by its identity, wherever it lies."""
     monkeypatch.setattr(
