@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from spamd.answers import AccountPhase, AccountState
 from spamd.domain import (
+    INBOX,
     Account,
     AccountName,
     Evidence,
@@ -47,7 +48,6 @@ from spamd.errors import (
 from spamd.filtering import Filter
 from spamd.judgement import policy, schedule
 from spamd.learning import Learner
-from spamd.learning.places import INBOX
 from spamd.learning.proof import assess_account
 from spamd.source import FolderWatch, MailSession, Mover
 

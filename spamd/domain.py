@@ -17,6 +17,8 @@ Identity = NewType("Identity", str)
 """What names one mail across folders: "emailid:…", "gmail:…", "guid:…", or "hash:…" (header, size, date)."""
 ModelId = NewType("ModelId", str)  # "base-<10 hex>" or "personal-<10 hex>"
 
+INBOX = FolderName("INBOX")
+
 
 class Verdict(enum.StrEnum):
     KEEP = "keep"

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from spamd.domain import (
+    INBOX,
     MOVED_KEYWORD,
     OPEN_MOVES,
     STAMPED_KEYWORD,
@@ -68,9 +69,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-INBOX = FolderName("INBOX")
-FETCH_LIMIT = 65536
-"""Bytes of a mail that are read (reference measurements: more changes no verdict)."""
 BATCH = 64
 """Mails read, 12 kB each, before they are decided on, written down in one transaction, and moved: a tenth of a second."""
 RETRY_FIRST = 30.0
@@ -184,7 +182,7 @@ class Filter:
         wanted = {sighting.ref: sighting for sighting in arrivals}
         read: list[_Read] = []
         try:
-            for mail in self._session.fetch(list(wanted), FETCH_LIMIT):
+            for mail in self._session.fetch(list(wanted)):
                 one = self._read(mail, wanted[mail.arrival.ref])
                 if one is not None:
                     read.append(one)
@@ -917,7 +915,7 @@ class Filter:
                 continue
             if left and not _stayed(ref, left):
                 continue
-            for mail in self._session.fetch([sighting.ref], FETCH_LIMIT):
+            for mail in self._session.fetch([sighting.ref]):
                 if locked(mail.arrival.flags):
                     self._retry_at = min(self._retry_at, self._clock() + RETRY_HELD)
                 if {flag.lower() for flag in mail.arrival.flags} & DEALT_WITH or held_or_signed(

@@ -22,6 +22,9 @@ from spamd.domain import (
     UidValidity,
 )
 
+FETCH_LIMIT = 65536
+"""Bytes of a mail that are read: more changes no verdict."""
+
 
 @dataclass(frozen=True, slots=True)
 class Folder:
@@ -82,7 +85,7 @@ class MailSession(Protocol):
         """Of these (one folder, one UIDVALIDITY) the ones still there."""
         ...
 
-    def fetch(self, refs: Sequence[MessageRef], limit: int = 65536) -> Iterator[FetchedMail]:
+    def fetch(self, refs: Sequence[MessageRef], limit: int = FETCH_LIMIT) -> Iterator[FetchedMail]:
         """The first `limit` bytes of each still there, in batches bounded by size. Never sets \\Seen."""
         ...
 

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from spamd.domain import (
+    INBOX,
     Account,
     FolderName,
     FolderStatus,
@@ -26,7 +27,7 @@ from spamd.errors import FolderMissing, FolderRefused
 from spamd.judgement import corrections
 from spamd.judgement.corrections import Findings, Pending, Place
 from spamd.learning.changes import Seen
-from spamd.learning.places import INBOX, Places, ref_of, words_of
+from spamd.learning.places import Places, ref_of, words_of
 from spamd.source import MailSession
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from spamd.errors import FolderMissing, FolderRefused
 from spamd.judgement import silence
 from spamd.judgement.corrections import Place
 from spamd.learning.contacts import read_sent_before
-from spamd.learning.lessons import FETCH_LIMIT, read_in_folder, teach
+from spamd.learning.lessons import read_in_folder, teach
 from spamd.learning.places import places, sighting_of
 from spamd.learning.proof import score_apart
 from spamd.source import MailSession
@@ -133,7 +133,7 @@ class FirstReading:
         label = Label.SPAM if place is Place.JUNK else Label.HAM
         read: list[tuple[FetchedMail, Judgement, bytes, LabelRecord]] = []
         try:
-            for mail in self._session.fetch([ref for ref in refs if ref in wanted], FETCH_LIMIT):
+            for mail in self._session.fetch([ref for ref in refs if ref in wanted]):
                 try:
                     read.append(self._learn(mail, label, wanted[mail.arrival.ref]))
                 except Exception:

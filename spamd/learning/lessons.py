@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from spamd.model.scoring import Scorer
     from spamd.store.database import Store
 
-FETCH_LIMIT = 65536
 CONTRADICTION = 4.0
 """Log odds from which a weak label against the model is held for the person to look at."""
 

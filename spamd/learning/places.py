@@ -21,7 +21,6 @@ from spamd.errors import FolderMissing, FolderRefused
 from spamd.judgement.corrections import Place
 from spamd.source import Folder, MailSession
 
-INBOX = FolderName("INBOX")
 FOLDERS_FRESH = 600.0
 LOCATE_AT_ONCE = 500
 """Mails that are asked about with one command."""

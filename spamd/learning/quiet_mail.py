@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from spamd.domain import (
+    INBOX,
     Account,
     Identity,
     Judgement,
@@ -21,7 +22,7 @@ from spamd.errors import FolderChanged, FolderMissing, FolderRefused
 from spamd.judgement import corrections, silence
 from spamd.judgement.corrections import Place
 from spamd.learning.elsewhere import Elsewhere
-from spamd.learning.places import INBOX, LOCATE_AT_ONCE, Places, by_folder
+from spamd.learning.places import LOCATE_AT_ONCE, Places, by_folder
 from spamd.source import MailSession
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from spamd.domain import Account, FetchedMail, Identity, Label, LabelRecord, Lab
 from spamd.errors import FolderChanged, FolderMissing, FolderRefused, MailboxError, ModelError, StoreError
 from spamd.judgement import corrections
 from spamd.judgement.corrections import Correction, Findings
-from spamd.learning.lessons import CONTRADICTION, FETCH_LIMIT, read_known_mail, teach
+from spamd.learning.lessons import CONTRADICTION, read_known_mail, teach
 from spamd.learning.places import by_folder
 from spamd.message import vector
 from spamd.source import MailSession
@@ -88,7 +88,7 @@ class Teaching:
         count = 0
         for group in by_folder(refs).values():
             with contextlib.suppress(FolderMissing, FolderRefused, FolderChanged):
-                for mail in self._session.fetch(group, FETCH_LIMIT):
+                for mail in self._session.fetch(group):
                     if mail.arrival.identity not in wanted:
                         continue
                     packed = self._read(mail, self._read_anew)
@@ -129,7 +129,7 @@ class Teaching:
         if packed is not None and vector.schema_of(packed) in vector.READABLE:
             return packed
         try:
-            mails = list(self._session.fetch([correction.ref], FETCH_LIMIT))
+            mails = list(self._session.fetch([correction.ref]))
         except (FolderMissing, FolderRefused):
             return None
         if not mails:

@@ -13,10 +13,8 @@ from dataclasses import dataclass, replace
 from imapclient.imap_utf7 import decode as _decode_utf7
 from imapclient.imap_utf7 import encode as _encode_utf7
 
-from spamd.domain import FolderName
+from spamd.domain import INBOX, FolderName
 from spamd.source import Folder
-
-INBOX = FolderName("INBOX")
 
 # RFC 6154 and RFC 8457 attributes and Gmail's older XLIST ones, lower case.
 ATTRIBUTES: Mapping[str, str] = {

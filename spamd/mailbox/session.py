@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from spamd.domain import (
+    INBOX,
     MOVED_KEYWORD,
     MOVING_KEYWORD,
     Account,
@@ -43,9 +44,9 @@ from spamd.errors import (
 from spamd.mailbox import folders as names
 from spamd.mailbox.border import border, refused
 from spamd.mailbox.connection import Connection, Credential, Selected, connect
-from spamd.mailbox.folders import INBOX, Listed, Namespaces
+from spamd.mailbox.folders import Listed, Namespaces
 from spamd.mailbox.protocol import Literal, Reply, Response, fetch_attributes, number_set, parse_values, quote
-from spamd.source import Abilities, Folder
+from spamd.source import FETCH_LIMIT, Abilities, Folder
 
 BATCH = 200  # mails per FETCH
 BATCH_BYTES = 4 << 20  # of bodies asked for at once; keeps memory flat
@@ -462,7 +463,7 @@ class ImapSession:
             out += (rows[uid] for uid in batch if uid in rows)
         return out
 
-    def fetch(self, refs: Sequence[MessageRef], limit: int = 65536) -> Iterator[FetchedMail]:
+    def fetch(self, refs: Sequence[MessageRef], limit: int = FETCH_LIMIT) -> Iterator[FetchedMail]:
         by_folder: dict[FolderName, list[MessageRef]] = {}
         for ref in refs:
             by_folder.setdefault(ref.folder, []).append(ref)

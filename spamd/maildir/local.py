@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from spamd.domain import (
+    INBOX,
     Account,
     Arrival,
     FetchedMail,
@@ -23,9 +24,8 @@ from spamd.domain import (
 )
 from spamd.errors import ConnectionLost, FolderChanged, FolderMissing, FolderRefused
 from spamd.maildir.uid_list import Known, UidList
-from spamd.source import Abilities, Folder
+from spamd.source import FETCH_LIMIT, Abilities, Folder
 
-INBOX = FolderName("INBOX")
 HEADER_BYTES = 65536  # of a mail's header, for its identity
 LOOK_SECONDS = 15.0  # between two looks of a watch that nobody told anything
 
@@ -156,7 +156,7 @@ class LocalSession:
             if ref.uid_validity == validity and ref.uid in mails
         ]
 
-    def fetch(self, refs: Sequence[MessageRef], limit: int = 65536) -> Iterator[FetchedMail]:
+    def fetch(self, refs: Sequence[MessageRef], limit: int = FETCH_LIMIT) -> Iterator[FetchedMail]:
         by_folder: dict[FolderName, list[MessageRef]] = {}
         for ref in refs:
             by_folder.setdefault(ref.folder, []).append(ref)

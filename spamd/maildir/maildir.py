@@ -26,9 +26,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from spamd.domain import FolderName, Uid, UidValidity
+from spamd.domain import INBOX, FolderName, Uid, UidValidity
 from spamd.errors import FolderChanged, FolderMissing, FolderRefused, MailboxError, QuotaExceeded
-from spamd.maildir.local import HEADER_BYTES, INBOX, describe, open_list
+from spamd.maildir.local import HEADER_BYTES, describe, open_list
 from spamd.maildir.uid_list import Known
 from spamd.paths import FULL
 from spamd.source import Copied, OpenFolder

@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from spamd.domain import FolderName, Uid, UidValidity
+from spamd.domain import INBOX, FolderName, Uid, UidValidity
 from spamd.errors import FolderMissing, FolderRefused
-from spamd.maildir.local import HEADER_BYTES, INBOX, describe, header_of, open_list
+from spamd.maildir.local import HEADER_BYTES, describe, header_of, open_list
 from spamd.maildir.uid_list import Known
 from spamd.source import Copied, OpenFolder
 

@@ -205,8 +205,8 @@ def test_the_line_breaks_within_a_batch(tmp_path, monkeypatch):
         place.server.deliver(mail(number))
     real, read = place.session.fetch, 2 * BATCH + 3
 
-    def cut(refs, limit):
-        yield from islice(real(refs, limit), read)
+    def cut(refs):
+        yield from islice(real(refs), read)
         raise ConnectionLost("cut")
 
     monkeypatch.setattr(place.session, "fetch", cut)
