@@ -176,6 +176,10 @@ class Refusal:
 
 
 PASSWORD_HINT = "Check user name and password. Many providers want an app password instead of the normal one."
+TOKEN_HINT = (
+    "Sign in again (`spamdctl account sign-in NAME`, or the account's page) as the owner of this mailbox: a browser that is "
+    "signed in as somebody else passes on that one's permission."
+)
 BROWSER_HINT = (
     "Choose sign-in with the browser (OAuth) for this account: spamdctl account sign-in NAME --with PROVIDER."
 )

@@ -37,7 +37,15 @@ from spamd.errors import (
     SignInError,
 )
 from spamd.mailbox import quirks
-from spamd.mailbox.border import APP_PASSWORD_HINT, PASSWORD_HINT, border, convert, plain, refused
+from spamd.mailbox.border import (
+    APP_PASSWORD_HINT,
+    PASSWORD_HINT,
+    TOKEN_HINT,
+    border,
+    convert,
+    plain,
+    refused,
+)
 from spamd.mailbox.deflate import Deflate
 from spamd.mailbox.protocol import (
     STATUS_NAMES,
@@ -733,9 +741,13 @@ class Connection:
             try:
                 self._authenticate(mechanism, text.encode())
                 return
-            except SignInError:
-                if attempt or isinstance(credential, str):
-                    raise
+            except SignInError as error:
+                if not attempt and not isinstance(credential, str):
+                    continue  # the token may have ended early
+                if error.hint in (PASSWORD_HINT, APP_PASSWORD_HINT):  # no password was asked for
+                    title = f"{self.host} did not accept the sign-in with the browser."
+                    raise SignInError(title, TOKEN_HINT) from error
+                raise
 
     def _authenticate(self, mechanism: str, response: bytes) -> None:
         encoded = base64.b64encode(response)

@@ -17,6 +17,7 @@ from spamd.mailbox.oauth import DeviceSignIn, LoopbackSignIn, Tokens, load_provi
 from spamd.opening import Opening, begin_sign_in
 from spamd.paths import find
 from tests.servers.authorisation import authorisation
+from tests.servers.dovecot import OLD
 from tests.servers.mailhost import mail
 
 __all__ = ["authorisation"]
@@ -262,9 +263,15 @@ def test_own_client_id(tmp_path, account):
 
 
 @pytest.fixture
-def place(dovecot, authorisation, tmp_path):
+def place(request, dovecot, authorisation, tmp_path):
     """Dovecot that asks our server who a token belongs to; an account and its home."""
-    host = dovecot(fresh=True, oauth_url=authorisation.introspection)
+    mechanism, capabilities = getattr(request, "param", ("xoauth2 oauthbearer", ""))
+    host = dovecot(
+        fresh=True,
+        oauth_url=authorisation.introspection,
+        token_mechanisms=mechanism,
+        capabilities=capabilities,
+    )
     paths = find({"SPAMD_HOME": str(tmp_path / "spamd")})
     paths.config.mkdir(parents=True)
     settings.save(paths.config_file, {"oauth_file": str(authorisation.provider_file(tmp_path))})
@@ -281,6 +288,11 @@ def place(dovecot, authorisation, tmp_path):
     return host, account, paths
 
 
+@pytest.mark.parametrize(
+    "place",
+    [("xoauth2", ""), ("oauthbearer", ""), ("xoauth2", OLD), ("oauthbearer", OLD)],  # OLD: no SASL-IR
+    indirect=True,
+)
 def test_mailbox_by_token(place, authorisation):
     host, account, paths = place
     pending = begin_sign_in(account, paths)
@@ -310,8 +322,9 @@ def test_token_of_somebody_else(place, authorisation):
     authorisation.user = "somebody-else"
     pending = begin_sign_in(account, paths)
     visit(pending.url)
-    with pytest.raises(SignInError):
+    with pytest.raises(SignInError, match="the sign-in with the browser") as told:
         Opening(Pocket(me=pending.wait()), paths=paths).session(account)
+    assert "signed in as somebody else" in told.value.hint, "no word of a password, which nobody asked for"
 
 
 def test_account_without_sign_in(place):

@@ -50,6 +50,7 @@ class Options:
     junk: str = "Junk"
     users: tuple[tuple[str, str], ...] = (("uni", "pässwörd ✓"),)  # besides everybody with PASSWORD
     oauth_url: str = ""  # introspection endpoint
+    token_mechanisms: str = "xoauth2 oauthbearer"  # offered with it
     quota_kb: int = 0
     acl: bool = False
     compress: bool = False
@@ -245,7 +246,7 @@ default_internal_user = {self._internal}
 default_internal_group = {self._group}
 default_login_user = {self._login}
 disable_plaintext_auth = no
-auth_mechanisms = plain login{" xoauth2 oauthbearer" if o.oauth_url else ""}
+auth_mechanisms = plain login{f" {o.token_mechanisms}" if o.oauth_url else ""}
 auth_failure_delay = 0
 auth_cache_size = 0
 ssl = {o.tls}
