@@ -139,9 +139,7 @@ class Sending:
         ended = [self._rows.end(record, MoveState.DONE) for record in proven]
         named = {record.id for record in proven}
         doubtful = [record for record in batch if record.id not in named]
-        if doubtful:
-            ended += self._look(source, doubtful, "The server did not move the mail.")
-        return ended
+        return ended + self._look(source, doubtful, "The server did not move the mail.")
 
     def _after_copy(
         self, source: OpenFolder, batch: Sequence[MoveRecord], copied: Copied

@@ -21,6 +21,7 @@ from spamd.domain import (
 )
 from spamd.errors import ConnectionLost, FolderRefused, MailboxError, ProtocolFault, ServerBusy
 from spamd.mailbox.moving.recovery import REDO_SECONDS
+from spamd.mailbox.moving.removal import STAYS
 from spamd.mailbox.moving.rivals import RIVAL_SECONDS
 from spamd.mailbox.moving.rows import BATCH, Rows
 from spamd.mailbox.moving.whereabouts import Whereabouts
@@ -66,6 +67,22 @@ class Place:
                 deed()
 
         self.server.before = before
+
+    def cut(self, verb: str, *, after: bool = False) -> None:
+        """The connection breaks before such a command arrives, or after it was done."""
+
+        def lost(command: str) -> None:
+            if command.startswith(verb):
+                raise ConnectionLost("cut")
+
+        self.server.before, self.server.after = (None, lost) if after else (lost, None)
+
+    def recovered(self) -> list[MoveState]:
+        """By the next connection, which is not cut."""
+        self.server.before = self.server.after = None
+        session = MemorySession(self.server)
+        mover = MemoryMover(session, self.journal, use_lock=True, clock=lambda: self.now)
+        return [row.state for row in mover.recover()]
 
 
 def test_a_race_that_both_win_is_settled_in_favour_of_the_person():
@@ -133,11 +150,7 @@ def test_our_copy_is_followed_though_a_look_saw_it_first_where_junk_counts_anew(
     place.server.deliver(ONE)
     rows = place.intents()
 
-    def cut(command: str) -> None:
-        if command.startswith("COPY"):
-            raise ConnectionLost("cut")
-
-    place.server.after = cut
+    place.cut("COPY", after=True)
     with pytest.raises(ConnectionLost):
         place.move(rows)
     place.server.after = None
@@ -262,11 +275,7 @@ def test_a_marked_copy_that_may_be_another_ones_is_not_expunged():
     ref = place.server.deliver(ONE)
     rows = place.intents()
 
-    def cut(command: str) -> None:
-        if command.startswith("COPY"):
-            raise ConnectionLost("cut")
-
-    place.server.before = cut
+    place.cut("COPY")
     with pytest.raises(ConnectionLost):
         place.move(rows)
     place.server.before = None
@@ -287,11 +296,7 @@ def test_junk_is_made_anew_before_a_move_that_was_cut_off_is_begun_again(there, 
     ref = place.server.deliver(ONE)
     rows = place.intents()
 
-    def cut(command: str) -> None:
-        if command.startswith("MOVE"):
-            raise ConnectionLost("cut")
-
-    place.server.before = cut
+    place.cut("MOVE")
     with pytest.raises(ConnectionLost):
         place.move(rows)
     place.server.before = None
@@ -302,6 +307,26 @@ def test_junk_is_made_anew_before_a_move_that_was_cut_off_is_begun_again(there, 
     assert [row.state for row in mover.recover()] == [state]
     assert place.server.raws("Junk") == [ONE]
     assert place.server.raws("INBOX") == [ONE] * there
+    assert not place.server.flagged(MOVING_KEYWORD)
+
+
+def test_junk_is_made_anew_and_the_second_attempt_is_cut_off_as_well():
+    """Where Junk stood at the first attempt says nothing of the new one."""
+    place = Place()
+    for _ in range(3):
+        place.server.delete(place.server.deliver(b"Subject: old\r\n\r\n", "Junk"))
+    place.server.deliver(ONE)
+    rows = place.intents()
+    place.cut("MOVE")
+    with pytest.raises(ConnectionLost):
+        place.move(rows)
+    place.server.renumber("Junk")
+    place.cut("MOVE", after=True)
+    with pytest.raises(ConnectionLost):
+        MemoryMover(
+            MemorySession(place.server), place.journal, use_lock=True, clock=lambda: place.now
+        ).recover()
+    assert place.recovered() == [MoveState.DONE]
     assert not place.server.flagged(MOVING_KEYWORD)
 
 
@@ -449,6 +474,17 @@ def test_a_virtual_folder_is_no_second_copy():
     assert "\\Deleted" not in place.server.flags(ours)
 
 
+def test_a_twin_in_junk_is_no_rival_though_another_daemon_is_at_work_there():
+    place = Place(move=False, server_ids=False)
+    place.server.deliver(ONE, "Junk", at=START)
+    other = place.server.deliver(b"Subject: other\r\n\r\n", "Junk")
+    place.server.set_flags(other, [MOVING_KEYWORD, OWNER_KEYWORD + "other"])
+    place.server.deliver(ONE, at=START)
+    (ended,) = place.move(place.intents())
+    assert (ended.state, ended.error) == (MoveState.DONE, "")
+    assert place.server.raws("INBOX") == []
+
+
 def test_twins_of_one_batch_are_both_kept():
     place = Place()
     place.server.id_kind = "guid"
@@ -469,6 +505,29 @@ def test_a_locked_mail_is_left_to_the_other_daemon():
     (ended,) = place.move(place.intents())
     assert ended.state is MoveState.ABANDONED
     assert place.server.raws("INBOX") == [ONE]
+
+
+def test_a_batch_that_is_refused_is_tried_mail_by_mail():
+    """Dovecot refuses all of it where another client took one."""
+    place = Place()
+    refs = [place.server.deliver(b"Subject: %d\r\n\r\n" % number) for number in range(3)]
+    rows = place.intents()
+    real = place.mover.commands.move
+
+    def refuse(source, uids, target):
+        if len(uids) > 1:
+            place.server.delete(refs[1])
+        if refs[2].uid in uids:
+            raise MailboxError("No.")
+        return real(source, uids, target)
+
+    place.mover.commands.move = refuse
+    ended = sorted((row.source.uid, row.state, row.error) for row in place.move(rows))
+    assert ended == [
+        (1, MoveState.DONE, ""),
+        (2, MoveState.ABANDONED, "Another program moved it first."),
+        (3, MoveState.FAILED, "No."),
+    ]
 
 
 def test_a_large_batch_goes_in_parts():
@@ -584,19 +643,46 @@ def test_uid_expunge_that_is_not_understood():
     assert place.server.bodies() == {ONE: 1}
 
 
-def test_expunge_without_right_takes_the_copy_back():
+def test_plain_expunge_takes_what_had_to_stay_before_but_no_mark_of_the_persons():
+    """A UID in the journal says nothing of the mail with that UID in another folder."""
+    place = Place(move=False, uidplus=False)
+
+    def move(folder: str) -> str:
+        ref = place.server.deliver(b"Subject: ours\r\n\r\n", folder)
+        (arrival,) = place.session.locate([ref])
+        (ended,) = place.move([place.journal.intent(intent(arrival, JUNK, at=START))])
+        assert ended.state is MoveState.DONE
+        return ended.error
+
+    theirs = place.server.deliver(ONE)
+    place.server.set_flags(theirs, ["\\Deleted"])
+    assert move("INBOX") == move("INBOX") == STAYS
+    marked = [place.server.deliver(ONE, "Archive") for _ in range(3)][-1]
+    place.server.set_flags(marked, ["\\Deleted"])
+    assert marked.uid in [ref.uid for ref in place.server.refs("INBOX") if ref != theirs]
+    assert move("Archive") == STAYS
+    assert place.server.bodies()[ONE] == 4
+    place.server.set_flags(theirs, (), ["\\Deleted"])
+    assert move("INBOX") == ""
+    assert place.server.raws("INBOX") == [ONE]
+
+
+@pytest.mark.parametrize("said", ["You may not.", ""])
+def test_expunge_without_right_takes_the_copy_back(said):
+    """Refused, or answered OK and not done."""
     place = Place(move=False)
     place.server.deliver(ONE)
     real = place.mover.commands.expunge
 
     def refuse(folder, uids):
-        if folder.name == INBOX:
-            raise FolderRefused("You may not.")
-        real(folder, uids)
+        if folder.name != INBOX:
+            real(folder, uids)
+        elif said:
+            raise FolderRefused(said)
 
     place.mover.commands.expunge = refuse
     (ended,) = place.move(place.intents())
-    assert (ended.state, ended.error) == (MoveState.FAILED, "You may not.")
+    assert (ended.state, ended.error) == (MoveState.FAILED, said or "The server did not remove the original.")
     assert place.server.raws("INBOX") == [ONE]
     assert place.server.bodies() == {ONE: 1}
     assert not place.server.flagged("\\Deleted")
@@ -641,17 +727,28 @@ def test_a_server_that_offers_uidplus_and_names_no_copy():
     assert not place.server.flagged(MOVING_KEYWORD)
 
 
+def test_of_two_copies_one_of_which_may_be_ours_none_is_taken_back():
+    """Without keywords neither bears a sign."""
+    place = Place(move=False, uidplus=False, keywords=False, server_ids=False, condstore=False)
+    place.server.deliver(ONE, at=START)
+    rows = place.intents()
+    place.cut("COPY")
+    with pytest.raises(ConnectionLost):
+        place.move(rows)
+    for _ in range(2):
+        place.server.deliver(ONE, "Junk", at=START)
+    assert place.recovered() == [MoveState.ABANDONED]
+    assert place.server.bodies() == {ONE: 3}
+    assert not place.server.flagged("\\Deleted")
+
+
 def test_a_copy_that_is_only_guessed_to_be_ours_is_not_taken_back():
     """It may be a twin that the person filed: where the original cannot be removed, both stay."""
     place = Place(move=False, uidplus=False, keywords=False, server_ids=False, condstore=False)
     place.server.deliver(ONE, at=START)
     rows = place.intents()
 
-    def cut(command: str) -> None:
-        if command.startswith("COPY"):
-            raise ConnectionLost("cut")
-
-    place.server.before = cut
+    place.cut("COPY")
     with pytest.raises(ConnectionLost):
         place.move(rows)
     place.server.before = None
@@ -679,11 +776,7 @@ def test_a_junk_that_cannot_be_looked_at_for_once_is_not_gone(state, refused):
     rows = place.intents()
     left = {MoveState.COPIED: "LOCATE Junk", MoveState.MARKED: "UIDEXPUNGE"}[state]
 
-    def cut(command: str) -> None:
-        if command.startswith(left):
-            raise ConnectionLost("cut")
-
-    place.server.before = cut
+    place.cut(left)
     with pytest.raises(ConnectionLost):
         place.move(rows)
     (row,) = place.journal.open_moves("test")
@@ -714,11 +807,7 @@ def test_what_the_person_has_only_marked_is_not_expunged(known):
     ref = place.server.deliver(ONE)
     rows = place.intents()
 
-    def cut(command: str) -> None:
-        if command.startswith(known):
-            raise ConnectionLost("cut")
-
-    place.server.after = cut
+    place.cut(known, after=True)
     with pytest.raises(ConnectionLost):
         place.move(rows)
     place.server.after = None
@@ -729,6 +818,78 @@ def test_what_the_person_has_only_marked_is_not_expunged(known):
     assert [row.state for row in mover.recover()] == [MoveState.ABANDONED]
     assert place.server.raws("Junk") == [ONE]
     assert place.server.flags(copy) == {"\\Deleted"}
+
+
+def test_who_strikes_through_our_copy_finds_the_original_unmarked():
+    """Ours was the mark on it, and the connection broke before it went: with both marked none would be left."""
+    place = Place(move=False)
+    ref = place.server.deliver(ONE)
+    rows = place.intents()
+    place.cut("UIDEXPUNGE")
+    with pytest.raises(ConnectionLost):
+        place.move(rows)
+    assert "\\Deleted" in place.server.flags(ref)
+    (copy,) = place.server.refs("Junk")
+    place.server.set_flags(copy, ["\\Deleted"])
+    assert place.recovered() == [MoveState.ABANDONED]
+    assert place.server.flags(ref) == set()
+    assert place.server.flags(copy) == {"\\Deleted"}
+
+
+@pytest.mark.parametrize("original", ["gone", "marked"])
+@pytest.mark.parametrize("busy", [False, True])
+def test_our_copy_stays_unmarked_where_the_other_one_is_taken_away(original, busy):
+    """Another daemon's copy was seen beside it, and ours marked for that; then it was the only one. Where the server is too
+    busy to mark it, nothing is ended.
+    """
+    place = Place(move=False)
+    ref = place.server.deliver(ONE)
+    rows = place.intents()
+    theirs = []
+
+    def after(command: str) -> None:
+        if command.startswith("COPY"):
+            theirs.append(place.server.copy(ref, "Junk"))
+            place.server.set_flags(theirs[0], (), place.server.flags(theirs[0]))
+            place.server.set_flags(theirs[0], [MOVING_KEYWORD, OWNER_KEYWORD + "other", MOVED_KEYWORD])
+            place.server.set_flags(ref, ["\\Deleted"])
+            if original == "gone":
+                place.server.delete(ref)
+
+    def before(command: str) -> None:
+        if command.startswith("STORE+DELETED Junk") and theirs:
+            if busy:
+                raise ServerBusy("come back later")
+            place.server.delete(theirs.pop())
+
+    place.server.after, place.server.before = after, before
+    with pytest.raises(ServerBusy) if busy else contextlib.nullcontext():
+        place.move(rows)
+    assert len(place.journal.open_moves("test")) == (busy or original == "marked")
+    place.recovered()
+    assert not place.journal.open_moves("test")
+    assert place.server.raws("Junk") == [ONE]
+    (left,) = place.server.refs("Junk")
+    assert "\\Deleted" not in place.server.flags(left)
+
+
+@pytest.mark.parametrize("then", ["cut", "gone", ""])
+def test_a_copy_of_what_the_person_deletes_that_moment_goes(then):
+    """It bears their mark, and the original does: two struck mails, where one was."""
+    place = Place(move=False)
+    ref = place.server.deliver(ONE)
+    rows = place.intents()
+    if then == "cut":
+        place.cut("COPY", after=True)
+    elif then == "gone":
+        place.server.after = lambda command: command.startswith("COPY") and place.server.delete(ref)
+    place.when("COPY", lambda: place.server.set_flags(ref, ["\\Deleted"]))
+    with contextlib.suppress(ConnectionLost):
+        place.move(rows)
+    place.recovered()
+    assert not place.journal.open_moves("test")
+    assert place.server.raws("Junk") == []
+    assert place.server.flagged("\\Deleted") == ({} if then == "gone" else {ONE: 1})
 
 
 def test_same_folder_and_missing_source():
@@ -772,11 +933,7 @@ def test_renamed_target_is_not_followed():
     place.server.deliver(ONE)
     rows = place.intents()
 
-    def cut(command: str) -> None:
-        if command.startswith("COPY"):
-            raise ConnectionLost("cut")
-
-    place.server.after = cut
+    place.cut("COPY", after=True)
     with pytest.raises(ConnectionLost):
         place.move(rows)
     place.server.after = None

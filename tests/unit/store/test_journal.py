@@ -146,3 +146,11 @@ def test_moves_that_ended_lately(store, rows):
     assert [row.identity for row in lately] == [rows.identity(number) for number in range(1001, 1, -1)]
     assert [row.error for row in store.done_since(rows.account, rows.noon, noted)] == [noted]
     assert store.done_since(rows.account, rows.noon + 1) == []
+
+
+def test_what_the_mover_keeps_from_one_connection_to_the_next(store, rows):
+    assert store.neighbours(rows.account) == ""
+    for account, text in ((rows.account, "a"), ("work", "b"), (rows.account, "c")):
+        store.keep_neighbours(account, text)
+    assert (store.neighbours(rows.account), store.neighbours("work")) == ("c", "b")
+    assert store.owner() == store.owner() != "", "its locks are known after a crash"
