@@ -210,6 +210,20 @@ def test_codes_and_sessions_end():
     assert not access.session_ok(session)
 
 
+def test_wrong_tries_are_forgotten_and_old_codes_given_up():
+    now = [100.0]
+    access = Access(Limits(bad_tries=2, bad_seconds=60.0), clock=lambda: now[0])
+    access.bad_try()
+    now[0] += 30.0
+    access.bad_try()
+    assert access.too_many()
+    now[0] += 31.0
+    assert not access.too_many()
+    codes = [access.new_code() for _ in range(102)]
+    assert access.redeem(codes[0]) is None, "no more than a hundred or so at a time"
+    assert access.redeem(codes[-1])
+
+
 def test_tokens_are_long_and_different():
     tokens = {Access(Limits()).token for _ in range(50)}
     assert len(tokens) == 50 and all(len(token) >= 43 for token in tokens)

@@ -136,6 +136,7 @@ def test_copy_then_delete_over_three_polls():
     old, new = seen("INBOX", 1), seen("Junk", 9)
     first = look([new], [old], alive=[old.ref])
     assert not first.corrections
+    assert not first.new, "it was judged"
     (waiting,) = first.pending
     second = look([], [old, new], alive=[old.ref, new.ref], pending=[waiting])
     assert second.pending == (waiting,)
@@ -157,6 +158,16 @@ def test_a_copy_that_is_taken_back_or_stays_is_no_label():
 def test_our_own_move_is_not_the_person():
     found = look([seen("Junk", 9)], [seen("INBOX", 1)], own=[row("Junk", uid=9)])
     assert (len(found.ours), found.corrections) == (1, ())
+
+
+def test_another_daemons_move_is_not_the_person_and_explains_one_arrival():
+    known = [seen("INBOX", 1, "hash:a"), seen("INBOX", 2, "hash:a")]
+    arrivals = [seen("Junk", 8, "hash:a", keywords=[MOVED_KEYWORD]), seen("Junk", 9, "hash:a")]
+    found = look(arrivals, known)
+    assert found.others == 1
+    assert {found.corrections[0].old, *found.departed} == {ref("INBOX", 1), ref("INBOX", 2)}
+    (gone,) = look(arrivals[:1], known[:1]).departed
+    assert gone == ref("INBOX", 1)
 
 
 def test_an_open_journal_row_without_a_uid_explains_one_arrival():

@@ -686,6 +686,55 @@ def test_expunge_without_right_takes_the_copy_back(said):
     assert place.server.raws("INBOX") == [ONE]
     assert place.server.bodies() == {ONE: 1}
     assert not place.server.flagged("\\Deleted")
+    assert not place.server.flagged(MOVING_KEYWORD)
+
+
+def test_the_copy_of_an_original_that_went_though_that_was_refused_stays():
+    """Another program cleaned up in that moment."""
+    place = Place(move=False)
+    two = ONE.replace(b"one", b"two")
+    refs = [place.server.deliver(raw) for raw in (ONE, two)]
+    real = place.mover.commands.expunge
+
+    def refuse(folder, uids):
+        if folder.name != INBOX:
+            return real(folder, uids)
+        place.server.delete(refs[0])
+        raise MailboxError("No.")
+
+    place.mover.commands.expunge = refuse
+    states = {row.source: row.state for row in place.move(place.intents())}
+    assert states == {refs[0]: MoveState.DONE, refs[1]: MoveState.FAILED}
+    assert (place.server.raws("INBOX"), place.server.raws("Junk")) == ([two], [ONE])
+    assert not place.server.flagged("\\Deleted")
+
+
+def test_a_copy_stays_beside_an_original_that_stays_marked():
+    """Neither the mail nor our mark on it can be taken away, and the next clean-up takes what is marked; not so the other one."""
+    place = Place(move=False)
+    two = ONE.replace(b"one", b"two")
+    for raw in (ONE, two):
+        place.server.deliver(raw)
+    commands = place.mover.commands
+    mark = commands.mark_deleted
+
+    def refuse(folder, uids):
+        raise MailboxError("No.")
+
+    def mark_one(folder, uids):
+        mark(folder, uids[:1])
+        commands.mark_deleted, commands.clear_deleted = mark, refuse
+        raise MailboxError("No.")
+
+    commands.mark_deleted = mark_one
+    states = {row.source.uid: (row.state, row.error) for row in place.move(place.intents())}
+    assert states[1] == (MoveState.MARKED, "No. A copy is in “Junk”.")
+    assert states[2] == (MoveState.FAILED, "No.")
+    assert place.server.raws("Junk") == [ONE]
+    assert place.recovered() == [MoveState.DONE]
+    assert (place.server.raws("INBOX"), place.server.raws("Junk")) == ([two], [ONE])
+    assert not place.server.flagged("\\Deleted")
+    assert not place.server.flagged(MOVING_KEYWORD)
 
 
 @pytest.mark.parametrize("problem", [MailboxError("No."), FolderRefused("You may not."), None])
