@@ -12,8 +12,10 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import os
 import re
 import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -85,6 +87,8 @@ def make_small(file: Path) -> None:
 
 def demo(browser: Browser, file: Path) -> None:
     """What the demo says on a terminal."""
+    if not subprocess.run(["fc-list", ":lang=ja"], capture_output=True, text=True, check=True).stdout:
+        raise RuntimeError("The demo has Japanese and Chinese subjects: apt install fonts-wqy-microhei.")
     from rich.console import Console
     from rich.terminal_theme import MONOKAI
 
@@ -116,7 +120,14 @@ def main(folder: Path, only: str = "") -> int:
         keyring.set_keyring(Desktop())
         world = World(Path(home), hostile=False, secrets=KeyringSecrets())
         world.server.start()
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(
+            executable_path=program,
+            args=["--no-sandbox"],
+            env={
+                **os.environ,
+                "LANGUAGE": "en_GB",
+            },  # date fields follow the program's language, not the page's
+        )
         try:
             if only in ("", "demo"):
                 demo(browser, folder / "demo.png")

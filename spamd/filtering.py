@@ -960,7 +960,7 @@ class Filter:
             self._save_brake({"held": True, "since": now, "reason": pulled.reason, "first": first})
             self._store.add_event(
                 "brake",
-                f"Moving has stopped: {pulled.reason} Look at what was moved, then let it go on.",
+                f"Moving has stopped: {pulled.reason} Look at what it found, then let it go on.",
                 account=name,
                 needs_person=True,
             )

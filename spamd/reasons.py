@@ -87,7 +87,7 @@ _QUALITIES: Final = {
     "text: empty": "empty",
     "text: very short": "very short",
     "lines: first is short": "a short first line",
-    "links: one host only": "all to one host",
+    "links: one host only": "all links to one host",
     "html: off screen": "text outside of the window",
     "html: only a picture": "only a picture",
     "mime: signed or encrypted": "signed or encrypted",

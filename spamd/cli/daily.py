@@ -73,7 +73,7 @@ def _tell_status(found: Status, shadows: Mapping[AccountName, str]) -> None:
             click.echo(f"    {plain(view.state.detail)}")
     today = found.today
     click.echo(
-        f"Today: {today.get('keep', 0)} kept, {today.get('unsure', 0)} unsure, {today.get('junk', 0)} junk, "
+        f"Today: {today.get('keep', 0)} good, {today.get('unsure', 0)} unsure, {today.get('junk', 0)} junk, "
         f"{today.get('moved', 0)} moved, {today.get('corrected', 0)} corrected by you."
     )
     if found.review_waiting:
@@ -83,7 +83,7 @@ def _tell_status(found: Status, shadows: Mapping[AccountName, str]) -> None:
     if found.training_hint:
         click.echo(f"What you teach counts at once, but no night builds it in. {plain(found.training_hint)}")
     for work in found.progress:
-        of = f" {100 * work.done // work.total} %" if work.total else ""
+        of = f" {100 * work.done // work.total} %" if work.total and not work.finished else ""
         click.echo(f"{plain(work.text)}{of}")
     for event in found.needs_person:
         whose = f"{event.account}: " if event.account else ""
@@ -299,11 +299,11 @@ def _tell_why(found: Why) -> None:
         f"{found.verdict} · {likelihood(found.probability)} likely to be junk (junk from {limit}) · model {found.model_id}\n"
         f"{plain(found.explanation)}"
     )
-    from spamd.web.shown import odds, one_line
+    from spamd.web.shown import effect, one_line
 
     table(
         ("what", "where", "makes it"),
-        [(one.words, one.place, odds(one.contribution)) for one in found.reasons],
+        [(one.words, one.place, effect(one)) for one in found.reasons],
         empty="Nothing stands out.",
     )
     for link in [one for one in found.links if one.flags][:LINKS_SHOWN]:

@@ -68,7 +68,9 @@ class KeptModels:
         if not can:
             raise RequestError("Training is not possible here.", hint)
         self._engine.train(from_scratch)
-        return Done("Training has begun. A new model is taken only if it proves better.")
+        return Done(
+            "Training has begun. A new model is taken only if it does no worse on mail it has not seen."
+        )
 
     def roll_back(self, to: str | None = None) -> ModelCard:
         """To a model kept on disk; None: the one before."""

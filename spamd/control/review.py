@@ -146,6 +146,8 @@ class Review:
             text += " It was put back once, so it stays where it is: drag it, if it should go."
         elif label is Label.SPAM and mail.moved and mail.decision.verdict is Verdict.UNSURE:
             text += " It lies in your folder for doubtful mail: drag it, if it should go to Junk."
+        elif label is Label.HAM and mail.moved and moved == "none" and not move:
+            text += " It stays where I put it."
         elif label is Label.HAM and moved == "none" and self._in_junk(mail):
             text += " It lies in Junk, where I have not put it: drag it, if it should go back."
         self._feed.publish("verdict", {"id": mail.id, "label": label.value, "move": moved})

@@ -21,7 +21,7 @@ SOURCE_WORDS: dict[LabelSource, str] = {
     LabelSource.KEYWORD: "marked in a mail program",
     LabelSource.HINT: "a keyword, perhaps of another filter",
     LabelSource.ADDON: "the Thunderbird button",
-    LabelSource.REVIEW: "your answer here",
+    LabelSource.REVIEW: "your answer in Review",
     LabelSource.UNDO: "you put it back",
     LabelSource.TEACH: "handed over as a mail",
     LabelSource.FOLDER: "found in a folder at the first reading",

@@ -31,6 +31,7 @@ from types import FrameType
 import imapclient
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
+from rich.padding import Padding
 from rich.panel import Panel
 from rich.text import Text
 
@@ -53,6 +54,7 @@ from spamd.domain import (
 )
 from spamd.errors import NotRunning, SpamdError
 from spamd.file_lock import FileLock
+from spamd.reasons import likelihood
 
 MAIL = Path(__file__).parent / "mail"
 USER, PASSWORD = "robin", "demo"
@@ -233,7 +235,8 @@ class Story:
                 self.read_folders(client, verdicts)
             with self.chapter("arriving"):
                 self.heading(
-                    "New mail arrives", "Each is judged when the server announces it; junk is moved."
+                    "New mail arrives",
+                    "Each is judged when the server announces it: how likely it is junk, and why. Junk is moved.",
                 )
                 self.arrive(client, mailbox, verdicts, self.mixed(HAM_BEFORE, SPAM_BEFORE, 6))
             with self.chapter("teaching"):
@@ -419,9 +422,10 @@ class Story:
         self.tale.night = {"outcome": outcome, "text": told, "model": after.current and after.current.id}
         if promoted and after.current:
             self.tale.night["figures"] = {name: round(v, 5) for name, v in after.current.figures.items()}
-        self.console.print(Text(f"  {told}", style="green" if promoted else "yellow"))
+        indented = (0, 0, 0, 2)
+        self.console.print(Padding(Text(told, style="green" if promoted else "yellow"), indented))
         if promoted and after.current:
-            self.console.print(Text(f"  {figures_of(after.current)}", style="dim"))
+            self.console.print(Padding(Text(figures_of(after.current), style="dim"), indented))
             self.console.print("  The new model was swapped in between two mails.")
 
     def morning(self, client: Client, mailbox: Mailbox, verdicts: Verdicts) -> None:
@@ -504,7 +508,7 @@ class Story:
             self.tale.moved += 1
         line = Text("  ")
         line.append(f"{verdict.value:<7}", style=f"bold {COLOURS[verdict]}")
-        line.append(f"{judgement.score.probability:6.3f}  ")
+        line.append(f"{likelihood(judgement.score.probability):>9}  ")
         line.append(_cut(plain(judgement.sender), 28) + " ", style="dim")
         line.append(plain(judgement.subject))
         line.truncate(self.console.width, overflow="ellipsis")
@@ -512,7 +516,7 @@ class Story:
         if verdict is not Verdict.KEEP:
             told = _because(client.why(judgement.id).reasons)
             if told:
-                because = Text(f"                 {told}", style="dim italic")
+                because = Text(f"{' ' * 20}{told}", style="dim italic")
                 because.truncate(self.console.width, overflow="ellipsis")
                 self.console.print(because)
 
@@ -548,9 +552,9 @@ def figures_of(card: ModelCard) -> str:
     """What the gate had before it, in a line. Smaller losses are better."""
     f = card.figures
     return (
-        f"{f['fresh']:.0f} new labels, {f['cpu_seconds']:.1f} s of the processor. Loss on {f['held']:.0f} older labels that were "
-        f"held out {f['held_loss_before']:.3f}, now {f['held_loss_after']:.3f}; on {f['pinned']:.0f} public mails "
-        f"{f['pinned_loss_before']:.3f}, now {f['pinned_loss_after']:.3f} (less is better)."
+        f"{f['fresh']:.0f} new labels, {f['cpu_seconds']:.1f} s of the processor. Error (log-loss, less is better) on "
+        f"{f['held']:.0f} older labels it has not seen: {f['held_loss_before']:.3f}, now {f['held_loss_after']:.3f}; "
+        f"on {f['pinned']:.0f} public mails: {f['pinned_loss_before']:.3f}, now {f['pinned_loss_after']:.3f}."
     )
 
 

@@ -497,11 +497,11 @@ def _explain(
     if mode is Mode.FILTERING:
         is_so = "is" if said in (None, Mode.FILTERING) else "would be"
         share = f" About {caught * 100:.0f} % of the junk {is_so} caught." if caught is not None else ""
-        return f"{counted} good mails show that at most {one_in} of them would be moved.{share}"
+        return f"{counted:,} good mails show that at most {one_in} of them would be moved.{share}"
     asked = said is Mode.FILTERING
     until = f"until {one_in} is proven" if asked else "until I may move anything to Junk"
     if missing:
-        text = f"{missing} more good {'mail' if missing == 1 else 'mails'} {until}."
+        text = f"{missing:,} more good {'mail' if missing == 1 else 'mails'} {until}."
         if wait >= WAIT_TOLD:
             text += f" At your pace that takes {_weeks(wait)}."
             if not asked:

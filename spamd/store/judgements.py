@@ -294,11 +294,12 @@ class Judgements(Connections):
 
     def counts(self, account: AccountName | None, since: float) -> dict[str, int]:
         """Judgements since then by verdict, and "moved" and "corrected": junk that the person took back, and what was not
-        taken for junk, doubtful or good, that they called junk.
+        taken for junk, doubtful or good, that they called junk. Without the mail that lay in folders before: nobody judged it.
         """
         where, values = _conditions(account, None, None)
         row = self._one(
-            f"SELECT {_SUMS} FROM judgement WHERE {' AND '.join(where)} AND at >= ?", (*values, since)
+            f"SELECT {_SUMS} FROM judgement WHERE {' AND '.join(where)} AND at >= ? AND reason != 'before'",
+            (*values, since),
         )
         sums = {name: int(row[name] or 0) for name in _SUM_NAMES} if row else dict.fromkeys(_SUM_NAMES, 0)
         sums["corrected"] = sums["false_positives"] + sums["missed"]
@@ -316,10 +317,11 @@ class Judgements(Connections):
     def daily_counts(
         self, since: float, *, account: AccountName | None = None, until: float | None = None
     ) -> list[DayCount]:
-        """One row per day of this computer's time zone, oldest first, also without mail; 400 at most."""
+        """One row per day of this computer's time zone, oldest first, also without mail; 400 at most. Of the same mail as
+        `counts`."""
         end = self.clock() if until is None else until
         where, values = _conditions(account, None, None)
-        sql = f"SELECT {_SUMS} FROM judgement WHERE {' AND '.join(where)} AND at >= ? AND at < ?"
+        sql = f"SELECT {_SUMS} FROM judgement WHERE {' AND '.join(where)} AND at >= ? AND at < ? AND reason != 'before'"
         first = datetime.datetime.fromtimestamp(since).date()  # noqa: DTZ006 the person's days
         days = []
         with self._read() as db:

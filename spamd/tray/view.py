@@ -135,7 +135,7 @@ def _fraction(training: Progress | None) -> float | None:
 
 def today(status: Status) -> str:
     judged = sum(status.today.get(name, 0) for name in ("keep", "unsure", "junk"))
-    parts = [f"{judged} judged", f"{status.today.get('moved', 0)} moved to Junk"]
+    parts = [f"{judged} judged", f"{status.today.get('moved', 0)} moved"]
     if status.today.get("corrected"):
         parts.append(f"{status.today['corrected']} corrected by you")
     return f"Today: {', '.join(parts)}"

@@ -87,6 +87,7 @@ FILTERS: tuple[Callable[..., Any], ...] = (
     clue,
     likelihood,
     shown.figure_word,
+    shown.effect,
     shown.odds,
 )
 Form = Mapping[str, str]

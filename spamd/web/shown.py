@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 
 from spamd.answers import AccountPhase
-from spamd.domain import Label, Mode, Verdict
+from spamd.domain import Label, Mode, Reason, Verdict
 
 SUBJECT_SHOWN = 160  # characters
 
@@ -156,6 +156,11 @@ def worst_tone(phases: Iterable[AccountPhase]) -> str:
 def strength(contribution: float, largest: float) -> float:
     """Length of a bar, 0..100."""
     return round(100 * min(1.0, abs(contribution) / largest), 1) if largest > 0 else 0.0
+
+
+def effect(reason: Reason) -> str:
+    """What a cause makes of the mail. By a near-copy the person's word decides, whatever else the score is made of."""
+    return "goes before the score" if reason.kind == "copy" else odds(reason.contribution)
 
 
 def odds(contribution: float) -> str:

@@ -483,7 +483,9 @@ def test_train_says_how_it_ended_and_models_can_be_taken_back(program: Program) 
     said = program("train")
     assert said.code == 0, said.err
     began, end = said.out.strip().splitlines()
-    assert began == "Training has begun. A new model is taken only if it proves better."
+    assert (
+        began == "Training has begun. A new model is taken only if it does no worse on mail it has not seen."
+    )
     promoted = end.startswith("A new model serves.")
     assert promoted or end.startswith(("The model stays.", "The training waits."))
     assert len(end) > 25, "the reason is said"

@@ -120,7 +120,7 @@ def is_running(world: World) -> bool:
 def test_a_move_is_listed_counted_and_taken_back_from_the_menu(world: World) -> None:
     message_id = world.arrive("listed")
     world.until_in(message_id, "Junk")
-    world.icon.wait_for_line("Today: 1 judged, 1 moved to Junk")
+    world.icon.wait_for_line("Today: 1 judged, 1 moved")
     listed = world.icon.wait_for_line("Last moved to Junk").children
     assert [line for line in listed if f"{TOLD}: listed" in line.text]
     assert TOLD not in world.session.noticed()  # never a notice for junk

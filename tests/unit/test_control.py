@@ -192,6 +192,16 @@ def test_doubtful_mail_that_was_moved_to_its_folder_is_asked_about_too(world):
     assert unsure.id not in {item.judgement.id for item in world.control.review.items(50)}
 
 
+def test_of_good_mail_that_is_to_stay_in_junk_is_not_said_that_another_put_it_there(world):
+    mail = world.store.judgement(world.why_id)
+    assert mail.moved
+    world.engine.states[HOME] = replace(world.engine.states[HOME], junk_folder=FolderName("Junk"))
+    ref = MessageRef(FolderName("Junk"), UidValidity(9), Uid(78))
+    world.store.add_sightings([Sighting(HOME, ref, mail.identity, frozenset(), world.now, None)])
+    answered = world.control.review.answer(mail.id, Label.HAM, move=False)
+    assert answered.text == "Learned as good mail. It stays where I put it."
+
+
 def test_of_good_mail_that_another_program_filed_is_said_where_it_lies(world):
     """Nothing of ours moved it, so nothing of ours takes it back."""
     world.engine.states[HOME] = replace(world.engine.states[HOME], junk_folder=FolderName("Junk"))

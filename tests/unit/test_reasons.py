@@ -24,7 +24,7 @@ GROUPS = set(reasons._GROUPS.values())
         ("words: you against I", "more “you” than “I”"),
         ("words: little: you against I", "less “you” beside “I” than usual"),
         ("lines: not: greeting", "no greeting"),
-        ("links: not: one host only", "not all to one host"),
+        ("links: not: one host only", "not all links to one host"),
         ("header: not: no sender name", "sender name"),
         ("header: not: To missing", "To there"),
         ("text: little: long words", "fewer long words than usual"),

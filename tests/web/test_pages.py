@@ -10,13 +10,23 @@ import pytest
 
 from spamd import settings
 from spamd.answers import AccountCheck, ServerGuess
-from spamd.domain import Account, AccountName, AuthMethod, FolderName, Label, LabelRecord, LabelSource
+from spamd.domain import (
+    Account,
+    AccountName,
+    AuthMethod,
+    FolderName,
+    Label,
+    LabelRecord,
+    LabelSource,
+    Verdict,
+)
 from spamd.errors import ConfigError, CredentialError, SecretMissing, StoreBusy
 from spamd.judgement import corrections
 from spamd.opening import remarks
+from spamd.tray import view
 from spamd.web import pages
 from tests.web.conftest import signed_in
-from tests.web.world import HOME, WORK, World
+from tests.web.world import HOME, WORK, World, move
 
 
 def post(client, world: World, path: str, **fields: str):
@@ -117,6 +127,29 @@ def test_what_was_very_much_at_once_is_answered_as_a_whole(world):
         False
     ] * 3
     assert ("rebuild",) in world.engine.calls
+
+
+def test_what_went_to_the_folder_for_doubtful_mail_is_not_called_moved_to_junk(world):
+    unsure = next(
+        one for one in world.store.judgements(verdict=Verdict.UNSURE, limit=50) if one.label is None
+    )
+    move(world.store, unsure, world.now, "Doubtful")
+    with signed_in(world) as client:
+        found = client.get("/?show=unsure").text
+    row = re.search(rf'data-mail="{unsure.id}".*?</li>', found, re.DOTALL)
+    assert row and "unsure, moved" in row[0] and "moved to Junk" not in row[0]
+
+
+def test_todays_figures_are_those_of_the_icon(world, monkeypatch):
+    """Junk that stays counts, too: an account that only learns moves none."""
+    today = {"keep": 3, "unsure": 2, "junk": 5, "moved": 4, "corrected": 1}
+    status = replace(world.control.status(), today=today)
+    monkeypatch.setattr(world.control, "status", lambda: status)
+    with signed_in(world) as client:
+        page = client.get("/").text
+    tiles = re.findall(r'<dt>([\w ]+)</dt><dd data-live="\w+">(\d+)</dd>', page)
+    assert tiles == [("good", "3"), ("unsure", "2"), ("junk", "5"), ("moved", "4"), ("you corrected", "1")]
+    assert view.today(status) == "Today: 10 judged, 4 moved, 1 corrected by you"
 
 
 def test_older_labels_can_be_seen_and_taken_back(world, monkeypatch):

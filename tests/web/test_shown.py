@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from spamd import reasons
 from spamd.answers import AccountPhase, CalibrationBin, HostCount, NightView, PromiseCheck, Trends
-from spamd.domain import AccountName, DayCount, ModelId
+from spamd.domain import AccountName, DayCount, ModelId, Reason
 from spamd.message import vector
 from spamd.model import gate
 from spamd.web import charts, shown
@@ -68,6 +68,9 @@ def test_ago_and_odds():
     assert shown.odds(0.01) == "hardly matters"
     assert shown.odds(2.0) == "7.4 times likelier to be junk"
     assert "less likely" in shown.odds(-1e9)
+    # A model that has learned the copy finds no difference; the verdict is the copy's all the same.
+    assert shown.effect(Reason("copy", "Nearly the same", 0.0)) == "goes before the score"
+    assert shown.effect(Reason("word", "offer", 2.0)) == shown.odds(2.0)
 
 
 @pytest.mark.parametrize("text", ["", "x", "2026-13-40", "99999-01-01", "2026-11-29; DROP", "\x00"])
@@ -100,6 +103,9 @@ def test_pictures_are_pictures_only(name, trends):
     assert not [
         e for e in root.iter() if e.tag.rpartition("}")[2] in ("script", "foreignObject", "image", "use", "a")
     ]
+    assert (
+        b"max-width: 400px) { .axis text { font-size: 17px" in picture
+    )  # shrunk to a phone, they can be read
     assert b"prefers-color-scheme: dark" in picture and b"http://" not in picture.replace(
         b"http://www.w3.org/", b""
     )

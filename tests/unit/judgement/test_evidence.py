@@ -482,7 +482,7 @@ def test_good_mail_far_below_the_shipped_threshold_lowers_the_early_one():
 def test_the_words_are_true_in_every_state():
     """Whoever asked for filtering is not told that nothing may be moved; whoever asked for less not that junk is caught."""
     points = [(p, label, NOW - 30 * 86400, w) for p, label, _, w in mail(random.Random(8), 3200, 300)]
-    filters = "3200 good mails show that at most 1 in 1,000 of them would be moved. About "
+    filters = "3,200 good mails show that at most 1 in 1,000 of them would be moved. About "
     for said, caught in ((None, "is"), (Mode.FILTERING, "is"), (Mode.SUGGESTING, "would be")):
         text = ev.assess(points, 0.001, NOW, said=said).explanation
         assert text.startswith(filters) and text.endswith(f"% of the junk {caught} caught.")

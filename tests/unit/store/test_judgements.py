@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from spamd.domain import AccountName, FolderName, Label, ModelId, MoveState, Past, Uid, Verdict
+from spamd.domain import AccountName, Decision, FolderName, Label, ModelId, MoveState, Past, Uid, Verdict
 from spamd.errors import RequestError
 from spamd.store.database import Store
 from spamd.store.judgements import TOGETHER, Entry, search_words
@@ -223,7 +223,15 @@ def test_counts(store, rows):
     rows.move_in(store, 1)
     for n, label in ((1, "ham"), (2, "spam"), (3, "spam"), (4, "spam")):
         store.add_label(rows.label(n, label))
+    # Read in a folder when the account was set up: nothing of it was judged, kept or moved by us.
+    lay_there = dataclasses.replace(
+        rows.judgement(6, "junk"), decision=Decision(Verdict.JUNK, False, "before", "It lay in Junk.")
+    )
+    store.record_judgement(lay_there, vector=None)
+    store.add_label(rows.label(6, "ham"))
     counts = store.counts(rows.account, rows.noon)
+    days = store.daily_counts(rows.noon - 10)
+    assert sum(day.junk for day in days) == 2 and sum(day.false_positives for day in days) == 1
     assert (counts["junk"], counts["keep"], counts["unsure"], counts["moved"]) == (2, 1, 1, 1)
     assert (counts["false_positives"], counts["missed"], counts["corrected"]) == (1, 2, 3), (
         "doubtful mail, too"

@@ -119,7 +119,7 @@ def test_the_menu_has_what_a_person_may_want() -> None:
     full = status(account(AccountPhase.BRAKE), review_waiting=3, needs_person=(event(4),))
     shown = view(Snapshot(full, (mail(), mail(8, label=Label.HAM))), NOW)
     texts, acts = lines(shown.menu), actions(shown.menu)
-    assert texts[:2] == ["Filtering 1 account", "Today: 12 judged, 2 moved to Junk"]
+    assert texts[:2] == ["Filtering 1 account", "Today: 12 judged, 2 moved"]
     assert "14:30 prize@win.example: You won" in [" ".join(text.split()) for text in texts]
     assert acts["That was not junk"] == Action(Deed.NOT_JUNK, "7")
     assert "Taken back: good mail" in texts
