@@ -14,6 +14,7 @@ from spamd import __version__
 SYNONYMS = {
     "add": ("setup", "keep", "junk"),
     "config": ("settings",),
+    "history": ("events",),
     "install": ("service",),
     "judge": ("score",),
     "quit": ("stop",),
@@ -84,6 +85,7 @@ ROWS: dict[str, tuple[str, str]] = {
     "open": ("daily", "Open the page in your browser."),
     "recent": ("daily", "The latest verdicts."),
     "review": ("daily", "Answer for doubtful mail, one by one."),
+    "events": ("daily", "What happened: corrections, nights, what was refused, what needs you."),
     "search": ("daily", "Find judged mail by sender and subject."),
     "explain": ("daily", "Why a mail was judged as it was (a number from `recent`, or a file)."),
     "score": ("judge", "Judge mail files without touching any mailbox."),

@@ -181,6 +181,27 @@ def recent(account: str | None, verdict: str | None, since: str | None, limit: i
 
 
 @click.command()
+@click.option("--since", default=None, help='Such as "tuesday", "3 days", "2026-11-24".')
+@limit_option
+@json_option
+def events(since: str | None, limit: int, as_json: bool) -> None:
+    """What happened: corrections, nights, what was taken back or refused, and what needs you."""
+    with connect() as client:
+        found = client.events(since=moment(since, now=time.time()) if since else None, limit=limit)
+    if as_json:
+        print_json(list(found))
+        return
+    table(
+        ("when", "account", "text"),
+        [
+            (when(one.at), one.account or "", f"{'Needs you: ' if one.needs_person else ''}{one.text}")
+            for one in found
+        ],
+        empty="Nothing has happened yet.",
+    )
+
+
+@click.command()
 @click.argument("words", nargs=-1, required=True)
 @click.option("--since", default=None, help='Such as "tuesday", "3 days", "2026-11-24".')
 @limit_option

@@ -99,6 +99,16 @@ def test_mail_cannot_steer_the_terminal(program: Program) -> None:
         assert "\x07" not in terminal.text
 
 
+def test_what_happened_is_told(program: Program) -> None:
+    assert program("pause", "1h").code == program("resume").code == 0
+    lines = program("events", "-n", "2").out.splitlines()
+    assert lines[0].split("\t") == ["when", "account", "text"]
+    assert [line.split("\t")[2] for line in lines[1:]] == ["Resumed.", "Paused."], "the newest first"
+    found = program("events", "--since", "1h", "-n", "2", "--json").json
+    assert [one["text"] for one in found] == ["Resumed.", "Paused."]
+    assert "Did you mean 'events'?" in program("history").err
+
+
 def test_explain_a_number(program: Program) -> None:
     one = moved(program)
     said = program("explain", str(one.id))
