@@ -72,7 +72,12 @@ def test_nothing_without_token_or_session(world, path):
 
     answer = httpx.get(world.server.url + path, trust_env=False)
     assert answer.status_code == 401
+    assert answer.headers["www-authenticate"] == "Bearer"
     assert "verify within" not in answer.text
+    if path.startswith("/api/"):
+        assert answer.json()["error"]["hint"], "a program is told in its own way"
+    else:
+        assert "<h1>" in answer.text
 
 
 @pytest.mark.parametrize(

@@ -244,6 +244,17 @@ def test_a_twin_of_the_same_second_is_no_rescue_when_junk_is_emptied():
     assert [c.label for c in found.corrections] == [Label.HAM], "X-GUID names one delivery: a real rescue"
 
 
+def test_of_twins_that_came_together_the_one_deleted_from_junk_was_not_taken_out():
+    """A flood, one of which the server's filter let through. A copy that is made later is a rescue."""
+    for came, label in ((NOW - 5, []), (NOW - 3600, [Label.HAM])):
+        old, twin = seen("Junk", 9, "emailid:M1", at=came), seen("INBOX", 2, "emailid:M1", at=NOW)
+        (waiting,) = look([twin], [old], alive=[old.ref]).pending
+        found = look([], [old, twin], alive=[twin.ref], pending=[waiting], now=NOW + 60)
+        assert [one.label for one in found.corrections] == label
+        assert found.departed == (old.ref,)
+        assert not found.pending
+
+
 def test_a_folder_made_anew_is_matched_not_judged():
     known = [seen("INBOX", 1, "guid:a"), seen("INBOX", 2, "guid:b")]
     arrivals = [seen("INBOX", 1, "guid:a", validity=2), seen("INBOX", 2, "guid:b", validity=2)]

@@ -258,6 +258,58 @@ def test_the_inbox_is_made_anew_between_copy_and_deletion():
     assert not MemoryMover(MemorySession(place.server), place.journal, use_lock=True).recover()
 
 
+@pytest.mark.parametrize("cut", [True, False])
+def test_the_inbox_is_made_anew_after_our_mark(cut):
+    """Both are there, and the mark on the original is ours: it comes off, and the copy goes."""
+    place = Place(move=False)
+    place.server.deliver(ONE)
+    rows = place.intents()
+    if cut:
+        place.cut("UIDEXPUNGE")
+        with pytest.raises(ConnectionLost):
+            place.move(rows)
+        place.server.renumber("INBOX")
+        assert place.server.flagged("\\Deleted") == {ONE: 1}
+        assert place.recovered() == [MoveState.FAILED]
+    else:
+        place.when("UIDEXPUNGE", lambda: place.server.renumber("INBOX"))
+        assert [row.state for row in place.move(rows)] == [MoveState.FAILED]
+    assert (place.server.raws("INBOX"), place.server.raws("Junk")) == ([ONE], [])
+    assert not place.server.flagged("\\Deleted")
+    assert not place.server.flagged(MOVING_KEYWORD)
+
+
+def test_no_copy_in_a_junk_made_anew_is_taken_for_that_of_another_mail():
+    """Both bear our lock; one of them has lost its copy, and keeps its original for that."""
+    place = Place(move=False)
+    two = ONE.replace(b"one", b"two")
+    for raw in (ONE, two):
+        place.server.deliver(raw)
+    rows = place.intents()
+    place.cut("COPY", after=True)
+    with pytest.raises(ConnectionLost):
+        place.move(rows)
+    place.server.delete(place.server.refs("Junk")[0])
+    place.server.renumber("Junk")
+    assert sorted(place.recovered()) == [MoveState.ABANDONED, MoveState.DONE]
+    assert (place.server.raws("INBOX"), place.server.raws("Junk")) == ([ONE], [two])
+
+
+def test_the_inbox_is_made_anew_and_a_twin_lies_in_junk():
+    """It does not bear our lock: the person may have filed it."""
+    place = Place(move=False, server_ids=False)
+    place.server.deliver(ONE, at=START)
+    rows = place.intents()
+    place.cut("COPY")
+    with pytest.raises(ConnectionLost):
+        place.move(rows)
+    place.server.deliver(ONE, "Junk", at=START)
+    place.server.renumber("INBOX")
+    assert place.recovered() == [MoveState.ABANDONED]
+    assert place.server.raws("INBOX") == place.server.raws("Junk") == [ONE]
+    assert not place.server.flagged("\\Deleted")
+
+
 def test_what_was_put_back_stays_back_where_junk_is_made_anew():
     place = Place(move=False)
     place.server.deliver(ONE, "Junk")
@@ -689,6 +741,21 @@ def test_expunge_without_right_takes_the_copy_back(said):
     assert not place.server.flagged(MOVING_KEYWORD)
 
 
+def test_where_nothing_can_be_expunged_nothing_stays_marked():
+    place = Place(move=False)
+    place.server.deliver(ONE)
+
+    def refuse(folder, uids):
+        raise FolderRefused("You may not.")
+
+    place.mover.commands.expunge = refuse
+    (row,) = place.move(place.intents())
+    assert (row.state, row.error) == (MoveState.COPIED, "You may not. A copy is in “Junk”.")
+    assert not place.server.flagged("\\Deleted")
+    assert place.recovered() == [MoveState.DONE]
+    assert (place.server.raws("INBOX"), place.server.raws("Junk")) == ([], [ONE])
+
+
 def test_the_copy_of_an_original_that_went_though_that_was_refused_stays():
     """Another program cleaned up in that moment."""
     place = Place(move=False)
@@ -974,6 +1041,19 @@ def test_a_copy_of_their_own_is_no_rival():
     place.now += RIVAL_SECONDS
     place.mover.reconcile()
     assert place.server.raws("Junk") == place.server.raws("Archive") == [ONE]
+
+
+def test_our_copy_is_followed_where_junk_was_renamed():
+    place = Place(move=False)
+    place.server.deliver(ONE)
+    rows = place.intents()
+    place.cut("COPY", after=True)
+    with pytest.raises(ConnectionLost):
+        place.move(rows)
+    place.server.rename_folder("Junk", "Old junk")
+    assert place.recovered() == [MoveState.DONE]
+    assert (place.server.raws("INBOX"), place.server.raws("Old junk")) == ([], [ONE])
+    assert not place.server.flagged(MOVING_KEYWORD)
 
 
 def test_renamed_target_is_not_followed():
