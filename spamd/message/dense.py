@@ -703,12 +703,26 @@ def authentication(message: ParsedMessage, trusted: str | None = None) -> dict[s
     value = message.first.get("authentication-results", "")
     if not value:
         return {}
-    results = dict(_results(value, message.first.get("received", ""), trusted))
+    results = dict(_results(value, _taken_in(message), trusted))
     if "pass" in (results.get("dmarc"), results.get("compauth")) and not _meant(value, message):
         results = {check: result for check, result in results.items() if check not in ("dmarc", "compauth")}
         if not message.sender_clear:
             results["dmarc"] = "fail"
     return results
+
+
+_INSIDE: Final = "by 2002:"
+"""Above what it takes in, Gmail writes the hand-over to its own store: no "from", and an address for a name."""
+
+
+def _taken_in(message: ParsedMessage) -> str:
+    """The Received of the server that took the mail in."""
+    received = message.first.get("received", "")
+    if not received.startswith(_INSIDE):
+        return received
+    below = next((one for one in message.all("received") if not one.startswith(_INSIDE)), "")
+    by = _BY.search(below)
+    return below if by and registered(by[1].lower().rstrip(".")) == "google.com" else ""
 
 
 _FROM: Final = re.compile(r"(?<=[\s;])header\.from\s*=\s*(?:[^\s;@]*@)?([\w.-]{1,253})")

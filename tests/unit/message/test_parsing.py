@@ -277,6 +277,29 @@ def test_a_server_that_vouches_for_one_address_in_from_vouches_for_no_other(fiel
                 assert message.sender == "x@evil.example", "there is no other in that field"
 
 
+def test_gmail_is_believed_though_its_store_stands_above_it() -> None:
+    """Before, of mail at Gmail nobody's sender was ever proven: no exemption, and a forgery took the real mail along."""
+    inside = "Received: by 2002:a05:6a10:1234:b0:2a1:b2c3:d4e5 with SMTP id ab1csp123; Mon, 24 Nov 2025 10:18:12 -0800\r\n"
+    more = "X-Received: by 2002:a17:90b:1:b0:2e2 with SMTP id x;\r\nReturn-Path: <b@parcel.com>\r\n"
+    taken_in = "Received: from {} by {} with ESMTPS id q for <me@gmail.com>;\r\n"
+    found = "Authentication-Results: {}; dkim=pass header.i=@parcel.com; dmarc={} (p=REJECT) header.from=parcel.com\r\n"
+    end = "From: Parcel <info@parcel.com>\r\n\r\nHello\r\n"
+    google = taken_in.format("mail.parcel.com", "mx.google.com")
+    theirs = taken_in.format("x.evil.example", "mx.evil.example")
+
+    def said(*parts: str) -> str:
+        return authentication(parsing.parse("".join([*parts, end]).encode())).get("dmarc", "")
+
+    for above in (inside + more, inside + inside + more):
+        assert said(above, google, found.format("mx.google.com", "pass")) == "pass"
+        assert said(above, google, found.format("mx.google.com", "fail")) == "fail"
+        assert said(above, google, found.format("mx.evil.example", "pass"), theirs) == ""
+        assert said(above, theirs, found.format("mx.evil.example", "pass")) == "", "no server of Google's"
+        assert said(above, found.format("mx.google.com", "pass")) == ""
+    assert said(theirs, google, found.format("mx.google.com", "pass")) == ""
+    assert said("Received: from a by 2002:a05::1; x\r\n", google, found.format("mx.google.com", "pass")) == ""
+
+
 def test_a_verdict_on_another_domain_says_nothing_of_the_sender() -> None:
     """A list that puts itself into From behind the check, on the same server."""
     head = "Received: from a by mx.home.example\r\nAuthentication-Results: mx.home.example; dmarc={}\r\n"
