@@ -71,7 +71,9 @@ def save(paths: Paths, file: Path, passphrase: str) -> Outcome:
     if len(passphrase) < 8:
         raise RequestError("The passphrase is too short.", "Take at least eight characters.")
     if not file.absolute().parent.is_dir():
-        raise RequestError(f"There is no folder {file.absolute().parent}.")
+        raise RequestError(
+            f"There is no folder {file.absolute().parent}.", "Make it first, or name another file."
+        )
     parts = dict(_collect(paths))
     sealed = pyrage.passphrase.encrypt(_packed(parts), passphrase)
     try:
@@ -243,7 +245,9 @@ def _opened(file: Path, passphrase: str) -> bytes:
     try:
         sealed = file.read_bytes()
     except OSError as exc:
-        raise RequestError(f"{file} cannot be read: {exc.strerror}.") from exc
+        raise RequestError(
+            f"{file} cannot be read: {exc.strerror}.", "Give the file that `spamdctl backup` wrote."
+        ) from exc
     try:
         packed: bytes = pyrage.passphrase.decrypt(sealed, passphrase)
     except pyrage.DecryptError as exc:
@@ -268,7 +272,9 @@ def _unpacked(packed: bytes) -> dict[str, bytes]:
                     raise RequestError(f"The backup holds something foreign: {member.name[:80]!r}.")
                 parts[member.name] = source.read()
     except (OSError, EOFError, zlib.error, tarfile.TarError) as exc:
-        raise RequestError("What is in the file is no backup of this program.") from exc
+        raise RequestError(
+            "What is in the file is no backup of this program.", "Give the file that `spamdctl backup` wrote."
+        ) from exc
     return parts
 
 

@@ -429,7 +429,7 @@ class Daemon:
     def _worker(self, name: AccountName) -> AccountWorker:
         worker = self._workers.get(name)
         if worker is None:
-            raise NotFound(f"There is no account called {name!r}.")
+            raise NotFound(f"There is no account called {name!r}.", "`spamdctl account list` shows them.")
         return worker
 
     def _chosen(self, name: AccountName | None) -> list[AccountWorker]:
@@ -683,7 +683,9 @@ class Daemon:
         if self._night is None:
             raise RequestError("Training is not installed.", 'pip install "spamd-desktop[train]"')
         if not self._start_night(from_scratch=from_scratch):
-            raise RequestError("A training runs already.")
+            raise RequestError(
+                "A training runs already.", "`spamdctl status` and the Model page show how far it is."
+            )
 
     def _start_night(self, *, from_scratch: bool) -> bool:
         if not self._training.acquire(blocking=False):
@@ -736,7 +738,10 @@ class Daemon:
         with self._progress_lock:
             running = self._progress.get(f"first-reading {account}")
             if running is not None and not running[0].finished:
-                raise RequestError("The folders are being read already.")
+                raise RequestError(
+                    "The folders are being read already.",
+                    "`spamdctl status` and the account's page show how far it is.",
+                )
             started = self._clock()
             first = Progress("first-reading", account, 0, 0, "Looking at the folders.", started)
             self._progress[f"first-reading {account}"] = (first, None)

@@ -497,13 +497,13 @@ def _typed(option: Option, text: str, where: str) -> object:
             "0": False,
         }
         if text.lower() not in words:
-            raise ConfigError(f"At {where!r}: expected yes or no, got {_shown(text)}.")
+            raise ConfigError(f"At {where!r}: expected yes or no, got {_shown(text)}.", option.help)
         return words[text.lower()]
     if option.kind in (int, float):
         try:
             return int(text) if option.kind is int else float(text)
         except ValueError:
-            raise ConfigError(f"At {where!r}: expected a number, got {_shown(text)}.") from None
+            raise ConfigError(f"At {where!r}: expected a number, got {_shown(text)}.", option.help) from None
     return text
 
 

@@ -160,8 +160,10 @@ COLUMNS = ("no", "when", "verdict", "likely junk", "you", "from", "subject")
 
 
 @click.command()
-@click.option("--account", default=None)
-@click.option("--verdict", type=click.Choice([one.value for one in Verdict]), default=None)
+@click.option("--account", default=None, help="Only this account.")
+@click.option(
+    "--verdict", type=click.Choice([one.value for one in Verdict]), default=None, help="Only this verdict."
+)
 @click.option("--since", default=None, help='Such as "tuesday", "3 days", "2026-11-24".')
 @limit_option
 @json_option
@@ -389,7 +391,9 @@ def undo(
 
 def _would_put_back(one: Judgement, *, as_json: bool) -> None:
     if not one.moved:
-        raise RequestError("This mail was not moved, so there is nothing to undo.")
+        raise RequestError(
+            "This mail was not moved, so there is nothing to undo.", "`spamdctl recent` says which ones were."
+        )
     if as_json:
         print_json({"dry_run": True, "judgement": one})
     else:

@@ -170,11 +170,16 @@ def labels_import(file: Path, account: str | None, as_json: bool) -> None:
         tell(client.import_labels(tuple(records)), as_json=as_json)
 
 
+LABELS_FILE = "Give a file that `spamdctl labels export` wrote."
+
+
 def _text(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as exc:
-        raise RequestError(f"{file} cannot be read.", str(exc)) from exc
+    except OSError as exc:
+        raise RequestError(f"{file}: {exc.strerror or exc}.", LABELS_FILE) from exc
+    except UnicodeDecodeError as exc:
+        raise RequestError(f"{file} is no text.", LABELS_FILE) from exc
 
 
 @click.group(cls=Group)
@@ -349,7 +354,13 @@ def model_show(id: str | None, as_json: bool) -> None:  # noqa: A002
         print_json(card)
         return
     click.echo(f"{card.id}, made {when(card.created_at)}, {card.architecture}")
-    table(("figure", "value"), [(name, f"{value:.5g}") for name, value in card.figures.items()], empty="")
+    from spamd.web.shown import figure_word
+
+    table(
+        ("figure", "value"),
+        [(figure_word(name), f"{value:.5g}") for name, value in card.figures.items()],
+        empty="",
+    )
     for reason in card.reasons:
         click.echo(plain(reason))
     if card.notes:

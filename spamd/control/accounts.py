@@ -80,7 +80,10 @@ class Accounts:
         for view in self.all():
             if view.account.name == name:
                 return view
-        raise NotFound(f"There is no account called {short(name)!r}.", "The Accounts page lists them.")
+        raise NotFound(
+            f"There is no account called {short(name)!r}.",
+            "The Accounts page and `spamdctl account list` show them.",
+        )
 
     def met(self, name: str) -> AccountName:
         """An account that is here, or of which something is kept. NotFound: told as empty, or wiped, a slip would pass."""
@@ -133,7 +136,7 @@ class Accounts:
 
     def set_secret(self, name: str, secret: str) -> AccountView:
         if not secret:
-            raise RequestError("The password is empty.")
+            raise RequestError("The password is empty.", "Type the one that your mail provider knows.")
         self._settings.vault().set(self.one(name).account.name, secret)
         return self._changed(name, "has a new password")
 
@@ -224,10 +227,10 @@ class Accounts:
         name = self.one(account).account.name if account else None
         if seconds is not None:
             if not 0 < seconds <= 365 * DAY:
-                raise RequestError("A pause is between a second and a year.")
+                raise RequestError("A pause is between a second and a year.", 'Such as "1h" or "2 days".')
             until = self._clock() + seconds
         if until is not None and until <= self._clock():
-            raise RequestError("This time is over already.")
+            raise RequestError("This time is over already.", "Choose one that is to come.")
         self._engine.pause(name, until)
         self._said(name, "Paused.")
         return Done("Paused. New mail stays where it is." if until is None else "Paused for a while.")

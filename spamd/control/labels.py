@@ -120,7 +120,10 @@ class Labels:
     def forget(self, account: str, identity: str) -> Done:
         """Take one label back, exactly: the model scores as if it had never been."""
         if not self._store.forget_label(AccountName(account), Identity(identity)):
-            raise NotFound("There is no such label.")
+            raise NotFound(
+                "There is no such label.",
+                "`spamdctl labels list` shows them; identities are written in full.",
+            )
         if self._store.is_labelled(Identity(identity)):
             self._engine.rebuild_scores()  # the same mail in another account: what was said there holds
         else:

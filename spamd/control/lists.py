@@ -27,12 +27,12 @@ class Lists:
     def add(self, value: str, label: Label, expires_at: float | None = None) -> ListEntry:
         value = list_value(value)
         if expires_at is not None and expires_at <= self._clock():
-            raise RequestError("This time is over already.")
+            raise RequestError("This time is over already.", "Choose one that is to come.")
         return self._store.add_list_entry(ListEntry(value, label, self._clock(), expires_at))
 
     def remove(self, value: str) -> Done:
         if not self._store.remove_list_entry(value):
-            raise NotFound("This is not on a list.")
+            raise NotFound("This is not on a list.", "The Lists page and `spamdctl lists show` show what is.")
         return Done(f"{value} is on no list any more.")
 
 

@@ -75,7 +75,10 @@ class KeptModels:
     def roll_back(self, to: str | None = None) -> ModelCard:
         """To a model kept on disk; None: the one before."""
         if to is not None and to not in {card.id for card in self._bundles.list()}:
-            raise NotFound(f"There is no model {short(to)!r}.", "The Model page lists those that are kept.")
+            raise NotFound(
+                f"There is no model {short(to)!r}.",
+                "The Model page and `spamdctl model list` show those that are kept.",
+            )
         with self._changing:
             before = self._bundles.current().card.id
             bundle = self._bundles.roll_back(ModelId(to) if to else None)

@@ -39,7 +39,10 @@ class Moves:
         if done is not None and done.state in OPEN_MOVES:
             raise RequestError("This mail is being moved at this very moment.", "Try again in a moment.")
         if done is None or done.kind is MoveKind.UNDO or not mail.moved:
-            raise RequestError("This mail was not moved, so there is nothing to undo.")
+            raise RequestError(
+                "This mail was not moved, so there is nothing to undo.",
+                "`spamdctl recent` and Today say which ones were.",
+            )
         return self._review.answer(judgement_id, Label.HAM, source=LabelSource.UNDO)
 
     def undo(

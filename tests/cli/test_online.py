@@ -559,3 +559,36 @@ def test_backup_stop_and_restore(program: Program, tmp_path: Path) -> None:
 def _essence(lines: str) -> list[tuple[str, str, str]]:
     rows = [json.loads(line) for line in lines.splitlines()]
     return [(row["account"], row["identity"], row["label"]) for row in rows]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "explain 99999",
+        "undo 99999",
+        "pause --account nobody",
+        "account test nobody",
+        "account set home wait_seconds=abc",
+        "account set home stamp=perhaps",
+        "labels forget home nonsense",
+        "labels import nofile",
+        "lists remove nowhere.example",
+        "model rollback nope --yes",
+        "settings set promise abc",
+    ],
+)
+def test_what_cannot_be_done_is_said_with_what_to_do(program: Program, words: str) -> None:
+    said = program(*words.split())
+    title, hint = said.err.splitlines()
+    assert said.code == 1 and title.endswith(".") and len(hint) >= 15, said.err
+    assert "Errno" not in said.err
+
+
+def test_a_models_figures_are_in_words(program: Program) -> None:
+    from spamd.web.shown import figure_word
+
+    figures = program("model", "show", "--json").json["figures"]
+    shown = program("model", "show").out
+    assert figures
+    for name in figures:
+        assert figure_word(name) in shown
