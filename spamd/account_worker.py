@@ -15,12 +15,12 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from spamd.answers import AccountPhase, AccountState
+from spamd.answers import AccountPhase, AccountState, Publish
 from spamd.domain import (
     INBOX,
     Account,
@@ -186,7 +186,7 @@ class AccountWorker:
         paused_until: Callable[[], tuple[bool, float | None]],
         hold_labels: int,
         daily_bytes: int = 0,
-        publish: Callable[[str, Mapping[str, object]], None],
+        publish: Publish,
         clock: Callable[[], float] = time.time,
         rng: random.Random | None = None,
         poll: float = POLL_WATCHED,
@@ -651,16 +651,18 @@ class AccountWorker:
         if order.kind == "put-back":
             record = self._store.move(order.number)
             if record is not None and record.account == self.account.name:
-                at_work.filter.put_back(record)
+                at_work.filter.moves.put_back(record)
         elif order.kind == "go-on":
-            at_work.filter.release_brake()
+            at_work.filter.brake.release()
             at_work.filter.go_on()
         else:
             judgement = self._store.judgement(order.number)
             if judgement is not None and judgement.account == self.account.name:
                 label = self._store.label_of(self.account.name, judgement.identity)
                 if label is None or label.label is not Label.HAM or label.source is LabelSource.IMPLICIT:
-                    at_work.filter.file_junk(judgement)  # else the person thought better of it meanwhile
+                    at_work.filter.moves.file_junk(
+                        judgement
+                    )  # else the person thought better of it meanwhile
 
     def open_moves(self) -> list[MoveRecord]:
         return list(self._store.open_moves(self.account.name))
@@ -700,7 +702,7 @@ class AccountWorker:
 
     def _say_working(self, at_work: _AtWork) -> None:
         evidence = self.evidence()
-        brake = at_work.filter.brake()
+        brake = at_work.filter.brake.check()
         if brake.held:
             self._say(AccountPhase.BRAKE, brake.reason)
         else:
@@ -714,7 +716,7 @@ class AccountWorker:
         from spamd.opening import remarks
 
         names = tuple(at_work.learner.places())
-        junk = at_work.filter.junk_folder()
+        junk = at_work.filter.moves.junk_folder()
         quirk = at_work.session.abilities.quirk
         with self._state_lock:
             self._state = replace(

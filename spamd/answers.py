@@ -7,6 +7,7 @@ Times are Unix seconds. Nothing here holds a secret.
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from spamd.domain import (
@@ -399,3 +400,7 @@ class Happening:
     kind: str
     data: dict[str, object]
     at: float
+
+
+Publish = Callable[[str, Mapping[str, object]], None]
+"""Tells of a happening: its kind and its data."""

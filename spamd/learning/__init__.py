@@ -30,6 +30,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from spamd.answers import Publish
 from spamd.domain import Account, FolderCursor, FolderName, LabelRecord, Sighting
 from spamd.errors import FolderChanged, FolderMissing, FolderRefused
 from spamd.judgement import corrections
@@ -40,7 +41,7 @@ from spamd.learning.elsewhere import Elsewhere
 from spamd.learning.new_mail import NewMail
 from spamd.learning.places import Places, cursor_at
 from spamd.learning.quiet_mail import QuietMail
-from spamd.learning.teaching import Publish, Teaching
+from spamd.learning.teaching import Teaching
 from spamd.source import MailSession
 
 if TYPE_CHECKING:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from spamd.answers import Publish
 from spamd.domain import Account, FetchedMail, Identity, Label, LabelRecord, LabelSource
 from spamd.errors import FolderChanged, FolderMissing, FolderRefused, MailboxError, ModelError, StoreError
 from spamd.judgement import corrections
@@ -27,8 +28,6 @@ READ_AGAIN = 3000
 """Newest labels of an account whose mail is read again after an upgrade that reads other features."""
 READ_AGAIN_STEP = 100
 """Of these, mails read with one look."""
-
-Publish = Callable[[str, Mapping[str, object]], None]
 
 
 class Teaching:

@@ -16,7 +16,7 @@ import math
 import re
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import repeat
@@ -711,6 +711,19 @@ def authentication(message: ParsedMessage, trusted: str | None = None) -> dict[s
     return results
 
 
+def sender_proven(results: Mapping[str, str]) -> bool | None:
+    """Did the receiving server prove the address in From? Only DMARC (or Microsoft's compauth) speaks of it:
+    SPF and DKIM alone prove some domain, not that one.
+    """
+    for method in ("dmarc", "compauth"):
+        result = results.get(method, "")
+        if result == "pass":
+            return True
+        if result == "fail":
+            return False
+    return None
+
+
 _INSIDE: Final = "by 2002:"
 """Above what it takes in, Gmail writes the hand-over to its own store: no "from", and an address for a name."""
 
@@ -883,4 +896,5 @@ __all__ = [
     "authentication",
     "measure",
     "sender_proof",
+    "sender_proven",
 ]

@@ -184,6 +184,13 @@ class Labels(Connections):
         with self._read() as db:
             return _current(db, account, identity)
 
+    def word_of(self, account: AccountName, identity: Identity) -> Label | None:
+        """What the person said of this mail last; None: nothing, or nothing that holds before they are asked."""
+        said = self.label_of(account, identity)
+        if said is None or said.held or said.source not in PERSON_SOURCES:
+            return None
+        return said.label
+
     def is_labelled(self, identity: Identity) -> bool:
         """In whatever account."""
         return (

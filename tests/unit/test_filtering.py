@@ -26,7 +26,7 @@ from spamd.domain import (
     Verdict,
 )
 from spamd.errors import ConnectionLost, FolderRefused, ProtocolFault, StoreFull
-from spamd.filtering import BATCH, Filter, sender_proven
+from spamd.filtering import BATCH, Filter
 from spamd.judgement import corrections
 from spamd.learning import Learner
 from spamd.learning.places import places
@@ -503,13 +503,6 @@ def test_whom_the_person_has_written_to_is_not_exempt_for_ever(place):
     assert comes(50).decision.reason == "contact", "thought better of"
 
 
-def test_sender_proven_needs_dmarc():
-    assert sender_proven({"dmarc": "pass"}) is True
-    assert sender_proven({"dmarc": "fail", "spf": "pass"}) is False
-    assert sender_proven({"spf": "pass", "dkim": "pass"}) is None
-    assert sender_proven({}) is None
-
-
 def test_a_lesson_stops_the_rest_of_the_flood(place):
     ref = place.server.deliver(mail(1, 0.2, subject="Sofa club"))
     place.look()
@@ -540,11 +533,11 @@ def test_the_brake_stops_asks_and_goes_on(tmp_path):
     assert event.kind == "brake"
     place.server.deliver(mail(20, 0.99))
     assert place.look(7200)[0].decision.reason == "brake", "only the person lets it go"
-    place.filter.release_brake()
+    place.filter.brake.release()
     assert sum(one.moved for one in place.filter.go_on()) == 5
-    assert place.filter.brake().held
+    assert place.filter.brake.check().held
     place.now += 1
-    place.filter.release_brake()
+    place.filter.brake.release()
     place.filter.go_on()
     assert place.server.raws("INBOX") == []
     assert len(place.store.events(needs_person=True)) == 2
@@ -591,7 +584,7 @@ def test_while_suggesting_the_folder_for_doubtful_mail_is_used(tmp_path):
     assert place.server.raws("Doubt") == [mail(1, 0.99), mail(2, 0.7)] and place.server.refs("Junk") == []
     assert {(row.kind, row.state) for row in place.store.moves(ME)} == {(MoveKind.UNSURE, MoveState.DONE)}
     assert not place.server.flagged("\\Seen")
-    undone = place.filter.put_back(place.store.move_of(ME, judged[0].identity))
+    undone = place.filter.moves.put_back(place.store.move_of(ME, judged[0].identity))
     assert undone is not None and undone.state is MoveState.DONE
     assert mail(1, 0.99) in place.server.raws("INBOX")
     place.server.drag(place.server.refs("Doubt")[0], "Junk")
@@ -859,7 +852,7 @@ def test_undo_puts_back_and_it_stays(place):
     place.server.deliver(mail(1, 0.99))
     place.look()
     (row,) = place.store.moves(ME)
-    outcome = place.filter.put_back(row)
+    outcome = place.filter.moves.put_back(row)
     assert outcome is not None
     assert outcome.state is MoveState.DONE
     assert place.server.raws("INBOX") == [mail(1, 0.99)]
@@ -867,7 +860,7 @@ def test_undo_puts_back_and_it_stays(place):
     assert not place.labels(), "our own undo is not the person's drag"
     assert place.server.raws("INBOX") == [mail(1, 0.99)]
     assert place.judgement().moved is False
-    assert place.filter.put_back(row) is None, "it is not there any more"
+    assert place.filter.moves.put_back(row) is None, "it is not there any more"
     assert [one.kind for one in place.store.moves(ME, kind=MoveKind.UNDO)] == [MoveKind.UNDO]
 
 
@@ -876,19 +869,19 @@ def test_undo_of_a_mail_that_went_elsewhere(place):
     place.look()
     place.server.drag(place.server.refs("Junk")[0], "Archive")
     (row,) = place.store.moves(ME)
-    assert place.filter.put_back(row) is None
+    assert place.filter.moves.put_back(row) is None
     assert len(place.server.raws("Archive")) == 1
 
 
 def test_the_person_says_junk_on_a_page(place):
     place.server.deliver(mail(1, 0.3))
     (judged,) = place.look()
-    outcome = place.filter.file_junk(judged)
+    outcome = place.filter.moves.file_junk(judged)
     assert outcome is not None
     assert place.server.raws("Junk") == [mail(1, 0.3)]
     place.look()
     assert not place.labels()
-    assert place.filter.file_junk(judged) is None
+    assert place.filter.moves.file_junk(judged) is None
 
 
 def test_a_refused_move_is_tried_again_later(place):
@@ -1149,7 +1142,7 @@ def asked_for(place, refusal):
         place.server.before = lock
     else:
         place.server.folders["Junk"].read_only = True
-    outcome = place.filter.file_junk(judged)
+    outcome = place.filter.moves.file_junk(judged)
     assert outcome.state is (MoveState.ABANDONED if refusal == "held" else MoveState.FAILED)
     place.server.set_flags(ref, (), FOREIGN)
     place.server.folders["Junk"].read_only = False

@@ -115,7 +115,7 @@ def test_a_put_back_is_finished_even_while_paused(place):
     place.look()
     mend = cut_at(place, "MOVE")
     with pytest.raises(ConnectionLost):
-        place.filter.put_back(place.store.moves(ME)[0])
+        place.filter.moves.put_back(place.store.moves(ME)[0])
     mend()
     place.paused = True
     place.connect()
@@ -190,7 +190,7 @@ def test_a_lock_left_behind_does_not_keep_a_mail_from_being_put_back(place):
     place.server.deliver(mail(1, 0.99))
     place.look()
     place.server.set_flags(place.server.refs("Junk")[0], [MOVING_KEYWORD])
-    outcome = place.filter.put_back(place.store.moves(ME)[0])
+    outcome = place.filter.moves.put_back(place.store.moves(ME)[0])
     assert outcome is not None
     assert outcome.state is MoveState.DONE
     assert place.server.raws("INBOX") == [mail(1, 0.99)]
@@ -256,7 +256,7 @@ def held_by_the_brake(tmp_path):
 def test_go_on_after_a_long_weekend_moves_what_was_held_back(tmp_path):
     place = held_by_the_brake(tmp_path)
     place.now += 4 * 86400
-    place.filter.release_brake()
+    place.filter.brake.release()
     place.filter.go_on()
     assert len(place.server.raws("Junk")) == 4
     place.store.close()
@@ -266,12 +266,12 @@ def test_go_on_after_a_long_weekend_moves_what_was_held_back(tmp_path):
 def test_the_brake_works_after_the_clock_was_ahead(tmp_path):
     place = held_by_the_brake(tmp_path)
     place.now += 10 * 365 * 86400
-    place.filter.release_brake()
+    place.filter.brake.release()
     place.now -= 10 * 365 * 86400 - 7200
     for number in range(10, 15):
         place.server.deliver(mail(number, 0.99))
     place.look()
-    assert place.filter.brake().held
+    assert place.filter.brake.check().held
     assert len(place.server.raws("Junk")) == 4
     place.store.close()
 
@@ -567,7 +567,7 @@ def test_go_on_leaves_alone_what_the_person_answered(tmp_path):
     place = held_by_the_brake(tmp_path)
     place.server.set_flags(place.server.refs("INBOX")[0], ["\\Answered"])
     place.now += 10
-    place.filter.release_brake()
+    place.filter.brake.release()
     place.filter.go_on()
     assert len(place.server.raws("Junk")) == 3
     assert len(place.server.raws("INBOX")) == 1
@@ -580,7 +580,7 @@ def test_a_copy_made_of_a_mail_that_was_put_back_takes_nothing_away(tmp_path):
     place.server.deliver(mail(1, 0.99))
     place.look()
     place.now += 600
-    place.filter.put_back(place.store.moves(ME)[0])
+    place.filter.moves.put_back(place.store.moves(ME)[0])
     place.server.copy(place.server.refs("INBOX")[0], "Archive")
     place.filter.reconcile()
     place.look()

@@ -131,7 +131,7 @@ class Story(RuleBasedStateMachine):
     def undo_the_last_move(self):
         rows = self.place.store.moves(self.place.account.name, kind=MoveKind.JUNK, limit=1)
         if rows:
-            self.place.filter.put_back(rows[0])
+            self.place.filter.moves.put_back(rows[0])
 
     @rule(hours=st.sampled_from([0.1, 1, 30, 24 * 4]))
     def time_passes(self, hours):
@@ -221,7 +221,7 @@ class TwoComputers(Story):
     @rule()
     def undo_the_last_move(self):
         rows = self.place.store.moves(self.place.account.name, kind=MoveKind.JUNK, limit=1)
-        if rows and self.place.filter.put_back(rows[0]) is not None:
+        if rows and self.place.filter.moves.put_back(rows[0]) is not None:
             judged = self.place.store.judgement_of(rows[0].account, rows[0].identity)
             self.from_junk |= {raw for raw in self.there if f"Subject: {judged.subject}\r".encode() in raw}
 

@@ -177,7 +177,7 @@ def test_put_back_by_one_is_the_persons_word_for_both(two):
     moved_by_desk(two)
     (row,) = two.desk.store.moves(ME)
     two.desk.store.add_label(LabelRecord(ME, row.identity, Label.HAM, LabelSource.UNDO, 1.0, two.desk.now))
-    two.desk.filter.put_back(row)
+    two.desk.filter.moves.put_back(row)
     two.look()
     two.look()
     assert two.server.raws("INBOX")
@@ -197,7 +197,7 @@ def test_put_back_among_many_says_nothing_of_the_mail(two, seen):
     two.look(two.desk)
     if seen:
         two.look(two.lap)
-    two.desk.filter.put_back(two.desk.store.moves(ME)[0])
+    two.desk.filter.moves.put_back(two.desk.store.moves(ME)[0])
     two.look()
     two.look()
     assert two.server.raws("INBOX")
@@ -218,7 +218,7 @@ def test_the_persons_answer_on_one_page_is_a_label_for_both(two):
     two.desk.store.add_label(
         LabelRecord(ME, judgement.identity, Label.SPAM, LabelSource.REVIEW, 1.0, two.desk.now)
     )
-    two.desk.filter.file_junk(judgement)
+    two.desk.filter.moves.file_junk(judgement)
     two.look()
     two.look()
     assert two.labels() == [[(Label.SPAM, LabelSource.REVIEW)], [SPAM]]
@@ -245,9 +245,9 @@ def test_the_persons_wish_outlives_a_crash(two, deed):
     two.server.before = cut
     with pytest.raises(ConnectionLost):
         if deed == "put back":
-            two.desk.filter.put_back(row)
+            two.desk.filter.moves.put_back(row)
         else:
-            two.desk.filter.file_junk(judgement)
+            two.desk.filter.moves.file_junk(judgement)
     two.server.before = None
     two.desk.connect()
     two.desk.filter.recover()
@@ -367,7 +367,8 @@ def test_stamps_of_the_other_are_no_hints(tmp_path):
 
 def test_the_stamp_of_one_alone(tmp_path):
     two = Two(tmp_path)
-    two.desk.account = two.desk.filter.account = Account(ME, stamp=True)
+    two.desk.account = Account(ME, stamp=True)
+    two.desk.connect()
     two.server.deliver(mail(1))
     two.look(two.lap)
     two.look(two.desk)

@@ -2,7 +2,7 @@
 
 `reconcile` finds such pairs by server id, or by our lock on the other copy, and removes our copy, never the person's: also
 in the target, below ours or above it. What was copied before our lock is asked about after it where no id tells
-(`copied_meanwhile`). What was ABANDONED without anybody's decision (domain.TRY_AGAIN) is tried again later, by filtering.py.
+(`copied_meanwhile`). What was ABANDONED without anybody's decision (domain.TRY_AGAIN) is tried again later, by spamd.filtering.
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ def test_every_fact_has_its_words_in_german() -> None:
 def test_every_reason_for_a_decision_is_told_in_both_languages() -> None:
     """A reason without a translation would be an English sentence in a German Thunderbird."""
     found = set()
-    for source in ("judgement/policy.py", "filtering.py"):
+    for source in ("judgement/policy.py", "filtering/__init__.py"):
         text = (ROOT / "spamd" / source).read_text()
         for verdicts, pattern in (
             (("Keep",), r'_keep\("([\w-]+)"'),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from spamd.message import parsing
-from spamd.message.dense import PROVEN, authentication, sender_proof
+from spamd.message.dense import PROVEN, authentication, sender_proof, sender_proven
 from spamd.message.links import registered
 from spamd.message.parsing import ParsedMessage
 
@@ -396,3 +396,10 @@ def test_only_the_receiving_server_is_believed_about_authentication() -> None:
 def test_nothing_makes_it_raise(raw: bytes) -> None:
     message = parsing.parse(raw)
     (message.plain + message.html + message.subject).encode("utf-8")
+
+
+def test_sender_proven_needs_dmarc():
+    assert sender_proven({"dmarc": "pass"}) is True
+    assert sender_proven({"dmarc": "fail", "spf": "pass"}) is False
+    assert sender_proven({"spf": "pass", "dkim": "pass"}) is None
+    assert sender_proven({}) is None
