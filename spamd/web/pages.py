@@ -40,6 +40,7 @@ from spamd.errors import DoneInPart, NotFound, RequestError, SpamdError
 from spamd.reasons import clue, likelihood
 from spamd.web import charts, shown
 from spamd.web.access import Access, Refused, too_many_codes
+from spamd.web.pairing import is_own
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -201,7 +202,12 @@ class Pages:
     # -- pages ------------------------------------------------------------------------------
 
     def open(self, request: Request) -> Response:
-        """A one-time code becomes a session. No redirect: a Strict cookie might not go along."""
+        """A one-time code becomes a session. No redirect: a Strict cookie might not go along.
+
+        Where a browser is started with the link, every user of the computer can read it in the list of processes.
+        """
+        if request.client is None or not is_own(request.client, request.url.port or 0):
+            raise Refused(403, "Another user's program may not open spamd.")
         too_many_codes(self._access)
         session = self._access.redeem(request.query_params.get("code", ""))
         if session is None:

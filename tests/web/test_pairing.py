@@ -139,33 +139,55 @@ def test_whose_a_connection_is(tmp_path: Path):
                 assert not is_own(peer, port, [Path("/dev/null")]), "not listed"
 
 
-@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="only root may become another user")
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells whose a connection is")
-def test_another_user_cannot_pass_a_talk_on(paired):
-    world, _key = paired
-    asking = """
+ASKING = """
 import socket, sys
 with socket.create_connection(("127.0.0.1", int(sys.argv[1]))) as one:
-    body = b'{"nonce": "nnnnnnnnnnnnnnnnnnnnnnnn"}'
-    one.sendall(b"POST /pair HTTP/1.1\\r\\nHost: 127.0.0.1:%s\\r\\nContent-Length: %d\\r\\nConnection: close\\r\\n\\r\\n%s"
-                % (sys.argv[1].encode(), len(body), body))
+    body = sys.argv[3].encode()
+    one.sendall(b"%s HTTP/1.1\\r\\nHost: 127.0.0.1:%s\\r\\nContent-Length: %d\\r\\nConnection: close\\r\\n\\r\\n%s"
+                % (sys.argv[2].encode(), sys.argv[1].encode(), len(body), body))
     while got := one.recv(4096):
         sys.stdout.write(got.decode())
 """
-    told = {}
-    for user in (0, 65534):
-        done = subprocess.run(
-            ["/usr/bin/env", "python3", "-I", "-c", asking, str(world.server.port)],
-            user=user,
-            cwd="/",
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=True,
-        )
-        told[user] = done.stdout
+
+
+def asked_by(user: int, port: int, line: str, body: str = "") -> str:
+    """What a program of this user is answered."""
+    done = subprocess.run(
+        ["/usr/bin/env", "python3", "-I", "-c", ASKING, str(port), line, body],
+        user=user,
+        cwd="/",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return done.stdout
+
+
+NOT_ROOT = 65534
+needs_root = pytest.mark.skipif(
+    not sys.platform.startswith("linux") or os.getuid() != 0,
+    reason="only root may become another user, and only Linux tells whose a connection is",
+)
+
+
+@needs_root
+def test_another_user_cannot_pass_a_talk_on(paired):
+    world, _key = paired
+    body = '{"nonce": "nnnnnnnnnnnnnnnnnnnnnnnn"}'
+    told = {user: asked_by(user, world.server.port, "POST /pair", body) for user in (NOT_ROOT, 0)}
     assert " 200 " in told[0].splitlines()[0], told
-    assert " 403 " in told[65534].splitlines()[0], told
+    assert " 403 " in told[NOT_ROOT].splitlines()[0], told
+
+
+@needs_root
+def test_another_user_cannot_open_the_pages_by_a_link_from_the_list_of_processes(fresh):
+    """Nor does it spoil the link."""
+    server = fresh(accounts=False, mails=False).server
+    link = f"GET /open?code={server.access.new_code()}"
+    told = [asked_by(user, server.port, link) for user in (NOT_ROOT, 0)]
+    assert " 403 " in told[0].splitlines()[0] and "set-cookie" not in told[0].lower()
+    assert " 200 " in told[1].splitlines()[0] and "set-cookie" in told[1].lower()
 
 
 def test_the_daemon_proves_that_it_is_the_one_whose_token_it_is(fresh):
