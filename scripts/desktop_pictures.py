@@ -65,7 +65,7 @@ def main() -> None:
         for key in ("Down", "Down", "Right", "Down", "Right"):
             session.xdotool("key", key)
         subprocess.run(["sleep", "1"], check=True)  # the submenu slides open
-        session.picture().crop((0, 0, 1280, 300)).save(pictures / "tray.png", optimize=True)
+        session.picture().crop((0, 0, 1246, 300)).save(pictures / "tray.png", optimize=True)
         session.xdotool("key", "Escape", "key", "Escape", "key", "Escape")
         session.close()
 
