@@ -85,7 +85,7 @@ from spamd.domain import (  # noqa: E402
 from spamd.errors import TrainingError  # noqa: E402
 from spamd.judgement import evidence, policy, silence  # noqa: E402
 from spamd.learning.first_reading import FOLDER_WEIGHT, READ_CHUNK  # noqa: E402
-from spamd.learning.lessons import read_in_folder, teaches  # noqa: E402
+from spamd.learning.lessons import read_in_folder, teach  # noqa: E402
 from spamd.learning.proof import score_apart  # noqa: E402
 from spamd.message import vector  # noqa: E402
 from spamd.trainer import COMMAND, Outcome, Trainer, TrainerProcess  # noqa: E402
@@ -309,8 +309,7 @@ class Run:
             )
             self.store.record_judgement(judgement, vector=packed)
             self.store.add_label(record)
-            if teaches(record):
-                self.scorer.teach(vector.unpack(packed), mail.identity, mail.label, record.weight, record.at)
+            teach(self.scorer, packed, record)
         score_apart(self.store, self.scorer, self.account, self.now)
         self.first["reading"] = self.told()
         self.night()

@@ -38,17 +38,25 @@ def teaches(record: LabelRecord) -> bool:
     return not record.held and record.source is not LabelSource.IMPLICIT and not weak_folder
 
 
+def is_followed(record: LabelRecord) -> bool:
+    """Do near-copies of that mail follow the label by themselves? What lay in Junk when the account was set up was put there by
+    whatever filter, and may be the letters of a shop that the person misses. It teaches; but they have not said so.
+    """
+    return not (record.source is LabelSource.FOLDER and record.label is Label.SPAM)
+
+
 def lessons(
     store: Store, now: float, limit: int
-) -> Iterator[tuple[Identity, vector.StoredVector, Label, float, float]]:
+) -> Iterator[tuple[Identity, vector.StoredVector, Label, float, float, bool]]:
     """What the ledger teaches, for `Scorer.rebuild`. Vectors of an older recipe are left out."""
     for record, packed in store.training_set(until=now, limit=limit):
         if not teaches(record):
             continue
         try:
-            yield record.identity, vector.unpack(packed), record.label, record.weight, record.at
+            features = vector.unpack(packed)
         except (SpamdError, ValueError):
             continue
+        yield record.identity, features, record.label, record.weight, record.at, is_followed(record)
 
 
 def teach(scorer: Scorer, packed: bytes, record: LabelRecord) -> None:
@@ -59,7 +67,9 @@ def teach(scorer: Scorer, packed: bytes, record: LabelRecord) -> None:
         features = vector.unpack(packed)
     except (SpamdError, ValueError):
         return
-    scorer.teach(features, record.identity, record.label, record.weight, record.at)
+    scorer.teach(
+        features, record.identity, record.label, record.weight, record.at, followed=is_followed(record)
+    )
 
 
 def read_known_mail(

@@ -266,12 +266,16 @@ class Scorer:
         label: Label,
         weight: float = 1.0,
         at: float | None = None,
+        *,
+        followed: bool = True,
     ) -> None:
-        """Learn one label at once; a newer label of the same mail replaces the older. at: None means now."""
+        """Learn one label at once; a newer label of the same mail replaces the older. at: None means now. followed: do
+        near-copies of the mail follow it by themselves (if it weighs enough)?
+        """
         at = time.time() if at is None else at
         with self._lock:
             self.head.teach(Lesson(identity, vector, label, weight, at, self._prior(vector)))
-            self._remember(identity, vector, label, weight, at)
+            self._remember(identity, vector, label, weight if followed else 0.0, at)
 
     def forget(self, identity: Identity) -> bool:
         """As if that label had not been taught since the last night. False if it was not."""
@@ -279,20 +283,20 @@ class Scorer:
             remembered = self.copies.forget(identity)
             return self.head.forget(identity) or remembered
 
-    def rebuild(self, labels: Iterable[tuple[Identity, MailVector, Label, float, float]]) -> None:
-        """Start anew from the ledger (identity, vector, label, weight, time).
+    def rebuild(self, labels: Iterable[tuple[Identity, MailVector, Label, float, float, bool]]) -> None:
+        """Start anew from the ledger (identity, vector, label, weight, time, followed).
 
         The head learns what is newer than the model; the memory of copies takes all of them.
         """
         with self._lock:
             rows = sorted(labels, key=lambda row: row[4])
             self.copies.clear()
-            for identity, vector, label, weight, at in rows:
-                self._remember(identity, vector, label, weight, at)
+            for identity, vector, label, weight, at, followed in rows:
+                self._remember(identity, vector, label, weight if followed else 0.0, at)
             self.head.rebuild(
                 (
                     Lesson(identity, vector, label, weight, at)
-                    for identity, vector, label, weight, at in rows
+                    for identity, vector, label, weight, at, _ in rows
                     if self._is_unknown(identity, at)
                 ),
                 self._prior,
@@ -323,6 +327,8 @@ class Scorer:
     ) -> None:
         if weight >= REMEMBERED_FROM:
             self.copies.remember(identity, vector, label, at)
+        else:
+            self.copies.forget(identity)
 
 
 class _HasShipped(Protocol):

@@ -48,9 +48,9 @@ class ScriptedScorer:
         self._said[vector.fingerprint.tobytes()] = probability
         return Score(probability, logit, logit, self.card.id, self._copies.get(vector.fingerprint.tobytes()))
 
-    def teach(self, vector, identity, label, weight=1.0, at=0.0) -> None:
+    def teach(self, vector, identity, label, weight=1.0, at=0.0, *, followed=True) -> None:
         self.taught.append((identity, label, weight))
-        if weight >= 0.5:
+        if weight >= 0.5 and followed:
             self._copies[vector.fingerprint.tobytes()] = label
 
     def forget(self, identity) -> bool:

@@ -899,6 +899,32 @@ def test_places_and_recipients():
     assert recipients(b"To: " + b"(" * 10_000 + b"a@b.example\r\n") == set()
 
 
+def test_what_a_server_had_filed_has_no_copies_until_the_person_says_that_it_is_junk(tmp_path):
+    """Three issues of a newsletter that an old filter had put into Junk, unseen, took the next one along."""
+    server = MemoryServer(folders=("Junk", "Archive"))
+    filed = server.deliver(mail(1, 0.2, subject="Sofa club"), "Junk", at=START - 5000)
+    server.deliver(mail(2, 0.2, subject="Tea club"), "Archive", at=START - 5000)
+    place = Place(tmp_path, server=server)
+    FirstReading(place.session, place.store, place.scorer, place.account, clock=lambda: place.now).run()
+    assert sorted(label for _, label, _ in place.scorer.taught) == [Label.HAM, Label.SPAM]
+    place.look()
+
+    def comes(number, subject):
+        raw = mail(number, 0.2, subject=subject).replace(b"number %d" % number, b"number %d" % (number % 10))
+        return place.scorer.score(place.scorer.read(raw)).copy_of
+
+    assert (comes(11, "Sofa club"), comes(12, "Tea club")) == (None, Label.HAM)
+    followed = {row[0]: row[5] for row in lessons(place.store, place.now, 100)}
+    assert sorted(followed.values()) == [False, True]
+    back = server.drag(filed, "INBOX")
+    place.look()
+    assert comes(11, "Sofa club") is Label.HAM
+    server.drag(back, "Junk")
+    place.look()
+    assert comes(11, "Sofa club") is Label.SPAM
+    place.store.close()
+
+
 def test_a_first_reading_takes_no_junk_folder_for_a_folder_of_good_mail(tmp_path):
     server = MemoryServer(folders=("Junk", "Archive"))
     for name, role in (("Spam", "also junk"), ("Bulk", "bulk")):

@@ -136,10 +136,10 @@ def test_what_the_night_turned_is_not_turned_again(scorer: Scorer, bundles: Bund
 def test_rebuild_teaches_only_what_the_model_does_not_know(scorer: Scorer) -> None:
     features = vectorise(flood(0))
     known = scorer.card.known_until
-    scorer.rebuild([(Identity("old"), features, Label.SPAM, 1.0, known - 1)])
+    scorer.rebuild([(Identity("old"), features, Label.SPAM, 1.0, known - 1, True)])
     assert len(scorer.head) == 0
     assert scorer.copy_of(features) is not None  # copies are remembered all the same
-    scorer.rebuild([(Identity("new"), features, Label.SPAM, 1.0, known + 1)])
+    scorer.rebuild([(Identity("new"), features, Label.SPAM, 1.0, known + 1, True)])
     assert len(scorer.head) == 1
 
 
@@ -154,7 +154,7 @@ def test_what_a_model_was_not_made_from_stays_a_lesson(
     )
     old = card.known_until + 5
     rows = [
-        (Identity(one), vectorise(flood(n)), Label.SPAM, 1.0, old)
+        (Identity(one), vectorise(flood(n)), Label.SPAM, 1.0, old, True)
         for n, one in enumerate(("known", "left out"))
     ]
     scorer.rebuild(rows)
@@ -164,6 +164,18 @@ def test_what_a_model_was_not_made_from_stays_a_lesson(
     assert [lesson.identity for lesson in scorer.head.lessons()] == ["left out"]
     scorer.rebuild(rows)
     assert [lesson.identity for lesson in scorer.head.lessons()] == ["left out"]
+
+
+def test_what_is_not_followed_is_a_lesson_without_copies(scorer: Scorer) -> None:
+    features, now = vectorise(flood(0)), scorer.card.known_until + 1
+    before = scorer.score(features).logit
+    scorer.teach(features, Identity("a"), Label.SPAM, 0.7, now, followed=False)
+    told = scorer.score(features)
+    assert told.logit > before and told.copy_of is None
+    scorer.teach(features, Identity("a"), Label.SPAM, 1.0, now)
+    assert scorer.score(features).copy_of is Label.SPAM
+    scorer.rebuild([(Identity("a"), features, Label.SPAM, 0.7, now, False)])
+    assert scorer.score(features).copy_of is None
 
 
 def test_weak_evidence_has_no_copies(scorer: Scorer) -> None:
