@@ -71,7 +71,10 @@ def setup(address: str | None, name: str | None, password_stdin: bool, yes: bool
         click.echo("Start it with `spamdctl run`. The page: `spamdctl open`.")
     else:
         click.echo("It runs. The page: `spamdctl open`.")
-    click.echo("If you use Thunderbird: `spamdctl thunderbird install`.")
+    click.echo(
+        "If you use Thunderbird: `spamdctl thunderbird install`, and switch off its own junk filter in the account's"
+        " settings. It marks good mail, too, and its marks look like yours."
+    )
 
 
 def _tell(error: SpamdError) -> None:

@@ -130,6 +130,7 @@ def test_the_whole_way(root: Path, server: Dovecot, home: Path) -> None:
         terminal.say("y")
         terminal.expect("No icon now: ")
         terminal.expect("It runs.")
+        terminal.expect("switch off its own junk filter")
         try:
             assert terminal.end() == 0
             assert "not this one" not in terminal.text
