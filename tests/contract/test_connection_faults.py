@@ -15,6 +15,7 @@ import urllib.parse
 from dataclasses import replace
 
 import pytest
+import trustme
 
 from spamd.domain import Account, AccountName, AuthMethod, FolderName, TlsMode, Uid
 from spamd.errors import (
@@ -160,6 +161,33 @@ def test_3_starttls_not_offered(scripted_server):
     with pytest.raises(ConnectionLost, match="offers no encryption, so no password was sent"):
         connect(replace(server.account(), tls=TlsMode.STARTTLS), PASSWORD)
     assert server.received == ["CAPABILITY"]
+
+
+def test_3_what_was_slipped_in_before_encryption_is_not_heard(scripted_server, tmp_path):
+    """Sent along with the answer to STARTTLS by whoever sits on the line (USENIX Security 2021, "NO STARTTLS")."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    encrypted = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(encrypted)
+    slipped = "* CAPABILITY IMAP4rev1 MOVE X-SLIPPED\r\n* 9 EXISTS\r\n* BYE slipped\r\n"
+    plain, offered = "IMAP4rev1 STARTTLS", "IMAP4rev1 IDLE"
+    server = scripted_server(
+        [
+            b"* OK ready\r\n",
+            *answer("CAPABILITY", f"* CAPABILITY {plain}"),
+            expect("STARTTLS"),
+            f"TAG OK begin\r\n{slipped}".encode(),
+            encrypted,
+            *answer("CAPABILITY", f"* CAPABILITY {offered}"),
+            *answer("CAPABILITY", f"* CAPABILITY {offered}"),
+            *answer("LOGIN|AUTHENTICATE"),
+            *answer("CAPABILITY", f"* CAPABILITY {offered}"),
+        ]
+    )
+    account = replace(server.account(), tls=TlsMode.STARTTLS, ca_file=str(tmp_path / "ca.pem"))
+    connection = connect(account, PASSWORD)
+    assert connection.has("IDLE") and not connection.has("MOVE") and not connection.has("X-SLIPPED")
+    connection.close()
 
 
 def test_3_no_plain_text_to_other_computers():

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
+import ssl
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,7 +30,8 @@ class Expect:
 
 
 CLOSE = None
-Step = bytes | Expect | threading.Event | None
+Step = bytes | Expect | threading.Event | ssl.SSLContext | None
+"""What is sent, a command that is expected, something to wait for, the begin of TLS, or the end."""
 
 
 def expect(pattern: str) -> Expect:
@@ -99,7 +101,8 @@ class ScriptedServer:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         tag = b"TAG"
         try:
-            with client, client.makefile("rb") as lines:
+            with contextlib.ExitStack() as stack:
+                lines = stack.enter_context(stack.enter_context(client).makefile("rb"))
                 for step in script:
                     if isinstance(step, bytes):
                         client.sendall(step.replace(b"TAG", tag))
@@ -117,6 +120,9 @@ class ScriptedServer:
                             return
                     elif isinstance(step, threading.Event):
                         step.wait(60)
+                    elif isinstance(step, ssl.SSLContext):
+                        client = stack.enter_context(step.wrap_socket(client, server_side=True))
+                        lines = stack.enter_context(client.makefile("rb"))
                     else:
                         return
                 lines.read()  # until the client goes
