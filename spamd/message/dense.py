@@ -700,10 +700,10 @@ def authentication(message: ParsedMessage, trusted: str | None = None) -> dict[s
     DMARC speaks of the domain in From. Where the server proved another one than we read there, it says nothing of ours; where
     From names several, and ours is not the one that was proven, or nobody tells which was, that counts as "fail".
     """
-    value = message.first.get("authentication-results", "")
+    value, received = _said(message)
     if not value:
         return {}
-    results = dict(_results(value, _taken_in(message), trusted))
+    results = dict(_results(value, received, trusted))
     if "pass" in (results.get("dmarc"), results.get("compauth")) and not _meant(value, message):
         results = {check: result for check, result in results.items() if check not in ("dmarc", "compauth")}
         if not message.sender_clear:
@@ -724,18 +724,32 @@ def sender_proven(results: Mapping[str, str]) -> bool | None:
     return None
 
 
-_INSIDE: Final = "by 2002:"
+_GOOGLE_STORE: Final = "by 2002:"
 """Above what it takes in, Gmail writes the hand-over to its own store: no "from", and an address for a name."""
+_APPLE_STORE: Final = re.compile(r"\bby p\d+-mailgateway-smtp[a-z]*-[a-z0-9-]+ \(mailgateway\b")
+"""iCloud names a machine there, which has no domain, and writes one field for each check. What its own customers send each
+other (-asmtp-) it does not check."""
+_APPLE_CHECKS: Final = ("dmarc.icloud.com", "dkim-verifier.icloud.com", "spf.icloud.com")
 
 
-def _taken_in(message: ParsedMessage) -> str:
-    """The Received of the server that took the mail in."""
-    received = message.first.get("received", "")
-    if not received.startswith(_INSIDE):
-        return received
-    below = next((one for one in message.all("received") if not one.startswith(_INSIDE)), "")
-    by = _BY.search(below)
-    return below if by and registered(by[1].lower().rstrip(".")) == "google.com" else ""
+def _said(message: ParsedMessage) -> tuple[str, str]:
+    """The receiving server's Authentication-Results, and its Received. Whose store hands over above it is told by what only
+    that store writes: who sends mail to others can write all that lies below their own server's lines, and nothing above.
+    """
+    value, received = message.first.get("authentication-results", ""), message.first.get("received", "")
+    if not value:
+        return "", received
+    if received.startswith(_GOOGLE_STORE):
+        below = next((one for one in message.all("received") if not one.startswith(_GOOGLE_STORE)), "")
+        by = _BY.search(below)
+        return value, below if by and registered(by[1].lower().rstrip(".")) == "google.com" else ""
+    if _APPLE_STORE.search(received) and "-asmtp-" not in received:
+        first: dict[str, str] = {}
+        for one in message.all("authentication-results"):
+            server, _, found = one.partition(";")
+            first.setdefault(server.strip().lower(), found)
+        return "; ".join(["icloud.com", *(first.get(name, "") for name in _APPLE_CHECKS)]), "by icloud.com"
+    return value, received
 
 
 _FROM: Final = re.compile(r"(?<=[\s;])header\.from\s*=\s*(?:[^\s;@]*@)?([\w.-]{1,253})")
@@ -835,7 +849,7 @@ def sender_proof(message: ParsedMessage, trusted: str | None = None) -> str:
     verdict = results.get("dmarc") or results.get("compauth") or ""
     if verdict == "pass" or "pass" in (results.get("dmarc"), results.get("compauth")):
         return PROVEN
-    if verdict != "fail" and _aligned(message.first["authentication-results"] if results else "", message):
+    if verdict != "fail" and _aligned(_said(message)[0] if results else "", message):
         return PROVEN
     return " ".join(sorted(f"{check}={results[check]}" for check in _SENDER_CHECKS if check in results))
 

@@ -300,6 +300,47 @@ def test_gmail_is_believed_though_its_store_stands_above_it() -> None:
     assert said("Received: from a by 2002:a05::1; x\r\n", google, found.format("mx.google.com", "pass")) == ""
 
 
+def test_icloud_is_believed_in_all_its_fields() -> None:
+    store = "Received: from {} by p44-mailgateway-smtp-77b-glq (mailgateway 2403B92) with SMTP id x;\r\n"
+    inside = "p00-icloudmta-smtpin-us-1k-100-percent-4"
+    taken_in = (
+        "Received: from mail.parcel.com (mail.parcel.com [1.2.3.4]) by {} (Postfix) with ESMTPS id q;\r\n"
+    )
+    server = taken_in.format(inside)
+    found = "Authentication-Results: bimi.icloud.com; bimi=none\r\nX-ARC-Info: arc=none\r\n"
+    found += "Authentication-Results: dmarc.icloud.com; dmarc={} header.from=parcel.com\r\n"
+    found += "Authentication-Results: dkim-verifier.icloud.com;\r\n\tdkim=pass (1024-bit key) header.d={} header.b=a\r\n"
+    found += "Authentication-Results: spf.icloud.com; spf=pass (of x@esp.net) smtp.mailfrom=x@esp.net\r\n"
+    forged = "Authentication-Results: dmarc.icloud.com; dmarc=pass header.from=parcel.com\r\n"
+    end = "From: Parcel <info@parcel.com>\r\n\r\nHello\r\n"
+
+    def read(*parts: str) -> ParsedMessage:
+        return parsing.parse("".join([*parts, end]).encode())
+
+    for dmarc, domain, proof in (
+        ("pass", "parcel.com", PROVEN),
+        ("pass", "esp.net", PROVEN),
+        ("none", "parcel.com", PROVEN),
+        ("none", "esp.net", "dkim=pass dmarc=none spf=pass"),
+        ("fail", "parcel.com", "dkim=pass dmarc=fail spf=pass"),
+    ):
+        message = read(store.format(inside), server, found.format(dmarc, domain), forged)
+        assert authentication(message) == {"dmarc": dmarc, "dkim": "pass", "spf": "pass"}
+        assert sender_proof(message) == proof
+    passed = found.format("pass", "parcel.com")
+    assert (
+        authentication(read("Received: from a by mx.home.example\r\n", store.format(inside), server, passed))
+        == {}
+    )
+    assert authentication(read(store.format("p00-icloudmta-asmtp-us-1"), server, forged)) == {}, "not checked"
+    assert (
+        authentication(
+            read(store.format(inside), server, "Authentication-Results: mx.evil.org; dmarc=pass\r\n")
+        )
+        == {}
+    )
+
+
 def test_a_verdict_on_another_domain_says_nothing_of_the_sender() -> None:
     """A list that puts itself into From behind the check, on the same server."""
     head = "Received: from a by mx.home.example\r\nAuthentication-Results: mx.home.example; dmarc={}\r\n"
