@@ -383,12 +383,19 @@ def test_junk_is_made_anew_and_the_second_attempt_is_cut_off_as_well():
 
 
 def test_a_mail_that_is_not_moved_is_not_signed():
+    """Nor as put back; that it was moved once, it goes on saying."""
     place = Place(move=False)
-    place.server.deliver(ONE)
-    place.server.folders["Junk"].full = True
-    (ended,) = place.move(place.intents())
-    assert ended.state is MoveState.FAILED
-    assert place.server.flags(place.server.refs("INBOX")[0]) == set()
+    place.server.folders["Junk"].full = place.server.folders["INBOX"].full = True
+    for folder, target, kind, sign in (
+        (INBOX, JUNK, MoveKind.JUNK, set()),
+        (JUNK, INBOX, MoveKind.UNDO, {MOVED_KEYWORD}),
+    ):
+        ref = place.server.deliver(ONE, folder)
+        place.server.set_flags(ref, sign)
+        (arrival,) = place.session.locate([ref])
+        (ended,) = place.move([place.journal.intent(intent(arrival, target, kind=kind))])
+        assert ended.state is MoveState.FAILED
+        assert place.server.flags(ref) == sign
 
 
 @pytest.mark.parametrize("asked", [False, True])
