@@ -144,6 +144,64 @@ def test_a_race_that_both_win_and_then_the_connection_breaks(cut):
     assert not place.journal.open_moves("test")
 
 
+@pytest.mark.parametrize("then", ["marked", "gone", "anew"])
+def test_the_connection_breaks_while_our_copy_gives_way(then):
+    """Marked only, it is looked at anew; gone, the move has not taken place; where Junk counts anew, nobody knows, and it has."""
+    place = Place()
+    ref = place.server.deliver(ONE)
+    rows = place.intents()
+    place.cut("UIDEXPUNGE", after=then != "marked")
+    lost = place.server.before
+
+    def before(command: str) -> None:
+        if command.startswith("MOVE"):
+            place.server.copy(ref, "Archive")
+        elif lost is not None:
+            lost(command)
+
+    place.server.before = before
+    place.move(rows)
+    if then == "anew":
+        place.server.renumber("Junk")
+    place.recovered()
+    assert place.server.bodies() == {ONE: 1}
+    assert place.server.raws("Archive") == [ONE]
+    assert not place.server.flagged("\\Deleted")
+    assert len(place.journal.done_since("test", START)) == (then == "anew")
+
+
+def test_a_lock_that_is_refused_to_go_goes_with_the_next_look():
+    """Not again and again where the folder itself is refused."""
+    place = Place()
+    place.server.deliver(ONE)
+    tried = []
+    unlock = place.mover.commands.unlock
+
+    def refuse(problem):
+        def refused(folder, *_):
+            tried.append(folder.name)
+            raise problem
+
+        return refused
+
+    place.mover.commands.unlock = refuse(MailboxError("Not now."))
+    (ended,) = place.move(place.intents())
+    assert ended.state is MoveState.DONE
+    assert place.server.flagged(MOVING_KEYWORD)
+    place.mover.reconcile()
+    assert place.server.flagged(MOVING_KEYWORD)
+    place.mover.commands.unlock = unlock
+    place.mover.reconcile()
+    assert not place.server.flagged(MOVING_KEYWORD)
+    place.server.deliver(ONE + b"2")
+    place.mover.commands.unlock = refuse(FolderRefused("You may not."))
+    place.move(place.intents())
+    place.mover.reconcile()
+    tried.clear()
+    place.mover.reconcile()
+    assert tried == []
+
+
 def test_our_copy_is_followed_though_a_look_saw_it_first_where_junk_counts_anew():
     """A move that was left open: the lock on its copy is how recovery knows that, and no look takes it off."""
     place = Place(move=False)
