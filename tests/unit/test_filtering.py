@@ -39,6 +39,10 @@ from tests.fakes.scripted_scorer import ScriptedScorer
 
 ME = AccountName("home")
 PROVEN = Evidence(Mode.FILTERING, 0.97, 0.5, 400, 90, 0, 0.001, 0.9, "")
+DMARC = (
+    "Received: from x by mx.home.example; Sun, 1 Nov 2026 10:00:00 +0000\r\n"
+    "Authentication-Results: mx.home.example; dmarc={}\r\n"
+)
 
 
 def mail(number, score=0.01, *, sender="a@shop.example", subject=None, more=""):
@@ -455,6 +459,25 @@ def test_rescued_mail_is_never_filed_again(place):
     assert back
 
 
+def test_a_move_that_is_refused_is_told_once_an_hour(place):
+    place.server.folders["Junk"].read_only = True
+    for number in range(3):
+        place.server.deliver(mail(number, 0.99))
+        place.look(1900.0)
+        told = [event.text for event in place.store.events() if event.kind == "error"]
+        assert len(told) == (2 if number == 2 else 1)
+    assert "could not be moved, it stays: Junk may only be read." in told[0]
+    assert len(place.server.raws("INBOX")) == 3
+
+
+def test_mail_of_which_the_person_said_before_that_it_is_junk_is_moved(place):
+    """Imported from another computer, say. Whatever the model thinks of it."""
+    (arrival,) = place.session.locate([place.server.deliver(mail(1, 0.3))])
+    place.store.add_label(LabelRecord(ME, arrival.identity, Label.SPAM, LabelSource.IMPORT, 1.0, place.now))
+    (judged,) = place.look()
+    assert (judged.decision.reason, judged.moved) == ("said", True)
+
+
 def test_lists_and_contacts(place):
     place.store.add_list_entry(ListEntry("shop.example", Label.HAM, place.now))
     place.server.deliver(mail(1, 0.99))
@@ -463,26 +486,30 @@ def test_lists_and_contacts(place):
     assert place.store.list_entries()[0].uses == 1
     place.store.remove_list_entry("shop.example")
     place.store.add_contacts(ME, ["a@shop.example"], place.now)
-    proven = (
-        "Received: from x by mx.home.example; Sun, 1 Nov 2026 10:00:00 +0000\r\n"
-        "Authentication-Results: mx.home.example; dmarc={}\r\n"
-    )
-    place.server.deliver(mail(2, 0.99, more=proven.format("pass")))
-    place.server.deliver(mail(3, 0.99, more=proven.format("fail")))
+    place.server.deliver(mail(2, 0.99, more=DMARC.format("pass")))
+    place.server.deliver(mail(3, 0.99, more=DMARC.format("fail")))
     place.server.deliver(mail(4, 0.99))
     assert [one.moved for one in place.look()] == [False, True, True]
+
+
+def test_mail_in_the_persons_own_name_stays_where_the_server_confirms_it(place):
+    place.account = replace(place.account, user="A@shop.example")
+    place.connect()
+    place.server.deliver(mail(1, 0.99, more=DMARC.format("pass")))
+    place.server.deliver(mail(2, 0.99, more=DMARC.format("fail")))
+    assert [one.decision.reason for one in place.look()] == ["own", "score"]
+    place.account = replace(place.account, user="b@shop.example")
+    place.connect()
+    place.server.deliver(mail(3, 0.99, more=DMARC.format("pass")))
+    assert [one.moved for one in place.look()] == [True]
 
 
 def test_whom_the_person_has_written_to_is_not_exempt_for_ever(place):
     """Who asked a shop to stop had its mail for life; its texts differ, so none is a copy of what was called junk."""
     place.store.add_contacts(ME, ["a@shop.example"], place.now)
-    proven = (
-        "Received: from x by mx.home.example; Sun, 1 Nov 2026 10:00:00 +0000\r\n"
-        "Authentication-Results: mx.home.example; dmarc={}\r\n"
-    )
 
     def comes(number, verdict="pass"):
-        place.server.deliver(mail(number, 0.99, more=proven.format(verdict)))
+        place.server.deliver(mail(number, 0.99, more=DMARC.format(verdict)))
         (judged,) = place.look()
         return judged
 
