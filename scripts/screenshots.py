@@ -83,7 +83,7 @@ def make_small(file: Path) -> None:
 
         # By coverage: by frequency, Pillow's default, the green of a dot is lost, as there is little of it.
         by_coverage = Image.Quantize.MAXCOVERAGE
-        Image.open(file).convert("RGB").quantize(192, by_coverage).save(file, optimize=True)
+        Image.open(file).convert("RGB").quantize(192, by_coverage, kmeans=3).save(file, optimize=True)
 
 
 def demo(browser: Browser, file: Path) -> None:

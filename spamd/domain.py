@@ -198,7 +198,7 @@ class Sighting:
 class Reason:
     """One cause of a score. contribution: change of the probability's log odds (natural; positive: towards spam)."""
 
-    kind: str  # "word", "link", "fact", "sender", "copy", "list"
+    kind: str  # "word", "link", "fact", "sender", "copy", "imitation"
     text: str  # as the model names it; plain text
     contribution: float
     place: str = ""  # where it lies, in words: "links"

@@ -250,7 +250,13 @@ def _are_several(thing: str) -> bool:
 
 # --- what the personal part of a model learned by name ------------------------------------------------------------
 
-_PLACES: Final = {"word": "words", "link": "links", "sender": "header", "fact": "structure"}
+_PLACES: Final = {
+    "imitation": "copy",
+    "word": "words",
+    "link": "links",
+    "sender": "header",
+    "fact": "structure",
+}
 
 
 _FEW: Final = {"0": "no", "1": "one"}

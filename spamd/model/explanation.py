@@ -89,10 +89,13 @@ def explain(features: Features, scorer: CanExplain, limit: int = 12) -> tuple[Re
     found, shift = scorer.copy_of(features), scorer.copy_shift(features)
     if found is not None:
         what = "marked as junk" if found.label is Label.SPAM else "said is good"
-        reasons.insert(0, Reason("copy", f"Nearly the same as a mail you {what}", steepness * shift))
+        # What a night has learned moves little or nothing any more, and speaks for the word all the same.
+        least = NOTEWORTHY if found.label is Label.SPAM else -NOTEWORTHY
+        towards = steepness * shift if shift * least > 0 else least
+        reasons.insert(0, Reason("copy", f"Nearly the same as a mail you {what}", towards))
     elif shift:
         what = "marked as junk" if shift < 0 else "said is good"
-        reasons.insert(0, Reason("copy", f"{IMITATED} you {what}", steepness * shift))
+        reasons.insert(0, Reason("imitation", f"{IMITATED} you {what}", steepness * shift))
     return tuple(reasons[:limit])
 
 

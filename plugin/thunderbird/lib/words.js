@@ -100,8 +100,9 @@ export function reasonView(reason, strongest = 0) {
     kind,
     text,
     towards: reason.contribution >= 0 ? "spam" : "ham",
-    // Next to strong ones a weak one is short; alone it stays short, too. Log odds: 1.5 makes it 4.5 times likelier.
-    strength: Math.min(1, Math.abs(reason.contribution) / Math.max(1.5, Math.abs(strongest))),
+    // Next to strong ones a weak one is short; alone it stays short, too. Log odds: 1.5 makes it 4.5 times likelier. By a
+    // near-copy the person's word decides, whatever the score is made of.
+    strength: reason.kind === "copy" ? 1 : Math.min(1, Math.abs(reason.contribution) / Math.max(1.5, Math.abs(strongest))),
   };
 }
 

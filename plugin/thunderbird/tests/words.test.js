@@ -51,6 +51,7 @@ test("machine words are translated, other words shown as they came", () => {
   assert.equal(reasonView({ kind: "word", text: "x", contribution: -1 }, 4).strength, 0.25);
   assert.equal(reasonView({ kind: "word", text: "x", contribution: 0.75 }, 0.75).strength, 0.5);
   assert.deepEqual(word, { kind: "Wörter", text: "<b>gratis</b>", towards: "spam", strength: 1 });
+  assert.equal(reasonView({ kind: "copy", text: "x", contribution: 0.005 }, 4).strength, 1);
   const told = (reason) => {
     const { kind, text } = reasonView({ contribution: 1, ...reason });
     return `${kind}: ${text}`;

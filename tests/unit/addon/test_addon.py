@@ -95,6 +95,28 @@ def test_every_fact_has_its_words_in_german() -> None:
     }
 
 
+def test_words_on_the_buttons_can_be_read_in_light_and_dark() -> None:
+    """WCAG AA asks 4.5 to 1. On the grey that a browser gives its buttons in the dark, red had 2.3."""
+
+    def luminance(colour: str) -> float:
+        parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+        red, green, blue = (
+            part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+        )
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    style = (ADDON / "lib/style.css").read_text()
+    assert re.search(r"^button \{.*background: var\(--button\)", style, re.MULTILINE)
+    schemes = [
+        dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", rule)) for rule in re.findall(r":root \{(.*?)\}", style)
+    ]
+    assert len(schemes) == 2
+    for colours in schemes:
+        for word in ("junk", "keep"):
+            dark, light = sorted(luminance(colours[one]) for one in (word, "button"))
+            assert (light + 0.05) / (dark + 0.05) >= 4.5, (word, colours)
+
+
 def test_every_reason_for_a_decision_is_told_in_both_languages() -> None:
     """A reason without a translation would be an English sentence in a German Thunderbird."""
     found = set()
