@@ -54,7 +54,11 @@ def status(as_json: bool) -> None:
             waiting = any(view.state.mode is not Mode.FILTERING for view in found.accounts)
             told = {one.account: one.text for one in client.shadow()} if waiting and not as_json else {}
     except NotRunning as exc:
-        settings.load(paths.find().config_file)  # broken settings are the reason: ConfigError says where
+        now = settings.load(
+            paths.find().config_file
+        )  # broken settings are the reason: ConfigError says where
+        if not now.accounts:
+            raise NotRunning(exc.title, "There is no account yet: begin with `spamdctl setup`.") from None
         raise NotRunning(exc.title, f"{exc.hint} If it does not start, `spamdctl doctor` says why.") from None
     if as_json:
         print_json(found)

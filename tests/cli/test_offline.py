@@ -67,8 +67,15 @@ def test_a_slip_of_the_finger_gets_a_suggestion(home: Path) -> None:
 
 
 def test_without_the_filter_one_is_told_how_to_start_it(home: Path) -> None:
+    fresh = spamdctl(home, "status")
+    assert fresh.returncode == 1
+    assert "no account yet: begin with `spamdctl setup`" in fresh.stderr
+    here = places.find({"SPAMD_HOME": str(home)})
+    here.make()
+    here.config_file.write_text('[accounts.far]\nhost = "imap.mail.example"\nuser = "u"\n')
     done = spamdctl(home, "status")
     assert done.returncode == 1
+    assert "`spamdctl run`" in done.stderr
     assert "not running" in done.stderr
     assert "doctor" in done.stderr
     assert "Traceback" not in done.stderr
