@@ -359,7 +359,7 @@ class AccountWorker:
                 paused_until=until if paused else None,
             )
         if (paused or self.account.paused) and state.phase in (AccountPhase.WATCHING, AccountPhase.BRAKE):
-            return replace(state, phase=AccountPhase.PAUSED, detail="Paused.")
+            return replace(state, phase=AccountPhase.PAUSED, detail="")
         return state
 
     def _mode(self) -> Mode:

@@ -113,7 +113,7 @@ class Control:
             progress=self.progress(),
             needs_person=self.events.newest(limit=5, needs_person=True),
             paused=bool(accounts) and all(v.state.phase is AccountPhase.PAUSED for v in accounts),
-            headline=headline(accounts),
+            headline=headline(accounts, now),
             training_hint=training_here()[1],
         )
 

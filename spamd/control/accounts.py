@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from spamd.answers import AccountCheck, AccountPhase, AccountState, AccountView,
 from spamd.control.feed import Feed
 from spamd.control.kept import Kept
 from spamd.control.settings import SettingsNow
-from spamd.control.telling import evidence_told, short
+from spamd.control.telling import evidence_told, paused_words, short
 from spamd.control.wiping import Wiping
 from spamd.domain import Account, AccountName, AuthMethod, Mode, SourceKind
 from spamd.errors import (
@@ -73,7 +73,9 @@ class Accounts:
             judged = self._kept.remember(
                 f"counts {account.name}", 5.0, partial(self._store.counts, account.name, since)
             )
-            views.append(AccountView(account, state, dict(judged), account_headline(account, state)))
+            views.append(
+                AccountView(account, state, dict(judged), account_headline(account, state, self._clock()))
+            )
         return tuple(views)
 
     def one(self, name: str) -> AccountView:
@@ -233,7 +235,7 @@ class Accounts:
             raise RequestError("This time is over already.", "Choose one that is to come.")
         self._engine.pause(name, until)
         self._said(name, "Paused.")
-        return Done("Paused. New mail stays where it is." if until is None else "Paused for a while.")
+        return Done(f"{paused_words(until, self._clock())}. New mail stays where it is.")
 
     def resume(self, account: str | None = None) -> Done:
         name = self.one(account).account.name if account else None
@@ -280,7 +282,7 @@ class Accounts:
         self._feed.publish("state", {"account": account})
 
 
-def headline(accounts: Iterable[AccountView]) -> str:
+def headline(accounts: Sequence[AccountView], now: float) -> str:
     phases = [view.state.phase for view in accounts]
     if not phases:
         return "No account yet."
@@ -296,14 +298,15 @@ def headline(accounts: Iterable[AccountView]) -> str:
         if phase in phases:
             return sentence
     if all(phase is AccountPhase.PAUSED for phase in phases):
-        return "Paused."
+        ends = {view.state.paused_until for view in accounts}
+        return f"{paused_words(ends.pop() if len(ends) == 1 else None, now)}."
     return "Watching your mail."
 
 
-def account_headline(account: Account, state: AccountState) -> str:
+def account_headline(account: Account, state: AccountState, now: float) -> str:
     """Mode and evidence in a sentence."""
     phase = {
-        AccountPhase.PAUSED: "Paused: new mail stays where it is.",
+        AccountPhase.PAUSED: f"{paused_words(state.paused_until, now)}: new mail stays where it is.",
         AccountPhase.BRAKE: "Stopped: too much would have been moved at once. Look, then let it go on.",
         AccountPhase.SIGN_IN: "It cannot sign in.",
         AccountPhase.OFFLINE: "Not connected; it will try again by itself.",

@@ -30,6 +30,18 @@ SOURCE_WORDS: dict[LabelSource, str] = {
 }
 
 
+def paused_words(until: float | None, now: float) -> str:
+    """ "Paused", or "Paused until 14:05" by this computer's clock."""
+    if until is None:
+        return "Paused"
+    then, today = (datetime.fromtimestamp(at, UTC).astimezone() for at in (until, now))
+    return (
+        f"Paused until {then:%H:%M}"
+        if then.date() == today.date()
+        else f"Paused until {then.day} {then:%b %H:%M}"
+    )
+
+
 class Telling:
     """By the evidence of now. Thresholds are asked of the model's own probabilities: only what leaves `control` is told."""
 

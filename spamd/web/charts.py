@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from spamd.answers import Trends
-from spamd.web.shown import one_line
+from spamd.web.shown import bound, one_line
 
 LIGHT = {"ink": "#1d2430", "soft": "#5b6675", "line": "#d9dee6", "paper": "#ffffff"}
 DARK = {"ink": "#e7ebf2", "soft": "#9aa6b8", "line": "#343d4b", "paper": "#181d25"}
@@ -152,7 +152,7 @@ def _promise(trends: Trends) -> Any:
     accounts = [one for one in trends.promises if one.share is not None]
     chart.x_labels = [one_line(one.account, 30) for one in accounts]
     chart.add("measured", [round(100 * (one.share or 0.0), 4) for one in accounts])
-    chart.add("at most (95 %)", [round(100 * (one.upper or 0.0), 4) for one in accounts])
+    chart.add("at most (95 %)", [100 * bound(one.upper or 0.0) for one in accounts])
     chart.add("promised", [round(100 * one.promise, 4) for one in accounts])
     return chart
 

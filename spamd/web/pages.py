@@ -76,6 +76,7 @@ FILTERS: tuple[Callable[..., Any], ...] = (
     shown.raw_text,
     shown.full_time,
     shown.percent,
+    shown.at_most,
     shown.one_in,
     shown.number,
     shown.verdict_word,

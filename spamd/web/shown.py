@@ -105,6 +105,19 @@ def percent(share: float | None, digits: int = 0) -> str:
     return f"{text} %"
 
 
+def bound(share: float) -> float:
+    """An upper bound with two figures, rounded up: what is at most .0449 % is not "at most .04 %"."""
+    if share <= 0:
+        return 0.0
+    figures = 1 - math.floor(math.log10(share))
+    scale: float = 10.0**figures
+    return round(math.ceil(round(share * scale, 6)) / scale, figures)
+
+
+def at_most(share: float) -> str:
+    return f"{float(f'{100 * bound(share):.3g}'):g} %"
+
+
 def one_in(share: float) -> str:
     """0.001 -> "1 in 1,000"."""
     return f"1 in {round(1 / share):,}" if share > 0 else "none"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import stat
 import sys
 from pathlib import Path
@@ -233,9 +234,12 @@ def test_review(program: Program) -> None:
 
 def test_pause_and_resume(program: Program) -> None:
     said = program("pause", "1h", "--account", "home")
-    assert (said.code, said.out) == (0, "Paused for a while.\n")
+    assert said.code == 0 and re.fullmatch(r"Paused until [\w: ]+\. New mail stays where it is\.\n", said.out)
     program.until("home", "paused")
-    assert "Paused" in program("status").out
+    status = program("status").out
+    assert status.count("Paused until") == status.count("Paused") == 2, (
+        "headline and account: until when, and once each"
+    )
     program.arrive(spam=True, subject="came while paused", waits=False)
     assert program("resume", "--account", "home", "--json").json["text"]
     wait_for(lambda: "came while paused" in program("recent", "-n", "5").out, "what came meanwhile")

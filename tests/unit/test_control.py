@@ -10,6 +10,7 @@ import sqlite3
 import threading
 import time
 from dataclasses import replace
+from datetime import datetime
 
 import pytest
 
@@ -19,6 +20,7 @@ from spamd.control import Control
 from spamd.control.accounts import account_headline
 from spamd.control.feed import Feed
 from spamd.control.lists import list_value
+from spamd.control.telling import paused_words
 from spamd.domain import (
     Account,
     AccountName,
@@ -105,7 +107,7 @@ def test_nothing_is_known_at_first(tmp_path):
 )
 def test_what_happens_while_suggesting_is_said(account, quirk, words):
     state = AccountState(HOME, AccountPhase.WATCHING, mode=Mode.SUGGESTING, quirk=quirk)
-    assert words in account_headline(Account(HOME, **account), state)
+    assert words in account_headline(Account(HOME, **account), state, 0.0)
 
 
 def test_with_a_clock_that_was_never_set_no_word_is_taken(world):
@@ -145,6 +147,14 @@ def test_the_worst_state_of_an_account_is_the_headline(world):
         assert word in world.control.status().headline
     world.engine.states = {name: AccountState(name, AccountPhase.PAUSED) for name in (HOME, WORK)}
     assert world.control.status().headline == "Paused."
+    late = datetime(2026, 11, 29, 23, 5).astimezone().timestamp()
+    world.engine.states = {
+        name: AccountState(name, AccountPhase.PAUSED, paused_until=late) for name in (HOME, WORK)
+    }
+    told = {view.headline for view in world.control.accounts.all()}
+    assert told == {"Paused until 29 Nov 23:05: new mail stays where it is."}
+    assert world.control.status().headline == "Paused until 29 Nov 23:05."
+    assert paused_words(late, late - 60) == "Paused until 23:05"
 
 
 def test_an_account_the_daemon_has_not_started_yet_is_shown(world):

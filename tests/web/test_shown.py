@@ -62,6 +62,22 @@ def test_when(seconds, text):
     assert shown.when(NOW - seconds, NOW) == text
 
 
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [
+        (0.000449, "0.045 %"),
+        (0.0008, "0.08 %"),
+        (0.0779, "7.8 %"),
+        (0.181, "19 %"),
+        (0.996, "100 %"),
+        (0.0, "0 %"),
+    ],
+)
+def test_an_upper_bound_is_rounded_up(share, text):
+    assert shown.at_most(share) == text
+    assert shown.bound(share) >= share
+
+
 def test_ago_and_odds():
     assert shown.ago(NOW - 61, NOW) == "1 minute ago" and shown.ago(NOW + 5, NOW) == "just now"
     assert shown.ago(None, NOW) == "not yet"
