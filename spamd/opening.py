@@ -15,9 +15,17 @@ from typing import TYPE_CHECKING
 from spamd import logs
 from spamd import paths as places
 from spamd import settings as configuration
+from spamd.answers import AccountCheck
 from spamd.credentials import Secrets
 from spamd.domain import Account, AccountName, AuthMethod, FolderName, SourceKind
-from spamd.errors import ConfigError, CredentialError, MailboxError, SecretMissing, SignInError
+from spamd.errors import (
+    ConfigError,
+    CredentialError,
+    MailboxError,
+    PasswordsRefused,
+    SecretMissing,
+    SignInError,
+)
 from spamd.paths import Paths
 from spamd.settings import Settings
 from spamd.source import Folder, FolderWatch, MailSession, MoveCommands, MoveJournal, Mover
@@ -155,6 +163,41 @@ def checking(
     session = opening.session(account)
     try:
         yield session
+    finally:
+        session.close()
+
+
+def check(account: Account, opening: Opening) -> AccountCheck:
+    """Sign in, look, sign out. What the mailbox refuses is part of the answer, never an error."""
+    try:
+        session = opening.session(account)
+    except (MailboxError, CredentialError, ConfigError) as error:
+        wrong = "sign-in" if isinstance(error, (SignInError, CredentialError)) else "server"
+        browser = error.provider if isinstance(error, PasswordsRefused) else ""
+        return AccountCheck(False, error.title, error.hint, wrong=wrong, browser=browser)
+    try:
+        folders = session.folders()
+        junk = session.junk_folder()
+        counted = {
+            status.folder: status.messages
+            for status in session.statuses([folder.name for folder in folders if folder.selectable][:200])
+        }
+        able = session.abilities
+        names = ("move", "uidplus", "condstore", "idle", "server_ids", "keywords")
+        inbox = next((folder.name for folder in folders if folder.name.upper() == "INBOX"), None)
+        return AccountCheck(
+            ok=True,
+            text=f"Signed in. {len(folders)} folders.",
+            hint="" if junk else "There is no Junk folder yet: make one, or name one in the settings.",
+            folders=tuple(folder.name for folder in folders if folder.selectable),
+            junk_folder=junk,
+            abilities=tuple(name for name in names if getattr(able, name)),
+            inbox_messages=counted.get(inbox, 0) if inbox else 0,
+            junk_messages=counted.get(junk, 0) if junk else 0,
+            remarks=remarks(able.quirk, account),
+        )
+    except MailboxError as error:
+        return AccountCheck(False, error.title, error.hint)
     finally:
         session.close()
 

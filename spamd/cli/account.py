@@ -234,7 +234,7 @@ def remove(name: str, yes: bool) -> None:
     from spamd.cli.care import wipe_locked
     from spamd.client import Client
     from spamd.credentials import Secrets
-    from spamd.daemon import lock
+    from spamd.daemon.process import lock
     from spamd.opening import end_sign_in, forget_secret
 
     here = paths.find()

@@ -172,7 +172,7 @@ def backup(file: Path, passphrase_stdin: bool, force: bool) -> None:
 def restore(file: Path, passphrase_stdin: bool, yes: bool) -> None:
     """Bring a backup back. What is here now is kept aside, and named."""
     from spamd import backup as room
-    from spamd.daemon import lock
+    from spamd.daemon.process import lock
 
     if running():
         raise RequestError("The filter is running.", "Stop it first: `spamdctl stop`.")
@@ -216,7 +216,7 @@ def wipe(what: str, yes: bool, as_json: bool) -> None:
 
 def wipe_alone(here: paths.Paths, what: str) -> bool:
     """Where no filter runs, and none may begin meanwhile. False: there is nothing. AlreadyRunning: one does."""
-    from spamd.daemon import lock
+    from spamd.daemon.process import lock
 
     if not _kept(here):
         return False
@@ -227,7 +227,7 @@ def wipe_alone(here: paths.Paths, what: str) -> bool:
 
 def wipe_locked(here: paths.Paths, what: str) -> None:
     """By who holds the lock. A damaged database goes as a file where all is to be wiped; else StoreDamaged, and it stays."""
-    from spamd.daemon import bring_back
+    from spamd.daemon.process import bring_back
 
     if not _kept(here):
         return

@@ -47,14 +47,7 @@ from spamd.domain import (
     Sighting,
     Verdict,
 )
-from spamd.errors import (
-    ConnectionLost,
-    MailboxError,
-    ModelError,
-    ServerBusy,
-    SignInError,
-    StoreError,
-)
+from spamd.errors import ConnectionLost, MailboxError, ModelError, ServerBusy, SignInError, StoreError
 from spamd.filtering.brake import MovingBrake
 from spamd.filtering.marks import Marks
 from spamd.filtering.moves import DEALT_WITH, RETRY_FIRST, Moves, stayed

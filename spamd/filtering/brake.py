@@ -7,9 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from spamd.answers import Publish
-from spamd.domain import (
-    Account,
-)
+from spamd.domain import Account
 from spamd.judgement import brake as brakes
 
 if TYPE_CHECKING:

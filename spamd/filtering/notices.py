@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from spamd.domain import (
-    Account,
-)
+from spamd.domain import Account
 from spamd.judgement import brake as brakes
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import pytest
 
 from spamd import paths as places
 from spamd.cli.commands import ROWS
-from spamd.daemon import lock
+from spamd.daemon.process import lock
 from spamd.domain import AccountName, Identity, Label, LabelRecord, LabelSource, ListEntry
 from spamd.store.database import Store
 

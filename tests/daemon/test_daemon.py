@@ -19,7 +19,7 @@ import pytest
 
 from spamd import client, settings
 from spamd.answers import AccountPhase
-from spamd.daemon import lock
+from spamd.daemon.process import lock
 from spamd.domain import AccountName, Label, MoveState
 from spamd.errors import AlreadyRunning, NotRunning
 from tests.daemon.conftest import PATIENCE, wait_for

@@ -18,7 +18,8 @@ import pytest
 from spamd import daemon as daemon_module
 from spamd import paths, settings
 from spamd.answers import AccountPhase
-from spamd.daemon import Daemon, lock, notify
+from spamd.daemon import Daemon, readings
+from spamd.daemon.process import lock, notify
 from spamd.domain import Account, AccountName, AuthMethod, Label, ListEntry, Mode
 from spamd.errors import AlreadyRunning, ConfigError, NotFound, SignInError, SpamdError
 from spamd.mailbox.network import Network, News
@@ -36,9 +37,7 @@ def test_one_daemon_per_home(tmp_path):
     with lock(path):
         with pytest.raises(AlreadyRunning), lock(path):
             pass
-        code = (
-            f"from spamd.daemon import lock; from pathlib import Path\nwith lock(Path({str(path)!r})): pass"
-        )
+        code = f"from spamd.daemon.process import lock; from pathlib import Path\nwith lock(Path({str(path)!r})): pass"
         other = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, timeout=60)
         assert b"AlreadyRunning" in other.stderr
     with lock(path):
@@ -182,15 +181,15 @@ def test_pauses_end_and_survive(tmp_path):
     running.stop()
     again = Running(tmp_path / "home").start()
     again.server = running.server
-    assert again.daemon._paused(ME) == (True, None)
+    assert again.daemon._pauses.of(ME) == (True, None)
     again.daemon.resume(ME)
-    assert again.daemon._paused(ME) == (False, None)
+    assert again.daemon._pauses.of(ME) == (False, None)
     again.daemon.pause(ME, time.time() + 3600)
-    assert again.daemon._paused(ME)[0]
+    assert again.daemon._pauses.of(ME)[0]
     again.now = 7200.0
-    assert again.daemon._paused(ME) == (False, None)
+    assert again.daemon._pauses.of(ME) == (False, None)
     again.daemon._due(time.time() + 7200)
-    assert again.daemon._pauses == {}
+    assert again.daemon._store.state("pauses") == "{}"
     again.stop()
 
 
@@ -360,7 +359,7 @@ def test_a_mail_file_that_breaks_the_reader_is_put_aside(running, monkeypatch):
 
 def test_a_first_reading_goes_on_the_next_day(running, monkeypatch):
     """The day's bytes are used up in the middle of it: it waits, says so, and reads the rest."""
-    monkeypatch.setattr(daemon_module, "READING_LATER", 0.05)
+    monkeypatch.setattr(readings, "READING_LATER", 0.05)
     daemon = running.daemon
     wait_for(lambda: running.phase() is AccountPhase.WATCHING, "watching")
     (worker,) = daemon._workers.values()

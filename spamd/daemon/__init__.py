@@ -4,25 +4,30 @@
 Order of a start: the lock (one daemon per home), the store, the model, the lessons since the last night, the
 accounts, the pages. Order of a stop: no new requests, the accounts' threads (what was begun is finished),
 the trainer (killed: it has changed nothing), the store. A stop takes at most five seconds.
+
+The rooms of spamd.daemon; none knows another that stands beside it:
+
+    ========= ===========================================================================
+    process   one for each home, seen by systemd, small
+    pauses    for how long the person wants no verdicts and no moves
+    long_work training and first readings under way, as they are told
+    readings  first readings at work
+    ========= ===========================================================================
 """
 
 from __future__ import annotations
 
 import contextlib
 import gc
-import json
 import logging
-import os
 import random
-import shutil
 import signal
-import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from spamd import __version__, logs, settings, upgrade
@@ -33,14 +38,9 @@ from spamd.errors import (
     AlreadyRunning,
     ConfigError,
     ConnectionLost,
-    CredentialError,
-    MailboxError,
     ModelError,
     NotFound,
-    PasswordsRefused,
-    ProtocolFault,
     RequestError,
-    SignInError,
     SpamdError,
     StoreError,
     Unreadable,
@@ -48,7 +48,7 @@ from spamd.errors import (
 from spamd.file_lock import FileLock
 from spamd.imitation import Imitations
 from spamd.judgement import schedule
-from spamd.learning.first_reading import FirstReading, ReadingProgress, reading_unfinished
+from spamd.learning.first_reading import reading_unfinished
 from spamd.learning.lessons import lessons
 from spamd.paths import FULL
 
@@ -65,17 +65,19 @@ if TYPE_CHECKING:
     from spamd.upgrade import Program
     from spamd.web.server import WebServer
 
+from spamd.daemon.long_work import LongWork
+from spamd.daemon.pauses import Pauses
+from spamd.daemon.process import bring_back, give_back_memory, lock, make_database, notify, spare_memory
+from spamd.daemon.readings import Readings
+
 log = logging.getLogger(__name__)
 
 PULSE = 10.0
 """Seconds between two looks at the clock (sleep, the night, the day's tidying)."""
-READING_LATER = 600.0
-"""Seconds between two looks whether a first reading that used up the day's bytes may go on."""
 SETTINGS_STAY = "The settings stay as they were."
 STOP_SECONDS = 4.0
 PRUNE_EVERY = 86400.0
 NIGHT_EVERY = 60.0
-PROGRESS_KEPT = 60.0
 LESSONS = 5000
 FETCH_SECONDS = 20.0
 
@@ -134,8 +136,7 @@ class Daemon:
         self._changing = threading.RLock()  # workers and settings
         self._workers: dict[AccountName, AccountWorker] = {}
         self._leaving: list[AccountWorker] = []  # told to stop, and not yet at an end
-        self._progress: dict[str, tuple[Progress, float | None]] = {}
-        self._progress_lock = threading.Lock()
+        self._work = LongWork(self._publish)
         self._background: list[threading.Thread] = []
         self._training = threading.Lock()
         self._ready = threading.Event()
@@ -151,7 +152,8 @@ class Daemon:
         self._scorer: Scorer
         self._secrets: Secrets
         self._opener: Opener
-        self._pauses: dict[str, float | None] = {}
+        self._pauses: Pauses
+        self._readings: Readings
         self._pending_sign_ins: list[tuple[AccountName, PendingSignIn]] = []
         self._teaching = threading.Lock()
 
@@ -231,9 +233,19 @@ class Daemon:
         self._bundles = Bundles(self._paths.personal_models, shipped_model())
         imitations = Imitations(self._store, lambda: [account.name for account in self._settings.accounts])
         self._scorer = Scorer(self._bundles, imitates=imitations, poison=Poison(self._paths.state))
-        self._load_pauses()
+        self._pauses = Pauses(self._store, self._clock)
         self.rebuild_scores()
         self._opener = self._given_opener or self._default_opener()
+        self._readings = Readings(
+            self._opener,
+            self._store,
+            self._scorer,
+            self._work,
+            tell=self._tell,
+            stopping=self._stopping,
+            clock=self._clock,
+            rng=self._rng,
+        )
 
     def _default_opener(self) -> Opener:
         from spamd.opening import Opening
@@ -369,7 +381,9 @@ class Daemon:
                 log.exception("old entries could not be removed")
             lease.keep()
             give_back_memory()
-        self._end_pauses(now)
+        if self._pauses.end(now):
+            for worker in list(self._workers.values()):
+                worker.wake()
         asked_lately = 0 <= now - self._night_asked_at < NIGHT_EVERY
         if self._night is not None and not asked_lately and not self._training.locked():
             self._night_asked_at = now
@@ -414,7 +428,7 @@ class Daemon:
             store=self._store,
             scorer=self._scorer,
             opener=self._opener,
-            paused_until=lambda name=account.name: self._paused(name),  # type: ignore[misc]
+            paused_until=partial(self._pauses.of, account.name),
             hold_labels=self._settings.hold_labels,
             daily_bytes=self._settings.daily_bytes,
             publish=self._publish,
@@ -509,57 +523,14 @@ class Daemon:
     # -- pausing
 
     def pause(self, account: AccountName | None, until: float | None) -> None:
-        with self._changing:
-            self._set_pauses({**self._pauses, account or "*": until})
+        self._pauses.pause(account, until)
         self._publish("state", {"account": account, "paused": True})
 
     def resume(self, account: AccountName | None) -> None:
-        with self._changing:
-            left: dict[str, float | None] = {}
-            if account is not None:
-                if "*" in self._pauses:
-                    left = dict.fromkeys(self._workers, self._pauses["*"])
-                left |= {key: until for key, until in self._pauses.items() if key != "*"}
-                left.pop(account, None)
-            self._set_pauses(left)
+        self._pauses.resume(account, list(self._workers))
         self._publish("state", {"account": account, "paused": False})
         for worker in self._chosen(account) if account in self._workers or account is None else []:
             worker.wake()
-
-    def _end_pauses(self, now: float) -> None:
-        with self._changing:
-            left = {key: until for key, until in self._pauses.items() if until is None or until > now}
-            if left == self._pauses:
-                return
-            try:
-                self._set_pauses(left)
-            except StoreError:  # a full disk: what is written there is over for whoever reads it
-                self._pauses = left
-        for worker in list(self._workers.values()):
-            worker.wake()
-
-    def _paused(self, name: AccountName) -> tuple[bool, float | None]:
-        now = self._clock()
-        pauses = self._pauses
-        for key in ("*", name):
-            if key in pauses:
-                until = pauses[key]
-                if until is None or until > now:
-                    return True, until
-        return False, None
-
-    def _load_pauses(self) -> None:
-        try:
-            rows = json.loads(self._store.state("pauses") or "{}")
-            self._pauses = {str(k): None if v is None else float(v) for k, v in rows.items()}
-        except (ValueError, TypeError, AttributeError):
-            self._pauses = {}
-
-    def _set_pauses(self, pauses: dict[str, float | None]) -> None:
-        self._store.set_state("pauses", json.dumps(pauses))
-        self._pauses = (
-            pauses  # not before: who is told that it cannot be written down must not be paused after all
-        )
 
     # -- what the person asks for
 
@@ -596,40 +567,9 @@ class Daemon:
             raise ConnectionLost("The mailbox does not answer now.", "Try again in a moment.") from None
 
     def check_account(self, account: Account, secret: str | None) -> AccountCheck:
-        from spamd.opening import Opening, remarks
+        from spamd.opening import Opening, check
 
-        opening = Opening(self._secrets, clock=self._clock, secret=secret, paths=self._paths)
-        try:
-            session = opening.session(account)
-        except (MailboxError, CredentialError, ConfigError) as error:
-            wrong = "sign-in" if isinstance(error, (SignInError, CredentialError)) else "server"
-            browser = error.provider if isinstance(error, PasswordsRefused) else ""
-            return AccountCheck(False, error.title, error.hint, wrong=wrong, browser=browser)
-        try:
-            folders = session.folders()
-            junk = session.junk_folder()
-            counted = {
-                status.folder: status.messages
-                for status in session.statuses([folder.name for folder in folders if folder.selectable][:200])
-            }
-            able = session.abilities
-            names = ("move", "uidplus", "condstore", "idle", "server_ids", "keywords")
-            inbox = next((folder.name for folder in folders if folder.name.upper() == "INBOX"), None)
-            return AccountCheck(
-                ok=True,
-                text=f"Signed in. {len(folders)} folders.",
-                hint="" if junk else "There is no Junk folder yet: make one, or name one in the settings.",
-                folders=tuple(folder.name for folder in folders if folder.selectable),
-                junk_folder=junk,
-                abilities=tuple(name for name in names if getattr(able, name)),
-                inbox_messages=counted.get(inbox, 0) if inbox else 0,
-                junk_messages=counted.get(junk, 0) if junk else 0,
-                remarks=remarks(able.quirk, account),
-            )
-        except MailboxError as error:
-            return AccountCheck(False, error.title, error.hint)
-        finally:
-            session.close()
+        return check(account, Opening(self._secrets, clock=self._clock, secret=secret, paths=self._paths))
 
     def find_servers(self, address: str, *, look_up: bool = False) -> Sequence[ServerGuess]:
         from spamd.opening import find_servers
@@ -696,23 +636,24 @@ class Daemon:
     def _run_night(self, from_scratch: bool) -> None:
         assert self._night is not None
         began = self._clock()
+
+        def note(done: int, total: int, text: str, finished: bool = False, error: str = "") -> None:
+            self._work.note(Progress("train", None, done, total, text, began, finished, error))
+
         try:
-            self._note_progress("train", None, 0, 0, "Training.", began)
-            report = self._night.run_night(
-                from_scratch=from_scratch,
-                tell=lambda done, total, text: self._note_progress("train", None, done, total, text, began),
-            )
+            note(0, 0, "Training.")
+            report = self._night.run_night(from_scratch=from_scratch, tell=note)
             told = "A new model serves." if report.promoted else "The model stays."
             text = " ".join(("The training waits." if report.waits else told, *report.reasons))
             self.model_changed()  # also where it is the shipped one again
-            self._note_progress("train", None, 1, 1, text, began, finished=True)
+            note(1, 1, text, finished=True)
         except SpamdError as error:
             if not self._stopping.is_set():
-                self._note_progress("train", None, 0, 0, "", began, finished=True, error=str(error))
+                note(0, 0, "", finished=True, error=str(error))
                 self._tell("night", f"No training: {error}")
         except Exception as error:
             log.exception("the night failed")
-            self._note_progress("train", None, 0, 0, "", began, finished=True, error=type(error).__name__)
+            note(0, 0, "", finished=True, error=type(error).__name__)
         finally:
             self._training.release()
 
@@ -735,83 +676,8 @@ class Daemon:
 
     def start_first_reading(self, account: AccountName) -> None:
         worker = self._worker(account)
-        with self._progress_lock:
-            running = self._progress.get(f"first-reading {account}")
-            if running is not None and not running[0].finished:
-                raise RequestError(
-                    "The folders are being read already.",
-                    "`spamdctl status` and the account's page show how far it is.",
-                )
-            started = self._clock()
-            first = Progress("first-reading", account, 0, 0, "Looking at the folders.", started)
-            self._progress[f"first-reading {account}"] = (first, None)
-        self._spawn(f"reading {account}", lambda: self._read(worker, started))
-
-    def _read(self, worker: AccountWorker, started: float) -> None:
-        account = worker.account
-        attempt = 0
-        told = ReadingProgress(0, 0, "")
-
-        def tell(progress: ReadingProgress) -> None:
-            nonlocal told
-            told = progress
-            self._note_progress(
-                "first-reading", account.name, progress.done, progress.total, progress.text, started
-            )
-
-        while not self._stopping.is_set():
-            try:
-                with (
-                    worker.instead_of_watching(),
-                    contextlib.closing(self._opener.session(account)) as session,
-                ):
-                    reading = FirstReading(
-                        session,
-                        self._store,
-                        self._scorer,
-                        account,
-                        clock=self._clock,
-                        stop=lambda: self._stopping.is_set() or worker.used_up(session),
-                    )
-                    told = reading.run(tell)
-                if not told.finished:
-                    tell(replace(told, text="As much was downloaded today as may be; it goes on tomorrow."))
-                    while not self._stopping.wait(READING_LATER):
-                        if worker.may_download():
-                            break
-                    continue
-                self._note_progress(
-                    "first-reading", account.name, told.done, told.total, told.text, started, finished=True
-                )
-                self._tell("account", f"The folders were read. {told.text}", account=account.name)
-                worker.labels_changed()
-                return
-            except (
-                ConnectionLost,
-                ProtocolFault,
-            ) as error:  # compression that fails is left out the next time
-                attempt += 1
-                if attempt >= 5:
-                    self._reading_failed(account, told, started, error)
-                    return
-                self._stopping.wait(schedule.backoff(attempt, self._rng))
-            except SpamdError as error:
-                self._reading_failed(account, told, started, error)
-                return
-            except Exception as error:
-                log.exception("%s: the first reading failed", account.name)
-                self._reading_failed(account, told, started, error)
-                return
-
-    def _reading_failed(
-        self, account: Account, told: ReadingProgress, started: float, error: Exception
-    ) -> None:
-        text = error.title if isinstance(error, SpamdError) else type(error).__name__
-        self._note_progress(
-            "first-reading", account.name, told.done, told.total, "", started, finished=True, error=text
-        )
-        if not self._stopping.is_set():
-            self._tell("error", f"Reading the folders stopped: {text}", account=account.name)
+        started = self._readings.begin(account)
+        self._spawn(f"reading {account}", lambda: self._readings.run(worker, started))
 
     # -- telling
 
@@ -825,33 +691,7 @@ class Daemon:
             log.warning("this could not be written down: %s (%s)", text, error.title)
 
     def progress(self) -> Sequence[Progress]:
-        now = time.monotonic()
-        with self._progress_lock:
-            self._progress = {
-                key: (progress, ended)
-                for key, (progress, ended) in self._progress.items()
-                if ended is None or now - ended < PROGRESS_KEPT
-            }
-            return [progress for progress, _ in self._progress.values()]
-
-    def _note_progress(
-        self,
-        kind: str,
-        account: AccountName | None,
-        done: int,
-        total: int,
-        text: str,
-        started: float,
-        *,
-        finished: bool = False,
-        error: str = "",
-    ) -> None:
-        progress = Progress(kind, account, done, total, text, started, finished, error)
-        with self._progress_lock:
-            key = f"{kind} {account}" if account else kind
-            self._progress[key] = (progress, time.monotonic() if finished else None)
-        told = {"done": done, "total": total, "text": text, "finished": finished, "error": error}
-        self._publish("progress", {"kind": kind, "account": account, **told})
+        return self._work.all()
 
     def _publish(self, kind: str, data: Mapping[str, object]) -> None:
         if self.control is not None:
@@ -913,90 +753,6 @@ class Daemon:
             log.warning("the teach folder: %s", type(error).__name__)
         finally:
             self._teaching.release()
-
-
-# -- one daemon per home
-
-
-@contextlib.contextmanager
-def lock(path: Path) -> Iterator[FileLock]:
-    """Held while the daemon runs; the system lets go of it however the process ends. AlreadyRunning."""
-    place = FileLock(path)
-    if not place.take():
-        raise AlreadyRunning(
-            "spamd runs already.", "See `spamdctl status`; its page opens with `spamdctl open`."
-        )
-    try:
-        yield place
-    finally:
-        place.release()
-
-
-def notify(message: str) -> None:
-    """Tell systemd (sd_notify(3)), where it listens."""
-    address = os.environ.get("NOTIFY_SOCKET", "")
-    if not address or not hasattr(socket, "AF_UNIX"):
-        return
-    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as speaker:
-        speaker.connect("\0" + address[1:] if address.startswith("@") else address)
-        speaker.sendall(message.encode())
-
-
-M_TRIM_THRESHOLD, M_ARENA_MAX = -1, -8  # malloc.h
-
-
-def spare_memory() -> None:
-    """Fewer malloc arenas (glibc makes up to eight per core, one for each of our threads).
-
-    Give back what is free.
-    """
-    if sys.platform != "linux":
-        return
-    import ctypes
-
-    with contextlib.suppress(AttributeError, OSError):  # another libc
-        libc = ctypes.CDLL(None)
-        libc.mallopt(M_ARENA_MAX, 2)
-        libc.mallopt(M_TRIM_THRESHOLD, 256 * 1024)
-
-
-def bring_back(here: Paths) -> None:
-    """A rescued database to its place. Where another one was put there meanwhile, that serves, and a wipe removes this one as
-    it does other copies.
-    """
-    if here.rescued_database.exists():
-        copy = here.database.with_name(f"{here.database.name}.before-start")
-        shutil.move(here.rescued_database, copy if here.database.exists() else here.database)
-
-
-def make_database(path: Path) -> None:
-    """Make the tables of a new database in a child, so that what only this needs (sqlite-utils, 8 MB) does not stay
-    in our memory. Where that cannot be, or fails, opening the store does it and says what is wrong.
-    """
-    if path.exists() or not hasattr(os, "fork") or threading.active_count() > 1:
-        return
-    child = os.fork()
-    if not child:
-        code = 1
-        try:
-            from spamd.store.database import Store
-
-            Store(path).close()
-            code = 0
-        finally:
-            os._exit(code)
-    os.waitpid(child, 0)
-
-
-def give_back_memory() -> None:
-    """What starting up (or a busy hour) left free goes back to the system."""
-    gc.collect()
-    if sys.platform != "linux":
-        return
-    import ctypes
-
-    with contextlib.suppress(AttributeError, OSError):
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def main(paths: Paths, *, foreground: bool = True) -> int:
