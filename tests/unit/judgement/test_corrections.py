@@ -170,6 +170,27 @@ def test_another_daemons_move_is_not_the_person_and_explains_one_arrival():
     assert gone == ref("INBOX", 1)
 
 
+def test_what_leaves_a_folder_without_room_for_the_sign_waits_for_it():
+    """Seen as a copy first; whose it was is told by a sign that is set late, or by nothing."""
+    old, new = seen("INBOX", 1), seen("Junk", 9)
+    crowded = [FolderName("INBOX")]
+    (waiting,) = look([new], [old], alive=[old.ref], crowded=crowded).pending
+
+    def later(waiting, seconds, **more):
+        known, wait = [old, new], [waiting]
+        return look([], known, alive=[new.ref], pending=wait, crowded=crowded, now=NOW + 60 + seconds, **more)
+
+    gone = later(waiting, 0)
+    assert not gone.corrections
+    (waiting,) = gone.pending
+    assert later(waiting, 4).pending == (waiting,)
+    theirs = later(waiting, 4, flags={new.ref: [MOVED_KEYWORD]})
+    assert (theirs.corrections, theirs.others, theirs.departed) == ((), 1, (old.ref,))
+    unclear = later(waiting, 6, shared=True)
+    assert (unclear.corrections, unclear.unclear, unclear.departed) == ((), 1, (old.ref,))
+    assert [one.label for one in later(waiting, 6).corrections] == [Label.SPAM]
+
+
 def test_an_open_journal_row_without_a_uid_explains_one_arrival():
     arrivals = [seen("Junk", 9, "hash:a"), seen("Junk", 10, "hash:a")]
     known = [seen("INBOX", 1, "hash:a"), seen("INBOX", 2, "hash:a")]

@@ -202,6 +202,21 @@ def test_a_lock_that_is_refused_to_go_goes_with_the_next_look():
     assert tried == []
 
 
+def test_our_lock_goes_off_mail_of_which_no_open_row_speaks():
+    """The person took it out of Junk before it was unlocked; or it never left its place."""
+    place = Place()
+    lock = [MOVING_KEYWORD, MOVED_KEYWORD, OWNER_KEYWORD + place.journal.owner()]
+    refs = [place.server.deliver(b"Subject: %d\r\n\r\n" % number) for number in range(3)]
+    for ref in refs:
+        place.server.set_flags(ref, lock)
+    known, stayed, spoken_of = place.session.locate(refs)
+    place.journal.intent(intent(spoken_of))
+    found = [Sighting(AccountName("test"), one.ref, one.identity, one.flags) for one in (known, spoken_of)]
+    place.mover.free(found)
+    place.mover.let_go([stayed.ref, spoken_of.ref])
+    assert [place.server.flags(ref) for ref in refs] == [{MOVED_KEYWORD}, set(), set(lock)]
+
+
 def test_our_copy_is_followed_though_a_look_saw_it_first_where_junk_counts_anew():
     """A move that was left open: the lock on its copy is how recovery knows that, and no look takes it off."""
     place = Place(move=False)
@@ -1052,6 +1067,23 @@ def test_our_copy_stays_unmarked_where_the_other_one_is_taken_away(original, bus
     assert place.server.raws("Junk") == [ONE]
     (left,) = place.server.refs("Junk")
     assert "\\Deleted" not in place.server.flags(left)
+
+
+def test_our_copy_does_not_give_way_to_one_that_is_struck_through():
+    """The connection broke after our COPY, another program removed the original, and withdraws its own copy."""
+    place = Place(move=False)
+    ref = place.server.deliver(ONE)
+    rows = place.intents()
+    place.cut("COPY", after=True)
+    with pytest.raises(ConnectionLost):
+        place.move(rows)
+    theirs = place.server.copy(ref, "Junk")
+    place.server.set_flags(theirs, (), place.server.flags(theirs))
+    place.server.set_flags(theirs, [MOVING_KEYWORD, OWNER_KEYWORD + "other", "\\Deleted"])
+    place.server.delete(ref)
+    assert place.recovered() == [MoveState.DONE]
+    assert place.server.bodies() == {ONE: 2}
+    assert place.server.flagged("\\Deleted") == {ONE: 1}
 
 
 @pytest.mark.parametrize("then", ["cut", "gone", ""])
