@@ -82,12 +82,13 @@ def test_secrets_by_their_look(places, log, line):
 
 
 def test_secrets_by_name(places, log):
-    logs.hide("correct horse battery")
+    for secret in ("horse", "correct horse battery"):  # of one in another nothing is left over
+        logs.hide(secret)
     logs.hide("")
     logs.hide("a")
     log.warning("said %r", ["correct horse battery"])
     text = written(places)
-    assert "horse" not in text
+    assert not any(word in text for word in ("correct", "horse", "battery"))
     assert "***" in text
     assert "a" in text
 
