@@ -1103,6 +1103,15 @@ def test_what_another_daemon_held_and_left_is_tried_again(place):
     assert place.filter.retry_in() is None
 
 
+def test_what_another_daemon_left_is_tried_again_where_the_inbox_counts_anew(place):
+    ref = held_by_another(place)
+    place.server.set_flags(ref, (), FOREIGN)
+    place.server.renumber("INBOX")
+    place.look()
+    place.now += 30.0
+    assert [one.moved for one in place.filter.again()] == [True]
+
+
 def test_what_another_daemon_still_holds_waits(place):
     ref = held_by_another(place)
     place.server.set_flags(ref, [MOVED_KEYWORD])
