@@ -1103,6 +1103,22 @@ def test_what_another_daemon_held_and_left_is_tried_again(place):
     assert place.filter.retry_in() is None
 
 
+def test_our_lock_goes_off_mail_that_was_taken_out_before_it_was_unlocked(place):
+    place.server.deliver(mail(1, 0.99))
+
+    def taken_out(command):
+        if command.startswith("UNLOCK Junk"):
+            place.server.before = None
+            place.server.drag(place.server.refs("Junk")[0], "INBOX")
+
+    place.server.before = taken_out
+    place.look()
+    assert place.server.flagged(MOVING_KEYWORD)
+    place.look()
+    assert not place.server.flagged(MOVING_KEYWORD)
+    assert place.server.raws("INBOX") == [mail(1, 0.99)]
+
+
 def test_what_another_daemon_left_is_tried_again_where_the_inbox_counts_anew(place):
     ref = held_by_another(place)
     place.server.set_flags(ref, (), FOREIGN)

@@ -542,6 +542,13 @@ def test_copies_of_a_mail_that_cannot_be_told_are_not_looked_for():
     where = Whereabouts(place.session, Rows(place.journal, "test", lambda: place.now), lambda: place.now)
     assert not where.others(rows[0], JUNK)
     assert not searched
+    theirs = place.server.deliver(b"Subject: bare\r\n\r\nother", "Junk")
+    row = replace(rows[0], target_uid_validity=theirs.uid_validity, target_uid_next=Uid(1))
+    for sent, found, ours in (("", "", False), ("one@x", "one@x", True), ("one@x", "two@x", False)):
+        (there,) = place.session.locate([theirs])
+        bare = replace(there, identity=row.identity, message_id=found)
+        place.session.arrivals = lambda *_, bare=bare: [bare]
+        assert bool(where.our_copy(replace(row, message_id=sent))) is ours, "nor taken for ours"
 
 
 @pytest.mark.parametrize("changes", [{"server_ids": False}, {"keywords": False}, {}])
