@@ -86,11 +86,11 @@ def connection(paths: Paths) -> dict[str, object]:
         port, token, pid = run["port"], run["token"], run["pid"]
         version = str(run.get("version", ""))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise NotRunning("The spamd daemon is not running.", hint) from error
+        raise NotRunning("spamd is not running.", hint) from error
     if not isinstance(port, int) or not 0 < port < 65536 or not isinstance(token, str) or not token:
         raise NotRunning("The spamd daemon's run file is damaged.", hint)
     if isinstance(pid, int) and not _alive(pid):
-        raise NotRunning("The spamd daemon is not running (it ended without a word).", hint)
+        raise NotRunning("spamd is not running (it ended without a word).", hint)
     return {"port": port, "token": token, "version": version}
 
 

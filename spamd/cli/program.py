@@ -11,7 +11,7 @@ import click
 from spamd import paths, settings
 from spamd.cli.commands import Group
 from spamd.cli.output import json_option, print_json
-from spamd.errors import RequestError
+from spamd.errors import NotRunning, RequestError
 
 if TYPE_CHECKING:
     from spamd.service import AutostartStatus
@@ -32,8 +32,11 @@ def stop() -> None:
     """Stop the running filter. Mail stays where it is; what was begun is finished."""
     from spamd.client import Client
 
-    with Client.connect(paths.find()) as client:
-        client.stop()
+    try:
+        with Client.connect(paths.find()) as client:
+            client.stop()
+    except NotRunning as exc:
+        raise NotRunning(exc.title, "There is nothing to stop.") from None
     click.echo("Stopping.")
 
 

@@ -540,7 +540,9 @@ def test_backup_stop_and_restore(program: Program, tmp_path: Path) -> None:
     assert program("stop").out == "Stopping.\n"
     assert program.process is not None
     assert program.process.wait(PATIENCE) == 0
-    for arguments in (("status",), ("recent",), ("stop",), ("train",), ("status", "--json")):
+    nothing = program("stop")
+    assert nothing.code == 1 and nothing.err.splitlines()[1] == "There is nothing to stop."
+    for arguments in (("status",), ("recent",), ("train",), ("status", "--json")):
         said = program(*arguments)
         assert (said.code, said.out) == (1, "")
         assert "spamdctl run" in said.err
