@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -12,7 +13,7 @@ from spamd import paths
 from spamd.domain import ModelId
 from spamd.errors import ModelError, SchemaMismatch
 from spamd.message.vector import SCHEMA
-from spamd.model.bundle import Bundles, read_card, verify
+from spamd.model.bundle import Bundles, digest, read_card, verify, write_card
 from tests.unit.model.made import candidate
 
 
@@ -155,6 +156,27 @@ def test_a_damaged_pointer_never_stops_the_scoring(bundles: Bundles, tmp_path: P
     install(bundles, tmp_path, 1)
     (tmp_path / "models" / "current").write_text(pointer)
     assert bundles.current().card.id in (named(1), bundles.shipped().card.id)
+
+
+def test_every_file_that_the_card_names_is_brought_along_and_looked_at(
+    bundles: Bundles, tmp_path: Path
+) -> None:
+    folder = candidate(tmp_path / "c")
+    weights = folder / "weights.npz"
+    weights.write_bytes(b"weights")
+    (tmp_path / "outside").write_bytes(b"weights")
+    card = read_card(folder)
+    write_card(folder, dataclasses.replace(card, files={"../outside": digest(weights)}))
+    with pytest.raises(ModelError, match="outside is not the file"):
+        verify(folder)
+    write_card(folder, dataclasses.replace(card, files={weights.name: digest(weights)}))
+    bundles.install(folder, keep=3)
+    installed = bundles.current()
+    assert installed.card.id == card.id
+    (installed.folder / weights.name).write_bytes(b"others")
+    assert bundles.current().card.id.startswith("base-")
+    (installed.folder / weights.name).unlink()
+    assert bundles.current().card.id.startswith("base-")
 
 
 def test_a_half_written_model_is_never_seen(bundles: Bundles, tmp_path: Path) -> None:

@@ -86,6 +86,17 @@ def test_forgetting_is_exact(store, rows):
     assert list(store.training_set(until=rows.noon, limit=10)) == []
 
 
+def test_a_word_that_is_taken_back_leaves_what_was_said_before(store, rows):
+    store.add_label(rows.label(1, "ham", "review", at=rows.noon))
+    store.add_label(rows.label(1, "spam", "drag", at=rows.noon + 1))
+    assert store.withdraw(rows.account, rows.identity(1))
+    assert now_of(store, rows) == (Label.HAM, LabelSource.REVIEW)
+    assert [one.label for one in store.ledger()] == [Label.HAM]
+    assert store.withdraw(rows.account, rows.identity(1))
+    assert now_of(store, rows) is None
+    assert not store.withdraw(rows.account, rows.identity(1))
+
+
 def test_training_set_is_what_holds_until_then(store, rows):
     for n in range(1, 6):
         store.put_vector(rows.account, rows.identity(n), b"%d" % n)
