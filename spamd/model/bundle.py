@@ -291,7 +291,7 @@ class Bundles:
                 if bundle.folder == self._shipped:
                     return self.reset()
                 if current and current != to:
-                    before = [*(n for n in before if n not in (to, current)), current]
+                    before = [*before, current]
                 self._point(str(to), [n for n in before if n != to])
                 return bundle
             while before:

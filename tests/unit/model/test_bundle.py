@@ -61,6 +61,14 @@ def test_an_installed_model_serves_and_can_be_gone_back_from(bundles: Bundles, t
         bundles.roll_back(ModelId("../models"))
 
 
+def test_going_back_by_name_loses_no_other(bundles: Bundles, tmp_path: Path) -> None:
+    for number in (1, 2, 3):
+        install(bundles, tmp_path, number)
+    assert bundles.roll_back(ModelId(named(1))).card.id == named(1)
+    earlier = [bundles.roll_back().card.id for _ in range(3)]
+    assert earlier == [named(3), named(2), bundles.shipped().card.id]
+
+
 def test_the_newest_is_the_one_that_was_taken_last_whatever_the_clock_said(
     bundles: Bundles, tmp_path: Path
 ) -> None:
@@ -127,6 +135,8 @@ def test_a_model_of_other_features_is_refused(bundles: Bundles, tmp_path: Path) 
     "change",
     [
         {"id": "../../etc"},
+        {"id": "a/../../../etc"},
+        {"id": read_card(paths.shipped_model()).id},
         {"id": ""},
         {"calibration": [1.0]},
         {"calibration": [float("nan"), 0.0]},
