@@ -208,7 +208,9 @@ class Pages:
         Where a browser is started with the link, every user of the computer can read it in the list of processes.
         """
         if request.client is None or not is_own(request.client, request.url.port or 0):
-            raise Refused(403, "Another user's program may not open spamd.")
+            raise Refused(
+                403, "Another user's program may not open spamd.", "Open it as the user whose filter this is."
+            )
         too_many_codes(self._access)
         session = self._access.redeem(request.query_params.get("code", ""))
         if session is None:
