@@ -135,7 +135,7 @@ def test_a_model_of_other_features_is_refused(bundles: Bundles, tmp_path: Path) 
     "change",
     [
         {"id": "../../etc"},
-        {"id": "a/../../../etc"},
+        {"id": f"{named(1)}/../../out"},
         {"id": read_card(paths.shipped_model()).id},
         {"id": ""},
         {"calibration": [1.0]},
@@ -151,12 +151,14 @@ def test_a_model_of_other_features_is_refused(bundles: Bundles, tmp_path: Path) 
     ],
 )
 def test_a_card_that_lies_is_refused(bundles: Bundles, tmp_path: Path, change: dict[str, object]) -> None:
-    folder = candidate(tmp_path / "c", name=named(1))
+    install(bundles, tmp_path, 1)
+    folder = candidate(tmp_path / "c", name=named(2))
     data = json.loads((folder / "card.json").read_text()) | change
     (folder / "card.json").write_text(json.dumps(data))
     with pytest.raises(ModelError):
         bundles.install(folder)
-    assert bundles.current().card.id.startswith("base-")
+    assert bundles.current().card.id == named(1)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
