@@ -150,6 +150,15 @@ def test_a_day_without_junk_is_nothing_special() -> None:
     assert judge(dataclasses.replace(GOOD, held=SURE, new=few)).promoted
 
 
+def test_the_shipped_model_notices_a_whole_heap_of_junk_called_good() -> None:
+    """It is sure of nothing about this person; of a third of a day's good mail it is, whatever else was left lying."""
+    for heap, promoted in ((9, True), (11, False)):
+        before = np.full(30, 0.01)
+        before[:heap] = 0.999
+        new = Scored(before, np.zeros(30), np.zeros(30, bool))
+        assert judge(dataclasses.replace(GOOD, personal=False, new=new, fresh=100)).promoted is promoted
+
+
 def test_small_steps_do_not_lead_far_away() -> None:
     """Each of them passes beside the one before; the shipped model is the fixed point. The way back is always open."""
     shipped, before, nights = np.full(50, 0.02), 0.02, 0
