@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -165,6 +166,9 @@ def test_it_stays_until_ctrl_c_and_says_how_to_connect(demo) -> None:
     said = "".join(telling.told)
     for word in ("no TLS, user robin", "http://127.0.0.1:", "spamdctl open"):
         assert word in said
+    # To be copied: whole, on a line of its own, with no frame around it.
+    assert re.search(r"^Page   http://127\.0\.0\.1:\d+/open\?code=[\w-]+$", said, re.MULTILINE)
+    assert re.search(r"^Shell  SPAMD_HOME=\S+ \S*spamdctl status$", said, re.MULTILINE)
     telling.until("keep")  # mail goes on arriving
     telling.process.send_signal(signal.SIGINT)
     assert telling.process.wait(60) == 0, telling.rest()

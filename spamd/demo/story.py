@@ -32,7 +32,7 @@ import imapclient
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.padding import Padding
-from rich.panel import Panel
+from rich.rule import Rule
 from rich.text import Text
 
 from spamd import paths, settings
@@ -446,15 +446,20 @@ class Story:
         )
 
     def stay(self, client: Client, mailbox: Mailbox, verdicts: Verdicts, host: str, port: int) -> None:
-        ctl = f"SPAMD_HOME={self.home.config.parent} {Path(sys.executable).parent / 'spamdctl'}"
+        program = Path(sys.executable).parent / "spamdctl"
+        if program.is_relative_to(Path.cwd()):
+            program = program.relative_to(Path.cwd())
+        ctl = f"SPAMD_HOME={self.home.config.parent} {program}"
         where = Text.assemble(
             ("Mail   ", "dim"), f"IMAP {host} port {port}, no TLS, user ", (USER, "bold"), ", password ",
-            (PASSWORD, "bold"), ("\nPage   ", "dim"), client.open_url(), ("\n       ", "dim"),
-            f"opens once, within a minute; a fresh one: {ctl} open", ("\nShell  ", "dim"), f"{ctl} status",
-            "\n\nConnect any mail program (Thunderbird: Account Settings, Add Mail Account), drag mail into Junk",
-            " or out of it, and watch here what is learned. Ctrl-C ends the demo and removes everything.",
+            (PASSWORD, "bold"), ("\nPage   ", "dim"), client.open_url(), ("\n       opens once, within a minute", "dim"),
+            ("\nShell  ", "dim"), f"{ctl} status", f"\n       {ctl} open", ("   (the page anew)", "dim"),
+            "\n\nConnect any mail program (Thunderbird: Account Settings, Add Mail Account),\ndrag mail into Junk",
+            " or out of it, and watch here what is learned.\nCtrl-C ends the demo and removes everything.",
         )  # fmt: skip
-        self.console.print(Panel(where, title="Have a look yourself", border_style="green"))
+        self.console.print(Rule("Have a look yourself", style="green"))
+        self.console.print(where, soft_wrap=True)  # so that an address and a command can be copied
+        self.console.print(Rule(style="green"))
         number = 5000
         waiting = iter(self.ham[HAM_BEFORE + 8 :])
         lessons = self.lessons(client)
