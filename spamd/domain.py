@@ -294,7 +294,6 @@ class MoveRecord:
     target_uid: Uid | None
     message_id: str
     size: int
-    fingerprint: str  # sha256 of the header, hex
     created_at: float
     changed_at: float
     model_id: ModelId = ModelId("")

@@ -16,7 +16,6 @@ This is the story, and what is decided again later. The rooms behind it; none kn
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import math
@@ -97,7 +96,6 @@ class _Read:
 
     sighting: Sighting
     flags: frozenset[str]
-    head: bytes
     score: Score
     vector: vector.StoredVector
     address: str  # From, lower case
@@ -214,7 +212,6 @@ class Filter:
         return _Read(
             sighting=sighting,
             flags=mail.arrival.flags,
-            head=header_of(mail.raw),
             score=score,
             vector=vector.StoredVector(
                 features.base_ids, features.dense, features.personal_ids, features.fingerprint
@@ -330,8 +327,7 @@ class Filter:
         kind = MoveKind.UNSURE if decision.verdict is Verdict.UNSURE else MoveKind.JUNK
         intents: tuple[MoveRecord, ...] = ()
         if target is not None:
-            fingerprint = header_digest(read.head)
-            intents = (self.moves.intent(judgement, read.sighting, target, kind, fingerprint),)
+            intents = (self.moves.intent(judgement, read.sighting, target, kind),)
         return _Decided(
             judgement,
             read.vector,
@@ -617,16 +613,3 @@ class Filter:
                 read = self._read(mail, sighting)
                 return [] if read is None else self._deal_with([read])
         return []
-
-
-def header_of(raw: bytes) -> bytes:
-    """Up to the first empty line."""
-    end = raw.find(b"\n\r\n")
-    other = raw.find(b"\n\n", 0, end + 1 or len(raw))
-    end = other if other >= 0 else end
-    return raw[:end].removesuffix(b"\r") if end >= 0 else raw
-
-
-def header_digest(head: bytes) -> str:
-    """sha256 of a header with CRLF line ends, hex: tells two mails with one Message-ID apart."""
-    return hashlib.sha256(b"\r\n".join(head.splitlines())).hexdigest()

@@ -83,7 +83,6 @@ class Moves:
         sighting: Sighting,
         target: FolderName,
         kind: MoveKind,
-        fingerprint: str = "",
     ) -> MoveRecord:
         now = self._clock()
         return MoveRecord(
@@ -99,7 +98,6 @@ class Moves:
             target_uid=None,
             message_id=sighting.message_id,
             size=sighting.size,
-            fingerprint=fingerprint,
             created_at=now,
             changed_at=now,
             model_id=judgement.score.model_id,

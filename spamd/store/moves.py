@@ -237,9 +237,9 @@ def insert_move(db: sqlite3.Connection, record: MoveRecord, now: float) -> MoveR
     )
     cursor = db.execute(
         "INSERT INTO move (account, identity, kind, state, source_folder, source_uid_validity, source_uid,"
-        " target, target_uid_validity, target_uid_next, target_uid, message_id, size, fingerprint,"
+        " target, target_uid_validity, target_uid_next, target_uid, message_id, size,"
         " created_at, changed_at, model_id, error)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             stored.account,
             stored.identity,
@@ -254,7 +254,6 @@ def insert_move(db: sqlite3.Connection, record: MoveRecord, now: float) -> MoveR
             stored.target_uid,
             stored.message_id,
             stored.size,
-            stored.fingerprint,
             stored.created_at,
             stored.changed_at,
             stored.model_id,
@@ -281,7 +280,6 @@ def _move(row: Row) -> MoveRecord:
         target_uid=Uid(uid) if uid is not None else None,
         message_id=row["message_id"],
         size=row["size"],
-        fingerprint=row["fingerprint"],
         created_at=row["created_at"],
         changed_at=row["changed_at"],
         model_id=ModelId(row["model_id"]),

@@ -276,12 +276,18 @@ def proven_senders(db: Database) -> None:
         )
 
 
+def no_fingerprint(db: Database) -> None:
+    """A digest of each moved mail's header, that nothing ever asked for."""
+    db.execute("ALTER TABLE move DROP COLUMN fingerprint")
+
+
 MIGRATIONS: tuple[tuple[str, Callable[[Database], None]], ...] = (
     ("2026-11-first-tables", first_tables),
     ("2026-11-left-lying", left_lying),
     ("2026-11-sender-proof", sender_proof),
     ("2026-11-heard", heard),
     ("2026-11-proven-senders", proven_senders),
+    ("2026-11-no-fingerprint", no_fingerprint),
 )
 """In this order. The name is what the database remembers."""
 

@@ -759,7 +759,6 @@ def intent(
         target_uid=None,
         message_id=mail.message_id,
         size=mail.size,
-        fingerprint="",
         created_at=at,
         changed_at=at,
     )

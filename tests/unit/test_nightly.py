@@ -997,7 +997,6 @@ def move(home: Home, identity: str, model: str, kind: MoveKind = MoveKind.JUNK) 
             Uid(1),
             "",
             1,
-            "",
             home.now,
             home.now,
             ModelId(model),

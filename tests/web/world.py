@@ -475,7 +475,6 @@ def move(store: Store, mail: Judgement, at: float, target: str = "Junk") -> Move
             target_uid=Uid(mail.id),
             message_id="",
             size=2000,
-            fingerprint="",
             created_at=at,
             changed_at=at,
             model_id=mail.score.model_id,

@@ -87,7 +87,6 @@ def row(folder, identity="guid:a", *, uid=None, state=MoveState.DONE, next_uid=1
         None if uid is None else Uid(uid),
         "",
         1,
-        "",
         0.0,
         0.0,
     )

@@ -91,7 +91,6 @@ class Rows:
             target_uid=None,
             message_id=f"{n}@mail.example",
             size=1000,
-            fingerprint="ab" * 32,
             created_at=created_at,
             changed_at=created_at,
         )

@@ -120,6 +120,23 @@ class TestMigrations:
                 None,
             ]
 
+    def test_a_journal_of_the_first_form_is_read(self, path, rows, monkeypatch):
+        """With a move that was under way, and one that was done."""
+        monkeypatch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
+        with Store(path) as store, store._write() as db:
+            for n, state in ((1, "intent"), (2, "done")):
+                db.execute(
+                    "INSERT INTO move VALUES (NULL, ?1, ?2, 'junk', ?3, 'INBOX', 7, ?4, 'Junk', 7, 100, NULL, 'm@x', 1000,"
+                    " 'abcd', 5.0, 6.0, 'base', '')",
+                    (rows.account, rows.identity(n), state, n),
+                )
+        monkeypatch.undo()
+        with Store(path) as store:
+            done, begun = store.moves(rows.account)
+            assert (done.identity, done.state.value, done.created_at) == (rows.identity(2), "done", 5.0)
+            assert store.open_moves(rows.account) == [begun] and begun.message_id == "m@x"
+            assert (begun.changed_at, begun.model_id, begun.error) == (6.0, "base", "")
+
     def test_all_or_nothing(self, path, rows, monkeypatch):
         with Store(path) as store:
             store.record_judgement(rows.judgement(1), vector=b"v")

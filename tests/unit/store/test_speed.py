@@ -58,9 +58,9 @@ def big(tmp_path_factory):
             )
             db.execute(
                 f"{numbers} INSERT INTO move (account, identity, kind, state, source_folder, source_uid_validity,"
-                " source_uid, target, target_uid_validity, target_uid, message_id, size, fingerprint, created_at,"
+                " source_uid, target, target_uid_validity, target_uid, message_id, size, created_at,"
                 f" changed_at, model_id, error) SELECT {account}, 'hash:' || n, 'junk', 'done', 'INBOX', 1, n, 'Junk',"
-                f" 7, n, '', 1, '', {at}, {at}, 'base-1', '' FROM number WHERE n % 5 = 0"
+                f" 7, n, '', 1, {at}, {at}, 'base-1', '' FROM number WHERE n % 5 = 0"
             )
             db.execute(
                 f"{numbers} INSERT INTO event (at, kind, text, needs_person) SELECT {at}, 'move', '', 0 FROM number"
