@@ -265,11 +265,12 @@ def test_a_twin_of_the_same_second_is_no_rescue_when_junk_is_emptied():
 
 
 def test_of_twins_that_came_together_the_one_deleted_from_junk_was_not_taken_out():
-    """A flood, one of which the server's filter let through. A copy that is made later is a rescue."""
-    for came, label in ((NOW - 5, []), (NOW - 3600, [Label.HAM])):
+    """A flood, one of which the server's filter let through. A copy that is made later is a rescue, and one of what we moved."""
+    ours = [row("Junk", "emailid:M1", uid=9)]
+    for came, own, label in ((NOW - 5, [], []), (NOW - 3600, [], [Label.HAM]), (NOW - 5, ours, [Label.HAM])):
         old, twin = seen("Junk", 9, "emailid:M1", at=came), seen("INBOX", 2, "emailid:M1", at=NOW)
         (waiting,) = look([twin], [old], alive=[old.ref]).pending
-        found = look([], [old, twin], alive=[twin.ref], pending=[waiting], now=NOW + 60)
+        found = look([], [old, twin], alive=[twin.ref], pending=[waiting], own=own, now=NOW + 60)
         assert [one.label for one in found.corrections] == label
         assert found.departed == (old.ref,)
         assert not found.pending

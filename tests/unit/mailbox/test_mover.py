@@ -11,6 +11,7 @@ from spamd.domain import (
     MOVED_KEYWORD,
     MOVING_KEYWORD,
     OWNER_KEYWORD,
+    TRY_AGAIN,
     AccountName,
     FolderName,
     Identity,
@@ -1074,6 +1075,21 @@ def test_our_copy_stays_unmarked_where_the_other_one_is_taken_away(original, bus
     assert place.server.raws("Junk") == [ONE]
     (left,) = place.server.refs("Junk")
     assert "\\Deleted" not in place.server.flags(left)
+
+
+def test_a_copy_that_was_taken_out_before_the_original_went_is_not_made_again():
+    """Both stay, and that is nothing to be tried again: the person does not want it in Junk."""
+    place = Place(move=False)
+    ref = place.server.deliver(ONE)
+    (row,) = place.intents()
+    place.cut("UIDEXPUNGE")
+    with pytest.raises(ConnectionLost):
+        place.move([row])
+    place.server.drag(place.server.refs("Junk")[0], "Archive")
+    assert place.recovered() == [MoveState.ABANDONED]
+    assert place.server.flags(ref) == set()
+    assert place.server.raws("Archive") == [ONE]
+    assert place.journal.rows[row.id].error not in TRY_AGAIN
 
 
 def test_our_copy_does_not_give_way_to_one_that_is_struck_through():
