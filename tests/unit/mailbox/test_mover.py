@@ -168,6 +168,7 @@ def test_the_connection_breaks_while_our_copy_gives_way(then):
     assert place.server.bodies() == {ONE: 1}
     assert place.server.raws("Archive") == [ONE]
     assert not place.server.flagged("\\Deleted")
+    assert not place.server.flagged(MOVING_KEYWORD)
     assert len(place.journal.done_since("test", START)) == (then == "anew")
 
 
@@ -807,6 +808,20 @@ def test_plain_expunge_takes_what_had_to_stay_before_but_no_mark_of_the_persons(
     assert place.server.raws("INBOX") == [ONE]
 
 
+def test_an_answer_that_leaves_out_our_own_marks_is_not_believed():
+    """It may leave out the person's as well."""
+    place = Place(move=False, uidplus=False)
+    theirs = place.server.deliver(ONE)
+    place.server.set_flags(theirs, ["\\Deleted"])
+    ref = place.server.deliver(ONE + b"2")
+    place.mover.commands.deleted = lambda _: frozenset()
+    (arrival,) = place.session.locate([ref])
+    (ended,) = place.move([place.journal.intent(intent(arrival))])
+    assert ended.state is not MoveState.DONE
+    assert place.server.raws("INBOX") == [ONE, ONE + b"2"]
+    assert "\\Deleted" not in place.server.flags(ref)
+
+
 @pytest.mark.parametrize("said", ["You may not.", ""])
 def test_expunge_without_right_takes_the_copy_back(said):
     """Refused, or answered OK and not done."""
@@ -1075,6 +1090,29 @@ def test_our_copy_stays_unmarked_where_the_other_one_is_taken_away(original, bus
     assert place.server.raws("Junk") == [ONE]
     (left,) = place.server.refs("Junk")
     assert "\\Deleted" not in place.server.flags(left)
+
+
+def test_what_the_person_has_struck_through_is_not_moved():
+    place = Place()
+    ref = place.server.deliver(ONE)
+    rows = place.intents()
+    place.server.set_flags(ref, ["\\Deleted"])
+    (ended,) = place.move(rows)
+    assert ended.state is MoveState.ABANDONED
+    assert ended.error not in TRY_AGAIN
+    assert place.server.flags(ref) == {"\\Deleted"}
+
+
+def test_what_another_program_copies_before_our_lock_is_left_to_it():
+    """No id tells its copy from another mail afterwards; it is about to expunge this one, or will not."""
+    place = Place(server_ids=False)
+    ref = place.server.deliver(ONE, at=START)
+    rows = place.intents()
+    place.when("LOCK", lambda: place.server.copy(ref, "Archive"))
+    (ended,) = place.move(rows)
+    assert (ended.state, ended.error in TRY_AGAIN) == (MoveState.ABANDONED, True)
+    assert place.server.raws("INBOX") == place.server.raws("Archive") == [ONE]
+    assert place.server.flags(ref) == set()
 
 
 def test_a_copy_that_was_taken_out_before_the_original_went_is_not_made_again():
