@@ -911,6 +911,39 @@ def test_the_person_says_junk_on_a_page(place):
     assert place.filter.moves.file_junk(judged) is None
 
 
+@pytest.mark.parametrize(
+    ("since", "moved"),
+    [("", True), ("good", False), ("paused", False), ("suggesting", False), ("blocked", True)],
+)
+def test_an_intent_is_begun_again_if_it_would_be_begun_now(place, since, moved):
+    """The connection broke before anything was sent, and the person may have spoken."""
+    if since == "blocked":
+        place.store.add_list_entry(ListEntry("shop.example", Label.SPAM, place.now))
+        place.evidence = SUGGESTS
+    place.server.deliver(mail(1, 0.99))
+
+    def cut(command):
+        if command.startswith("MOVE"):
+            raise ConnectionLost("cut")
+
+    place.server.before = cut
+    with pytest.raises(ConnectionLost):
+        place.look()
+    place.server.before = None
+    if since == "good":
+        identity = place.judgement().identity
+        place.store.add_label(LabelRecord(ME, identity, Label.HAM, LabelSource.REVIEW, 1.0, place.now))
+    elif since == "paused":
+        place.paused = True
+    elif since == "suggesting":
+        place.evidence = SUGGESTS
+    place.connect()
+    place.filter.recover()
+    assert place.server.raws("Junk" if moved else "INBOX") == [mail(1, 0.99)]
+    assert not place.store.open_moves(ME)
+    assert not place.server.flagged(MOVING_KEYWORD)
+
+
 def test_a_refused_move_is_tried_again_later(place):
     place.server.folders["Junk"].read_only = True
     place.server.deliver(mail(1, 0.99))

@@ -713,6 +713,20 @@ def test_an_old_intent_is_given_up():
     assert place.server.raws("INBOX") == [ONE]
 
 
+def test_an_intent_that_is_not_wanted_any_more_is_not_begun_again():
+    """The person spoke while nothing ran."""
+    place = Place()
+    refs = [place.server.deliver(b"Subject: %d\r\n\r\n" % number) for number in range(2)]
+    place.intents()
+    ended = place.mover.recover(wanted=lambda row: row.source == refs[1])
+    assert {row.source: row.state for row in ended} == {
+        refs[0]: MoveState.ABANDONED,
+        refs[1]: MoveState.DONE,
+    }
+    assert place.server.refs("INBOX") == refs[:1]
+    assert not place.journal.open_moves("test")
+
+
 def test_a_busy_server_leaves_the_row_open():
     place = Place()
     place.server.deliver(ONE)
