@@ -726,9 +726,12 @@ def sender_proven(results: Mapping[str, str]) -> bool | None:
 
 _GOOGLE_STORE: Final = "by 2002:"
 """Above what it takes in, Gmail writes the hand-over to its own store: no "from", and an address for a name."""
-_APPLE_STORE: Final = re.compile(r"\bby p\d+-mailgateway-smtp[a-z]*-[a-z0-9-]+ \(mailgateway\b")
-"""iCloud names a machine there, which has no domain, and writes one field for each check. What its own customers send each
-other (-asmtp-) it does not check."""
+_APPLE_STORE: Final = re.compile(
+    r"from p\d+-icloudmta-smtpin-[a-z0-9-]+ by p\d+-mailgateway-smtp[a-z]*-[a-z0-9-]+ \(mailgateway\b(?!.*\sby\s)"
+)
+"""iCloud names machines there, which have no domain, and writes one field for each check. What its own customers send each
+other (by -asmtp-) it does not check. All of the line is held to it: Exim writes the envelope's sender into its own, "(envelope-from
+<"by p1-mailgateway-smtp-a (mailgateway"@evil.example>)", and whoever takes any HELO that one, with its own "by" behind it."""
 _APPLE_CHECKS: Final = ("dmarc.icloud.com", "dkim-verifier.icloud.com", "spf.icloud.com")
 
 
@@ -743,7 +746,7 @@ def _said(message: ParsedMessage) -> tuple[str, str]:
         below = next((one for one in message.all("received") if not one.startswith(_GOOGLE_STORE)), "")
         by = _BY.search(below)
         return value, below if by and registered(by[1].lower().rstrip(".")) == "google.com" else ""
-    if _APPLE_STORE.search(received) and "-asmtp-" not in received:
+    if _APPLE_STORE.match(received):
         first: dict[str, str] = {}
         for one in message.all("authentication-results"):
             server, _, found = one.partition(";")

@@ -341,6 +341,33 @@ def test_icloud_is_believed_in_all_its_fields() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "taken_in",
+    [
+        'from evil.example ([1.2.3.4]) by mx.home.example with esmtp (Exim 4.96)\r\n\t(envelope-from <"{}"@evil.example>) id 1q;',
+        "from x {} (unknown [1.2.3.4]) by mx.home.example with ESMTP id 1q;",
+        "from {} (unknown [1.2.3.4])\r\n\tby mx.home.example with ESMTP id 1q;",
+        "from evil.example (HELO {}) (1.2.3.4) by mx.home.example with SMTP;",
+        'from evil.example by mx.home.example with ESMTP id 1q for <"me+{}"@home.example>;',
+    ],
+)
+def test_what_a_sender_brings_into_the_line_of_another_server_makes_no_icloud_of_it(taken_in: str) -> None:
+    """Before, each proved any sender wherever the receiving server writes so: Exim does for the envelope."""
+    for brought in (
+        "by p44-mailgateway-smtp-77b-glq (mailgateway 2403B92) with SMTP id x",
+        "from p00-icloudmta-smtpin-us-1k by p44-mailgateway-smtp-77b-glq (mailgateway 2403B92) with SMTP id x",
+        "p00-icloudmta-smtpin-us-1k by p44-mailgateway-smtp-77b-glq (mailgateway 2403B92) with SMTP id x",
+    ):
+        message = parsing.parse(
+            f"Received: {taken_in.format(brought)} Mon, 24 Nov 2025 10:18:12 -0800\r\n"
+            "Authentication-Results: mx.home.example; dmarc=fail header.from=parcel.com\r\n"
+            "Authentication-Results: dmarc.icloud.com; dmarc=pass header.from=parcel.com\r\n"
+            "From: Parcel <info@parcel.com>\r\n\r\nHello\r\n".encode()
+        )
+        assert sender_proof(message) != PROVEN
+        assert authentication(message).get("dmarc") in (None, "fail")
+
+
 def test_a_verdict_on_another_domain_says_nothing_of_the_sender() -> None:
     """A list that puts itself into From behind the check, on the same server."""
     head = "Received: from a by mx.home.example\r\nAuthentication-Results: mx.home.example; dmarc={}\r\n"
