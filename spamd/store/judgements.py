@@ -141,11 +141,14 @@ class Judgements(Connections):
 
     def unwelcome(self, account: AccountName, senders: Iterable[str]) -> set[str]:
         """Of these addresses those of whom the person called `UNWELCOME` mails junk or more, and more than good; of mail that the
-        server proved to be theirs, as far as senders are kept.
+        server proved to be theirs, as far as senders are kept. What lay in Junk when the account was set up was put there by
+        whatever filter: a friend's mail, perhaps, that is sorely missed.
         """
         sql = (
-            "SELECT sum(label = 'spam') AS junk, sum(label = 'ham') AS good FROM judgement"
-            " WHERE account = ? AND sender = ? AND sender_proof = 'proven' AND label IS NOT NULL"
+            "SELECT sum(judgement.label = 'spam' AND said.source != 'folder') AS junk, sum(judgement.label = 'ham') AS good"
+            " FROM judgement JOIN label AS said ON said.account = judgement.account AND said.identity = judgement.identity"
+            " AND said.current = 1"
+            " WHERE judgement.account = ? AND sender = ? AND sender_proof = 'proven' AND judgement.label IS NOT NULL"
         )
         said = {sender: self._one(sql, (account, sender)) for sender in senders}
         return {

@@ -530,6 +530,19 @@ def test_whom_the_person_has_written_to_is_not_exempt_for_ever(place):
     assert comes(50).decision.reason == "contact", "thought better of"
 
 
+def test_a_friend_whose_mail_an_old_filter_put_into_junk_is_a_friend(place):
+    """Before, three of theirs found in Junk at the first reading counted like three that the person had called junk."""
+    place.store.add_contacts(ME, ["a@shop.example"], place.now)
+    for number, source in enumerate([LabelSource.FOLDER] * 4 + [LabelSource.DRAG] * 2):
+        place.server.deliver(mail(number, 0.01, more=DMARC.format("pass")))
+        (judged,) = place.look()
+        place.now += 1
+        place.store.add_label(LabelRecord(ME, judged.identity, Label.SPAM, source, 0.7, place.now))
+    place.server.deliver(mail(10, 0.99, more=DMARC.format("pass")))
+    (judged,) = place.look()
+    assert judged.decision.reason == "contact"
+
+
 def test_a_lesson_stops_the_rest_of_the_flood(place):
     ref = place.server.deliver(mail(1, 0.2, subject="Sofa club"))
     place.look()
