@@ -46,6 +46,7 @@ class _Remembered:
     label: Label
     at: float
     bands: tuple[int, ...]
+    followed: bool
 
 
 def signature(ids: Ints) -> tuple[int, ...]:
@@ -81,14 +82,18 @@ class CopyMemory:
     def __len__(self) -> int:
         return len(self._mails)
 
-    def remember(self, key: str, vector: MailVector, label: Label, at: float) -> None:
-        """Replaces what was remembered under this key; the oldest goes when the memory is full."""
+    def remember(
+        self, key: str, vector: MailVector, label: Label, at: float, *, followed: bool = True
+    ) -> None:
+        """Replaces what was remembered under this key; the oldest goes when the memory is full. followed=False: it has no
+        copies, but what it imitates (see `match`) is to be known.
+        """
         self.forget(key)
         ids = vector.base_ids
         if len(ids) < FEWEST:
             return
         bands = signature(ids)
-        self._mails[key] = _Remembered(np.asarray(ids, np.int32), label, at, bands)
+        self._mails[key] = _Remembered(np.asarray(ids, np.int32), label, at, bands, followed)
         for band in bands:
             self._bands[band].add(key)
         while len(self._mails) > self._capacity:
@@ -113,7 +118,7 @@ class CopyMemory:
         """The newest remembered mail this one is a copy of; among equally old ones the most alike.
 
         Never by the order of a set: that differs from process to process, and so would what a night learns. no_copy: asked of
-        each that is alike, the newest first, until it is none.
+        each that is alike, the newest first, until it is none; also of those that are not followed.
         """
         ids = vector.base_ids
         if not self._mails or len(ids) < FEWEST:
@@ -130,7 +135,7 @@ class CopyMemory:
             if best is not None and (mail.at, similarity, key) < (best.at, best.similarity, best.key):
                 continue
             found = Match(key, mail.label, mail.at, similarity)
-            if no_copy is None or not no_copy(found):
+            if (no_copy is None or not no_copy(found)) and mail.followed:
                 best = found
         return best
 

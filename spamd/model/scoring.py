@@ -65,7 +65,7 @@ class Scorer:
         self._take(bundle, Runtime(bundle.path))
         self._hints: tuple[str, Floats, Floats, Floats, base.Base] | None = None
         for lesson in head.lessons():
-            self._remember(lesson.identity, lesson.vector, lesson.label, lesson.weight, lesson.at)
+            self._remember(lesson.identity, lesson.vector, lesson.label, lesson.weight, lesson.at, True)
 
     def _take(self, bundle: Bundle, runtime: Runtime) -> None:
         self._runtime, self._card = runtime, bundle.card
@@ -275,7 +275,7 @@ class Scorer:
         at = time.time() if at is None else at
         with self._lock:
             self.head.teach(Lesson(identity, vector, label, weight, at, self._prior(vector)))
-            self._remember(identity, vector, label, weight if followed else 0.0, at)
+            self._remember(identity, vector, label, weight, at, followed)
 
     def forget(self, identity: Identity) -> bool:
         """As if that label had not been taught since the last night. False if it was not."""
@@ -292,7 +292,7 @@ class Scorer:
             rows = sorted(labels, key=lambda row: row[4])
             self.copies.clear()
             for identity, vector, label, weight, at, followed in rows:
-                self._remember(identity, vector, label, weight if followed else 0.0, at)
+                self._remember(identity, vector, label, weight, at, followed)
             self.head.rebuild(
                 (
                     Lesson(identity, vector, label, weight, at)
@@ -323,10 +323,10 @@ class Scorer:
         return float(self._runtime.score_logits([vector])[1][0])
 
     def _remember(
-        self, identity: Identity, vector: MailVector, label: Label, weight: float, at: float
+        self, identity: Identity, vector: MailVector, label: Label, weight: float, at: float, followed: bool
     ) -> None:
         if weight >= REMEMBERED_FROM:
-            self.copies.remember(identity, vector, label, at)
+            self.copies.remember(identity, vector, label, at, followed=followed)
         else:
             self.copies.forget(identity)
 

@@ -125,6 +125,27 @@ def test_nor_is_it_one_of_a_forgery_that_was_handed_over_as_a_file(tmp_path):
         world.close()
 
 
+def test_nor_does_a_forgery_that_lay_in_junk_when_the_account_was_set_up(place):
+    """It has no copies, but teaches its words. Before, of 22 real mails one such lesson each put 19 beyond the threshold."""
+    beyond = place.scorer.card.junk_threshold
+    lifted = 0
+    for raw in MAILS[::4]:
+        place.scorer.rebuild([])
+        before = place.scorer.score(vectorise(raw))
+        place.judged(another(raw), Label.HAM, named=False)
+        place.now += 2 * DAY
+        imitation = forged(raw, b"parcel-pay.example")
+        place.judged(imitation, Label.SPAM, named=False)
+        name = Identity(f"guid:{place.number}")
+        place.scorer.teach(vectorise(imitation), name, Label.SPAM, 0.7, place.now, followed=False)
+        lifted += place.scorer.probability(float(place.scorer.logits([vectorise(raw)])[0])) >= beyond
+        assert place.scorer.score(vectorise(raw)).logit <= before.logit
+        assert place.copy_of(forged(raw, b"shop-pay.example")) is None
+        place.scorer.rebuild([(name, vectorise(imitation), Label.SPAM, 0.7, place.now, False)])
+        assert place.scorer.score(vectorise(raw)).logit <= before.logit
+    assert lifted > 10, "its lesson has the words of the real mail"
+
+
 def test_nor_does_the_lesson_move_it(place):
     """What the forgery taught at once has the words of the real mail."""
     beyond = place.scorer.card.junk_threshold
