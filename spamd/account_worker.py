@@ -350,7 +350,7 @@ class AccountWorker:
         self.wake()
 
     def state(self) -> AccountState:
-        paused, until = self._paused_until()
+        paused, until = (True, None) if self.account.paused else self._paused_until()
         with self._state_lock:
             state = replace(
                 self._state,
@@ -358,7 +358,7 @@ class AccountWorker:
                 evidence=self._evidence,
                 paused_until=until if paused else None,
             )
-        if (paused or self.account.paused) and state.phase in (AccountPhase.WATCHING, AccountPhase.BRAKE):
+        if paused and state.phase in (AccountPhase.WATCHING, AccountPhase.BRAKE):
             return replace(state, phase=AccountPhase.PAUSED, detail="")
         return state
 

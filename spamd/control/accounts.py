@@ -13,7 +13,7 @@ from spamd.answers import AccountCheck, AccountPhase, AccountState, AccountView,
 from spamd.control.feed import Feed
 from spamd.control.kept import Kept
 from spamd.control.settings import SettingsNow
-from spamd.control.telling import evidence_told, paused_words, short
+from spamd.control.telling import YEAR, evidence_told, paused_words, short
 from spamd.control.wiping import Wiping
 from spamd.domain import Account, AccountName, AuthMethod, Mode, SourceKind
 from spamd.errors import (
@@ -228,11 +228,14 @@ class Accounts:
     ) -> Done:
         name = self.one(account).account.name if account else None
         if seconds is not None:
-            if not 0 < seconds <= 365 * DAY:
+            if not 0 < seconds <= YEAR:
                 raise RequestError("A pause is between a second and a year.", 'Such as "1h" or "2 days".')
             until = self._clock() + seconds
-        if until is not None and until <= self._clock():
-            raise RequestError("This time is over already.", "Choose one that is to come.")
+        elif until is not None:
+            if until <= self._clock():
+                raise RequestError("This time is over already.", "Choose one that is to come.")
+            if not until <= self._clock() + YEAR:
+                raise RequestError("A pause is a year at most.", "Without an end it lasts until you resume.")
         self._engine.pause(name, until)
         self._said(name, "Paused.")
         return Done(f"{paused_words(until, self._clock())}. New mail stays where it is.")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from spamd.control.engine import Engine
 
 MAX_PAGE = 200
+YEAR = 365 * 86400.0
 
 SOURCE_WORDS: dict[LabelSource, str] = {
     LabelSource.DRAG: "you moved it",
@@ -32,7 +33,7 @@ SOURCE_WORDS: dict[LabelSource, str] = {
 
 def paused_words(until: float | None, now: float) -> str:
     """ "Paused", or "Paused until 14:05" by this computer's clock."""
-    if until is None:
+    if until is None or not until - now <= 2 * YEAR:  # no pause is so long: the clock was wrong
         return "Paused"
     then, today = (datetime.fromtimestamp(at, UTC).astimezone() for at in (until, now))
     return (

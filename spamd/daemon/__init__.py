@@ -33,6 +33,10 @@ from typing import TYPE_CHECKING, Protocol
 from spamd import __version__, logs, settings, upgrade
 from spamd.account_worker import AccountWorker, Opener, fetch_now
 from spamd.answers import AccountCheck, AccountPhase, AccountState, Progress, ServerGuess, SignIn
+from spamd.daemon.long_work import LongWork
+from spamd.daemon.pauses import Pauses
+from spamd.daemon.process import bring_back, give_back_memory, lock, make_database, notify, spare_memory
+from spamd.daemon.readings import Readings
 from spamd.domain import Account, AccountName, AuthMethod, GateReport, Identity, ModelId
 from spamd.errors import (
     AlreadyRunning,
@@ -64,11 +68,6 @@ if TYPE_CHECKING:
     from spamd.store.database import Store
     from spamd.upgrade import Program
     from spamd.web.server import WebServer
-
-from spamd.daemon.long_work import LongWork
-from spamd.daemon.pauses import Pauses
-from spamd.daemon.process import bring_back, give_back_memory, lock, make_database, notify, spare_memory
-from spamd.daemon.readings import Readings
 
 log = logging.getLogger(__name__)
 
@@ -527,7 +526,8 @@ class Daemon:
         self._publish("state", {"account": account, "paused": True})
 
     def resume(self, account: AccountName | None) -> None:
-        self._pauses.resume(account, list(self._workers))
+        # Those of the settings: an account that begins anew has no worker for a moment, and stays paused.
+        self._pauses.resume(account, [one.name for one in self._settings.accounts])
         self._publish("state", {"account": account, "paused": False})
         for worker in self._chosen(account) if account in self._workers or account is None else []:
             worker.wake()

@@ -32,9 +32,11 @@ class Pauses:
         with self._lock:
             left: dict[str, float | None] = {}
             if account is not None:
-                if "*" in self._pauses:
-                    left = dict.fromkeys(accounts, self._pauses["*"])
-                left |= {key: until for key, until in self._pauses.items() if key != "*"}
+                left = {key: until for key, until in self._pauses.items() if key != "*"}
+                for name in accounts if "*" in self._pauses else ():
+                    paused, until = self.of(name)
+                    if paused:
+                        left[name] = until
                 left.pop(account, None)
             self._set(left)
 
@@ -51,14 +53,13 @@ class Pauses:
         return True
 
     def of(self, account: AccountName) -> tuple[bool, float | None]:
-        """Paused, and until when."""
+        """Paused, and until when: the later one of all accounts' pause and its own."""
         now, pauses = self._clock(), self._pauses
-        for key in ("*", account):
-            if key in pauses:
-                until = pauses[key]
-                if until is None or until > now:
-                    return True, until
-        return False, None
+        ends = [pauses[key] for key in ("*", account) if key in pauses]
+        left = [end for end in ends if end is not None and end > now]
+        if None in ends:
+            return True, None
+        return bool(left), max(left, default=None)
 
     def _load(self) -> dict[str, float | None]:
         try:

@@ -81,7 +81,7 @@ class World:
         self.opener = Opener(self.server, self.store)
         self.scorer = ScriptedScorer()
         self.told = []
-        self.paused = False
+        self.paused, self.paused_until = False, None
         self.workers = []
 
     def worker(self, account=None, *, after=(), **more):
@@ -90,7 +90,7 @@ class World:
             store=self.store,
             scorer=self.scorer,
             opener=self.opener,
-            paused_until=lambda: (self.paused, None),
+            paused_until=lambda: (self.paused, self.paused_until),
             hold_labels=50,
             publish=lambda kind, data: self.told.append((kind, data)),
             rng=random.Random(1),
@@ -385,6 +385,8 @@ def test_the_brake_shows_and_goes_on(world):
 def test_a_paused_account_does_nothing(world):
     worker = world.worker(Account(ME, paused=True))
     assert worker.state().phase is AccountPhase.PAUSED
+    world.paused, world.paused_until = True, time.time() + 60
+    assert worker.state().paused_until is None, "the settings name no end"
     assert world.opener.opened == 0
     assert threading.active_count() >= 1
 

@@ -190,7 +190,28 @@ def test_pauses_end_and_survive(tmp_path):
     assert again.daemon._pauses.of(ME) == (False, None)
     again.daemon._due(time.time() + 7200)
     assert again.daemon._store.state("pauses") == "{}"
+    end = time.time() + 7260
+    again.daemon.pause(None, end)
+    again.daemon.pause(ME, end + 60)
+    assert again.daemon._pauses.of(ME) == (True, end + 60)
+    again.daemon.pause(None, end + 120)
+    assert again.daemon._pauses.of(ME) == (True, end + 120)
+    again.daemon.pause(ME, None)
+    assert again.daemon._pauses.of(ME) == (True, None)
     again.stop()
+
+
+def test_a_pause_of_all_goes_on_for_an_account_that_begins_anew_while_another_is_resumed(running):
+    other = AccountName("other")
+    settings.add_account(running.paths.config_file, Account(other, host="localhost", user="other"))
+    running.daemon.reload_settings()
+    running.daemon.pause(None, None)
+    running.daemon.pause(ME, time.time() + 60)  # over before that of all
+    running.opener.forget = lambda account: running.daemon.resume(other)  # between its end and its beginning
+    settings.update_account(running.paths.config_file, ME, promise=0.002)
+    running.daemon.reload_settings()
+    assert running.daemon._pauses.of(ME) == (True, None)
+    assert running.daemon._pauses.of(other) == (False, None)
 
 
 def test_settings_change(running):

@@ -312,9 +312,17 @@ def test_pause_resume_brake_and_wake(talk):
     client.go_on("home")
     client.wake()
     assert ("go_on", "home") in world.engine.calls and ("wake", None) in world.engine.calls
-    for wrong in ({"seconds": -5.0}, {"seconds": 1e10}, {"until": 1.0}, {"account": "nobody"}):
+    for wrong in (
+        {"seconds": -5.0},
+        {"seconds": 1e10},
+        {"until": 1.0},
+        {"account": "nobody"},
+        {"until": 1.8e12},
+    ):
         with pytest.raises(RequestError):
             client.pause(**wrong)
+    world.engine.pause(None, 1.8e12)  # milliseconds, as an earlier version took them
+    assert client.status().headline == "Paused."
 
 
 def test_lists_take_addresses_and_domains(talk):
