@@ -91,8 +91,8 @@ class Marks:
                     self.stamp(sighting, judgement.decision)
 
     def stamp_what_stays(self, newest: int) -> None:
-        """newest: mails in a batch. Of the last one that was judged, what ended in between was judged without its mark, and the person's "Junk" in a
-        mail program would be a hint there, no word. Not where a mail program has marked it meanwhile.
+        """Of the last batch, what ended in between was judged without its mark, and the person's "Junk" in a mail program would
+        be a hint there, no word. Not where a mail program has marked it meanwhile. newest: mails in a batch.
         """
         if not self._account.stamp or not self._session.abilities.keywords:
             return

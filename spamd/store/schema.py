@@ -49,7 +49,8 @@ def first_tables(db: Database) -> None:
         """
     )
     db.execute("CREATE UNIQUE INDEX judgement_mail ON judgement (account, identity)")
-    # at, then id: the order of every page. The rest of each index lets counts be answered from it alone.
+    # at, then id: the order of every page. The rest of each index spares counts the rows themselves, but for `reason` (that takes
+    # 13 ms for 33,000 mails of a month, not 7).
     db.execute("CREATE INDEX judgement_at ON judgement (at, id, verdict, moved, label)")
     db.execute("CREATE INDEX judgement_account ON judgement (account, at, id, verdict, moved, label)")
     db.execute("CREATE INDEX judgement_verdict ON judgement (verdict, at, id)")
