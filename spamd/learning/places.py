@@ -94,12 +94,18 @@ class Places:
 
 
 def places(folders: Sequence[Folder], junk: FolderName | None, account: Account) -> dict[FolderName, Place]:
-    """What each selectable folder means for this account."""
+    """What each selectable folder means for this account. What lies below a Junk folder is what that is: a year's, say."""
     found: dict[FolderName, Place] = {}
+    below = {
+        one.name + one.separator: _BY_ROLE[one.role]
+        for one in folders
+        if one.separator and one.role in ("junk", "also junk", "bulk")
+    }
     for folder in folders:
         if not folder.selectable:
             continue
-        place = _BY_ROLE.get(folder.role, Place.KEPT)
+        above = (its for prefix, its in below.items() if folder.name.startswith(prefix))
+        place = _BY_ROLE.get(folder.role) or next(above, Place.KEPT)
         if folder.name.upper() == "INBOX":
             place = Place.INBOX
         elif junk is not None and (

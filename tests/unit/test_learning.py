@@ -899,6 +899,25 @@ def test_places_and_recipients():
     assert recipients(b"To: " + b"(" * 10_000 + b"a@b.example\r\n") == set()
 
 
+def test_what_lies_below_another_junk_folder_is_no_good_mail():
+    """Before, last year's junk in "Spam/2025" was read as a folder of good mail, where Junk is another one."""
+    server = MemoryServer(folders=("Junk", "Spammers", "Archive"))
+    for name, role in (("Spam", "also junk"), ("Bulk", "bulk")):
+        server.create(name, role)
+    for name in ("Spam/2025", "Bulk/2025", "Archive/Spam"):
+        server.create(name)
+    from tests.fakes.memory_mailbox import MemorySession
+
+    session = MemorySession(server)
+    for junk in ("Junk", "Archive"):
+        found = places(session.folders(), junk, Account(ME))
+        assert (found["Spam/2025"], found["Bulk/2025"]) == (Folder.JUNK, Folder.OTHER)
+        assert (found["Spammers"], found["Archive/Spam"]) == (
+            Folder.KEPT,
+            Folder.JUNK if junk == "Archive" else Folder.KEPT,
+        )
+
+
 def test_what_a_server_had_filed_has_no_copies_until_the_person_says_that_it_is_junk(tmp_path):
     """Three issues of a newsletter that an old filter had put into Junk, unseen, took the next one along."""
     server = MemoryServer(folders=("Junk", "Archive"))
