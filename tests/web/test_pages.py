@@ -344,6 +344,16 @@ def test_what_stays_of_a_removed_account_is_said_on_the_page_of_those_left(fresh
     assert "/accounts/work" not in page
 
 
+def test_a_notice_leads_to_its_account_while_there_is_one(fresh):
+    world = fresh()
+    world.store.add_event("error", "There is no room.", account=WORK, needs_person=True)
+    with signed_in(world) as client:
+        assert 'href="/accounts/work">Open the account' in client.get("/").text
+        world.control.accounts.remove(WORK)
+        page = client.get("/").text
+    assert "There is no room." in page and "/accounts/work" not in page
+
+
 def test_settings_are_called_by_words_with_their_names_beside(world):
     with signed_in(world) as client:
         page = client.get("/settings").text
