@@ -237,6 +237,8 @@ class Filter:
         past = self._store.past_of(name, [one.sighting.identity for one in read])
         contacts = self._store.contacts_among(name, {one.address for one in read if one.authenticated})
         contacts -= self._store.unwelcome(name, contacts)
+        known = contacts | self._addresses & {one.address for one in read if one.authenticated}
+        vouched = bool(known) and self._store.server_vouches(name)
         lists, held = self._store.list_entries(), self.brake.check()
         moving: set[Identity] = set()
         for one in read:
@@ -249,7 +251,8 @@ class Filter:
                 moved_before=before.moved or identity in moving,
                 contact=one.address in contacts,
                 own=one.address in self._addresses,
-                authenticated=one.authenticated,
+                # Nobody writes of their own mail that it is forged; that it is not, the sender may have written.
+                authenticated=None if one.authenticated and not vouched else one.authenticated,
             )
             decided.append(self._decide_one(one, history, lists, held))
             if decided[-1].intents:

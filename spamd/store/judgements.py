@@ -40,6 +40,10 @@ TOGETHER = 16
 UNWELCOME = 3
 """What a person called junk of one sender, from which on they mean the sender: one may be a finger that slipped, or a friend's
 account in other hands for a day."""
+VOUCHING_MAILS = 100
+VOUCHING_LEAST = 20
+VOUCHING_SHARE = 0.2
+"""Of the newest mails, in how many the server's word must be found. Not more: some providers fetch mail from elsewhere, too."""
 SENDER_LIMIT = 320  # RFC 5321 4.5.3.1: 64 + 1 + 255
 
 _SHOWN_TEXT = "judgement.sender || char(10) || judgement.subject || char(10) || judgement.snippet"
@@ -138,6 +142,17 @@ class Judgements(Connections):
             (account, sender, before),
         )
         return row is not None
+
+    def server_vouches(self, account: AccountName) -> bool:
+        """Does the account's server write what it found of senders? One that does writes it into nearly every mail. Of another all
+        that is found was written by the senders themselves, who know its name. True while little is known.
+        """
+        row = self._one(
+            "SELECT count(*), sum(sender_proof != '') FROM (SELECT sender_proof FROM judgement WHERE account = ?"
+            " AND sender_proof IS NOT NULL ORDER BY first_at DESC LIMIT ?)",
+            (account, VOUCHING_MAILS),
+        )
+        return row is None or row[0] < VOUCHING_LEAST or row[1] >= VOUCHING_SHARE * row[0]
 
     def unwelcome(self, account: AccountName, senders: Iterable[str]) -> set[str]:
         """Of these addresses those of whom the person called `UNWELCOME` mails junk or more, and more than good; of mail that the

@@ -530,6 +530,30 @@ def test_whom_the_person_has_written_to_is_not_exempt_for_ever(place):
     assert comes(50).decision.reason == "contact", "thought better of"
 
 
+def test_whoever_writes_the_word_of_a_server_that_has_none_is_nobody_known(place):
+    """Exim and Postfix alone write no Authentication-Results. Before, there a sender's own was believed: "dmarc=pass" for the
+    person's own address was never moved."""
+    place.store.add_contacts(ME, ["a@shop.example"], place.now)
+
+    def comes(number, score=0.99, verdict="pass"):
+        place.now += 1
+        place.server.deliver(mail(number, score, more=DMARC.format(verdict) if verdict else ""))
+        (judged,) = place.look()
+        return judged
+
+    assert comes(1).decision.reason == "contact", "nothing is known of the server yet"
+    for number in range(10, 40):
+        comes(number, 0.01, verdict=None)
+    assert comes(50).moved
+    place.store.add_list_entry(ListEntry("a@shop.example", Label.HAM, place.now))
+    assert comes(51, verdict="fail").decision.reason != "allowed", "what speaks against a sender holds"
+    assert comes(52).decision.reason == "allowed"
+    place.store.remove_list_entry("a@shop.example")
+    for number in range(60, 80):
+        comes(number, 0.01, verdict="fail" if number % 2 else "none")
+    assert comes(90).decision.reason == "contact", "it writes them now"
+
+
 def test_a_friend_whose_mail_an_old_filter_put_into_junk_is_a_friend(place):
     """Before, three of theirs found in Junk at the first reading counted like three that the person had called junk."""
     place.store.add_contacts(ME, ["a@shop.example"], place.now)
