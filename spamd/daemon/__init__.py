@@ -5,7 +5,7 @@ Order of a start: the lock (one daemon per home), the store, the model, the less
 accounts, the pages. Order of a stop: no new requests, the accounts' threads (what was begun is finished),
 the trainer (killed: it has changed nothing), the store. A stop takes at most five seconds.
 
-The rooms of spamd.daemon; none knows another that stands beside it:
+The rooms of spamd.daemon; none imports one that comes later in this list:
 
     ========= ===========================================================================
     process   one for each home, seen by systemd, small
@@ -591,8 +591,8 @@ class Daemon:
         with self._changing:
             self._pending_sign_ins.append(begun)
         try:
-            secret = pending.wait()
-            self._secrets.set(account.name, secret)
+            if not self._keep_grant(account, pending.wait()):
+                return
         except SpamdError as error:
             if not self._stopping.is_set():
                 self._tell("account", f"The sign-in did not work. {error}", account=account.name)
@@ -610,6 +610,19 @@ class Daemon:
             self.control.accounts.sign_in_ended(account.name)
         self._tell("account", "You are signed in.", account=account.name)
         self.reload_settings()
+
+    def _keep_grant(self, account: Account, grant: str) -> bool:
+        """False where the account was removed while the browser was open: its grant goes, too."""
+        assert self.control is not None
+        with self.control.settings.changing:
+            now = self.control.settings.now().account(account.name)
+            if now is not None and (now.user, now.oauth_provider) == (account.user, account.oauth_provider):
+                self._secrets.set(account.name, grant)
+                return True
+        from spamd.opening import end_sign_in
+
+        end_sign_in(account, grant, self._paths)
+        return False
 
     # -- labels and models
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 
 import pytest
 
@@ -21,13 +22,16 @@ from spamd.answers import AccountPhase
 from spamd.daemon import Daemon, readings
 from spamd.daemon.process import lock, notify
 from spamd.domain import Account, AccountName, AuthMethod, Label, ListEntry, Mode
-from spamd.errors import AlreadyRunning, ConfigError, NotFound, SignInError, SpamdError
+from spamd.errors import AlreadyRunning, ConfigError, NotFound, SecretMissing, SignInError, SpamdError
 from spamd.mailbox.network import Network, News
 from spamd.store.database import Store
 from spamd.upgrade import Program
 from tests.fakes.memory_mailbox import MemoryServer
+from tests.servers.authorisation import authorisation
 from tests.unit.test_account_worker import Opener, wait_for
 from tests.unit.test_filtering import mail
+
+__all__ = ["authorisation"]
 
 ME = AccountName("home")
 
@@ -492,6 +496,26 @@ def test_an_account_that_is_never_signed_in_to_goes_again(running, monkeypatch):
     expected = 0
     wait_for(lambda: ended(3), "the last one's end")
     assert daemon.control.accounts.one("new")
+
+
+def test_who_signs_in_to_an_account_that_was_removed_meanwhile_allows_nothing(
+    running, authorisation, tmp_path
+):
+    daemon = running.daemon
+    settings.save(running.paths.config_file, {"oauth_file": str(authorisation.provider_file(tmp_path))})
+    new = Account(
+        AccountName("new"), host="imap.new.example", user="u1", auth=AuthMethod.OAUTH, oauth_provider="local"
+    )
+    daemon.control.accounts.add(new, None)
+    page = daemon.control.accounts.sign_in("new").url
+    wait_for(lambda: daemon._pending_sign_ins, "the browser")
+    daemon.control.accounts.remove("new")
+    urllib.request.urlopen(page).close()
+    wait_for(lambda: not daemon._pending_sign_ins, "the sign-in to end")
+    assert [grant.revoked for grant in authorisation.grants] == [True]
+    with pytest.raises(SecretMissing):
+        daemon._secrets.get("new")
+    assert not [one for one in daemon.control.events.newest() if "signed in" in one.text]
 
 
 def test_a_sign_in_that_was_cut_off_leaves_no_account(tmp_path, monkeypatch):
