@@ -241,7 +241,7 @@ def test_after_a_night_a_forgery_named_junk_does_not_bury_the_mail_that_it_imita
         score = mailbox.scorer.score(vectorise(raw))
         assert score.probability < beyond
         first = explain(vectorise(raw), mailbox.scorer)[0]
-        assert first.kind == "copy"
+        assert first.kind == "imitation"
         assert "only looks like" in first.text
         assert first.contribution < 0
         again = mailbox.scorer.score(vectorise(forged(raw, b"shop-pay.example")))
