@@ -1,7 +1,7 @@
 """Mails under which the program ended.
 
 Who parses HTML is a C library, and anybody may send a mail: what brings the library down cannot be caught. The session
-starts the filter again, the mail lies there still, and systemd gives up after five times. So what is read is noted
+starts the filter again, the mail lies there still, and systemd gives up after ten times in five minutes. So what is read is noted
 first, in a file whose pages outlive the process. (Not the computer: after a power cut no mail is blamed.) Who starts
 next finds what was open, and a mail that was open at the end `ENDS` times in a row is read no more. More than once, as a
 kill may hit any mail; and what was read well is forgotten. The note costs 20 us a mail, most of it for the digest.
@@ -21,7 +21,7 @@ from spamd.errors import Unreadable
 from spamd.message.parsing import DEFAULT
 from spamd.paths import write_private
 
-ENDS = 3
+ENDS = 2  # four such mails at once end it eight times, and are all passed by before systemd gives up
 KEPT = 200  # mails
 _SLOTS = 16  # mails that threads read at once; any more are read without a note
 _WIDTH = 32  # hexadecimal digits of a digest

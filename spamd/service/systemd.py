@@ -88,7 +88,7 @@ def render(plan: Plan) -> str:
 Description=Private junk-mail filter
 Documentation=https://spamd.example.org
 StartLimitIntervalSec=300
-StartLimitBurst=5
+StartLimitBurst=10
 
 [Service]
 Type=notify
