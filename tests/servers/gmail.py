@@ -97,6 +97,9 @@ class _Talk:
                         r"X-GM-LABELS (\".*\")$", lambda m: f"KEYWORD {self.host.hidden(m[1])}", text
                     )
                     text = text.replace("X-GM-LABELS", "FLAGS")
+                    text = text.replace(
+                        "COMPRESS DEFLATE", "COMPRESS NOTHING"
+                    )  # refused: here lines are read
                     self.server.sendall(text.encode("latin-1") + b"\r\n")
                     if match := re.search(r"\{(\d+)\+?\}$", text):
                         self.server.sendall(lines.read(int(match[1])))
@@ -127,7 +130,7 @@ class _Talk:
             line = re.sub(rb"FLAGS \(([^)]*)\)", self._flags, line)
         elif line.startswith(b"* FLAGS") or b"[PERMANENTFLAGS" in line:
             line = re.sub(rb" " + _HIDDEN.encode() + rb"\w+", b"", line)
-        line = line.replace(b"] Dovecot (Debian) ready.", b"] Gimap ready for requests")
+        line = re.sub(rb"\] Dovecot( \(\w+\))? ready\.", b"] Gimap ready for requests", line)
         line = line.replace(b'("name" "Dovecot")', b'("vendor" "Google, Inc." "name" "GImap")')
         if match := re.match(rb"\* OK (\[COPYUID [^\]]*\])", line):
             self.copyuid = match[1]  # kept for the tagged line
