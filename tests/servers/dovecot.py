@@ -240,7 +240,6 @@ namespace alias {{
                 "passdb {\n  driver = oauth2\n  mechanisms = xoauth2 oauthbearer\n"
                 f"  args = {folder}/oauth2.conf\n}}\n"
             )
-        special = {name: f"special_use = \\{name}" if o.special_use else "" for name in ("Junk", "Trash")}
         return f"""\
 base_dir = {folder}/run
 state_dir = {folder}/state
@@ -288,55 +287,10 @@ userdb {{
   driver = static
   args = uid={self._mail_uid} gid={self._mail_gid} home={folder}/home/%u
 }}
-namespace inbox {{
-  inbox = yes
-  separator = {o.separator}
-  prefix = {o.prefix}
-  mailbox {_quoted(o.junk)} {{
-    auto = subscribe
-    {special["Junk"]}
-  }}
-  mailbox Trash {{
-    auto = subscribe
-    {special["Trash"]}
-  }}
-}}
-{self._alias() if o.alias else ""}
-service imap-login {{
-  chroot =
-  process_min_avail = 1
-  service_count = 0
-  inet_listener imap {{
-    port = {self.port}
-  }}
-  inet_listener imaps {{
-    port = {self.tls_port}
-    ssl = yes
-  }}
-}}
-service imap {{
-  process_min_avail = 1
-  service_count = 500
-}}
-service lmtp {{
-  inet_listener lmtp {{
-    address = 127.0.0.1
-    port = {self.lmtp_port if o.lmtp else 0}
-  }}
-}}
-service anvil {{
-  chroot =
-  unix_listener anvil-auth-penalty {{
-    mode = 0
-  }}
-}}
-service stats {{
-  chroot =
-}}
-"""
+{self._folders_and_services("service_count", "0", "address")}"""
 
     def _config_2_4(self) -> str:
-        """The same for Dovecot 2.4 (Debian 13), which renamed most settings and has COMPRESS always."""
+        """The same for Dovecot 2.4 (Debian 13), which renamed most settings and compresses unless told not to."""
         o, folder = self.options, self.folder
         version = ".".join(map(str, _version()))
         plugins = [name for name, wanted in (("quota", o.quota_kb), ("acl", o.acl)) if wanted]
@@ -355,7 +309,6 @@ passdb oauth2 {{
 """
         without_compress = "" if o.compress else 'imap_capability {\n  "COMPRESS=DEFLATE" = no\n}'
         quota = f'quota "User quota" {{\n  driver = count\n  storage_size = {o.quota_kb}K\n}}\n'
-        special = {name: f"special_use = \\{name}" if o.special_use else "" for name in ("Junk", "Trash")}
         return f"""\
 dovecot_config_version = {version}
 dovecot_storage_version = {version}
@@ -405,6 +358,13 @@ userdb static {{
     home = {folder}/home/%{{user}}
   }}
 }}
+{self._folders_and_services("restart_request_count", "unlimited", "listen")}"""
+
+    def _folders_and_services(self, requests: str, endless: str, address: str) -> str:
+        """Which both have alike, but for the names of two settings and a value."""
+        o = self.options
+        special = {name: f"special_use = \\{name}" if o.special_use else "" for name in ("Junk", "Trash")}
+        return f"""\
 namespace inbox {{
   inbox = yes
   separator = {o.separator}
@@ -422,7 +382,7 @@ namespace inbox {{
 service imap-login {{
   chroot =
   process_min_avail = 1
-  restart_request_count = unlimited
+  {requests} = {endless}
   inet_listener imap {{
     port = {self.port}
   }}
@@ -433,11 +393,11 @@ service imap-login {{
 }}
 service imap {{
   process_min_avail = 1
-  restart_request_count = 500
+  {requests} = 500
 }}
 service lmtp {{
   inet_listener lmtp {{
-    listen = 127.0.0.1
+    {address} = 127.0.0.1
     port = {self.lmtp_port if o.lmtp else 0}
   }}
 }}
