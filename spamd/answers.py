@@ -329,6 +329,7 @@ class SettingView:
     default: str
     help: str
     choices: tuple[str, ...] = ()
+    by_hand: bool = False  # only on the command line, or in config.toml: it names a file
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from typing import TypeVar
 
 from spamd import settings
 from spamd.domain import AccountName, Identity, Judgement, LabelRecord, ListEntry
-from spamd.errors import RequestError
+from spamd.errors import ConfigError, RequestError
 from spamd.paths import Paths, write_private
 from spamd.store.database import Store
 from spamd.wire import from_json, to_json
@@ -143,17 +143,46 @@ def _packed(parts: Mapping[str, bytes]) -> bytes:
 # ---- restoring
 
 
-def restore(paths: Paths, file: Path, passphrase: str) -> Outcome:
-    """Replace labels, lists, settings and personal models by those of the backup. The daemon must not run.
+def foreign(contents: Contents, paths: Paths) -> tuple[str, ...]:
+    """What the backup's settings would have run, read or told whom that the settings here do not: a sentence each, in words.
 
-    Nothing is touched before the whole backup was read and found good. What was here is kept beside it, under
-    a name with "before-restore" in it.
+    Who made the backup could write there what they like. Empty for one's own, brought back where it was made.
     """
-    return put_back(paths, read(file, passphrase))
+    there, here = settings.parse(contents.config, "the backup's settings"), _settings_here(paths)
+    found = []
+    if there.oauth_file not in ("", here.oauth_file):
+        found.append(f"Sign-in with the browser goes to the providers in the file {there.oauth_file}")
+    for account in there.accounts:
+        before = here.account(account.name)
+        command = account.password_command
+        if command and (
+            before is None or before.password_command != command or here.secrets != there.secrets
+        ):
+            found.append(f"For the password of {account.name} this command is run: {command}")
+        # What is stored here for an account of that name goes there.
+        if (
+            before is not None
+            and account.host
+            and (account.host, account.ca_file) != (before.host, before.ca_file)
+        ):
+            by = f", if {account.ca_file} vouches for it" if account.ca_file else ""
+            found.append(f"The password of {account.name} is sent to {account.host}{by}")
+    return tuple(found)
+
+
+def _settings_here(paths: Paths) -> settings.Settings:
+    try:
+        return settings.load(paths.config_file)
+    except ConfigError:  # broken: perhaps why one is restored
+        return settings.Settings()
 
 
 def put_back(paths: Paths, contents: Contents) -> Outcome:
-    """The second half of `restore`."""
+    """Replace labels, lists, settings and personal models by those of the backup (`read`). The daemon must not run.
+
+    What was here is kept beside it, under a name with "before-restore" in it, until the next time. The caller has shown
+    the person what is `foreign`.
+    """
     paths.make()
     stamp = time.strftime("before-restore-%Y%m%d-%H%M%S")
     config, models = paths.config_file, paths.personal_models

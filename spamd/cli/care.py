@@ -7,6 +7,7 @@ import getpass
 import os
 import sys
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -168,8 +169,13 @@ def backup(file: Path, passphrase_stdin: bool, force: bool) -> None:
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--passphrase-stdin", is_flag=True, help="Read the passphrase from standard input.")
+@click.option(
+    "--trust-settings",
+    is_flag=True,
+    help="Take over commands, files and servers of its settings that are not in yours, without asking.",
+)
 @yes_option
-def restore(file: Path, passphrase_stdin: bool, yes: bool) -> None:
+def restore(file: Path, passphrase_stdin: bool, trust_settings: bool, yes: bool) -> None:
     """Bring a backup back. What is here now is kept aside, and named."""
     from spamd import backup as room
     from spamd.daemon.process import lock
@@ -180,7 +186,29 @@ def restore(file: Path, passphrase_stdin: bool, yes: bool) -> None:
     here = paths.find()
     passphrase = _passphrase(stdin=passphrase_stdin, twice=False)
     with lock(here.lock_file):  # none may begin meanwhile
-        click.echo(room.restore(here, file, passphrase).text)
+        contents = room.read(file, passphrase)
+        _show_foreign(room.foreign(contents, here), trusted=trust_settings)
+        click.echo(room.put_back(here, contents).text)
+
+
+def _show_foreign(found: Sequence[str], *, trusted: bool) -> None:
+    """What the backup's settings bring along that acts. RequestError without a yes to just that."""
+    if not found:
+        return
+    click.echo("The settings in the backup are not yours of now. With them:", err=True)
+    for sentence in found:
+        click.echo(f"  {plain(sentence)}", err=True)
+    if trusted:
+        return
+    if not sys.stdin.isatty():
+        raise RequestError(
+            "The backup's settings run commands, or name files and servers, that yours do not. Nothing was changed.",
+            "If the backup is your own and has not been in other hands, add --trust-settings.",
+        )
+    if not click.confirm("Did you write all of that?"):
+        raise RequestError(
+            "Nothing was changed.", "A backup of somebody else's can have any command run in your name."
+        )
 
 
 def running() -> bool:

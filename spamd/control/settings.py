@@ -1,4 +1,7 @@
-"""config.toml as it is now, the settings a person can change, and where passwords are."""
+"""config.toml as it is now, the settings a person can change, and where passwords are.
+
+No door to here takes a file or a command: who got hold of the page's token could have it read what they like, and run it.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,9 @@ from spamd import settings
 from spamd.answers import Done, SettingView
 from spamd.control.feed import Feed
 from spamd.control.kept import Kept
+from spamd.control.telling import short
 from spamd.domain import AccountName
-from spamd.errors import ConfigError, SpamdError
+from spamd.errors import ConfigError, RequestError, SpamdError
 from spamd.store.judgements import DISPLAYS
 
 if TYPE_CHECKING:
@@ -22,6 +26,12 @@ if TYPE_CHECKING:
     from spamd.paths import Paths
     from spamd.settings import Settings
     from spamd.store.database import Store
+
+
+FILES = frozenset({"oauth_file"})
+"""Settings that name a file."""
+RUNS = ("secrets", "command")
+"""The setting, and its value, that has each account's password_command run."""
 
 
 class SettingsNow:
@@ -73,18 +83,23 @@ class SettingsNow:
                 option.name,
                 option.title,
                 "choice" if option.choices else option.kind.__name__,
-                _setting_text(getattr(now, option.name)),
+                value := _setting_text(getattr(now, option.name)),
                 _setting_text(option.default),
                 option.help,
-                option.choices,
+                tuple(one for one in option.choices if (option.name, one) != RUNS or one == value),
+                by_hand=option.name in FILES,
             )
             for option in settings.OPTIONS
         )
 
     def change(self, changes: Mapping[str, str]) -> tuple[SettingView, ...]:
-        """Values as typed; all or nothing. Keeping less of mails for display wipes what is there."""
+        """Values as typed; all or nothing. Keeping less of mails for display wipes what is there.
+
+        RequestError for what would have a file read or a command run (see `FILES`, `RUNS`).
+        """
         values = {name: settings.from_text(name, text) for name, text in changes.items()}
         with self.changing:
+            self._refuse_by_hand(values)
             moved = self._carry_secrets(values.get("secrets"))
             display = settings.save(self.file, values).display
             for name, old in moved:
@@ -95,6 +110,15 @@ class SettingsNow:
         self._kept.after_change()
         self._feed.publish("state", {"settings": sorted(values)})
         return self.all()
+
+    def _refuse_by_hand(self, values: Mapping[str, object]) -> None:
+        now = self.now()
+        for name, value in values.items():
+            if (name in FILES or (name, value) == RUNS) and value != getattr(now, name):
+                raise RequestError(
+                    f"{name} cannot be set to {short(str(value))!r} from here: files and commands are named by hand.",
+                    f"In a terminal: spamdctl settings set {name} ...",
+                )
 
     def read_again(self) -> Done:
         self._engine.reload_settings()

@@ -210,6 +210,27 @@ def test_nothing_is_wiped_under_the_feet_of_a_filter_that_begins(home: Path, tmp
         assert store.labels() == []
 
 
+def test_a_backup_whose_settings_run_commands_asks_for_a_yes_to_just_that(home: Path, tmp_path: Path) -> None:
+    here = places.find({"SPAMD_HOME": str(home)})
+    here.make()
+    ran = tmp_path / "ran"
+    theirs = f'secrets = "command"\n[accounts.home]\nhost = "imap.evil.example"\npassword_command = "touch {ran}"\n'
+    here.config_file.write_text(theirs)
+    file = str(tmp_path / "one.age")
+    saved = spamdctl(home, "backup", file, "--passphrase-stdin", stdin="correct horse\n")
+    assert saved.returncode == 0, saved.stderr
+    here.config_file.write_text(mine := "keep_days = 30\n")
+    restore = ("restore", file, "--passphrase-stdin", "--yes")
+    done = spamdctl(home, *restore, stdin="correct horse\n")
+    assert (done.returncode, done.stdout) == (1, ""), done.stderr
+    assert f"For the password of home this command is run: touch {ran}" in done.stderr
+    assert "--trust-settings" in done.stderr.splitlines()[-1]
+    assert here.config_file.read_text() == mine and not list(here.config.glob("*before-restore*"))
+    done = spamdctl(home, *restore, "--trust-settings", stdin="correct horse\n")
+    assert (done.returncode, f"touch {ran}" in done.stderr) == (0, True), done.stderr
+    assert here.config_file.read_text() == theirs and not ran.exists()
+
+
 def test_an_account_is_not_removed_under_the_feet_of_a_filter_that_begins(home: Path, tmp_path: Path) -> None:
     here = places.find({"SPAMD_HOME": str(home)})
     maildir = tmp_path / "mail"

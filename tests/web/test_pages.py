@@ -359,6 +359,8 @@ def test_settings_are_called_by_words_with_their_names_beside(world):
         page = client.get("/settings").text
     for option in settings.OPTIONS:
         assert f'<label for="s-{option.name}">{option.title}</label> <code>{option.name}</code>' in page
+    assert 'name="oauth_file"' not in page and "spamdctl settings set oauth_file FILE" in page
+    assert "<option>command" not in page
 
 
 def test_what_was_refused_can_be_mended(fresh):
