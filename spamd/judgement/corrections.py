@@ -13,8 +13,8 @@ applied to each arrival:
   to the inbox or any other kept folder is ham. Trash is never a label in either direction: people delete
   wanted mail;
 - another daemon on the same mailbox signs what it moves by itself (MOVED_KEYWORD). The sign travels with the mail and
-  stays on it. From the inbox to Junk *with a new sign* is that daemon's doing: no label. A sign that was there
-  before says nothing: the person took the mail out of Junk and now drags it back. A signed mail that comes to the
+  stays on it. From the inbox (or by way of it) to Junk *with a new sign* is that daemon's doing: no label. A sign that
+  was there before says nothing: the person took the mail out of Junk and now drags it back. A signed mail that comes to the
   inbox was taken out of Junk by the person, also where nobody here saw it go in: ham;
 - where a folder has no room for further keywords (Cyrus: 100), a move of another daemon may be signed only afterwards, or
   never. What left such an inbox for Junk without a sign waits some seconds for it (`Pending.unsigned`), and where another
@@ -409,14 +409,15 @@ class _Pairing:
 
     def _by_a_daemon(self, old: Sighting, new: Sighting) -> bool:
         """Did another daemon move it? They take mail from the inbox only, and sign it on the way; what they put back
-        without a word of the person's about it, they sign as well.
+        without a word of the person's about it, they sign as well. From another folder the person may have put it into the
+        inbox, and the daemon was faster than our look.
         """
         origin, target = (self._places.get(s.ref.folder, Place.KEPT) for s in (old, new))
         if origin in (Place.JUNK, Place.UNSURE) and target is Place.INBOX:
             return returned(new.keywords) and not returned(old.keywords)
         return (
             held_or_signed(new.keywords)
-            and origin is Place.INBOX
+            and origin in (Place.INBOX, Place.KEPT)
             and target in (Place.JUNK, Place.UNSURE)
             and not signed(old.keywords)
         )

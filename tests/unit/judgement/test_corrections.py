@@ -375,6 +375,16 @@ def test_a_folder_suddenly_empty_is_asked_about():
     assert not look(arrivals, known, statuses=some).held
 
 
+@pytest.mark.parametrize(("before", "labels"), [([], []), ([MOVED_KEYWORD], [Label.SPAM])])
+def test_what_the_person_put_into_the_inbox_another_daemon_moved_before_we_looked(before, labels):
+    """Seen in the archive and then in Junk, with a sign that it did not bear before: by way of the inbox, where that daemon
+    took it. With one from long ago the person has dragged it.
+    """
+    found = look([seen("Junk", 9, at=NOW, keywords=[MOVED_KEYWORD])], [seen("Archive", 4, keywords=before)])
+    assert [one.label for one in found.corrections] == labels
+    assert found.others == (not labels)
+
+
 @pytest.mark.parametrize("signed", [True, False])
 def test_both_places_of_another_daemons_copy_were_seen_at_once(signed):
     """Its copy in Junk and the original that was about to go; then the person takes the mail out of Junk, signed. Unsigned, it
