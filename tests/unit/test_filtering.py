@@ -1142,6 +1142,23 @@ def test_a_rivals_copy_is_found_though_the_clock_was_set_back(tmp_path, slept):
     place.store.close()
 
 
+def test_what_gave_way_to_a_rival_after_the_connection_broke_was_not_rescued(tmp_path):
+    """Our copy is no longer in Junk, and theirs lies in the archive: nobody has taken it out of Junk."""
+    server = MemoryServer(abilities=replace(FULL, keywords=False), id_kind="guid")
+    place = Place(tmp_path, server=server)
+    place.look()
+    server.deliver(mail(1, 0.99))
+    place.look()
+    place.look(1.0)
+    server.copy(server.refs("Junk")[0], "Archive")
+    place.connect()
+    assert [row.state for row in place.filter.recover()] == [MoveState.ABANDONED]
+    assert (server.raws("Junk"), server.raws("Archive")) == ([], [mail(1, 0.99)])
+    place.look()
+    assert place.labels() == []
+    place.store.close()
+
+
 FOREIGN = (MOVING_KEYWORD, f"{OWNER_KEYWORD}zzzz")
 
 

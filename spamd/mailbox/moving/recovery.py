@@ -121,8 +121,10 @@ class Recovery:
             again = [row for row in again if wanted(row)]
         for batch in batches(again):
             finished += self._sending.start(batch)
-        self._rivals.reconcile_quietly()
-        return finished
+        finished += (
+            self._rivals.reconcile_quietly()
+        )  # last: of a row that is among them twice the later word counts
+        return list({row.id: row for row in finished}.values())
 
     def _recover_batch(self, batch: Sequence[MoveRecord]) -> tuple[list[MoveRecord], list[MoveRecord]]:
         """(ended, to be started again)."""
