@@ -6,7 +6,8 @@ import os
 import sys
 
 from spamd import cli
-from spamd.model import scoring
+from spamd.message import vector
+from spamd.model import scoring, taster
 
 MARK = b"ends-the-program"
 STATUS = 77
@@ -20,5 +21,9 @@ def vectorise(raw: bytes) -> scoring.Features:
 
 
 if __name__ == "__main__":
-    scoring.vectorise = vectorise
-    sys.exit(cli.run(["run"]))
+    scoring.vectorise = vector.vectorise = vectorise
+    if sys.argv[1:] == ["taster"]:
+        taster.serve(sys.stdin.buffer, sys.stdout.buffer)
+    else:
+        taster.COMMAND = (sys.executable, "-m", __spec__.name, "taster")
+        sys.exit(cli.run(["run"]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,9 +13,9 @@ import pytest
 from spamd import paths
 from spamd.errors import Unreadable
 from spamd.message.vector import vectorise
-from spamd.model import poison
+from spamd.model import poison, taster
 from spamd.model.bundle import Bundles
-from spamd.model.poison import ENDS, Poison
+from spamd.model.poison import ENDS, WARY, Poison
 from spamd.model.scoring import Scorer
 
 DEADLY, GOOD = b"Subject: deadly\r\n\r\nx\r\n", b"Subject: good\r\n\r\nx\r\n"
@@ -32,6 +33,40 @@ with guard.reading(%r):
 def ends(folder: Path, deadly: bytes = DEADLY, before: bytes = GOOD) -> int:
     """A program that reads one mail well, and ends in the middle of another."""
     return subprocess.run([sys.executable, "-c", ENDING % (before, deadly), folder], check=False).returncode
+
+
+HANGING = """
+import sys
+sys.stdout.write(".")
+sys.stdout.flush()
+sys.stdin.read()
+"""
+KILLED = """
+import os, sys
+from spamd.model import taster
+from spamd.message import vector
+read = vector.vectorise
+vector.vectorise = lambda raw: os.kill(os.getpid(), 11) if b"deadly" in raw else read(raw)
+taster.serve(sys.stdin.buffer, sys.stdout.buffer)
+"""
+
+
+@pytest.fixture(autouse=True)
+def closed(monkeypatch):
+    """No child outlives its test."""
+    made: list[Poison] = []
+    begin = Poison.__init__
+    monkeypatch.setattr(
+        Poison, "__init__", lambda self, *a, **k: (made.append(self), begin(self, *a, **k))[1]
+    )
+    yield
+    for guard in made:
+        guard.close()
+
+
+def child_is(monkeypatch, program: str) -> None:
+    """What the taster's child does."""
+    monkeypatch.setattr(taster, "COMMAND", (sys.executable, "-c", program))
 
 
 def reads(guard: Poison, raw: bytes) -> bool:
@@ -94,3 +129,59 @@ def test_the_scorer_asks_it(tmp_path):
     with pytest.raises(Unreadable):
         scorer.read(DEADLY)
     assert scorer.score(scorer.read(GOOD)) == scorer.score(vectorise(GOOD))
+
+
+def test_after_one_end_a_child_meets_the_others_first(tmp_path, monkeypatch):
+    ends(tmp_path)
+    child_is(monkeypatch, KILLED)
+    guard = Poison(tmp_path)
+    assert not any(reads(guard, DEADLY + b"%d" % n) for n in range(3)) and not reads(guard, DEADLY)
+    assert reads(guard, GOOD)
+    assert not reads(Poison(tmp_path), DEADLY + b"1"), "nor at any later start"
+
+
+def test_it_is_wary_for_a_while_and_again_after_each_end(tmp_path, monkeypatch):
+    ends(tmp_path)
+    child_is(monkeypatch, KILLED)
+    now = 0.0
+    guard = Poison(tmp_path, lambda: now)
+    now = WARY
+    assert not reads(guard, DEADLY + b"1")
+    now = 2 * WARY
+    assert not reads(guard, DEADLY + b"2")
+    now = 3 * WARY + 1
+    assert reads(guard, DEADLY + b"3"), "as no child read it"
+    assert not reads(guard, DEADLY + b"2"), "what ended a child is still known"
+
+
+def test_without_an_end_there_is_no_child(tmp_path, monkeypatch):
+    child_is(monkeypatch, KILLED)
+    assert reads(Poison(tmp_path), DEADLY)
+
+
+@pytest.mark.parametrize("program", ["raise SystemExit(1)", None], ids=["ends at once", "is not there"])
+def test_where_no_child_can_be_had_mail_is_read_without_it(tmp_path, monkeypatch, program):
+    ends(tmp_path)
+    child_is(monkeypatch, program or "")
+    if program is None:
+        monkeypatch.setattr(taster, "COMMAND", (str(tmp_path / "missing"),))
+    assert reads(Poison(tmp_path), GOOD)
+
+
+def test_a_mail_that_an_end_of_the_filter_interrupted_is_not_blamed(tmp_path, monkeypatch):
+    """The child is stopped under it, by us."""
+    ends(tmp_path)
+    child_is(monkeypatch, HANGING)
+    guard = Poison(tmp_path)
+    asked = threading.Event()
+    survives = taster.Taster.survives
+    monkeypatch.setattr(taster.Taster, "survives", lambda self, raw: (asked.set(), survives(self, raw))[1])
+    with ThreadPoolExecutor(1) as pool:
+        read = pool.submit(reads, guard, GOOD)
+        assert asked.wait(30)
+        while guard._taster._child is None:
+            pass
+        guard.close()
+        assert read.result(30)
+    child_is(monkeypatch, KILLED)
+    assert reads(Poison(tmp_path), GOOD)
