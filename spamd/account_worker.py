@@ -96,6 +96,10 @@ class Opener(Protocol):
 
     def watch(self, account: Account, folder: FolderName) -> FolderWatch: ...
 
+    def forget(self, account: Account) -> None:
+        """What is kept of it between connections: it is gone, or has another secret."""
+        ...
+
 
 @dataclass(slots=True)
 class _Order:

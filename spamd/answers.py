@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from spamd.domain import (
     Account,
@@ -405,3 +406,11 @@ class Happening:
 
 Publish = Callable[[str, Mapping[str, object]], None]
 """Tells of a happening: its kind and its data."""
+
+
+class TellPerson(Protocol):
+    """Writes down an event for the person; never raises, as what it tells of has happened all the same."""
+
+    def __call__(
+        self, kind: str, text: str, *, account: AccountName | None = None, needs_person: bool = False
+    ) -> None: ...

@@ -11,6 +11,10 @@ The rooms of spamd.daemon; none imports one that comes later in this list:
     process   one for each home, seen by systemd, small
     pauses    for how long the person wants no verdicts and no moves
     long_work training and first readings under way, as they are told
+    workers   the accounts' workers, as the settings say
+    sign_ins  those with the browser, waited for
+    taught    mail files that the person puts into the folders that teach
+    nights    the training at work
     readings  first readings at work
     ========= ===========================================================================
 """
@@ -25,29 +29,29 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from spamd import __version__, logs, settings, upgrade
 from spamd.account_worker import AccountWorker, Opener, fetch_now
 from spamd.answers import AccountCheck, AccountPhase, AccountState, Progress, ServerGuess, SignIn
 from spamd.daemon.long_work import LongWork
+from spamd.daemon.nights import Nights
 from spamd.daemon.pauses import Pauses
 from spamd.daemon.process import bring_back, give_back_memory, lock, make_database, notify, spare_memory
 from spamd.daemon.readings import Readings
-from spamd.domain import Account, AccountName, AuthMethod, GateReport, Identity, ModelId
+from spamd.daemon.sign_ins import SignIns
+from spamd.daemon.taught import TaughtMail
+from spamd.daemon.workers import STOP_SECONDS, Workers
+from spamd.domain import Account, AccountName, Identity, Judgement, MoveRecord
 from spamd.errors import (
     AlreadyRunning,
     ConfigError,
     ConnectionLost,
     ModelError,
-    NotFound,
-    RequestError,
     SpamdError,
     StoreError,
-    Unreadable,
 )
 from spamd.file_lock import FileLock
 from spamd.imitation import Imitations
@@ -60,12 +64,12 @@ if TYPE_CHECKING:
     from spamd.control import Control
     from spamd.credentials import Secrets
     from spamd.file_watch import Watcher
-    from spamd.mailbox.oauth import PendingSignIn
     from spamd.model.bundle import Bundles
     from spamd.model.scoring import Scorer
     from spamd.paths import Paths
     from spamd.settings import Settings
     from spamd.store.database import Store
+    from spamd.trainer import Trainer
     from spamd.upgrade import Program
     from spamd.web.server import WebServer
 
@@ -74,31 +78,10 @@ log = logging.getLogger(__name__)
 PULSE = 10.0
 """Seconds between two looks at the clock (sleep, the night, the day's tidying)."""
 SETTINGS_STAY = "The settings stay as they were."
-STOP_SECONDS = 4.0
 PRUNE_EVERY = 86400.0
-NIGHT_EVERY = 60.0
 LESSONS = 5000
+"""Newest labels that a start teaches the instant head."""
 FETCH_SECONDS = 20.0
-
-
-class Night(Protocol):
-    """The nightly training, as the daemon sees it."""
-
-    def due(self) -> schedule.Due: ...
-
-    def run_night(
-        self, *, from_scratch: bool = False, tell: Callable[[int, int, str], None] = ...
-    ) -> GateReport:
-        """Blocks until the trainer has ended and the gate has spoken. TrainingError when it could not."""
-        ...
-
-    def roll_back_on_rescues(self) -> ModelId | None:
-        """Go back to the model before, when the person takes back many moves of this one."""
-        ...
-
-    def stop(self) -> None:
-        """Kill the trainer; nothing is changed by that."""
-        ...
 
 
 class Daemon:
@@ -109,19 +92,22 @@ class Daemon:
         paths: Paths,
         *,
         clock: Callable[[], float] = time.time,
-        opener: Opener | None = None,
+        opener: Callable[[Store], Opener] | None = None,
+        trainer: Trainer | None = None,
         rng: random.Random | None = None,
         serve: bool = True,
         poll: float | None = None,
         program: Program | None = None,
     ) -> None:
-        """opener: how mailboxes are reached (default: as the accounts say). serve: with pages and API.
+        """opener: how mailboxes are reached, with this journal (default: as the accounts say). trainer: who trains
+        (default: a child process). serve: with pages and API.
 
         program: looked at for an upgrade under our feet; `upgraded` then says why `run` has ended.
         """
         self._paths = paths
         self._clock = clock
         self._given_opener = opener
+        self._trainer = trainer
         self._rng = rng or random.Random()
         self._serve = serve
         self._poll = poll
@@ -133,28 +119,23 @@ class Daemon:
         self._told_to_stop = False
         self._stopping = threading.Event()
         self._changing = threading.RLock()  # workers and settings
-        self._workers: dict[AccountName, AccountWorker] = {}
-        self._leaving: list[AccountWorker] = []  # told to stop, and not yet at an end
         self._work = LongWork(self._publish)
         self._background: list[threading.Thread] = []
-        self._training = threading.Lock()
         self._ready = threading.Event()
-        self._night: Night | None = None
         self._web: WebServer | None = None
         self._watcher: Watcher | None = None
+        self._sign_ins: SignIns | None = None
+        self._nights: Nights | None = None
         self._pruned_at = float("-inf")
-        self._night_asked_at = float("-inf")
         self.control: Control | None = None
         self._settings: Settings
         self._store: Store
         self._bundles: Bundles
         self._scorer: Scorer
         self._secrets: Secrets
-        self._opener: Opener
         self._pauses: Pauses
+        self._workers: Workers
         self._readings: Readings
-        self._pending_sign_ins: list[tuple[AccountName, PendingSignIn]] = []
-        self._teaching = threading.Lock()
 
     # -- life
 
@@ -234,11 +215,21 @@ class Daemon:
         poison = Poison(self._paths.state)
         stack.callback(poison.close)
         self._scorer = Scorer(self._bundles, imitates=imitations, poison=poison)
+        opener = (self._given_opener or self._default_opener)(self._store)
         self._pauses = Pauses(self._store, self._clock)
-        self.rebuild_scores()
-        self._opener = self._given_opener or self._default_opener()
+        self._workers = Workers(
+            opener,
+            self._store,
+            self._scorer,
+            self._pauses,
+            publish=self._publish,
+            stopping=self._stopping,
+            clock=self._clock,
+            rng=self._rng,
+            poll=self._poll,
+        )
         self._readings = Readings(
-            self._opener,
+            opener,
             self._store,
             self._scorer,
             self._work,
@@ -247,16 +238,18 @@ class Daemon:
             clock=self._clock,
             rng=self._rng,
         )
+        self.rebuild_scores()
 
-    def _default_opener(self) -> Opener:
+    def _default_opener(self, journal: Store) -> Opener:
         from spamd.opening import Opening
 
-        return Opening(lambda _: self._secrets, self._store, clock=self._clock, paths=self._paths)
+        return Opening(lambda _: self._secrets, journal, clock=self._clock, paths=self._paths)
 
     def _start(self) -> None:
         from spamd.control import Control
+        from spamd.nightly import Nightly
 
-        self.control = Control(
+        self.control = control = Control(
             paths=self._paths,
             store=self._store,
             scorer=self._scorer,
@@ -265,49 +258,58 @@ class Daemon:
             secrets=self._secrets,
             clock=self._clock,
         )
-        self.control.settings.all()  # read while they are good: the pages keep them when the file breaks
+        self._sign_ins = SignIns(
+            control,
+            self._paths,
+            secrets=lambda: self._secrets,
+            signed_in=self.reload_settings,
+            tell=self._tell,
+            spawn=self._spawn,
+            stopping=self._stopping,
+        )
+        self._nights = Nights(
+            Nightly(
+                paths=self._paths,
+                store=self._store,
+                bundles=self._bundles,
+                settings=lambda: self._settings,
+                clock=self._clock,
+                trainer=self._trainer,
+            ),
+            self._work,
+            model_changed=self.model_changed,
+            tell=self._tell,
+            spawn=self._spawn,
+            stopping=self._stopping,
+            clock=self._clock,
+        )
+        control.settings.all()  # read while they are good: the pages keep them when the file breaks
         self._settle_settings()
-        self.control.accounts.end_sign_ins()
-        self._night = self._make_night()
+        control.accounts.end_sign_ins()
         with self._changing:
-            for account in self._settings.accounts:
-                if account.name not in self._workers:  # what ended a sign-in has read the settings anew
-                    self._start_worker(account)
-        self._watch_files()
+            self._workers.begin(self._settings)  # what ended a sign-in has read the settings anew
+        self._watch_files(control)
         if self._serve:
             from spamd.web.server import WebServer
 
-            self._web = WebServer(self.control, self._paths)
+            self._web = WebServer(control, self._paths)
             self._web.start()
         for account in self._settings.accounts:
             if reading_unfinished(self._store, account) and not account.paused:
                 self.start_first_reading(account.name)
 
-    def _make_night(self) -> Night:
-        from spamd.nightly import Nightly
-
-        return Nightly(
-            paths=self._paths,
-            store=self._store,
-            bundles=self._bundles,
-            settings=lambda: self._settings,
-            clock=self._clock,
-        )
-
     def _shut_down(self) -> None:
         self._stopping.set()
         with self._changing:  # who reads the settings just now starts no worker after this
-            workers = [*self._workers.values(), *self._leaving]
+            workers = self._workers.end()
         deadline = time.monotonic() + STOP_SECONDS
-        for worker in workers:
-            worker.stop()
         if self._watcher is not None:
             self._watcher.stop()
-        if self._night is not None:
+        if self._nights is not None:
             with contextlib.suppress(Exception):
-                self._night.stop()
-        for _, pending in list(self._pending_sign_ins):
-            pending.cancel()
+                self._nights.stop()
+        if self._sign_ins is not None:
+            self._sign_ins.cancel()
         if self._web is not None:
             self._web.stop()
         for worker in workers:
@@ -342,12 +344,12 @@ class Daemon:
             try:
                 if slept:
                     log.info("the machine slept, or its clock was set")
-                    for worker in list(self._workers.values()):
+                    for worker in self._workers:
                         worker.awake_again()
                 news = network.look()
                 if news is not News.NOTHING:
                     log.info("the network: %s", news.value)
-                    for worker in list(self._workers.values()):
+                    for worker in self._workers:
                         (worker.awake_again if news is News.MOVED else worker.kick)()
                 self._keep_files()
                 self._due(wall_now)
@@ -383,15 +385,10 @@ class Daemon:
             lease.keep()
             give_back_memory()
         if self._pauses.end(now):
-            for worker in list(self._workers.values()):
+            for worker in self._workers:
                 worker.wake()
-        asked_lately = 0 <= now - self._night_asked_at < NIGHT_EVERY
-        if self._night is not None and not asked_lately and not self._training.locked():
-            self._night_asked_at = now
-            if self._night.roll_back_on_rescues() is not None:
-                self.model_changed()
-            if self._night.due().due:
-                self._start_night(from_scratch=False)
+        if self._nights is not None:
+            self._nights.look(now)
 
     def _look_at(self, program: Program) -> None:
         """In a thread: the new program is tried, and may take its time, while we are asked to stop."""
@@ -421,34 +418,8 @@ class Daemon:
 
     # -- accounts
 
-    def _start_worker(self, account: Account) -> None:
-        from spamd.mailbox.lease import mailbox_key
-
-        worker = AccountWorker(
-            account,
-            store=self._store,
-            scorer=self._scorer,
-            opener=self._opener,
-            paused_until=partial(self._pauses.of, account.name),
-            hold_labels=self._settings.hold_labels,
-            daily_bytes=self._settings.daily_bytes,
-            publish=self._publish,
-            clock=self._clock,
-            rng=random.Random(self._rng.random()),
-            **({} if self._poll is None else {"poll": self._poll}),
-        )
-        self._workers[account.name] = worker
-        self._leaving = [left for left in self._leaving if left.threads()]
-        worker.start(after=[one for one in self._leaving if mailbox_key(one.account) == mailbox_key(account)])
-
-    def _worker(self, name: AccountName) -> AccountWorker:
-        worker = self._workers.get(name)
-        if worker is None:
-            raise NotFound(f"There is no account called {name!r}.", "`spamdctl account list` shows them.")
-        return worker
-
-    def _chosen(self, name: AccountName | None) -> list[AccountWorker]:
-        return list(self._workers.values()) if name is None else [self._worker(name)]
+    def _chosen(self, name: AccountName | None) -> Iterable[AccountWorker]:
+        return self._workers if name is None else [self._workers.of(name)]
 
     def account_states(self) -> Sequence[AccountState]:
         reading = {
@@ -457,7 +428,7 @@ class Daemon:
             if progress.kind == "first-reading" and not progress.finished
         }
         states = []
-        for worker in list(self._workers.values()):
+        for worker in self._workers:
             state = worker.state()
             if state.name in reading and state.phase is AccountPhase.WATCHING:
                 state = replace(state, phase=AccountPhase.READING)
@@ -484,25 +455,7 @@ class Daemon:
                 from spamd.credentials import Secrets
 
                 self._secrets = Secrets.choose(fresh, self._paths)
-            wanted = {account.name: account for account in fresh.accounts}
-            everything = (fresh.hold_labels, fresh.daily_bytes) != (before.hold_labels, before.daily_bytes)
-            for name, worker in list(self._workers.items()):
-                if everything or wanted.get(name) != worker.account:
-                    worker.stop()
-                    if not worker.join(time.monotonic() + STOP_SECONDS):
-                        self._leaving.append(worker)
-                    del self._workers[name]
-                    self._forget_opening(worker.account)
-                    if self._stopping.is_set():
-                        return
-            for account in fresh.accounts:
-                if account.name in self._workers:
-                    self._workers[account.name].kick()
-                else:
-                    try:
-                        self._start_worker(account)
-                    except SpamdError as error:  # the others are served all the same
-                        log.error("%s: %s", account.name, error)
+            self._workers.follow(fresh)
         self._publish("state", {"settings": True})
 
     def _settle_settings(self) -> None:
@@ -511,11 +464,6 @@ class Daemon:
             for event in self._store.events(needs_person=True):
                 if event.text.startswith(SETTINGS_STAY):
                     self._store.settle_event(event.id)
-
-    def _forget_opening(self, account: Account) -> None:
-        forget = getattr(self._opener, "forget", None)
-        if forget is not None:
-            forget(account)
 
     def wake(self, account: AccountName | None) -> None:
         for worker in self._chosen(account):
@@ -531,13 +479,14 @@ class Daemon:
         # Those of the settings: an account that begins anew has no worker for a moment, and stays paused.
         self._pauses.resume(account, [one.name for one in self._settings.accounts])
         self._publish("state", {"account": account, "paused": False})
-        for worker in self._chosen(account) if account in self._workers or account is None else []:
-            worker.wake()
+        for worker in self._workers:
+            if account in (None, worker.account.name):
+                worker.wake()
 
     # -- what the person asks for
 
     def go_on(self, account: AccountName) -> None:
-        self._worker(account).go_on()
+        self._workers.of(account).go_on()
 
     def put_back(self, move_ids: Sequence[int]) -> None:
         self._order("put-back", move_ids, self._store.move)
@@ -545,14 +494,15 @@ class Daemon:
     def file_junk(self, judgement_ids: Sequence[int]) -> None:
         self._order("file-junk", judgement_ids, self._store.judgement)
 
-    def _order(self, kind: str, numbers: Sequence[int], find: Callable[[int], object]) -> None:
+    def _order(
+        self, kind: str, numbers: Sequence[int], find: Callable[[int], Judgement | MoveRecord | None]
+    ) -> None:
         """Each to its account; what one account cannot do never keeps another from it."""
         chosen: dict[AccountName, list[int]] = {}
         for number in numbers:
             row = find(number)
-            name = getattr(row, "account", None)
-            if name is not None:
-                chosen.setdefault(name, []).append(number)
+            if row is not None:
+                chosen.setdefault(row.account, []).append(number)
         for name, own in chosen.items():
             worker = self._workers.get(name)
             if worker is None:
@@ -562,7 +512,7 @@ class Daemon:
             worker.labels_changed()
 
     def fetch_mail(self, account: AccountName, identity: Identity) -> bytes | None:
-        worker = self._worker(account)
+        worker = self._workers.of(account)
         try:
             return worker.ask(fetch_now(identity, self._store, worker.account), FETCH_SECONDS)
         except TimeoutError:
@@ -580,97 +530,20 @@ class Daemon:
         return find_servers(address, replace(known, look_up_servers=True) if look_up else known)
 
     def sign_in(self, account: Account) -> SignIn:
-        from spamd.opening import begin_sign_in
-
-        if account.auth is not AuthMethod.OAUTH:
-            raise RequestError("This account signs in with a password.", "Set it on the Accounts page.")
-        pending = begin_sign_in(account, self._paths)
-        self._spawn(f"sign-in {account.name}", lambda: self._finish_sign_in(account, pending))
-        return SignIn(account.name, pending.url, pending.code, pending.expires_at)
-
-    def _finish_sign_in(self, account: Account, pending: PendingSignIn) -> None:
-        begun = (account.name, pending)
-        with self._changing:
-            self._pending_sign_ins.append(begun)
-        try:
-            if not self._keep_grant(account, pending.wait()):
-                return
-        except SpamdError as error:
-            if not self._stopping.is_set():
-                self._tell("account", f"The sign-in did not work. {error}", account=account.name)
-                with self._changing:
-                    again = any(
-                        name == account.name and one is not pending for name, one in self._pending_sign_ins
-                    )
-                if self.control is not None and not again:
-                    self.control.accounts.sign_in_ended(account.name)
-            return
-        finally:
-            with self._changing:
-                self._pending_sign_ins.remove(begun)
-        if self.control is not None:
-            self.control.accounts.sign_in_ended(account.name)
-        self._tell("account", "You are signed in.", account=account.name)
-        self.reload_settings()
-
-    def _keep_grant(self, account: Account, grant: str) -> bool:
-        """False where the account was removed while the browser was open: its grant goes, too."""
-        assert self.control is not None
-        with self.control.settings.changing:
-            now = self.control.settings.now().account(account.name)
-            if now is not None and (now.user, now.oauth_provider) == (account.user, account.oauth_provider):
-                self._secrets.set(account.name, grant)
-                return True
-        from spamd.opening import end_sign_in
-
-        end_sign_in(account, grant, self._paths)
-        return False
+        assert self._sign_ins is not None  # who asks came through the pages, and those begin later
+        return self._sign_ins.begin(account)
 
     # -- labels and models
 
     def rebuild_scores(self) -> None:
         """The instant head and the memory of copies, from the ledger."""
         self._scorer.rebuild(lessons(self._store, self._clock(), LESSONS))
-        for worker in list(self._workers.values()):
+        for worker in self._workers:
             worker.labels_changed()
 
     def train(self, from_scratch: bool) -> None:
-        if self._night is None:
-            raise RequestError("Training is not installed.", 'pip install "spamd-desktop[train]"')
-        if not self._start_night(from_scratch=from_scratch):
-            raise RequestError(
-                "A training runs already.", "`spamdctl status` and the Model page show how far it is."
-            )
-
-    def _start_night(self, *, from_scratch: bool) -> bool:
-        if not self._training.acquire(blocking=False):
-            return False
-        self._spawn("night", lambda: self._run_night(from_scratch))
-        return True
-
-    def _run_night(self, from_scratch: bool) -> None:
-        assert self._night is not None
-        began = self._clock()
-
-        def note(done: int, total: int, text: str, finished: bool = False, error: str = "") -> None:
-            self._work.note(Progress("train", None, done, total, text, began, finished, error))
-
-        try:
-            note(0, 0, "Training.")
-            report = self._night.run_night(from_scratch=from_scratch, tell=note)
-            told = "A new model serves." if report.promoted else "The model stays."
-            text = " ".join(("The training waits." if report.waits else told, *report.reasons))
-            self.model_changed()  # also where it is the shipped one again
-            note(1, 1, text, finished=True)
-        except SpamdError as error:
-            if not self._stopping.is_set():
-                note(0, 0, "", finished=True, error=str(error))
-                self._tell("night", f"No training: {error}")
-        except Exception as error:
-            log.exception("the night failed")
-            note(0, 0, "", finished=True, error=type(error).__name__)
-        finally:
-            self._training.release()
+        assert self._nights is not None
+        self._nights.train(from_scratch=from_scratch)
 
     def model_changed(self) -> None:
         """The pointer to the current model changed: swap between two mails."""
@@ -690,7 +563,7 @@ class Daemon:
     # -- the first reading
 
     def start_first_reading(self, account: AccountName) -> None:
-        worker = self._worker(account)
+        worker = self._workers.of(account)
         started = self._readings.begin(account)
         self._spawn(f"reading {account}", lambda: self._readings.run(worker, started))
 
@@ -720,54 +593,21 @@ class Daemon:
 
     # -- files
 
-    def _watch_files(self) -> None:
+    def _watch_files(self, control: Control) -> None:
         from spamd.file_watch import Watcher
 
+        teach_spam, teach_ham = self._paths.teach_spam, self._paths.teach_ham
+        taught = TaughtMail(teach_spam, teach_ham, control.labels, stopping=self._stopping)
         self._watcher = Watcher(
             {
                 self._paths.config_file: self.reload_settings,
                 self._paths.personal_models / "current": self.model_changed,
-                self._paths.teach_spam: self._teach,
-                self._paths.teach_ham: self._teach,
+                teach_spam: taught.learn,
+                teach_ham: taught.learn,
             }
         )
         self._watcher.start()
-        self._spawn("teach", self._teach)
-
-    def _teach(self) -> None:
-        """Mail files dropped into the teach folders are learned, once they are whole."""
-        from spamd.maildir.teach import TeachFolder
-
-        if self.control is None or not self._teaching.acquire(blocking=False):
-            return
-        try:
-            folder = TeachFolder(self._paths.teach_spam, self._paths.teach_ham)
-            while not self._stopping.is_set():
-                for taught in folder.collect():
-                    try:
-                        self.control.labels.teach_mail(taught.raw, taught.label)
-                    except RequestError as error:
-                        log.info("a mail file waits: %s", error.title)  # there is no account yet
-                        return
-                    except Unreadable as error:
-                        log.warning("a mail file cannot be learned: %s", error.title)
-                        folder.refuse(taught)
-                        continue
-                    except (SpamdError, OSError):
-                        raise
-                    except Exception:  # a file that breaks the reader must not keep the others waiting
-                        log.exception("a mail file cannot be learned")
-                        folder.refuse(taught)
-                        continue
-                    if not folder.done(taught):
-                        return  # or it would be learned once a second
-                if not folder.pending():
-                    return
-                self._stopping.wait(1.0)
-        except (SpamdError, OSError) as error:
-            log.warning("the teach folder: %s", type(error).__name__)
-        finally:
-            self._teaching.release()
+        self._spawn("teach", taught.learn)
 
 
 def main(paths: Paths, *, foreground: bool = True) -> int:

@@ -30,6 +30,11 @@ class LongWork:
             self._progress[key] = (progress, None)
         return True
 
+    def under_way(self, kind: str) -> bool:
+        """Of any account."""
+        with self._lock:
+            return any(one.kind == kind and not one.finished for one, _ in self._progress.values())
+
     def note(self, progress: Progress) -> None:
         with self._lock:
             self._progress[_key(progress)] = (progress, time.monotonic() if progress.finished else None)

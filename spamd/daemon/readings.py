@@ -8,10 +8,11 @@ import random
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from spamd.account_worker import AccountWorker, Opener
-from spamd.answers import Progress
+from spamd.answers import Progress, TellPerson
+from spamd.daemon.long_work import LongWork
 from spamd.domain import Account, AccountName
 from spamd.errors import ConnectionLost, ProtocolFault, RequestError, SpamdError
 from spamd.judgement import schedule
@@ -21,20 +22,10 @@ if TYPE_CHECKING:
     from spamd.model.scoring import Scorer
     from spamd.store.database import Store
 
-from spamd.daemon.long_work import LongWork
-
 log = logging.getLogger(__name__)
 
 READING_LATER = 600.0
 """Seconds between two looks whether a first reading that used up the day's bytes may go on."""
-
-
-class Tell(Protocol):
-    """Writes an event."""
-
-    def __call__(
-        self, kind: str, text: str, *, account: AccountName | None = None, needs_person: bool = False
-    ) -> None: ...
 
 
 class Readings:
@@ -47,7 +38,7 @@ class Readings:
         scorer: Scorer,
         work: LongWork,
         *,
-        tell: Tell,
+        tell: TellPerson,
         stopping: threading.Event,
         clock: Callable[[], float],
         rng: random.Random,

@@ -8,14 +8,14 @@ import time
 
 import pytest
 
+from spamd import paths
 from spamd.answers import AccountPhase
 from spamd.domain import Label, LabelRecord, LabelSource
 from spamd.errors import RequestError
-from spamd.model.scoring import Scorer
-from spamd.nightly import Nightly
+from spamd.model.bundle import Bundles
 from spamd.trainer import TrainerProcess
 from tests.unit.test_account_worker import wait_for
-from tests.unit.test_daemon_pieces import ME, Running
+from tests.unit.test_daemon_pieces import ME, Running, beats
 from tests.unit.test_filtering import mail
 from tests.unit.test_nightly import FAKE, candidate, gone
 
@@ -24,26 +24,18 @@ class Nights(Running):
     """A daemon whose trainer does what the test says."""
 
     def __init__(self, root) -> None:
-        super().__init__(root / "home")
-        self.root = root
         self.plan = root / "plan.json"
-        daemon = self.daemon
         self.trainer = TrainerProcess((sys.executable, "-I", "-S", str(FAKE), str(self.plan)))
-        daemon._make_night = lambda: Nightly(
-            paths=self.paths,
-            store=daemon._store,
-            bundles=daemon._bundles,
-            settings=lambda: daemon._settings,
-            clock=daemon._clock,
-            trainer=self.trainer,
-        )
+        super().__init__(root / "home", trainer=self.trainer)
+        self.root = root
 
     def plans(self, *steps) -> None:
         self.plan.write_text(json.dumps(steps))
 
     def plans_a_model(self, number: int = 1, **more) -> None:
+        bundles = Bundles(self.paths.personal_models, paths.shipped_model())
         folder = candidate(
-            self.root / f"candidate-{number}", self.daemon._bundles, number, known_until=time.time(), **more
+            self.root / f"candidate-{number}", bundles, number, known_until=time.time(), **more
         )
         stages = [{"say": json.dumps({"event": "stage", "stage": name})} for name in ("read", "fit")]
         self.plans(
@@ -55,15 +47,18 @@ class Nights(Running):
     def train(self) -> str:
         """Until its end; what is told then."""
         self.daemon.train(False)
-        wait_for(lambda: self.progress().finished and not self.daemon._training.locked(), "the night's end")
+        wait_for(lambda: self.progress().finished, "the night's end")
         return self.progress().text or self.progress().error
 
     def progress(self):
         return next(one for one in self.daemon.progress() if one.kind == "train")
 
-    @property
-    def scorer(self) -> Scorer:
-        return self.daemon._scorer
+    def serves(self) -> str:
+        """The model that does."""
+        return self.daemon.control.status().model.id
+
+
+__all__ = ["beats"]
 
 
 @pytest.fixture
@@ -75,18 +70,18 @@ def nights(tmp_path):
 
 
 def test_a_night_ends_with_its_words_and_a_swap(nights):
-    shipped = nights.scorer.card.id
+    shipped = nights.serves()
     nights.plans_a_model(1, better=False)
     text = nights.train()
     assert text.startswith("The model stays. It does worse on older labels")
-    assert nights.scorer.card.id == shipped
+    assert nights.serves() == shipped
     nights.plans_a_model(2)
     assert nights.train().startswith("A new model serves.")
-    assert nights.scorer.card.id == "personal-0000000002"
+    assert nights.serves() == "personal-0000000002"
     nights.plans({"complain": "no room"}, {"exit": 9})
     assert "code 9" in nights.train()
-    assert nights.scorer.card.id == "personal-0000000002"
-    texts = [event.text for event in nights.daemon._store.events(limit=20)]
+    assert nights.serves() == "personal-0000000002"
+    texts = [event.text for event in nights.store.events(limit=20)]
     assert sum("code 9" in text for text in texts) == 1, "a failure is told once"
 
 
@@ -107,13 +102,13 @@ def test_stages_are_told_while_it_runs_and_stopping_ends_it(nights):
     assert not (nights.paths.cache / "night").exists()
 
 
-def test_rescues_bring_the_model_before_back(nights):
+def test_rescues_bring_the_model_before_back(beats, nights):
     """Mails that a young model moved are dragged back, more than one: the heartbeat goes back to the model before."""
-    shipped = nights.scorer.card.id
+    shipped = nights.serves()
     nights.plans_a_model(1)
     nights.train()
-    assert nights.scorer.card.id == "personal-0000000001"
-    store = nights.daemon._store
+    assert nights.serves() == "personal-0000000001"
+    store = nights.store
     wait_for(lambda: nights.phase() is AccountPhase.WATCHING, "watching")
     nights.daemon.control.lists.add("shop.example", Label.SPAM)
     for number in range(3):
@@ -121,9 +116,10 @@ def test_rescues_bring_the_model_before_back(nights):
     wait_for(lambda: len(store.moves(account=ME)) >= 3, "the moves")
     moves = store.moves(account=ME)
     store.add_label(LabelRecord(ME, moves[0].identity, Label.HAM, LabelSource.DRAG, 1.0, time.time()))
-    nights.daemon._due(time.time() + 120)
-    assert nights.scorer.card.id == "personal-0000000001"
+    nights.now += 120.0
+    beats.two()
+    assert nights.serves() == "personal-0000000001"
     store.add_label(LabelRecord(ME, moves[1].identity, Label.HAM, LabelSource.DRAG, 1.0, time.time()))
-    nights.daemon._due(time.time() + 240)
-    assert nights.scorer.card.id == shipped
+    nights.now += 120.0
+    wait_for(lambda: nights.serves() == shipped, "the model before")
     assert any(event.needs_person and "went back" in event.text for event in store.events(limit=20))

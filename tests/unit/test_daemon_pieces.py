@@ -19,6 +19,7 @@ import pytest
 from spamd import daemon as daemon_module
 from spamd import paths, settings
 from spamd.answers import AccountPhase
+from spamd.credentials import Secrets
 from spamd.daemon import Daemon, readings
 from spamd.daemon.process import lock, notify
 from spamd.domain import Account, AccountName, AuthMethod, Label, ListEntry, Mode
@@ -64,7 +65,7 @@ def test_systemd_is_told(socket_folder, monkeypatch):
 class Running:
     """A daemon in a thread of this process."""
 
-    def __init__(self, root, program=None):
+    def __init__(self, root, program=None, trainer=None):
         self.now = time.time()
         self.paths = paths.find({"SPAMD_HOME": str(root)})
         self.paths.make()
@@ -74,11 +75,13 @@ class Running:
             settings.add_account(self.paths.config_file, account)
         self.server = MemoryServer()
         self.opener = Opener(self.server, None)
+        self.store = None
         self.failed = None
         self.daemon = Daemon(
             self.paths,
             clock=lambda: self.now + time.time(),
-            opener=self.opener,
+            opener=self.reach,
+            trainer=trainer,
             rng=random.Random(1),
             serve=False,
             program=program,
@@ -92,26 +95,58 @@ class Running:
         assert not (well and self.failed), self.failed
         return self
 
+    def reach(self, store):
+        self.store = self.opener.store = store
+        return self.opener
+
     def run(self):
-        original = self.daemon._build
-
-        def build(stack):
-            original(stack)
-            self.opener.store = self.daemon._store
-
-        self.daemon._build = build
         try:
             self.daemon.run()
         except SpamdError as error:
             self.failed = error
 
+    def state(self, name=ME):
+        return next((one for one in self.daemon.account_states() if one.name == name), None)
+
     def phase(self, name=ME):
-        return next((s.phase for s in self.daemon.account_states() if s.name == name), None)
+        return state.phase if (state := self.state(name)) else None
+
+    def pause(self, name=ME):
+        """Paused, and until when."""
+        wait_for(lambda: self.phase(name) in (AccountPhase.WATCHING, AccountPhase.PAUSED), "watching")
+        return self.phase(name) is AccountPhase.PAUSED, self.state(name).paused_until
+
+    def secrets(self):
+        return Secrets.choose(settings.load(self.paths.config_file), self.paths)
 
     def stop(self):
         self.daemon.stop()
         self.thread.join(60)
         assert not self.thread.is_alive()
+
+
+@pytest.fixture
+def beats(monkeypatch):
+    """A quick pulse; looked: it beats. news: what is to be seen of the network."""
+
+    class Beats:
+        news = queue.SimpleQueue()
+        looked = threading.Event()
+
+        @classmethod
+        def two(cls):
+            """Until what was due before this call is done: the network is looked at first."""
+            for _ in range(2):
+                cls.looked.clear()
+                assert cls.looked.wait(60)
+
+    def look(self):
+        Beats.looked.set()
+        return News.NOTHING if Beats.news.empty() else Beats.news.get()
+
+    monkeypatch.setattr(daemon_module, "PULSE", 0.05)
+    monkeypatch.setattr(Network, "look", look)
+    return Beats
 
 
 @pytest.fixture
@@ -172,7 +207,7 @@ def test_a_rescued_database_serves_or_is_one_copy_more(tmp_path, another):
     assert left and not [one for one in left if b"rescued.example" in one.read_bytes()]
 
 
-def test_pauses_end_and_survive(tmp_path):
+def test_pauses_end_and_survive(beats, tmp_path):
     running = Running(tmp_path / "home").start()
     daemon = running.daemon
     wait_for(lambda: running.phase() is AccountPhase.WATCHING, "watching")
@@ -185,23 +220,22 @@ def test_pauses_end_and_survive(tmp_path):
     running.stop()
     again = Running(tmp_path / "home").start()
     again.server = running.server
-    assert again.daemon._pauses.of(ME) == (True, None)
+    assert again.pause() == (True, None)
     again.daemon.resume(ME)
-    assert again.daemon._pauses.of(ME) == (False, None)
+    assert again.pause() == (False, None)
     again.daemon.pause(ME, time.time() + 3600)
-    assert again.daemon._pauses.of(ME)[0]
+    assert again.pause()[0]
     again.now = 7200.0
-    assert again.daemon._pauses.of(ME) == (False, None)
-    again.daemon._due(time.time() + 7200)
-    assert again.daemon._store.state("pauses") == "{}"
+    assert again.pause() == (False, None)
+    wait_for(lambda: again.store.state("pauses") == "{}", "what is over to be forgotten")
     end = time.time() + 7260
     again.daemon.pause(None, end)
     again.daemon.pause(ME, end + 60)
-    assert again.daemon._pauses.of(ME) == (True, end + 60)
+    assert again.pause() == (True, end + 60)
     again.daemon.pause(None, end + 120)
-    assert again.daemon._pauses.of(ME) == (True, end + 120)
+    assert again.pause() == (True, end + 120)
     again.daemon.pause(ME, None)
-    assert again.daemon._pauses.of(ME) == (True, None)
+    assert again.pause() == (True, None)
     again.stop()
 
 
@@ -214,8 +248,8 @@ def test_a_pause_of_all_goes_on_for_an_account_that_begins_anew_while_another_is
     running.opener.forget = lambda account: running.daemon.resume(other)  # between its end and its beginning
     settings.update_account(running.paths.config_file, ME, promise=0.002)
     running.daemon.reload_settings()
-    assert running.daemon._pauses.of(ME) == (True, None)
-    assert running.daemon._pauses.of(other) == (False, None)
+    assert running.pause() == (True, None)
+    assert running.pause(other) == (False, None)
 
 
 def test_settings_change(running):
@@ -239,23 +273,6 @@ def test_settings_change(running):
     )
     running.paths.config_file.write_text(text)
     wait_for(lambda: not running.daemon.control.events.newest(needs_person=True), "all to be well")
-
-
-@pytest.fixture
-def beats(monkeypatch):
-    """A quick pulse; looked: it beats. news: what is to be seen of the network."""
-
-    class Beats:
-        news = queue.SimpleQueue()
-        looked = threading.Event()
-
-    def look(self):
-        Beats.looked.set()
-        return News.NOTHING if Beats.news.empty() else Beats.news.get()
-
-    monkeypatch.setattr(daemon_module, "PULSE", 0.05)
-    monkeypatch.setattr(Network, "look", look)
-    return Beats
 
 
 def test_sleep_is_noticed(beats, running):
@@ -315,7 +332,7 @@ def test_a_stop_while_the_new_program_is_tried_is_obeyed(beats, tmp_path):
     try:
         file.write_text('__version__ = "2"\n')
         wait_for(tried.exists, "the new program to be tried")
-        looking = running.daemon._looking
+        (looking,) = [one for one in threading.enumerate() if one.name == "upgrade"]
     finally:
         running.stop()
         go.touch()
@@ -324,18 +341,18 @@ def test_a_stop_while_the_new_program_is_tried_is_obeyed(beats, tmp_path):
     assert not running.daemon.upgraded
 
 
-def test_another_network_is_noticed(beats, running, monkeypatch):
+def test_another_network_is_noticed(beats, running):
     """The address is gone: all is connected anew. The network is back: nobody waits any longer."""
     wait_for(lambda: running.phase() is AccountPhase.WATCHING, "watching")
     assert beats.looked.wait(60)
     before = running.opener.opened
     beats.news.put(News.MOVED)
     wait_for(lambda: running.opener.opened > before, "a new connection")
-    kicked = threading.Event()
-    (worker,) = running.daemon._workers.values()
-    monkeypatch.setattr(worker, "kick", kicked.set)
+    running.opener.trouble = [SignInError("The password is wrong.")]  # tried again in an hour
+    beats.news.put(News.MOVED)
+    wait_for(lambda: running.phase() is AccountPhase.SIGN_IN, "the refusal")
     beats.news.put(News.BACK)
-    assert kicked.wait(60)
+    wait_for(lambda: running.phase() is AccountPhase.WATCHING, "the next try")
 
 
 def test_a_broken_config_says_where(tmp_path):
@@ -374,40 +391,43 @@ def test_a_mail_file_that_breaks_the_reader_is_put_aside(running, monkeypatch):
     monkeypatch.setattr(daemon.control.labels, "teach_mail", teach)
     old = time.time() - 60
     for name, raw in (("a.eml", b"Subject: poison\r\n\r\n"), ("b.eml", mail(1))):
-        path = daemon._paths.teach_spam / name
+        path = running.paths.teach_spam / name
         path.write_bytes(raw)
         os.utime(path, (old, old))
-    daemon._teach()
     wait_for(daemon.control.labels.newest, "the label")
-    wait_for(lambda: not list(daemon._paths.teach_spam.glob("*.eml")), "both put away")
+    wait_for(lambda: not list(running.paths.teach_spam.glob("*.eml")), "both put away")
 
 
-def test_a_first_reading_goes_on_the_next_day(running, monkeypatch):
+def test_a_first_reading_goes_on_the_next_day(tmp_path, monkeypatch):
     """The day's bytes are used up in the middle of it: it waits, says so, and reads the rest."""
     monkeypatch.setattr(readings, "READING_LATER", 0.05)
-    daemon = running.daemon
-    wait_for(lambda: running.phase() is AccountPhase.WATCHING, "watching")
-    (worker,) = daemon._workers.values()
-    for number in range(60):
-        running.server.deliver(mail(number), "Junk")
-    used = threading.Event()
+    running = Running(tmp_path / "home")
+    settings.save(
+        running.paths.config_file, {"daily_bytes": 30_000}
+    )  # less than 25 of these mails, which are read at once
+    running.start()
+    try:
+        daemon = running.daemon
+        wait_for(lambda: running.phase() is AccountPhase.WATCHING, "watching")
+        for number in range(60):
+            running.server.deliver(mail(number, more=f"X-Long: {'x' * 2000}\r\n"), "Junk")
 
-    def used_up(session):
-        """After the first chunk of mails."""
-        return used.is_set() or (session is not None and session.bytes_received() > 0)
+        def told():
+            return next((one for one in daemon.progress() if one.kind == "first-reading"), None)
 
-    monkeypatch.setattr(worker._meter, "used_up", used_up)
+        def waits(done):
+            return (found := told()) and "tomorrow" in found.text and found.done == done
 
-    def told():
-        return next((one for one in daemon.progress() if one.kind == "first-reading"), None)
-
-    daemon.start_first_reading(ME)
-    wait_for(lambda: (found := told()) and "tomorrow" in found.text, "it stops")
-    assert not told().finished
-    assert 0 < told().done < 60
-    monkeypatch.setattr(worker._meter, "used_up", lambda session: False)
-    wait_for(lambda: told().finished, "the next day")
-    assert told().done == 60
+        daemon.start_first_reading(ME)
+        wait_for(lambda: waits(25), "it stops")
+        assert not told().finished
+        running.now += 86400.0
+        wait_for(lambda: waits(50), "the next day")
+        running.now += 86400.0
+        wait_for(lambda: told().finished, "the end")
+        assert told().done == 60
+    finally:
+        running.stop()
 
 
 def acting():
@@ -419,9 +439,10 @@ def test_an_account_that_comes_while_the_daemon_ends(tmp_path, monkeypatch, capl
     """The settings are being read when it is told to stop: what that starts is waited for, too."""
     running = Running(tmp_path / "home").start()
     wait_for(lambda: running.phase() is AccountPhase.WATCHING, "watching")
-    running.daemon._watcher.stop()  # only the one below reads them
-    account = Account(AccountName("other"), host="localhost", user="you")
-    settings.add_account(running.paths.config_file, account)
+    with_another = tmp_path / "config.toml"
+    with_another.write_bytes(running.paths.config_file.read_bytes())
+    settings.add_account(with_another, Account(AccountName("other"), host="localhost", user="you"))
+    text = with_another.read_text()
     reading, go, load = threading.Event(), threading.Event(), settings.load
 
     def slowly(path):
@@ -430,13 +451,10 @@ def test_an_account_that_comes_while_the_daemon_ends(tmp_path, monkeypatch, capl
         return load(path)
 
     monkeypatch.setattr(daemon_module.settings, "load", slowly)
-    reload = threading.Thread(target=running.daemon.reload_settings)
-    reload.start()
+    running.paths.config_file.write_text(text)
     assert reading.wait(60)
     running.daemon.stop()
-    wait_for(running.daemon._stopping.is_set, "the end to begin")
     go.set()
-    reload.join(60)
     running.stop()
     assert acting() == []
     assert "closed" not in caplog.text
@@ -449,9 +467,11 @@ class BrowserThatIsClosed:
 
     def __init__(self):
         self.over = threading.Event()
+        self.waited_for = threading.Event()
         self.grant = ""
 
     def wait(self):
+        self.waited_for.set()
         assert self.over.wait(60)
         if not self.grant:
             raise SignInError("Nobody signed in.", "Start the sign-in again.")
@@ -472,17 +492,15 @@ def test_an_account_that_is_never_signed_in_to_goes_again(running, monkeypatch):
         AccountName("new"), host="imap.new.example", user="me", auth=AuthMethod.OAUTH, oauth_provider="google"
     )
 
-    def ended(number):
-        told = [one for one in daemon.control.events.newest() if "sign-in did not work" in one.text]
-        return len(told) == number and len(daemon._pending_sign_ins) == expected
+    def told(words):
+        return [one for one in daemon.control.events.newest() if words in one.text]
 
     daemon.control.accounts.add(new, None)
     daemon.control.accounts.sign_in("new")
     daemon.control.accounts.sign_in("new")
-    wait_for(lambda: len(daemon._pending_sign_ins) == 2, "both browsers")
+    assert first.waited_for.wait(60) and second.waited_for.wait(60)
     first.over.set()
-    expected = 1
-    wait_for(lambda: ended(1), "the first one's end")
+    wait_for(lambda: told("sign-in did not work"), "the first one's end")
     assert daemon.control.accounts.one("new")
     second.over.set()
     wait_for(lambda: not settings.load(running.paths.config_file).account("new"), "it goes")
@@ -490,11 +508,10 @@ def test_an_account_that_is_never_signed_in_to_goes_again(running, monkeypatch):
     daemon.control.accounts.sign_in("new")
     third.grant = "{}"
     third.over.set()
-    wait_for(lambda: not daemon._pending_sign_ins, "it is signed in")
+    wait_for(lambda: told("You are signed in."), "it is signed in")
     daemon.control.accounts.sign_in("new")
     fourth.over.set()
-    expected = 0
-    wait_for(lambda: ended(3), "the last one's end")
+    wait_for(lambda: len(told("sign-in did not work")) == 3, "the last one's end")
     assert daemon.control.accounts.one("new")
 
 
@@ -508,13 +525,12 @@ def test_who_signs_in_to_an_account_that_was_removed_meanwhile_allows_nothing(
     )
     daemon.control.accounts.add(new, None)
     page = daemon.control.accounts.sign_in("new").url
-    wait_for(lambda: daemon._pending_sign_ins, "the browser")
     daemon.control.accounts.remove("new")
     urllib.request.urlopen(page).close()
-    wait_for(lambda: not daemon._pending_sign_ins, "the sign-in to end")
+    wait_for(lambda: not [one for one in threading.enumerate() if one.name == "sign-in new"], "its end")
     assert [grant.revoked for grant in authorisation.grants] == [True]
     with pytest.raises(SecretMissing):
-        daemon._secrets.get("new")
+        running.secrets().get("new")
     assert not [one for one in daemon.control.events.newest() if "signed in" in one.text]
 
 
@@ -522,7 +538,9 @@ def test_a_sign_in_that_was_cut_off_leaves_no_account(tmp_path, monkeypatch):
     """The program ends while the person is at the provider's page: nobody listens there any more."""
     home = tmp_path / "home"
     running = Running(home).start()
-    monkeypatch.setattr("spamd.opening.begin_sign_in", lambda account, paths: BrowserThatIsClosed())
+    browsers = [BrowserThatIsClosed(), BrowserThatIsClosed()]
+    pages = list(browsers)
+    monkeypatch.setattr("spamd.opening.begin_sign_in", lambda account, paths: pages.pop())
     new = Account(
         AccountName("new"), host="imap.new.example", user="me", auth=AuthMethod.OAUTH, oauth_provider="google"
     )
@@ -532,8 +550,8 @@ def test_a_sign_in_that_was_cut_off_leaves_no_account(tmp_path, monkeypatch):
     for account in (new, signed_in):
         running.daemon.control.accounts.add(account, None)
         running.daemon.control.accounts.sign_in(account.name)
-    wait_for(lambda: len(running.daemon._pending_sign_ins) == 2, "the browser")
-    running.daemon._secrets.set(signed_in.name, "{}")
+    assert all(browser.waited_for.wait(60) for browser in browsers)
+    running.secrets().set(signed_in.name, "{}")
     running.stop()
     assert settings.load(running.paths.config_file).account("new")
     running = Running(home).start()
