@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from spamd.domain import (
+    Account,
     Arrival,
     FetchedMail,
     FolderName,
@@ -346,3 +347,17 @@ __all__ = [
     "Mover",
     "OpenFolder",
 ]
+
+
+class Opener(Protocol):
+    """Opens connections for an account. Raises MailboxError or CredentialError."""
+
+    def session(self, account: Account) -> MailSession: ...
+
+    def mover(self, session: MailSession, account: Account) -> Mover: ...
+
+    def watch(self, account: Account, folder: FolderName) -> FolderWatch: ...
+
+    def forget(self, account: Account) -> None:
+        """What is kept of it between connections: it is gone, or has another secret."""
+        ...

@@ -34,7 +34,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from spamd import __version__, logs, settings, upgrade
-from spamd.account_worker import AccountWorker, Opener, fetch_now
+from spamd.account_worker import AccountWorker, fetch_now
 from spamd.answers import AccountCheck, AccountPhase, AccountState, Progress, ServerGuess, SignIn
 from spamd.daemon.long_work import LongWork
 from spamd.daemon.nights import Nights
@@ -59,6 +59,7 @@ from spamd.judgement import schedule
 from spamd.learning.first_reading import reading_unfinished
 from spamd.learning.lessons import lessons
 from spamd.paths import FULL
+from spamd.source import Opener
 
 if TYPE_CHECKING:
     from spamd.control import Control

@@ -10,13 +10,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from spamd.account_worker import AccountWorker, Opener
+from spamd.account_worker import AccountWorker
 from spamd.answers import Progress, TellPerson
 from spamd.daemon.long_work import LongWork
 from spamd.domain import Account, AccountName
 from spamd.errors import ConnectionLost, ProtocolFault, RequestError, SpamdError
 from spamd.judgement import schedule
 from spamd.learning.first_reading import FirstReading, ReadingProgress
+from spamd.source import Opener
 
 if TYPE_CHECKING:
     from spamd.model.scoring import Scorer

@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
-from spamd.account_worker import AccountWorker, Opener
+from spamd.account_worker import AccountWorker
 from spamd.answers import Publish
 from spamd.daemon.pauses import Pauses
 from spamd.domain import Account, AccountName
 from spamd.errors import NotFound, SpamdError
 from spamd.mailbox.lease import mailbox_key
+from spamd.source import Opener
 
 if TYPE_CHECKING:
     from spamd.model.scoring import Scorer

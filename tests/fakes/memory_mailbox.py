@@ -106,6 +106,7 @@ class MemoryServer:
         self._validity = 1000
         self._ids = 0
         self._time = START
+        self.watches: list[MemoryWatch] = []  # those that are open
         self.crowded: set[str] = set()  # folders that take no further keywords
         self.commands: list[str] = []  # what sessions asked, e.g. "MOVE INBOX Junk 1,2"
         self.before: Callable[[str], None] | None = None  # gets a command; may raise or act
@@ -500,6 +501,7 @@ class MemoryWatch:
         self._seen = server.change
         self._woken = False
         self.lost = False
+        server.watches.append(self)
 
     def wait(self, timeout: float) -> bool:
         server = self.server
@@ -519,6 +521,7 @@ class MemoryWatch:
 
     def close(self) -> None:
         self.wake()
+        self.server.watches.remove(self)
 
 
 class MemoryJournal:

@@ -314,9 +314,9 @@ def test_questions_are_answered_or_refused(world):
 def test_the_watch_is_lost_and_comes_back(world):
     worker = world.worker(poll=0.2)
     world.watching(worker)
-    wait_for(lambda: worker._watch is not None, "the watch")
+    wait_for(lambda: world.server.watches, "the watch")
     with world.server.changed:
-        worker._watch.lost = True
+        world.server.watches[0].lost = True
         world.server.changed.notify_all()
     world.server.deliver(mail(1))
     wait_for(lambda: world.server.raws("Junk"), "the move, by polling or by the new watch")
@@ -528,13 +528,13 @@ def test_a_day_of_the_provider_is_told_and_ends(world):
 def test_another_connection_takes_the_place_of_the_watch(world):
     worker = world.worker(poll=0.1)
     world.watching(worker)
-    wait_for(lambda: worker._watch is not None, "the watch")
+    wait_for(lambda: world.server.watches, "the watch")
     with worker.instead_of_watching():
-        assert worker._watch is None
+        assert not world.server.watches
         world.server.deliver(mail(1))
         wait_for(lambda: world.server.raws("Junk"), "the move, by polling")
-        assert worker._watch is None
-    wait_for(lambda: worker._watch is not None, "the watch again")
+        assert not world.server.watches
+    wait_for(lambda: world.server.watches, "the watch again")
 
 
 def test_after_sleep_one_watch_is_enough(world, monkeypatch):
@@ -554,16 +554,16 @@ def test_after_sleep_one_watch_is_enough(world, monkeypatch):
 
     worker = world.worker(poll=0.1)
     world.watching(worker)
-    wait_for(lambda: worker._watch is not None, "the watch")
+    wait_for(lambda: world.server.watches, "the watch")
     monkeypatch.setattr(world.opener, "watch", watch)
     monkeypatch.setattr(world.opener, "session", session)
     opened.append("before")
     worker.awake_again()
     assert hanging.wait(60)
-    wait_for(lambda: len(opened) > 1 and worker._watch is not None, "the watch again")
-    again = worker._watch
+    wait_for(lambda: len(opened) > 1 and world.server.watches, "the watch again")
+    again = list(world.server.watches)
     time.sleep(2)  # before, it was opened anew every half second here
-    assert worker._watch is again
+    assert world.server.watches == again
     hang.set()
     world.watching(worker)
 
@@ -572,7 +572,7 @@ def test_where_one_connection_is_lost_the_other_is_made_anew(world):
     """A box on the way may keep the one that waits looking alive."""
     worker = world.worker(poll=0.1)
     world.watching(worker)
-    first = wait_for(lambda: worker._watch, "the watch")
+    (first,) = wait_for(lambda: list(world.server.watches), "the watch")
     opened = world.opener.opened
 
     def cut(command):
@@ -581,4 +581,4 @@ def test_where_one_connection_is_lost_the_other_is_made_anew(world):
 
     world.server.before = cut
     wait_for(lambda: world.opener.opened > opened, "a new connection")
-    wait_for(lambda: worker._watch not in (None, first), "a new watch")
+    wait_for(lambda: world.server.watches not in ([], [first]), "a new watch")

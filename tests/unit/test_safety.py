@@ -336,12 +336,12 @@ def test_a_mistake_in_the_settings_is_told_in_words(world):
 def test_the_watch_goes_on_when_it_cannot_be_closed(world, monkeypatch):
     worker = world.worker(poll=0.2)
     world.watching(worker)
-    watch = wait_for(lambda: worker._watch, "the watch")
+    (watch,) = wait_for(lambda: list(world.server.watches), "the watch")
     monkeypatch.setattr(watch, "close", lambda: (_ for _ in ()).throw(OSError("broken")))
     with world.server.changed:
         watch.lost = True
         world.server.changed.notify_all()
-    wait_for(lambda: worker._watch is not None and worker._watch is not watch, "a new watch")
+    wait_for(lambda: world.server.watches != [watch], "a new watch")
 
 
 # -- twins where an id is one of the content
@@ -546,17 +546,17 @@ def test_the_person_speaks_between_the_verdict_and_the_move(place, moment):
 
 def test_the_person_speaks_before_anything_is_sent(place, monkeypatch):
     place.server.deliver(mail(1, 0.99))
-    real = place.filter._record
+    real = place.store.record
 
-    def speak(decided):
-        judged = real(decided)
-        for one in judged:
+    def speak(entries):
+        recorded = real(entries)
+        for judgement, _ in recorded:
             place.store.add_label(
-                LabelRecord(ME, one.judgement.identity, Label.HAM, LabelSource.REVIEW, 1.0, place.now)
+                LabelRecord(ME, judgement.identity, Label.HAM, LabelSource.REVIEW, 1.0, place.now)
             )
-        return judged
+        return recorded
 
-    monkeypatch.setattr(place.filter, "_record", speak)
+    monkeypatch.setattr(place.store, "record", speak)
     (judged,) = place.look()
     assert not judged.moved
     assert not [command for command in place.server.commands if command.startswith("MOVE")]

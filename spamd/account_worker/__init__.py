@@ -3,35 +3,40 @@
 The acting thread owns the session, the filter and the learner; everything else talks to it through `wake`,
 `ask` and `order`. It ends only when told to: whatever fails is told, waited out (with jitter; a sign-in that
 was refused waits for the person) and begun anew. Other accounts never notice.
+
+This is the acting thread; the rooms beside it, none of which knows another:
+
+    ========= ================================================================
+    watching  the thread that waits for changes
+    orders    what the person wants done to mails, kept until it is done
+    day_meter bytes a day, against what the provider allows
+    ========= ================================================================
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import random
 import threading
 import time
-import weakref
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
+from spamd.account_worker.day_meter import DayMeter
+from spamd.account_worker.orders import Order, Orders
+from spamd.account_worker.watching import SIGN_IN_RETRY, Watching
 from spamd.answers import AccountPhase, AccountState, Publish
 from spamd.domain import (
-    INBOX,
     Account,
-    AccountName,
     Evidence,
-    FolderName,
     Identity,
     Label,
     LabelSource,
     Mode,
-    MoveRecord,
 )
 from spamd.errors import (
     ClockWrong,
@@ -49,7 +54,7 @@ from spamd.filtering import Filter
 from spamd.judgement import policy, schedule
 from spamd.learning import Learner
 from spamd.learning.proof import assess_account
-from spamd.source import FolderWatch, MailSession, Mover
+from spamd.source import MailSession, Mover, Opener
 
 if TYPE_CHECKING:
     from spamd.model.scoring import Scorer
@@ -64,10 +69,6 @@ POLL_BLIND = 20.0
 """The same while it does not."""
 TIDY_EVERY = 3600.0
 QUIET_MAIL_EVERY = 86400.0
-SIGN_IN_RETRY = 3600.0
-"""A refused sign-in is tried again this seldom unless the person changes something (a server may be
-mistaken).
-"""
 KEYRING_RETRY = 30.0
 """A keyring that is not open yet (the session has just begun) is asked again this often: the person opens it for whatever
 needs it first, and is not prompted by us again.
@@ -77,37 +78,8 @@ SIGN_IN = "sign-in"
 CLOCK_RETRY = 10.0
 """Seconds until a clock that was never set is looked at again; that it was set is mostly noticed sooner (`awake_again`)."""
 ORDER_TRIES = 5
-PROVIDER_SHARE = 0.8
-"""Of the bytes a day that a provider allows; the rest is for the person's mail programs."""
 DRAGS_SHARE = 0.02
 """Of the bytes of a day, on top of them: the person's drags cost little, and are seen also when new mail must wait."""
-LEND_SECONDS = 30.0
-"""The watch gives up its place at once, unless it hangs in a read."""
-COUNT_STEP = 1_000_000
-"""Bytes that may be forgotten when the program is killed."""
-
-
-class Opener(Protocol):
-    """Opens connections for an account. Raises MailboxError or CredentialError."""
-
-    def session(self, account: Account) -> MailSession: ...
-
-    def mover(self, session: MailSession, account: Account) -> Mover: ...
-
-    def watch(self, account: Account, folder: FolderName) -> FolderWatch: ...
-
-    def forget(self, account: Account) -> None:
-        """What is kept of it between connections: it is gone, or has another secret."""
-        ...
-
-
-@dataclass(slots=True)
-class _Order:
-    """Something the person wants done to a mail, kept until it is done."""
-
-    kind: str  # "put-back", "file-junk" or "go-on"
-    number: int  # of the journal row, or of the judgement; 0 where there is none
-    tries: int = 0
 
 
 @dataclass(slots=True)
@@ -117,64 +89,6 @@ class _AtWork:
     session: MailSession
     filter: Filter
     learner: Learner
-
-
-class DayMeter:
-    """Bytes an account downloads in a day, over all of its connections, against what it may. Thread-safe.
-
-    The limit is the person's (`daily_bytes`), else most of what the provider allows all programs together: whoever goes
-    beyond that is locked out of the mailbox for hours (Gmail: 2,500 MB). Counted in memory and written down in steps.
-    """
-
-    def __init__(
-        self, account: AccountName, store: Store, allowed: int, clock: Callable[[], float] = time.time
-    ) -> None:
-        self._key = f"bytes:{account}"
-        self._store = store
-        self._person = allowed
-        self._allowed = allowed
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._counted: weakref.WeakKeyDictionary[MailSession, int] = weakref.WeakKeyDictionary()
-        self._unsaved = 0
-        self.day = ""
-
-    @property
-    def text(self) -> str:
-        """For the person, when it is used up."""
-        if self._person:
-            return "As much was downloaded today as you allow; new mail is looked at tomorrow."
-        megabytes = self._allowed // 1_000_000
-        return (
-            f"{megabytes} MB were downloaded today, which is most of what the provider allows in a day; new mail is "
-            "looked at tomorrow."
-        )
-
-    def used_up(self, session: MailSession | None, more: float = 0.0) -> bool:
-        """Count what this connection received since it was last asked about. Is there nothing left for today?
-
-        more: a share of the day's bytes that may be used on top.
-        """
-        with self._lock:
-            if session is not None and not self._person:
-                self._allowed = int(session.abilities.bytes_per_day * PROVIDER_SHARE)
-            if not self._allowed:
-                return False
-            today = time.strftime("%Y-%m-%d", time.localtime(self._clock()))
-            if today != self.day:
-                self.day, self._unsaved = today, 0
-            if session is not None:
-                received = session.bytes_received()
-                self._unsaved += max(0, received - self._counted.get(session, 0))
-                self._counted[session] = received
-            day, _, count = (self._store.state(self._key) or "").partition(" ")
-            used = (int(count) if day == today and count.isdigit() else 0) + self._unsaved
-            over = used >= self._allowed * (1.0 + more)
-            # Not with every look: a quiet one is 300 bytes, and each write makes the disk turn.
-            if self._unsaved >= min(COUNT_STEP, self._allowed // 20) or (over and self._unsaved):
-                self._store.set_state(self._key, f"{today} {used}")
-                self._unsaved = 0
-            return over
 
 
 class AccountWorker:
@@ -210,15 +124,10 @@ class AccountWorker:
         self._woken = True
         self._kicked = False
         self._reconnect = False
-        self._rewatch = False
-        self._lent = 0  # others that use the watch's place for a connection of theirs
         self._asks: deque[tuple[Callable[[_AtWork], object], Future[object]]] = deque()
-        self._orders: deque[_Order] = deque(self._load_orders())
+        self._orders = Orders(store, account.name)
         self._threads: list[threading.Thread] = []
         self._after: list[threading.Thread] = []
-        self._watch: FolderWatch | None = None
-        self._watching = False
-        self._session: MailSession | None = None
         self._state = AccountState(account.name, AccountPhase.STARTING)
         self._state_lock = threading.Lock()
         self._told: str = ""
@@ -227,6 +136,14 @@ class AccountWorker:
         self._tidied_at = float("-inf")
         self._meter = DayMeter(account.name, store, daily_bytes, clock)
         self._told_day = ""
+        self._watching = Watching(
+            account,
+            opener,
+            changed=self.wake,
+            working=lambda: self._state.phase is AccountPhase.WATCHING,
+            stopping=self._stopping,
+            rng=self._rng,
+        )
 
     # -- from other threads
 
@@ -238,7 +155,7 @@ class AccountWorker:
         if self.account.paused:
             self._say(AccountPhase.PAUSED, "Paused in the settings.")
             return
-        for name, target in (("work", self._run), ("watch", self._run_watch)):
+        for name, target in (("work", self._run), ("watch", self._watching.run)):
             thread = threading.Thread(target=target, name=f"{name} {self.account.name}", daemon=True)
             self._threads.append(thread)
             thread.start()
@@ -248,9 +165,7 @@ class AccountWorker:
         self._stopping.set()
         with self._work:
             self._work.notify_all()
-        watch = self._watch
-        if watch is not None:
-            watch.wake()
+        self._watching.interrupt()
 
     def join(self, deadline: float) -> bool:
         """Wait for the threads until a monotonic time. False: one still hangs in a read; it is cut off."""
@@ -278,39 +193,16 @@ class AccountWorker:
     def awake_again(self) -> None:
         """The machine slept: connections are probably dead."""
         with self._work:
-            self._reconnect = self._rewatch = self._woken = self._kicked = True
+            self._reconnect = self._woken = self._kicked = True
             self._work.notify_all()
-        watch = self._watch
-        if watch is not None:
-            watch.wake()
+        self._watching.renew()
 
-    def _suspect_watch(self) -> None:
-        """This connection is lost: the other one may be, too, and a box on the way keeps it looking alive. It waits, and
-        would find out in nine minutes.
-        """
-        self._rewatch = True
-        watch = self._watch
-        if watch is not None:
-            watch.wake()
-
-    @contextlib.contextmanager
-    def instead_of_watching(self) -> Iterator[None]:
+    def instead_of_watching(self) -> contextlib.AbstractContextManager[None]:
         """In this block another connection takes the place of the one that watches: an account has two, no more.
 
         New mail is found by looking meanwhile.
         """
-        with self._work:
-            self._lent += 1
-        try:
-            deadline = time.monotonic() + LEND_SECONDS
-            while (watch := self._watch) is not None and time.monotonic() < deadline:
-                watch.wake()
-                if self._stopping.wait(0.05):
-                    break
-            yield
-        finally:
-            with self._work:
-                self._lent -= 1
+        return self._watching.lent()
 
     def ask(self, question: Callable[[MailSession, Filter], T], timeout: float) -> T:
         """Have the worker answer on its connection. TimeoutError; whatever the question raises."""
@@ -329,21 +221,8 @@ class AccountWorker:
 
     def order(self, kind: str, numbers: list[int]) -> None:
         """Things to be done to mails as soon as there is a connection; they survive a restart."""
-        with self._work:
-            before = list(self._orders)
-            waiting = {(order.kind, order.number) for order in before}
-            self._orders.extend(
-                _Order(kind, number) for number in dict.fromkeys(numbers) if (kind, number) not in waiting
-            )
-            try:
-                self._save_orders()
-            except (
-                StoreError
-            ):  # whoever asks is told that it cannot be: then it must not be done later, either
-                self._orders = deque(before)
-                raise
-            self._woken = True
-            self._work.notify_all()
+        self._orders.add(kind, numbers)
+        self.wake()
 
     def go_on(self) -> None:
         """Release the brake; what it held back is decided again (as soon as there is a connection)."""
@@ -399,7 +278,7 @@ class AccountWorker:
                 log.info("%s: %s", self.account.name, type(error).__name__)
                 self._say(AccountPhase.OFFLINE, error.title)
                 if isinstance(error, ConnectionLost):
-                    self._suspect_watch()
+                    self._watching.renew()  # a box on the way may keep that one looking alive
             except ClockWrong as error:
                 pause = CLOCK_RETRY
                 if self._told != str(error):
@@ -433,7 +312,6 @@ class AccountWorker:
         # As all mail would be new, every word older than the model, no wait would end.
         schedule.require_set_clock(self._clock(), "Nothing is looked at until it is set right.")
         session = self._opener.session(self.account)
-        self._session = session
         try:
             mover = self._opener.mover(session, self.account)
             at_work = _AtWork(session, self._filter(session, mover), self._learner(session))
@@ -457,7 +335,6 @@ class AccountWorker:
                 if not self._wait(waiting):
                     return
         finally:
-            self._session = None
             session.close()
 
     def _round(self, at_work: _AtWork) -> float | None:
@@ -522,7 +399,7 @@ class AccountWorker:
 
     def _wait(self, waiting: float | None) -> bool:
         """Until there is something to do. False: the connection is to be made anew."""
-        seconds = self._poll if self._watching else min(self._poll, POLL_BLIND)
+        seconds = self._poll if self._watching.stands else min(self._poll, POLL_BLIND)
         if waiting is not None:
             seconds = min(seconds, waiting)
         with self._work:
@@ -621,11 +498,7 @@ class AccountWorker:
                 future.set_exception(ConnectionLost("There is no connection to the mailbox now."))
 
     def _carry_out_orders(self, at_work: _AtWork) -> None:
-        while True:
-            with self._work:
-                if not self._orders:
-                    return
-                order = self._orders[0]
+        while (order := self._orders.first()) is not None:
             try:
                 self._carry_out(at_work, order)
             except StoreFull:
@@ -636,22 +509,16 @@ class AccountWorker:
                     raise
                 self._tell(f"What you asked for could not be done: {error.title}")
                 if isinstance(error, ConnectionLost):
-                    self._drop_order(order)
+                    self._orders.drop(order)
                     raise  # the others need a connection that lives
             except SpamdError as error:
                 self._tell(f"What you asked for could not be done: {error.title}")
             except Exception as error:
                 log.exception("%s: an order failed", self.account.name)
                 self._tell(f"What you asked for could not be done ({type(error).__name__}).")
-            self._drop_order(order)
+            self._orders.drop(order)
 
-    def _drop_order(self, order: _Order) -> None:
-        with self._work:
-            if self._orders and self._orders[0] is order:
-                self._orders.popleft()
-            self._save_orders()
-
-    def _carry_out(self, at_work: _AtWork, order: _Order) -> None:
+    def _carry_out(self, at_work: _AtWork, order: Order) -> None:
         if order.kind == "put-back":
             record = self._store.move(order.number)
             if record is not None and record.account == self.account.name:
@@ -667,20 +534,6 @@ class AccountWorker:
                     at_work.filter.moves.file_junk(
                         judgement
                     )  # else the person thought better of it meanwhile
-
-    def open_moves(self) -> list[MoveRecord]:
-        return list(self._store.open_moves(self.account.name))
-
-    def _load_orders(self) -> list[_Order]:
-        try:
-            rows = json.loads(self._store.state(f"orders:{self.account.name}") or "[]")
-            return [_Order(str(kind), int(number)) for kind, number in rows]
-        except (ValueError, TypeError):
-            return []
-
-    def _save_orders(self) -> None:
-        rows = [[order.kind, order.number] for order in self._orders]
-        self._store.set_state(f"orders:{self.account.name}", json.dumps(rows))
 
     def _met_at(self) -> float:
         """When this account was first signed in to: older mail is none of our business.
@@ -753,71 +606,6 @@ class AccountWorker:
         with contextlib.suppress(StoreError):  # a full disk: then it is told a while longer
             for event in self._store.events(needs_person=True, account=self.account.name, kind=SIGN_IN):
                 self._store.settle_event(event.id)
-
-    # -- the watching thread
-
-    def _run_watch(self) -> None:
-        attempt = 0
-        while not self._stopping.is_set():
-            if self._lent:
-                self._stopping.wait(0.2)
-                continue
-            self._rewatch = False
-            try:
-                watch = self._opener.watch(self.account, INBOX)
-            except (MailboxError, CredentialError) as error:
-                attempt += 1
-                # Refused while the other connection works: some providers say that when there are too many.
-                refused = isinstance(error, SignInError | CredentialError)
-                works = self._state.phase is AccountPhase.WATCHING
-                pause = schedule.backoff(attempt, self._rng, busy=refused or isinstance(error, ServerBusy))
-                if refused and not works:
-                    pause = SIGN_IN_RETRY
-                elif isinstance(error, ServerBusy):
-                    pause = max(pause, error.seconds)
-                self._watch_pause(pause)
-                continue
-            except Exception:
-                attempt += 1
-                log.exception("%s: watching failed", self.account.name)
-                self._watch_pause(schedule.backoff(attempt, self._rng))
-                continue
-            self._watch, self._watching = watch, True
-            try:
-                self.wake()  # what came before the watch stood
-                while not (self._stopping.is_set() or self._rewatch or self._lent):
-                    if watch.wait(schedule.idle_renewal(self._rng)):
-                        self.wake()
-                    attempt = 0
-            except MailboxError:
-                attempt += 1
-            except Exception:
-                attempt += 1
-                log.exception("%s: watching failed", self.account.name)
-            finally:
-                self._watch, self._watching = None, False
-                try:
-                    watch.close()
-                except Exception:
-                    log.exception("%s: a watch could not be closed", self.account.name)
-            self.wake()
-            if not self._stopping.is_set():
-                self._watch_pause(schedule.backoff(attempt, self._rng) if attempt else 0.5)
-
-    def _watch_pause(self, seconds: float) -> None:
-        """Wait; but no longer than until the acting thread has a connection again.
-
-        One that it had all along is no such sign: a server that allows one connection would be asked every two seconds.
-        """
-        deadline = time.monotonic() + seconds
-        lost = self._state.phase is not AccountPhase.WATCHING
-        while not self._stopping.is_set():
-            left = deadline - time.monotonic()
-            working = self._state.phase is AccountPhase.WATCHING
-            lost |= not working
-            if left <= 0 or (working and lost and seconds - left > 2.0):
-                return
-            self._stopping.wait(min(left, 2.0))
 
 
 def fetch_now(
