@@ -293,6 +293,8 @@ ACCOUNT_OPTIONS: tuple[Option, ...] = (
     _account_option("paused", bool, "Leave this account alone."),
 )
 
+_FILES = frozenset({"ca_file", "path", "oauth_file"})
+
 _GONE = {"language": "is no longer a setting: the program speaks English"}
 """Settings of earlier versions: a file that still has one is read, with a warning; `None` takes it out."""
 
@@ -485,6 +487,8 @@ def account_value_from_text(name: str, text: str) -> Any:
 
 
 def _typed(option: Option, text: str, where: str) -> object:
+    if text and option.name in _FILES:  # who reads it runs elsewhere: a service, in /
+        return str(Path(text).expanduser().absolute())
     if option.kind is bool:
         words = {
             "true": True,

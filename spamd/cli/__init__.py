@@ -6,15 +6,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
 import signal
 import sys
 from collections.abc import Sequence
+from typing import TextIO
 
 STOPPED = 130  # as shells count: 128 + SIGINT
+UNWRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # of a file, or a terminal that is gone
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of `spamdctl` and `python -m spamd`."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed by the caller, or a Windows program without a console
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123 for good
     try:
         code = run(arguments)
     except KeyboardInterrupt:  # pressed again while the first press was being answered
@@ -36,6 +44,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         result = spamdctl.main(
             args=None if arguments is None else list(arguments), prog_name="spamdctl", standalone_mode=False
         )
+        sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except SpamdError as exc:
         _complain(exc.title, exc.hint)
@@ -51,12 +60,26 @@ def run(arguments: Sequence[str] | None = None) -> int:
         # The reader (head, less) went away: not an error of ours, and nothing more can be said.
         sys.stderr.close()
         return 0
-    except Exception:  # noqa: BLE001 the command line's one net
+    except Exception as exc:  # noqa: BLE001 the command line's one net
         import traceback
 
+        if isinstance(exc, OSError) and exc.errno in UNWRITTEN and exc.filename is None:
+            _let_go(sys.stdout)
+            _complain(
+                f"The answer could not be written: {exc.strerror}.", "Look at the disk that it goes to."
+            )
+            return 1
         traceback.print_exc()
         _complain("This is a fault of spamd.", "Please report it with the lines above (they hold no mail).")
         return 3
+
+
+def _let_go(stream: TextIO) -> None:
+    """Of what it could not write, or Python would say so once more, at the end."""
+    with contextlib.suppress(OSError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 def _complain(title: str, hint: str) -> None:

@@ -93,7 +93,7 @@ def add(name: str, **given: Any) -> None:
     now = settings.load(here.config_file)
     if now.account(name):
         raise RequestError(f"There is already an account {name!r}.", "Choose another name, or remove it.")
-    local = given["maildir"] or given["mbox"]
+    local = settings.account_value_from_text("path", given["maildir"] or given["mbox"])
     if not local and not (given["host"] and given["user"]):
         raise RequestError(
             "--host and --user are needed (or --maildir, --mbox).",
@@ -110,7 +110,7 @@ def add(name: str, **given: Any) -> None:
         port=given["port"],
         user=given["user"],
         tls=TlsMode(given["tls"]),
-        ca_file=given["ca_file"],
+        ca_file=settings.account_value_from_text("ca_file", given["ca_file"]),
         auth=AuthMethod.OAUTH if given["oauth"] else AuthMethod.PASSWORD,
         oauth_provider=given["oauth"],
         password_command=given["password_command"] if now.secrets == "command" else "",

@@ -47,7 +47,7 @@ def set_(name: str, value: str) -> None:
     if name == "secrets":
         _move_secrets(str(wanted))
     settings.save(here.config_file, {name: wanted})
-    click.echo(f"{name} = {plain(value)}")
+    click.echo(f"{name} = {plain(wanted if name == 'oauth_file' else value)}")
 
 
 @settings_group.command("unset")

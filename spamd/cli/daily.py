@@ -183,7 +183,8 @@ def recent(account: str | None, verdict: str | None, since: str | None, limit: i
     if as_json:
         print_json(list(found))
     else:
-        table(COLUMNS, _rows(found), empty="No verdicts yet.")
+        asked = account or verdict or since
+        table(COLUMNS, _rows(found), empty="No such mail was judged." if asked else "No verdicts yet.")
 
 
 @click.command()
@@ -367,8 +368,10 @@ def undo(
     One mail put back is learned as good. Of many nothing is learned, as there is real junk among them. Neither
     is moved again by itself.
     """
-    if (number is not None) == (since is not None or model is not None):
-        raise RequestError("Say what to undo.", "A number, or --since, or --model.")
+    many = since is not None or model is not None
+    if (number is not None) == many:
+        title = "Either one mail, or many." if many else "Say what to undo."
+        raise RequestError(title, "A number, or --since, or --model.")
     with connect() as client:
         if number is not None:
             if dry_run:

@@ -56,6 +56,10 @@ def score(files: tuple[Path, ...], as_json: bool) -> int:
             click.echo(f"{plain(file)}: {exc.strerror or exc}", err=True)
             failed = True
             continue
+        if not raw.strip():
+            click.echo(f"{plain(file)}: There is no mail in it", err=True)
+            failed = True
+            continue
         found = scorer.score(vector.vectorise(raw))
         verdict = (
             Verdict.JUNK

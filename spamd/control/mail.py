@@ -13,7 +13,7 @@ from spamd.control.accounts import Accounts
 from spamd.control.settings import SettingsNow
 from spamd.control.telling import MAX_PAGE, Telling, page, within
 from spamd.domain import AccountName, Identity, Judgement, Verdict
-from spamd.errors import ModelError, NotFound, RequestError, SpamdError
+from spamd.errors import ModelError, NotFound, RequestError, SpamdError, Unreadable
 from spamd.judgement import calibration
 from spamd.judgement.calibration import told
 
@@ -163,7 +163,10 @@ class Mail:
             return stored
         try:
             return look_at(raw, self._scorer, stored, line)
-        except ModelError as error:  # of another version: what is stored can still be told
+        except (
+            ModelError,
+            Unreadable,
+        ) as error:  # of another version, or deadly: what is stored can still be told
             return replace(stored, missing=f"The mail could not be scored again: {error.title}")
 
     def try_mail(self, raw: bytes) -> Why:
@@ -171,9 +174,7 @@ class Mail:
         from spamd.model.explanation import look_at
 
         if not raw.strip():
-            raise RequestError(
-                "There is no mail to look at.", "Paste the source of a mail, with its headers."
-            )
+            raise RequestError("There is no mail to look at.", "Give the source of a mail, with its headers.")
         card = self._scorer.card
         known = self._telling.evidence()
         evidence = next(
@@ -316,7 +317,7 @@ class Mail:
         # Mail programs end the last line, or put an empty one after it.
         ends = {raw, *(raw.rstrip(b"\r\n") + end for end in (b"", b"\r\n", b"\r\n\r\n"))}
         # Packed and unpacked: rounded as the stored ones are.
-        told = [vector.unpack(vector.pack(vector.vectorise(one))) for one in ends]
+        told = [vector.unpack(vector.pack(self._scorer.read(one))) for one in ends]
 
         def fits(one: Judgement) -> bool:
             packed = self._store.vector_of(one.account, one.identity)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from spamd.answers import LinkView, Why
 from spamd.domain import Label, ModelCard, Reason, Score
-from spamd.message.vector import Features, vectorise
+from spamd.message.vector import Features
 from spamd.model.copies import Match
 from spamd.model.runtime import Floats, Ints, MailVector
 from spamd.reasons import told
@@ -39,6 +39,8 @@ class CanExplain(Protocol):
 
 class CanScore(CanExplain, Protocol):
     """The scorer, for a whole mail."""
+
+    def read(self, raw: bytes) -> Features: ...
 
     def score(self, vector: MailVector, *, arrived: bool = True) -> Score: ...
 
@@ -119,7 +121,7 @@ def parts(score: Score, card: ModelCard, line: Line = AS_IT_IS) -> tuple[float, 
 
 def look_at(raw: bytes, scorer: CanScore, why: Why, line: Line = AS_IT_IS) -> Why:
     """`why` with what the mail itself says, and the model of it. A judgement that was stored keeps its probability."""
-    features = vectorise(raw)
+    features = scorer.read(raw)
     score = scorer.score(features, arrived=False)
     base, personal = parts(score, scorer.card, line)
     tried = why.judgement is None

@@ -129,6 +129,7 @@ def test_accounts_are_written_and_read(home: Path) -> None:
         (("settings", "set", "nothing", "2"), "`spamdctl settings` shows all"),
         (("settings", "set", "promise_", "0.1"), "Did you mean 'promise'"),
         (("undo",), "Say what to undo"),
+        (("undo", "1", "--since", "2h"), "Either one mail, or many"),
         (("wipe", "everything"), "cannot be wiped"),
         (("wipe", "all"), "Add --yes"),
         (("logs",), "There is no log yet"),
@@ -406,3 +407,56 @@ def test_a_sender_is_never_cut_unseen() -> None:
     assert daily._who("a@b.example") == "a@b.example"
     cut = daily._who("remboursement@a-very-long-domain.example")
     assert len(cut) == daily.SENDER_WIDTH and cut.endswith("…")
+
+
+def test_files_are_named_from_where_the_command_was_given(home: Path, tmp_path: Path, monkeypatch) -> None:
+    """The filter runs elsewhere: a service, in /."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    spamdctl(home, "settings", "set", "secrets", "file")
+    added = spamdctl(
+        home, "account", "add", "a", "--host", "imap.mail.example", "--user", "u", "--ca", "ca.pem", "--no-test",
+        "--password-stdin", stdin="secret\n",
+    )  # fmt: skip
+    assert added.returncode == 0, added.stderr
+    mails = tmp_path / "Mail"
+    for folder in ("cur", "new", "tmp"):
+        (mails / folder).mkdir(parents=True)
+    assert spamdctl(home, "account", "add", "b", "--maildir", "Mail").returncode == 0
+    by_name = {one["name"]: one for one in json.loads(spamdctl(home, "account", "list", "--json").stdout)}
+    assert (by_name["a"]["ca_file"], by_name["b"]["path"]) == (str(tmp_path / "ca.pem"), str(mails))
+    spamdctl(home, "account", "set", "a", "ca_file=~/other.pem")
+    spamdctl(home, "settings", "set", "oauth_file", "o.toml")
+    (one, _) = json.loads(spamdctl(home, "account", "list", "--json").stdout)
+    assert one["ca_file"] == str(tmp_path / "other.pem")
+    assert json.loads(spamdctl(home, "settings", "--json").stdout)["oauth_file"] == str(tmp_path / "o.toml")
+
+
+def test_an_empty_file_is_no_mail(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty.eml").write_bytes(b"\n")
+    done = spamdctl(home, "score", str(tmp_path / "empty.eml"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "no mail in it" in done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/dev/full")
+@pytest.mark.parametrize("command", [["settings"], ["settings", "--json"], ["--help"]])
+def test_an_answer_that_cannot_be_written_is_no_fault_of_ours(home: Path, command: list[str]) -> None:
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        done = subprocess.run(
+            [sys.executable, "-m", "spamd", *command], env={**os.environ, "SPAMD_HOME": str(home), "PYTHONPATH": str(ROOT)}, stdout=full, stderr=subprocess.PIPE,
+            text=True, check=False,
+        )  # fmt: skip
+    assert (done.returncode, done.stderr.count("\n")) == (1, 2), done.stderr
+    assert "could not be written: No space left on device" in done.stderr
+
+
+def test_it_answers_where_there_is_nowhere_to_answer_to(home: Path) -> None:
+    """As under pythonw, or with standard output closed."""
+    shell = 'exec "$0" -m spamd settings >&-'
+    done = subprocess.run(
+        ["sh", "-c", shell, sys.executable],
+        env={**os.environ, "SPAMD_HOME": str(home), "PYTHONPATH": str(ROOT)},
+        check=False,
+    )
+    assert done.returncode == 0
