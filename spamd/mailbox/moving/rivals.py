@@ -325,7 +325,7 @@ class Rivals:
             if then.folder == record.target:
                 continue
             new = strangers.between(then.folder, then.uid_validity, then.uid_next, now.uid_next)
-            for mail in self._unstruck(fresh, [mail for mail in new if mail.identity == record.identity]):
+            for mail in new:
                 copied_there = has(mail, MOVED_KEYWORD) and not has(mail, MOVING_KEYWORD)
                 if copied_there or not self._is_copy(record, mail):
                     continue

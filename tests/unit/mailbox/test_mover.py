@@ -25,7 +25,7 @@ from spamd.mailbox.moving.recovery import REDO_SECONDS
 from spamd.mailbox.moving.removal import STAYS
 from spamd.mailbox.moving.rivals import RIVAL_SECONDS
 from spamd.mailbox.moving.rows import BATCH, Rows
-from spamd.mailbox.moving.whereabouts import Whereabouts
+from spamd.mailbox.moving.whereabouts import CHANGED, Whereabouts
 from spamd.source import Copied
 from tests.fakes.memory_mailbox import (
     FULL,
@@ -145,13 +145,15 @@ def test_a_race_that_both_win_and_then_the_connection_breaks(cut):
     assert not place.journal.open_moves("test")
 
 
-@pytest.mark.parametrize("then", ["marked", "gone", "anew"])
+@pytest.mark.parametrize("then", ["marked", "only", "gone", "anew"])
 def test_the_connection_breaks_while_our_copy_gives_way(then):
-    """Marked only, it is looked at anew; gone, the move has not taken place; where Junk counts anew, nobody knows, and it has."""
+    """Marked only, it is looked at anew, and stays where it is the only one by now; gone, the move has not taken place; where
+    Junk counts anew, nobody knows, and it has.
+    """
     place = Place()
     ref = place.server.deliver(ONE)
     rows = place.intents()
-    place.cut("UIDEXPUNGE", after=then != "marked")
+    place.cut("UIDEXPUNGE", after=then in ("gone", "anew"))
     lost = place.server.before
 
     def before(command: str) -> None:
@@ -164,12 +166,98 @@ def test_the_connection_breaks_while_our_copy_gives_way(then):
     place.move(rows)
     if then == "anew":
         place.server.renumber("Junk")
-    assert place.recovered() == [MoveState.ABANDONED] * (then != "anew")
+    elif then == "only":
+        assert place.server.flagged("\\Deleted")
+        place.server.delete(place.server.refs("Archive")[0])
+    moved = then in ("anew", "only")
+    assert place.recovered() == [MoveState.ABANDONED] * (not moved)
     assert place.server.bodies() == {ONE: 1}
-    assert place.server.raws("Archive") == [ONE]
+    assert place.server.raws("Junk" if then == "only" else "Archive") == [ONE]
     assert not place.server.flagged("\\Deleted")
     assert not place.server.flagged(MOVING_KEYWORD)
-    assert len(place.journal.done_since("test", START)) == (then == "anew")
+    assert len(place.journal.done_since("test", START)) == moved
+
+
+@pytest.mark.parametrize(
+    ("signs", "left"),
+    [("lock", 1), ("none", 1), ("sign", 2), ("theirs", 2), ("none, asked", 2), ("struck", 2)],
+)
+@pytest.mark.parametrize("condstore", [True, False])
+def test_a_copy_above_ours_in_junk_is_a_rivals_if_it_was_made_of_the_original(signs, left, condstore):
+    """It bears our lock, or was made before that; with the sign alone it was made of what lies in Junk, and another daemon's
+    goes by its UID. Where two may believe that they hold the lock, the other one is given time to withdraw.
+    """
+    place = Place(condstore=condstore)
+    place.server.deliver(ONE)
+    lock = {MOVING_KEYWORD, MOVED_KEYWORD, OWNER_KEYWORD + place.journal.owner()}
+    borne = {
+        "lock": lock,
+        "sign": {MOVED_KEYWORD},
+        "theirs": {MOVING_KEYWORD, MOVED_KEYWORD, OWNER_KEYWORD + "other"},
+        "struck": {*lock, "\\Deleted"},
+    }.get(signs, set())
+
+    def after(command: str) -> None:
+        if command.startswith("MOVE"):
+            theirs = place.server.copy(place.server.refs("Junk")[0], "Junk")
+            place.server.set_flags(theirs, borne, place.server.flags(theirs) - borne)
+
+    place.server.after = after
+    rows = place.intents()
+    (ended,) = place.mover.move([(row, row.source) for row in rows], asked=signs == "none, asked")
+    place.server.after = None
+    assert ended.state is (MoveState.ABANDONED if condstore and left == 1 else MoveState.DONE)
+    if signs == "struck":
+        assert place.server.flagged("\\Deleted") == {ONE: 1}
+        place.server.set_flags(place.server.refs("Junk")[1], (), ["\\Deleted"])
+        left = 1
+    place.mover.reconcile()
+    assert len(place.server.raws("Junk")) == left
+    assert {ref.uid for ref in place.server.refs("Junk")} >= {2}
+    owners = [
+        OWNER_KEYWORD + place.journal.owner() in place.server.flags(r) for r in place.server.refs("Junk")
+    ]
+    assert not any(owners)
+
+
+@pytest.mark.parametrize("folder", ["Archive", "Junk"])
+@pytest.mark.parametrize("ours", [True, False])
+def test_our_mark_comes_off_what_somebody_copied_before_the_original_went(folder, ours):
+    """The next clean-up would take what they filed. Without our lock it is theirs, and so is the mark. In Junk with the second
+    look: a daemon may be about to expunge its own.
+    """
+    place = Place(move=False)
+    ref = place.server.deliver(ONE)
+    rows = place.intents()
+    there = []
+
+    def theirs() -> None:
+        there.append(place.server.copy(ref, folder))
+        if not ours:
+            place.server.set_flags(there[0], (), place.server.flags(there[0]) - {"\\Deleted"})
+
+    place.when("UIDEXPUNGE", theirs)
+    (ended,) = place.move(rows)
+    assert ended.state is MoveState.DONE
+    assert ("\\Deleted" in place.server.flags(there[0])) == (folder == "Junk" or not ours)
+    place.mover.reconcile()
+    assert place.server.flagged("\\Deleted") == ({} if ours else {ONE: 1})
+    assert place.server.bodies() == {ONE: 1 if ours else 2}
+    assert there[0] in place.server.refs(folder)
+    assert not place.server.flagged(MOVING_KEYWORD)
+
+
+def test_what_the_person_copies_of_a_mail_that_was_put_back_is_no_rival():
+    """However soon: it is theirs again."""
+    place = Place()
+    place.server.deliver(ONE, "Junk")
+    rows = [replace(row, kind=MoveKind.UNDO) for row in place.intents(folder=JUNK, target=INBOX)]
+    (done,) = place.move(rows)
+    assert done.state is MoveState.DONE
+    copy = place.server.copy(place.server.refs("INBOX")[0], "Archive")
+    place.server.set_flags(copy, (), place.server.flags(copy))
+    assert place.mover.reconcile() == []
+    assert (place.server.raws("INBOX"), place.server.raws("Archive")) == ([ONE], [ONE])
 
 
 def test_a_lock_that_is_refused_to_go_goes_with_the_next_look():
@@ -333,9 +421,9 @@ def test_the_inbox_is_made_anew_between_copy_and_deletion():
     assert not MemoryMover(MemorySession(place.server), place.journal, use_lock=True).recover()
 
 
-@pytest.mark.parametrize("cut", [True, False])
-def test_the_inbox_is_made_anew_after_our_mark(cut):
-    """Both are there, and the mark on the original is ours: it comes off, and the copy goes."""
+@pytest.mark.parametrize(("cut", "taken"), [(True, False), (False, False), (False, True)])
+def test_the_inbox_is_made_anew_after_our_mark(cut, taken):
+    """Both are there, and the mark on the original is ours: it comes off, and the copy goes. taken: by the person, before."""
     place = Place(move=False)
     place.server.deliver(ONE)
     rows = place.intents()
@@ -347,19 +435,66 @@ def test_the_inbox_is_made_anew_after_our_mark(cut):
         assert place.server.flagged("\\Deleted") == {ONE: 1}
         assert place.recovered() == [MoveState.FAILED]
     else:
-        place.when("UIDEXPUNGE", lambda: place.server.renumber("INBOX"))
+
+        def anew() -> None:
+            place.server.renumber("INBOX")
+            if taken:
+                place.server.delete(place.server.refs("Junk")[0])
+
+        place.when("UIDEXPUNGE", anew)
         assert [row.state for row in place.move(rows)] == [MoveState.FAILED]
     assert (place.server.raws("INBOX"), place.server.raws("Junk")) == ([ONE], [])
     assert not place.server.flagged("\\Deleted")
     assert not place.server.flagged(MOVING_KEYWORD)
 
 
-def test_no_copy_in_a_junk_made_anew_is_taken_for_that_of_another_mail():
+def test_the_persons_mark_stays_where_the_inbox_is_made_anew_before_ours():
+    """They want it deleted: what was copied counts as moved."""
+    place = Place(move=False)
+    ref = place.server.deliver(ONE)
+    rows = place.intents()
+
+    def anew() -> None:
+        place.server.set_flags(ref, ["\\Deleted"])
+        place.server.renumber("INBOX")
+
+    place.when("STORE+DELETED INBOX", anew)
+    (ended,) = place.move(rows)
+    assert ended.state is MoveState.ABANDONED
+    assert (place.server.raws("INBOX"), place.server.raws("Junk")) == ([ONE], [ONE])
+    assert place.server.flags(place.server.refs("INBOX")[0]) == {"\\Deleted"}
+    assert "\\Deleted" not in place.server.flags(place.server.refs("Junk")[0])
+
+
+def test_the_inbox_is_made_anew_before_our_lock():
+    place = Place()
+    place.server.deliver(ONE)
+    rows = place.intents()
+    place.when("LOCK", lambda: place.server.renumber("INBOX"))
+    (ended,) = place.move(rows)
+    assert (ended.state, ended.error) == (MoveState.FAILED, CHANGED)
+    assert place.server.raws("INBOX") == [ONE]
+
+
+def test_what_lies_at_its_uid_and_is_another_mail_is_left_alone():
+    place = Place()
+    ref = place.server.deliver(ONE)
+    (row,) = place.intents()
+    (ended,) = place.move([replace(row, identity=Identity("guid:another"))])
+    assert ended.state is MoveState.ABANDONED
+    assert place.server.refs("INBOX") == [ref]
+
+
+@pytest.mark.parametrize("twins", [False, True])
+def test_no_copy_in_a_junk_made_anew_is_taken_for_that_of_another_mail(twins):
     """Both bear our lock; one of them has lost its copy, and keeps its original for that."""
     place = Place(move=False)
-    two = ONE.replace(b"one", b"two")
-    for raw in (ONE, two):
-        place.server.deliver(raw)
+    two = ONE if twins else ONE.replace(b"one", b"two")
+    ref = place.server.deliver(ONE)
+    if twins:
+        place.server.copy(ref, "INBOX")
+    else:
+        place.server.deliver(two)
     rows = place.intents()
     place.cut("COPY", after=True)
     with pytest.raises(ConnectionLost):
@@ -509,6 +644,36 @@ def test_a_twin_that_the_person_filed_is_not_taken_for_our_copy(uidplus, cut_aft
     assert not place.server.flagged(MOVING_KEYWORD)
 
 
+def test_where_nothing_is_signed_a_twin_in_junk_is_no_proof_of_a_move():
+    """MOVE leaves no mail in both folders: what is in the inbox was not moved, and the twin in Junk is the person's."""
+    place = Place(keywords=False, condstore=False, server_ids=False)
+    place.server.deliver(ONE, at=START)
+    twin = place.server.deliver(ONE, at=START)
+    rows = place.intents()[:1]
+    place.cut("MOVE")
+    with pytest.raises(ConnectionLost):
+        place.move(rows)
+    place.server.drag(twin, "Junk")
+    assert MoveState.DONE in place.recovered()
+    assert place.server.raws("Junk") == [ONE, ONE]
+
+
+def test_the_copy_of_a_daemon_at_work_is_not_taken_for_ours_by_a_recovery():
+    """The connection broke before our COPY; theirs bears a lock, and not our name: the original is theirs to remove."""
+    place = Place(move=False, server_ids=False)
+    ref = place.server.deliver(ONE, at=START)
+    rows = place.intents()
+    place.cut("LOCK")
+    with pytest.raises(ConnectionLost):
+        place.move(rows)
+    lock = [MOVING_KEYWORD, MOVED_KEYWORD, OWNER_KEYWORD + "other"]
+    place.server.set_flags(ref, lock)
+    place.server.copy(ref, "Junk")
+    assert place.recovered() == [MoveState.ABANDONED]
+    assert place.server.flags(ref) == set(lock)
+    assert place.server.bodies() == {ONE: 2}
+
+
 @pytest.mark.parametrize("keywords", [True, False])
 def test_the_copy_of_a_faster_daemon_is_not_taken_for_ours(keywords):
     """Without COPYUID (hMailServer: without keywords, too), by a row that is started again, at the moment in which the
@@ -637,6 +802,14 @@ def test_twins_of_one_batch_are_both_kept():
     ended = place.move(place.intents())
     assert [row.state for row in ended] == [MoveState.DONE, MoveState.DONE]
     assert place.server.raws("Junk") == [ONE, ONE]
+
+
+def test_each_of_two_twins_has_a_copy_of_its_own_where_the_answer_names_none():
+    place = Place(uidplus=False)
+    place.server.copy(place.server.deliver(ONE), "INBOX")
+    ended = place.move(place.intents())
+    assert [(row.state, row.target_uid) for row in ended] == [(MoveState.DONE, 1), (MoveState.DONE, 2)]
+    assert not place.server.flagged(MOVING_KEYWORD)
 
 
 def test_of_twins_the_one_that_was_surely_moved_has_the_copy():
@@ -869,6 +1042,34 @@ def test_plain_expunge_takes_what_had_to_stay_before_but_no_mark_of_the_persons(
     place.server.set_flags(theirs, (), ["\\Deleted"])
     assert move("INBOX") == ""
     assert place.server.raws("INBOX") == [ONE]
+
+
+def test_plain_expunge_takes_no_mark_that_the_person_set_on_a_mail_we_have_only_copied():
+    """A row left open before it was marked by us."""
+    place = Place(move=False, uidplus=False)
+    ref = place.server.deliver(ONE)
+    (row,) = place.intents()
+    place.journal.advance(replace(row, state=MoveState.COPIED))
+    place.server.set_flags(ref, ["\\Deleted"])
+    other = place.server.deliver(ONE + b"2")
+    (arrival,) = place.session.locate([other])
+    (ended,) = place.move([place.journal.intent(intent(arrival))])
+    assert (ended.state, ended.error) == (MoveState.DONE, STAYS)
+    assert place.server.refs("INBOX") == [ref, other]
+
+
+def test_the_persons_mark_on_an_original_stays_when_its_copy_is_gone():
+    """The connection broke before our mark, and both were thrown away."""
+    place = Place(move=False)
+    ref = place.server.deliver(ONE)
+    rows = place.intents()
+    place.cut("LOCATE Junk")
+    with pytest.raises(ConnectionLost):
+        place.move(rows)
+    place.server.delete(place.server.refs("Junk")[0])
+    place.server.set_flags(ref, ["\\Deleted"])
+    assert place.recovered() == [MoveState.ABANDONED]
+    assert place.server.flags(ref) == {"\\Deleted"}
 
 
 def test_an_answer_that_leaves_out_our_own_marks_is_not_believed():
