@@ -10,6 +10,7 @@ import pytest
 from spamd.domain import (
     MOVED_KEYWORD,
     MOVING_KEYWORD,
+    OTHERS_WERE_FASTER,
     OWNER_KEYWORD,
     TRY_AGAIN,
     AccountName,
@@ -1350,6 +1351,8 @@ def test_our_copy_stays_unmarked_where_the_other_one_is_taken_away(original, bus
         place.move(rows)
     assert len(place.journal.open_moves("test")) == (busy or original == "marked")
     place.recovered()
+    (row,) = place.journal.rows.values()
+    assert row.error == (OTHERS_WERE_FASTER if busy else ""), "and it may be tried again"
     assert not place.journal.open_moves("test")
     assert place.server.raws("Junk") == [ONE]
     (left,) = place.server.refs("Junk")
