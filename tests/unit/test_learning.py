@@ -179,6 +179,25 @@ def test_copy_and_delete_over_three_looks_and_a_restart(place):
     assert [one.label for one in place.labels()] == [Label.SPAM]
 
 
+@pytest.mark.parametrize("emptied", [True, False])
+def test_junk_is_emptied_also_where_new_junk_came_since(tmp_path, emptied):
+    """Where bytes are the identity, what stays in the inbox is a twin then; of one mail taken out of Junk it is the mail."""
+    server = MemoryServer(abilities=replace(FULL, server_ids=False))
+    place = Place(tmp_path, server=server)
+    place.look()
+    gone = [server.deliver(mail(number), "Junk") for number in (1, 2)]
+    place.look()
+    place.look(200.0)
+    server.copy(gone[0], "INBOX")
+    place.look()
+    for ref in gone if emptied else gone[:1]:
+        server.delete(ref)
+    server.deliver(mail(3), "Junk")
+    place.look()
+    assert [one.label for one in place.labels()] == [Label.HAM] * (not emptied)
+    place.store.close()
+
+
 def test_emptying_junk_and_trash_are_nothing(place):
     place.server.deliver(mail(1), "Junk")
     place.server.deliver(mail(2), "Junk")
