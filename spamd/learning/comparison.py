@@ -116,9 +116,8 @@ class Comparison:
             for change in seen.changes:
                 if change.reset:
                     self._store.forget_folder(name, change.status.folder)
-            self._store.add_sightings(
-                sighting for change in seen.changes for sighting in change.arrivals if sighting.ref not in new
-            )
+            # Also what left Junk for a folder that is not watched: a later drag comes from there.
+            self._store.add_sightings(sighting for sighting in seen.arrivals if sighting.ref not in new)
         for hint in seen.keywords:
             self._store.set_keywords(name, hint.sighting.ref, words_of(hint.now))
         gone: defaultdict[tuple[FolderName, UidValidity], list[Uid]] = defaultdict(list)

@@ -179,6 +179,45 @@ def test_copy_and_delete_over_three_looks_and_a_restart(place):
     assert [one.label for one in place.labels()] == [Label.SPAM]
 
 
+@pytest.mark.parametrize("seconds", [5.0, DAY])
+def test_who_took_a_mail_out_of_junk_and_drags_it_back_has_changed_their_mind(place, seconds):
+    """Also from a folder that is not watched, and long after that."""
+    ref = place.server.deliver(mail(1), "Junk")
+    place.look()
+    for folder, word in (("Archive", Label.HAM), ("Junk", Label.SPAM), ("Archive", Label.HAM)):
+        ref = place.server.drag(ref, folder)
+        place.look(seconds)
+        assert [one.label for one in place.labels()] == [word]
+
+
+def test_a_program_that_copies_mail_from_a_folder_nobody_watches_and_deletes_it_later(place):
+    """Nothing that is watched has changed when the original goes."""
+    ref = place.server.deliver(mail(1))
+    place.look()
+    for folder in ("Junk", "Archive"):
+        ref = place.server.drag(ref, folder)
+        place.look()
+    place.server.copy(ref, "Junk")
+    place.look()
+    assert [one.label for one in place.labels()] == [Label.HAM]
+    place.server.delete(ref)
+    place.look()
+    assert [one.label for one in place.labels()] == [Label.SPAM]
+
+
+def test_a_program_that_copies_mail_that_waits_to_be_judged_and_deletes_it_later(tmp_path):
+    place = Place(tmp_path, account=Account(ME, wait_seconds=300))
+    place.look()
+    ref = place.server.deliver(mail(1), at=place.now)
+    assert place.look() == []
+    place.server.copy(ref, "Junk")
+    place.look()
+    place.server.delete(ref)
+    place.look()
+    assert [one.label for one in place.labels()] == [Label.SPAM]
+    place.store.close()
+
+
 @pytest.mark.parametrize("emptied", [True, False])
 def test_junk_is_emptied_also_where_new_junk_came_since(tmp_path, emptied):
     """Where bytes are the identity, what stays in the inbox is a twin then; of one mail taken out of Junk it is the mail."""

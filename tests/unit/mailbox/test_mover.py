@@ -449,7 +449,8 @@ def test_the_inbox_is_made_anew_after_our_mark(cut, taken):
     assert not place.server.flagged(MOVING_KEYWORD)
 
 
-def test_the_persons_mark_stays_where_the_inbox_is_made_anew_before_ours():
+@pytest.mark.parametrize("cut", [False, True])
+def test_the_persons_mark_stays_where_the_inbox_is_made_anew_before_ours(cut):
     """They want it deleted: what was copied counts as moved."""
     place = Place(move=False)
     ref = place.server.deliver(ONE)
@@ -458,13 +459,20 @@ def test_the_persons_mark_stays_where_the_inbox_is_made_anew_before_ours():
     def anew() -> None:
         place.server.set_flags(ref, ["\\Deleted"])
         place.server.renumber("INBOX")
+        if cut:
+            raise ConnectionLost("cut")
 
-    place.when("STORE+DELETED INBOX", anew)
-    (ended,) = place.move(rows)
-    assert ended.state is MoveState.ABANDONED
+    place.when("STORE+DELETED INBOX" if not cut else "LOCATE Junk", anew)
+    if cut:
+        with pytest.raises(ConnectionLost):
+            place.move(rows)
+        assert place.recovered() == [MoveState.ABANDONED]
+    else:
+        assert [row.state for row in place.move(rows)] == [MoveState.ABANDONED]
     assert (place.server.raws("INBOX"), place.server.raws("Junk")) == ([ONE], [ONE])
-    assert place.server.flags(place.server.refs("INBOX")[0]) == {"\\Deleted"}
+    assert "\\Deleted" in place.server.flags(place.server.refs("INBOX")[0])
     assert "\\Deleted" not in place.server.flags(place.server.refs("Junk")[0])
+    assert not place.server.flagged(MOVING_KEYWORD) or not cut
 
 
 def test_the_inbox_is_made_anew_before_our_lock():
