@@ -355,8 +355,8 @@ class AccountWorker:
         if now - self._tidied_at >= TIDY_EVERY or now < self._tidied_at:
             self._tidied_at = now
             self._tidy(at_work, now)
-        at_work.filter.again()
-        due = [seconds for seconds in (look.waiting, at_work.filter.retry_in()) if seconds is not None]
+        at_work.filter.later.again()
+        due = [seconds for seconds in (look.waiting, at_work.filter.later.retry_in()) if seconds is not None]
         return min(due, default=None)
 
     def _see_drags(self, at_work: _AtWork) -> None:
@@ -385,7 +385,7 @@ class AccountWorker:
 
     def _tidy(self, at_work: _AtWork, now: float) -> None:
         """Once an hour: locks that nobody takes off, whom the person wrote to, the weak evidence of the day, the proof."""
-        at_work.filter.end_old_locks()
+        at_work.filter.later.end_old_locks()
         at_work.filter.take_labels_off()
         at_work.learner.look_elsewhere()
         at_work.learner.read_sent()
@@ -525,7 +525,7 @@ class AccountWorker:
                 at_work.filter.moves.put_back(record)
         elif order.kind == "go-on":
             at_work.filter.brake.release()
-            at_work.filter.go_on()
+            at_work.filter.later.go_on()
         else:
             judgement = self._store.judgement(order.number)
             if judgement is not None and judgement.account == self.account.name:

@@ -4,30 +4,28 @@ One `Filter` serves one account and belongs to its worker's thread. What it must
 twice, lose sight of a mail between deciding and moving (both are one transaction), or try a mail that breaks
 it for ever.
 
-This is the story, and what is decided again later. The rooms behind it; none knows another that stands beside it:
+This is the story. The rooms behind it; none imports one that comes later in this list:
 
     ======= ===================================================================================
     notices what goes wrong, told without repeating itself
     brake   held or not, as journal and person have it
     marks   the verdict as a keyword; on Gmail a label that the person sees
     moves   what is written down after each move; those that the person asks for
+    later   what is decided again: refused, held by the brake, under an old lock
     ======= ===================================================================================
 """
 
 from __future__ import annotations
 
-import json
 import logging
-import math
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from spamd.answers import Publish
 from spamd.domain import (
     INBOX,
-    TRY_AGAIN,
     Account,
     Decision,
     Evidence,
@@ -48,12 +46,12 @@ from spamd.domain import (
 )
 from spamd.errors import ConnectionLost, MailboxError, ModelError, ServerBusy, SignInError, StoreError
 from spamd.filtering.brake import MovingBrake
+from spamd.filtering.later import Later
 from spamd.filtering.marks import Marks
-from spamd.filtering.moves import DEALT_WITH, RETRY_FIRST, Moves, stayed
+from spamd.filtering.moves import RETRY_FIRST, Moves, why_it_stays
 from spamd.filtering.notices import Notices
 from spamd.judgement import brake as brakes
 from spamd.judgement import calibration
-from spamd.judgement.corrections import held_or_signed, locked, signed
 from spamd.judgement.policy import History, decide, effective_mode, match
 from spamd.message import vector
 from spamd.message.dense import authentication, sender_proven
@@ -68,12 +66,6 @@ log = logging.getLogger(__name__)
 
 BATCH = 64
 """Mails read, 12 kB each, before they are decided on, written down in one transaction, and moved: a tenth of a second."""
-RETRY_MOST = 3600.0
-RETRY_HELD = 600.0
-"""As long as nothing may be moved, or there is no Junk."""
-RETRY_FOR = 86400.0
-LOCK_LIFE = 86400.0
-"""A lock of another daemon that is seen on a mail for so long (seconds) is nobody's: a move takes less than one."""
 _NOTHING = Past()
 
 
@@ -150,6 +142,18 @@ class Filter:
         self._marks = Marks(session, store, account, self._notices)
         self.brake = MovingBrake(store, account, publish, clock)
         self.moves = Moves(session, mover, store, account, self._notices, publish, clock)
+        self.later = Later(
+            session,
+            mover,
+            store,
+            account,
+            self.moves,
+            self.brake,
+            recover=self.recover,
+            decide=self._decide_again,
+            idle=self._idle,
+            clock=clock,
+        )
         self._addresses = frozenset({account.user.lower()} if "@" in account.user else ())
 
     def judge_all(self, arrivals: Sequence[Sighting]) -> None:
@@ -275,38 +279,14 @@ class Filter:
             now=now,
         )
         entry = match(lists, history.sender, now) if decision.reason in ("allowed", "blocked") else None
-        if decision.move and {flag.lower() for flag in read.flags} & DEALT_WITH:
-            decision = replace(
-                decision,
-                move=False,
-                reason="dealt-with",
-                explanation=f"{decision.explanation} But you have answered or starred it: it stays.",
-            )
-        if decision.move and held_or_signed(read.flags):
-            # Also with the lock still on: it may just have been put back.
-            why = (
-                "it was in Junk before and you took it out: it stays."
-                if signed(read.flags)
-                else "another program is moving it this moment."
-            )
-            decision = replace(
-                decision, move=False, reason="dealt-with", explanation=f"{decision.explanation} But {why}"
-            )
+        if decision.move and (why := why_it_stays(read.flags)) is not None:
+            decision = _stays(decision, f"But {why}", "dealt-with")
         label = self._label_instead(decision)
         if label is not None:
-            decision = replace(
-                decision,
-                move=False,
-                explanation=f"{decision.explanation} It gets the label “{label}” and stays where it is.",
-            )
+            decision = _stays(decision, f"It gets the label “{label}” and stays where it is.")
         target = self._target(decision)
         if decision.move and target is None:
-            decision = replace(
-                decision,
-                move=False,
-                reason="no-folder",
-                explanation=f"{decision.explanation} The account has no Junk folder.",
-            )
+            decision = _stays(decision, "The account has no Junk folder.", "no-folder")
             self._notices.tell_once(
                 "no-folder",
                 "There is no Junk folder: make one, or name one.",
@@ -363,7 +343,7 @@ class Filter:
         """
         if not self._session.abilities.labels or decision.verdict is Verdict.KEEP:
             return None
-        if self._paused() or self.account.paused or decision.reason in ("dealt-with", "once"):
+        if self._idle() or decision.reason in ("dealt-with", "once"):
             return None
         mode = effective_mode(self.account, self._evidence())
         if mode is Mode.SUGGESTING or (mode is Mode.LEARNING and decision.move):
@@ -455,7 +435,7 @@ class Filter:
             return False
         if self.moves.asked_for(record):
             return True
-        if self._paused() or self.account.paused:
+        if self._idle():
             return False
         judgement = self._store.judgement_of(self.account.name, record.identity)
         by_list = judgement is not None and judgement.decision.reason == "blocked"
@@ -479,140 +459,23 @@ class Filter:
         """Mail that the person took away under our lock is theirs again."""
         self._mover.free(found)
 
-    def again(self) -> list[Judgement]:
-        """Moves that the server refused, or that nobody made (TRY_AGAIN), and that are due to be tried again; cheap where
-        none is. What the person asked for is tried also while we move nothing by ourselves.
-        """
-        now = self._clock()
-        if not now < self.moves.open_until <= now + RETRY_MOST and not math.isinf(self.moves.open_until):
-            self.moves.open_until = math.inf
-            self.recover()
-            if self._store.open_moves(self.account.name):
-                self.moves.open_until = now + RETRY_HELD
-        if math.isinf(self.moves.retry_at) or now < self.moves.retry_at <= now + RETRY_MOST:
-            return []
-        refused: dict[Identity, list[MoveRecord]] = {}
-        for record in self._store.left_behind(self.account.name, now - RETRY_FOR, TRY_AGAIN):
-            refused.setdefault(record.identity, []).append(record)
-        due: list[Judgement] = []
-        asked: set[Identity] = set()
-        self.moves.retry_at = math.inf
-        for identity, rows in refused.items():
-            judgement = self._store.judgement_of(self.account.name, identity)
-            if judgement is None or judgement.moved:
-                continue
-            if self.moves.asked_for(rows[0]):
-                asked.add(identity)
-            elif not judgement.decision.move:
-                continue
-            pause = min(RETRY_MOST, RETRY_FIRST * 4 ** min(len(rows) - 1, 5))
-            # What a clock that was ahead has written says nothing.
-            at = max((row.changed_at for row in rows if row.changed_at <= now), default=-math.inf) + pause
-            if now < at:
-                self.moves.retry_at = min(self.moves.retry_at, at)
-            else:
-                due.append(judgement)
-        if due and (self._paused() or self.account.paused or self.moves.junk_folder() is None):
-            possible = (
-                [] if self.moves.junk_folder() is None else [one for one in due if one.identity in asked]
-            )
-            if len(possible) < len(due):
-                self.moves.retry_at = min(
-                    self.moves.retry_at, now + RETRY_HELD
-                )  # decided now, they would stay for good
-            due = possible
-        done: list[Judgement] = []
-        for judgement in due:
-            left = [row.source for row in refused[judgement.identity]]
-            self._mover.let_go(left)
-            if judgement.identity in asked:
-                outcome = self.moves.file_junk(judgement, left)
-                if outcome is not None:
-                    done.append(replace(judgement, moved=outcome.state is MoveState.DONE))
-                    if outcome.state is not MoveState.DONE:
-                        self.moves.retry_at = now + RETRY_FIRST
-                        break
-                continue
-            late = self._move_late(judgement, left)
-            done += late
-            if any(one.decision.move and not one.moved for one in late):
-                self.moves.retry_at = now + RETRY_FIRST  # what refuses this one refuses the others
-                break
-        return done
+    def _decide_again(self, mail: FetchedMail, sighting: Sighting) -> list[Judgement]:
+        read = self._read(mail, sighting)
+        return [] if read is None else self._deal_with([read])
+
+    def _idle(self) -> bool:
+        """Is nothing moved now that the person has not asked for?"""
+        return self._paused() or self.account.paused
 
     def take_labels_off(self) -> int:
         """Off the mail in the inbox that the person has called good since; how many."""
         return self._marks.take_labels_off(self._deciding().doubt_label)
 
-    def retry_in(self) -> float | None:
-        """Seconds until `again` has something to do; None where nothing was refused."""
-        at = min(self.moves.retry_at, self.moves.open_until)
-        return None if math.isinf(at) else max(0.0, at - self._clock())
 
-    def end_old_locks(self) -> list[Judgement]:
-        """A daemon that never comes back holds no mail for ever: what lies under its lock for a day is decided anew."""
-        name, now = self.account.name, self._clock()
-        key = f"locks:{name}"
-        try:
-            locked = self._mover.locked_by_others(INBOX)
-            before = json.loads(self._store.state(key) or "{}")
-            seen = {f"{ref.uid_validity}.{ref.uid}": ref for ref in locked}
-            since = {place: min(before.get(place, now), now) for place in seen}
-            old = [ref for place, ref in seen.items() if now - since[place] >= LOCK_LIFE]
-            if since != before:
-                self._store.set_state(key, json.dumps(since))
-            self._mover.break_locks(old)
-        except (ConnectionLost, ServerBusy, SignInError):
-            raise
-        except MailboxError as error:
-            log.info("%s: old locks were not looked for: %s", name, type(error).__name__)
-            return []
-        known = self._store.sightings(name, INBOX) if old else {}
-        done: list[Judgement] = []
-        for sighting in (known[ref.uid] for ref in old if ref.uid in known):
-            judgement = self._store.judgement_of(name, sighting.identity)
-            if judgement is None or judgement.label is not None or judgement.moved:
-                continue
-            if judgement.decision.move or judgement.decision.reason == "dealt-with":
-                done += self._move_late(judgement)
-        return done
-
-    def go_on(self) -> list[Judgement]:
-        """The brake was released: what it held back is decided again."""
-        now = self._clock()
-        pulled = self.brake.pulled_at()
-        since = now - RETRY_FOR if pulled is None or pulled > now else min(pulled, now - RETRY_FOR)
-        held: list[Judgement] = []
-        before: int | None = None
-        while page := self._store.judgements(
-            account=self.account.name, since=since, before_id=before, limit=500
-        ):
-            held += [one for one in page if one.decision.reason == "brake"]
-            before = page[-1].id
-        done: list[Judgement] = []
-        for judgement in reversed(held):
-            if judgement.decision.reason == "brake" and judgement.label is None and not judgement.moved:
-                done += self._move_late(judgement)
-        return done
-
-    def _move_late(self, judgement: Judgement, left: Collection[MessageRef] = ()) -> list[Judgement]:
-        """Decide again about a mail that still lies in the inbox, with its old score.
-
-        left: only if it has not left this place since (but for folders that count anew): else somebody has moved it.
-        """
-        for sighting in self._store.sighting_of(self.account.name, judgement.identity):
-            ref = sighting.ref
-            if sighting.gone_at is not None or ref.folder != judgement.folder:
-                continue
-            if left and not stayed(ref, left):
-                continue
-            for mail in self._session.fetch([sighting.ref]):
-                if locked(mail.arrival.flags):
-                    self.moves.retry_at = min(self.moves.retry_at, self._clock() + RETRY_HELD)
-                if {flag.lower() for flag in mail.arrival.flags} & DEALT_WITH or held_or_signed(
-                    mail.arrival.flags
-                ):
-                    return []  # the person has dealt with it meanwhile: it is not ours to take away any more
-                read = self._read(mail, sighting)
-                return [] if read is None else self._deal_with([read])
-        return []
+def _stays(decision: Decision, why: str, reason: str | None = None) -> Decision:
+    return replace(
+        decision,
+        move=False,
+        reason=reason or decision.reason,
+        explanation=f"{decision.explanation} {why}",
+    )

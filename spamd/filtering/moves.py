@@ -33,6 +33,7 @@ from spamd.errors import (
     SignInError,
 )
 from spamd.filtering.notices import Notices
+from spamd.judgement.corrections import held_or_signed, signed
 from spamd.source import MailSession, Mover
 
 if TYPE_CHECKING:
@@ -264,3 +265,14 @@ def stayed(ref: MessageRef, left: Collection[MessageRef]) -> bool:
     """Is this one of the places where a mail was left, or in a folder of these that counts anew since?"""
     here = [one.uid_validity for one in left if one.folder == ref.folder]
     return ref in left or (bool(here) and ref.uid_validity not in here)
+
+
+def why_it_stays(flags: Collection[str]) -> str | None:
+    """A mail that the person has dealt with, or that is in other hands, is not ours to take away; None: it is."""
+    if {flag.lower() for flag in flags} & DEALT_WITH:
+        return "you have answered or starred it: it stays."
+    if signed(flags):  # once moved by a daemon, and here again
+        return "it was in Junk before and you took it out: it stays."
+    if held_or_signed(flags):  # the lock is still on: it may just have been put back
+        return "another program is moving it this moment."
+    return None

@@ -632,9 +632,9 @@ def test_junk_is_made_anew_under_a_move_and_the_mail_is_moved_later(dovecot, tmp
             assert imap.create(host.junk)[0] == "OK"
         home.come_back()
         home.look()
-        home.filter.again()
-        home.later += home.filter.retry_in() or 0.0
-        home.filter.again()
+        home.filter.later.again()
+        home.later += home.filter.later.retry_in() or 0.0
+        home.filter.later.again()
         assert len(home.uids(host.junk)) == 1
         assert home.uids("INBOX") == []
         assert not any({"\\Deleted", MOVING_KEYWORD} & one.flags for one in host.contents(home.user))

@@ -58,6 +58,12 @@ class ScriptedScorer:
         self.taught = [row for row in self.taught if row[0] != identity]
         return len(self.taught) != before
 
+    def rebuild(self, lessons) -> None:
+        """From nothing but these, as the real one."""
+        self.taught, self._copies = [], {}
+        for identity, vector, label, weight, at, followed in lessons:
+            self.teach(vector, identity, label, weight, at, followed=followed)
+
     def apart(self, mails) -> dict[Identity, float]:
         """Nothing is learned here that a mail's own word would have to be taken out of."""
         return {identity: self._said[vector.fingerprint.tobytes()] for identity, vector, _ in mails}

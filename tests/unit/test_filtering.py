@@ -392,17 +392,17 @@ def test_a_daemon_that_never_comes_back_holds_its_mail_for_a_day(place, monkeypa
     monkeypatch.setattr(place.scorer, "score", locked_meanwhile)
     assert [one.moved for one in place.look()] == [False]
     monkeypatch.undo()
-    assert place.filter.end_old_locks() == [], "it may be at work this moment"
+    assert place.filter.later.end_old_locks() == [], "it may be at work this moment"
     place.connect()
     place.now += 86_000
-    assert place.filter.end_old_locks() == []
+    assert place.filter.later.end_old_locks() == []
     assert place.server.flags(ref) >= set(held)
     place.now += 1_000
-    assert [one.moved for one in place.filter.end_old_locks()] == [True]
+    assert [one.moved for one in place.filter.later.end_old_locks()] == [True]
     assert place.server.raws("Junk") == [mail(1, 0.99)]
     (there,) = place.server.refs("Junk")
     assert place.server.flags(there) == {MOVED_KEYWORD}
-    assert place.filter.end_old_locks() == []
+    assert place.filter.later.end_old_locks() == []
 
 
 def test_a_lock_that_comes_and_goes_is_not_old(place):
@@ -410,10 +410,10 @@ def test_a_lock_that_comes_and_goes_is_not_old(place):
     place.look()
     for _ in range(3):
         place.server.set_flags(ref, [MOVING_KEYWORD, f"{OWNER_KEYWORD}busy"])
-        assert place.filter.end_old_locks() == []
+        assert place.filter.later.end_old_locks() == []
         place.now += 80_000
         place.server.set_flags(ref, [], [MOVING_KEYWORD, f"{OWNER_KEYWORD}busy"])
-        assert place.filter.end_old_locks() == []
+        assert place.filter.later.end_old_locks() == []
     assert place.store.state(f"locks:{ME}") == "{}"
 
 
@@ -598,11 +598,11 @@ def test_the_brake_stops_asks_and_goes_on(tmp_path):
     place.server.deliver(mail(20, 0.99))
     assert place.look(7200)[0].decision.reason == "brake", "only the person lets it go"
     place.filter.brake.release()
-    assert sum(one.moved for one in place.filter.go_on()) == 5
+    assert sum(one.moved for one in place.filter.later.go_on()) == 5
     assert place.filter.brake.check().held
     place.now += 1
     place.filter.brake.release()
-    place.filter.go_on()
+    place.filter.later.go_on()
     assert place.server.raws("INBOX") == []
     assert len(place.store.events(needs_person=True)) == 2
     place.store.close()
@@ -989,24 +989,24 @@ def test_a_refused_move_is_tried_again_later(place):
     assert judged.decision.move
     assert not judged.moved
     assert place.server.raws("INBOX") == [mail(1, 0.99)]
-    assert place.filter.again() == [], "not at once"
+    assert place.filter.later.again() == [], "not at once"
     begun, tried = place.now, []
     while len(tried) < 6:
-        assert 0 < place.filter.retry_in() <= 3600, "time passes between two looks"
-        place.now += place.filter.retry_in()
-        if place.filter.again():
+        assert 0 < place.filter.later.retry_in() <= 3600, "time passes between two looks"
+        place.now += place.filter.later.retry_in()
+        if place.filter.later.again():
             tried.append(place.now - begun)
     assert tried == pytest.approx([30, 150, 630, 2550, 6150, 9750])
     place.now -= 7200.0  # the clock was ahead, and the refusal goes on
     for _ in range(3):
-        place.filter.again()
-        assert place.filter.retry_in() >= 30
+        place.filter.later.again()
+        assert place.filter.later.retry_in() >= 30
     place.server.folders["Junk"].read_only = False
     place.now += 7200.0 + 3600.0
-    assert [one.moved for one in place.filter.again()] == [True]
+    assert [one.moved for one in place.filter.later.again()] == [True]
     assert place.server.raws("Junk") == [mail(1, 0.99)]
-    assert place.filter.again() == []
-    assert place.filter.retry_in() is None
+    assert place.filter.later.again() == []
+    assert place.filter.later.retry_in() is None
 
 
 def test_many_refused_moves_are_tried_one_by_one(place):
@@ -1015,13 +1015,13 @@ def test_many_refused_moves_are_tried_one_by_one(place):
         place.server.deliver(mail(number, 0.99))
     place.look()
     place.now += 30.0
-    assert [one.moved for one in place.filter.again()] == [False], "what refuses one refuses the others"
-    assert place.filter.retry_in() == pytest.approx(30.0)
+    assert [one.moved for one in place.filter.later.again()] == [False], "what refuses one refuses the others"
+    assert place.filter.later.retry_in() == pytest.approx(30.0)
     place.server.folders["Junk"].read_only = False
     place.now += 30.0
-    assert [one.moved for one in place.filter.again()] == [True] * 29
+    assert [one.moved for one in place.filter.later.again()] == [True] * 29
     place.now += 90.0
-    assert [one.moved for one in place.filter.again()] == [True]
+    assert [one.moved for one in place.filter.later.again()] == [True]
 
 
 def test_a_junk_folder_that_may_only_be_read_now_ends_no_connection(place):
@@ -1062,14 +1062,14 @@ def test_a_move_that_an_odd_answer_left_open_is_ended_on_the_same_connection(pla
     place.session.fetch = real
     assert not judged.moved
     assert len(place.store.open_moves(ME)) == 1
-    assert place.filter.again() == []
-    assert 0 < place.filter.retry_in() <= 30.0
+    assert place.filter.later.again() == []
+    assert 0 < place.filter.later.retry_in() <= 30.0
     place.now += 30.0
-    place.filter.again()
+    place.filter.later.again()
     assert not place.store.open_moves(ME)
     assert place.server.raws("Junk") == [mail(1, 0.99)]
-    place.filter.again()
-    assert place.filter.retry_in() is None
+    place.filter.later.again()
+    assert place.filter.later.retry_in() is None
 
 
 def test_a_move_that_a_recovery_left_open_is_ended_on_the_same_connection(place):
@@ -1094,14 +1094,14 @@ def test_a_move_that_a_recovery_left_open_is_ended_on_the_same_connection(place)
     place.filter.recover()
     assert place.server.before is None
     assert len(place.store.open_moves(ME)) == 1
-    assert place.filter.again() == []
-    assert 0 < place.filter.retry_in() <= 30.0
+    assert place.filter.later.again() == []
+    assert 0 < place.filter.later.retry_in() <= 30.0
     place.now += 30.0
-    place.filter.again()
+    place.filter.later.again()
     assert not place.store.open_moves(ME)
     assert place.server.raws("Junk") == [mail(1, 0.99)]
-    place.filter.again()
-    assert place.filter.retry_in() is None
+    place.filter.later.again()
+    assert place.filter.later.retry_in() is None
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["goes on", "begins anew"])
@@ -1176,19 +1176,19 @@ def held_by_another(place):
     assert judged.decision.move
     assert not judged.moved
     assert [row.state for row in place.store.moves(ME)] == [MoveState.ABANDONED]
-    assert place.filter.again() == [], "not at once"
+    assert place.filter.later.again() == [], "not at once"
     return ref
 
 
 def test_what_another_daemon_held_and_left_is_tried_again(place):
     ref = held_by_another(place)
     place.server.set_flags(ref, (), FOREIGN)
-    assert place.filter.retry_in() == pytest.approx(30.0)
+    assert place.filter.later.retry_in() == pytest.approx(30.0)
     place.now += 30.0
-    assert [one.moved for one in place.filter.again()] == [True]
+    assert [one.moved for one in place.filter.later.again()] == [True]
     assert place.server.raws("Junk") == [mail(1, 0.99)]
-    assert place.filter.again() == []
-    assert place.filter.retry_in() is None
+    assert place.filter.later.again() == []
+    assert place.filter.later.retry_in() is None
 
 
 def test_our_lock_goes_off_mail_that_was_taken_out_before_it_was_unlocked(place):
@@ -1213,26 +1213,26 @@ def test_what_another_daemon_left_is_tried_again_where_the_inbox_counts_anew(pla
     place.server.renumber("INBOX")
     place.look()
     place.now += 30.0
-    assert [one.moved for one in place.filter.again()] == [True]
+    assert [one.moved for one in place.filter.later.again()] == [True]
 
 
 def test_what_another_daemon_still_holds_waits(place):
     ref = held_by_another(place)
     place.server.set_flags(ref, [MOVED_KEYWORD])
     for _ in range(3):
-        place.now += place.filter.retry_in()
-        assert place.filter.again() == []
-        assert place.filter.retry_in() == pytest.approx(600.0)
+        place.now += place.filter.later.retry_in()
+        assert place.filter.later.again() == []
+        assert place.filter.later.retry_in() == pytest.approx(600.0)
     place.server.set_flags(ref, (), [*FOREIGN, MOVED_KEYWORD])
     place.now += 600.0
-    assert [one.moved for one in place.filter.again()] == [True]
+    assert [one.moved for one in place.filter.later.again()] == [True]
 
 
 def test_a_lock_of_ours_that_was_left_on_does_not_keep_us_off(place):
     ref = held_by_another(place)
     place.server.set_flags(ref, [f"{OWNER_KEYWORD}{place.store.owner()}", MOVED_KEYWORD], FOREIGN[1:])
     place.now += 30.0
-    assert [one.moved for one in place.filter.again()] == [True]
+    assert [one.moved for one in place.filter.later.again()] == [True]
     assert place.server.raws("Junk") == [mail(1, 0.99)]
     assert not place.server.flagged(MOVING_KEYWORD)
 
@@ -1262,7 +1262,7 @@ def test_what_the_person_has_dealt_with_since_is_not_tried_again(place, deed):
     place.look()
     for _ in range(3):
         place.now += 3600.0
-        assert not any(one.moved for one in place.filter.again())
+        assert not any(one.moved for one in place.filter.later.again())
     assert place.server.raws("Junk") == []
 
 
@@ -1286,7 +1286,7 @@ def asked_for(place, refusal):
     assert outcome.state is (MoveState.ABANDONED if refusal == "held" else MoveState.FAILED)
     place.server.set_flags(ref, (), FOREIGN)
     place.server.folders["Junk"].read_only = False
-    assert place.filter.again() == [], "not at once"
+    assert place.filter.later.again() == [], "not at once"
     return ref
 
 
@@ -1295,14 +1295,14 @@ def asked_for(place, refusal):
 def test_what_the_person_asked_for_is_tried_again(place, refusal, paused):
     asked_for(place, refusal)
     place.paused = paused
-    place.now += place.filter.retry_in()
-    assert [one.moved for one in place.filter.again()] == [True]
+    place.now += place.filter.later.retry_in()
+    assert [one.moved for one in place.filter.later.again()] == [True]
     assert place.server.raws("Junk") == [mail(1, 0.3)]
     assert not place.server.flagged(MOVED_KEYWORD), "for other daemons it is the person's word"
     place.look()
     assert [(one.label, one.source) for one in place.labels()] == [(Label.SPAM, LabelSource.REVIEW)]
-    assert place.filter.again() == []
-    assert place.filter.retry_in() is None
+    assert place.filter.later.again() == []
+    assert place.filter.later.retry_in() is None
 
 
 def test_what_the_person_asked_for_and_is_refused_still_waits_longer_each_time(place):
@@ -1310,8 +1310,8 @@ def test_what_the_person_asked_for_and_is_refused_still_waits_longer_each_time(p
     place.server.folders["Junk"].read_only = True
     begun, tried = place.now, []
     while len(tried) < 3:
-        place.now += place.filter.retry_in()
-        if place.filter.again():
+        place.now += place.filter.later.retry_in()
+        if place.filter.later.again():
             tried.append(place.now - begun)
     assert tried == pytest.approx([30, 150, 630])
 
@@ -1338,7 +1338,7 @@ def test_what_the_person_asked_for_and_dealt_with_since_is_not_tried_again(place
         place.look()
     for _ in range(3):
         place.now += 3600.0
-        assert place.filter.again() == []
+        assert place.filter.later.again() == []
     assert place.server.raws("Junk") == []
 
 

@@ -26,7 +26,6 @@ from spamd.filtering import Filter
 from spamd.judgement import schedule
 from spamd.store.database import Store
 from tests.fakes.memory_mailbox import FULL, START, MemoryServer
-from tests.fakes.scripted_scorer import ScriptedScorer
 from tests.unit.test_account_worker import World, wait_for
 from tests.unit.test_filtering import ME, Place, mail
 
@@ -257,7 +256,7 @@ def test_go_on_after_a_long_weekend_moves_what_was_held_back(tmp_path):
     place = held_by_the_brake(tmp_path)
     place.now += 4 * 86400
     place.filter.brake.release()
-    place.filter.go_on()
+    place.filter.later.go_on()
     assert len(place.server.raws("Junk")) == 4
     place.store.close()
 
@@ -568,7 +567,7 @@ def test_go_on_leaves_alone_what_the_person_answered(tmp_path):
     place.server.set_flags(place.server.refs("INBOX")[0], ["\\Answered"])
     place.now += 10
     place.filter.brake.release()
-    place.filter.go_on()
+    place.filter.later.go_on()
     assert len(place.server.raws("Junk")) == 3
     assert len(place.server.raws("INBOX")) == 1
     place.store.close()
@@ -612,7 +611,7 @@ def test_wiping_while_the_filter_runs_makes_no_old_mail_new(place, what):
     assert place.look() == []
     assert len(place.server.raws("INBOX")) == 1, "what was rescued stays"
     assert not place.labels()
-    place.scorer = place.filter._scorer = ScriptedScorer()  # what was taught is wiped, too
+    place.scorer.rebuild(())  # what was taught is wiped, too
     place.server.deliver(mail(9, 0.99), at=place.now + 1)
     assert [one.moved for one in place.look()] == [True]
 

@@ -137,7 +137,7 @@ class Story(RuleBasedStateMachine):
     def time_passes(self, hours):
         self.place.now += hours * 3600
         self.place.learner.keep_quiet_mail()
-        self.place.filter.again()
+        self.place.filter.later.again()
 
     # -- what must be true at any time
 
