@@ -22,7 +22,7 @@ from spamd.errors import ConnectionLost, FolderChanged, FolderMissing, FolderRef
 from spamd.judgement import evidence, silence
 from spamd.judgement.calibration import AS_IT_IS, told
 from spamd.judgement.corrections import Place as Folder
-from spamd.learning import changes, first_reading
+from spamd.learning import changes, first_reading, quiet_mail
 from spamd.learning.contacts import recipients
 from spamd.learning.first_reading import FirstReading, reading_unfinished
 from spamd.learning.lessons import lessons, teaches
@@ -61,6 +61,7 @@ def test_a_drag_is_a_label_and_a_lesson(place):
     place.look()
     assert len(place.scorer.taught) == 1
     assert [event.kind for event in place.store.events()] == ["correction"]
+    assert sum(command.endswith("BODY") for command in place.server.commands) == 1, "read when it was judged"
 
 
 @pytest.mark.parametrize("score", ["poison", "break"])
@@ -356,15 +357,19 @@ def test_keywords(place):
     assert arrived
 
 
-def test_a_hint_against_everything_is_held_and_shown(place):
-    ref = place.server.deliver(mail(1, 0.001))
+@pytest.mark.parametrize(
+    ("score", "keyword", "held"),
+    [(0.001, "Junk", True), (0.999, "NonJunk", True), (0.999, "Junk", False), (0.001, "NonJunk", False)],
+)
+def test_a_hint_against_everything_is_held_and_shown(place, score, keyword, held):
+    ref = place.server.deliver(mail(1, score))
     place.look()
-    place.server.set_flags(ref, ["Junk"])
+    place.server.set_flags(ref, [keyword])
     place.look()
     (label,) = place.labels()
-    assert label.held
-    assert not place.scorer.taught
-    assert len(place.store.events(needs_person=True)) == 1
+    assert label.held is held
+    assert len(place.scorer.taught) == (not held)
+    assert len(place.store.events(needs_person=True)) == held
 
 
 def test_a_drag_is_stronger_than_a_later_hint(place):
@@ -375,6 +380,7 @@ def test_a_drag_is_stronger_than_a_later_hint(place):
     place.server.set_flags(new, ["NonJunk"])
     place.look()
     assert [(one.label, one.source) for one in place.labels()] == [(Label.SPAM, LabelSource.DRAG)]
+    assert len(place.scorer.taught) == len(place.store.events()) == 1, "nor is that hint learned, or told of"
 
 
 @pytest.mark.scenario(42)
@@ -578,6 +584,20 @@ def test_one_sender_counts_three_times_a_day(place):
     assert place.learner.keep_quiet_mail() == 0, (
         "neither comes it again, nor another of a sender that was full"
     )
+
+
+def test_a_day_has_room_for_so_many_whoever_sent_them(place, monkeypatch):
+    """Also where they are opened one after the other."""
+    monkeypatch.setattr(quiet_mail, "KEPT_PER_DAY", 4)
+    refs = [place.server.deliver(mail(number, sender=f"{number}@z.example")) for number in range(8)]
+    place.look()
+    kept = []
+    for opened in (refs[:3], refs[3:]):
+        for ref in opened:
+            place.server.set_flags(ref, ["\\Seen"])
+        place.now += 4 * DAY
+        kept.append(place.learner.keep_quiet_mail())
+    assert kept == [3, 1]
 
 
 @pytest.mark.parametrize("how", ["filed", "answered"])
