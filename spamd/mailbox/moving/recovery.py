@@ -211,7 +211,7 @@ class Recovery:
             left = self._commands.left_copy(source, record.source.uid, record.target)
             return None if left is None else self._where.our_copy(replace(record, target_uid=left))
         copy = self._where.our_copy(record)
-        return copy if copy is not None and self._surely_ours(record, mail, copy) else None
+        return copy if copy is not None and self._surely_ours(record, copy) else None
 
     def _followed(self, rows: Sequence[MoveRecord]) -> list[MoveRecord]:
         """Where the target counts its mails anew, or has another name by now, our copies in it are known by our lock, which
@@ -276,15 +276,13 @@ class Recovery:
             and not record.identity.startswith(PROVING_IDS)
         )
 
-    def _surely_ours(self, record: MoveRecord, mail: Arrival, copy: Arrival) -> bool:
+    def _surely_ours(self, record: MoveRecord, copy: Arrival) -> bool:
         """Both are there. Is this copy the one we made? A twin that the person dragged there may have the same
         identity, but not our sign: the original must not go because of it.
         """
         certain = record.state is not MoveState.INTENT or record.identity.startswith(PROVING_IDS)
-        if certain or not self._signs.used or record.error == UNSIGNED:
-            return True
-        # Without CONDSTORE another daemon's lock may have taken the place of ours on the original since.
-        return self._where.ours(copy) and (self._where.ours(mail) or not self._session.abilities.move)
+        # What the original bears tells nothing: without CONDSTORE another daemon's lock may have taken the place of ours.
+        return certain or not self._signs.used or record.error == UNSIGNED or self._where.ours(copy)
 
 
 def _may_be_of(record: MoveRecord, copy: MessageRef) -> bool:
