@@ -49,8 +49,7 @@ def first_tables(db: Database) -> None:
         """
     )
     db.execute("CREATE UNIQUE INDEX judgement_mail ON judgement (account, identity)")
-    # at, then id: the order of every page. The rest of each index spares counts the rows themselves, but for `reason` (that takes
-    # 13 ms for 33,000 mails of a month, not 7).
+    # at, then id: the order of every page. The rest of each index spares counts the rows themselves.
     db.execute("CREATE INDEX judgement_at ON judgement (at, id, verdict, moved, label)")
     db.execute("CREATE INDEX judgement_account ON judgement (account, at, id, verdict, moved, label)")
     db.execute("CREATE INDEX judgement_verdict ON judgement (verdict, at, id)")
@@ -282,6 +281,15 @@ def no_fingerprint(db: Database) -> None:
     db.execute("ALTER TABLE move DROP COLUMN fingerprint")
 
 
+def counts_from_an_index(db: Database) -> None:
+    """What is counted leaves out by its reason the mail that nobody judged. Without the rows themselves 33,000 mails of a month
+    take 5 ms of CPU, not 9; it costs 2 % of the file.
+    """
+    for name, first in (("judgement_at", ""), ("judgement_account", "account, ")):
+        db.execute(f"DROP INDEX {name}")
+        db.execute(f"CREATE INDEX {name} ON judgement ({first}at, id, verdict, moved, label, reason)")
+
+
 MIGRATIONS: tuple[tuple[str, Callable[[Database], None]], ...] = (
     ("2026-11-first-tables", first_tables),
     ("2026-11-left-lying", left_lying),
@@ -289,6 +297,7 @@ MIGRATIONS: tuple[tuple[str, Callable[[Database], None]], ...] = (
     ("2026-11-heard", heard),
     ("2026-11-proven-senders", proven_senders),
     ("2026-11-no-fingerprint", no_fingerprint),
+    ("2026-12-counts-from-an-index", counts_from_an_index),
 )
 """In this order. The name is what the database remembers."""
 

@@ -145,6 +145,11 @@ def test_answered_from_an_index(big, name):
         assert not sorts or name in ("by message id", "sighting", "move of"), (detail, sql)
 
 
+@pytest.mark.parametrize("name", ["counts", "counts of all", "trends"])
+def test_counted_without_the_rows(big, name):
+    assert {detail for _, detail in plans(big, ANSWERS[name]) if "COVERING INDEX" not in detail} == set()
+
+
 @pytest.mark.parametrize("sender", ["shop.example", "someone@gmail.com"])
 def test_whether_good_mail_came_of_a_sender_looks_at_mail_of_theirs_alone(big, sender):
     ((_, detail),) = plans(big, lambda store: store.good_mail_came_from(HOME, sender, START))
