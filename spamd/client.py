@@ -50,7 +50,16 @@ from spamd.domain import (
     TlsMode,
     Verdict,
 )
-from spamd.errors import DoneInPart, MailboxError, NotFound, NotRunning, RequestError, SpamdError, StoreBusy
+from spamd.errors import (
+    DoneInPart,
+    MailboxError,
+    NotAnswering,
+    NotFound,
+    NotRunning,
+    RequestError,
+    SpamdError,
+    StoreBusy,
+)
 from spamd.paths import is_full
 
 if TYPE_CHECKING:
@@ -103,7 +112,7 @@ class Client:
             client.progress()  # the cheapest question that needs the token
         except _TooLate:
             client.close()
-            raise NotRunning(
+            raise NotAnswering(
                 "spamd does not answer.", "It is very busy, or held up (Ctrl-Z?). Try again in a moment."
             ) from None
         except SpamdError:  # also of another program, which has the port of one that was killed

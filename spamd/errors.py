@@ -162,6 +162,10 @@ class NotRunning(SpamdError):
     """The daemon is not running."""
 
 
+class NotAnswering(NotRunning):
+    """It runs, and says nothing."""
+
+
 class AlreadyRunning(SpamdError):
     """Another daemon serves this home."""
 

@@ -242,7 +242,9 @@ class Nightly:
                 )
             )
         except OSError as exc:
-            raise TrainingError(f"The night failed: {exc.strerror}.", "Is the disk full?") from exc
+            raise TrainingError(
+                f"The night failed: {exc.strerror}.", "Look at the disk, and at the rights of the folder."
+            ) from exc
         finally:
             shutil.rmtree(folder, ignore_errors=True)
             if not self._stopped.is_set():

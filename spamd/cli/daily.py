@@ -25,7 +25,7 @@ from spamd.cli.output import (
     yes_option,
 )
 from spamd.domain import AccountName, Judgement, Label, Mode, Verdict
-from spamd.errors import NotRunning, RequestError
+from spamd.errors import NotAnswering, NotRunning, RequestError
 from spamd.reasons import clue, likelihood
 
 if TYPE_CHECKING:
@@ -53,6 +53,8 @@ def status(as_json: bool) -> None:
             found = client.status()
             waiting = any(view.state.mode is not Mode.FILTERING for view in found.accounts)
             told = {one.account: one.text for one in client.shadow()} if waiting and not as_json else {}
+    except NotAnswering:
+        raise
     except NotRunning as exc:
         now = settings.load(
             paths.find().config_file
@@ -88,7 +90,7 @@ def _tell_status(found: Status, shadows: Mapping[AccountName, str]) -> None:
         click.echo(f"What you teach counts at once, but no night builds it in. {plain(found.training_hint)}")
     for work in found.progress:
         of = f" {100 * work.done // work.total} %" if work.total and not work.finished else ""
-        click.echo(f"{plain(work.text)}{of}")
+        click.echo(f"{plain(work.error or work.text)}{of}")
     for event in found.needs_person:
         whose = f"{event.account}: " if event.account else ""
         click.echo(click.style(plain(f"{whose}{event.text}"), fg="yellow"))

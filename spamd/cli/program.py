@@ -11,7 +11,7 @@ import click
 from spamd import paths, settings
 from spamd.cli.commands import Group
 from spamd.cli.output import json_option, print_json
-from spamd.errors import NotRunning, RequestError
+from spamd.errors import NotAnswering, NotRunning, RequestError
 
 if TYPE_CHECKING:
     from spamd.service import AutostartStatus
@@ -35,6 +35,8 @@ def stop() -> None:
     try:
         with Client.connect(paths.find()) as client:
             client.stop()
+    except NotAnswering:
+        raise
     except NotRunning as exc:
         raise NotRunning(exc.title, "There is nothing to stop.") from None
     click.echo("Stopping.")

@@ -265,7 +265,8 @@ class Bundles:
             except OSError as error:
                 shutil.rmtree(incoming, ignore_errors=True)
                 raise ModelError(
-                    f"The new model could not be saved: {error.strerror}.", "Is the disk full?"
+                    f"The new model could not be saved: {error.strerror}.",
+                    "Look at the disk, and at the rights of the folder.",
                 ) from error
             try:
                 self._point(
@@ -371,7 +372,8 @@ class Bundles:
             _write_whole(self._personal / POINTER, text.encode())
         except OSError as error:
             raise ModelError(
-                f"The choice of model could not be saved: {error.strerror}.", "Is the disk full?"
+                f"The choice of model could not be saved: {error.strerror}.",
+                "Look at the disk, and at the rights of the folder.",
             ) from error
 
     def _prune(self, keep: int) -> None:

@@ -88,7 +88,12 @@ def main(arguments: list[str] | None = None) -> int:
         return IMPOSSIBLE
     except OSError as error:
         reason = f"The new model could not be written: {error.strerror or error}."
-        report.event("result", status="impossible", reason=reason, hint="Is the disk full?")
+        report.event(
+            "result",
+            status="impossible",
+            reason=reason,
+            hint="Look at the disk, and at the rights of the folder.",
+        )
         return IMPOSSIBLE
     except NothingToLearn as error:
         report.event("result", status="waits", reason=str(error), hint="")

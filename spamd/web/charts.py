@@ -64,6 +64,7 @@ def _options(**more: Any) -> dict[str, Any]:
         "width": 520,
         "height": 270,
         "margin": 8,
+        "margin_left": 22,  # on a phone the letters are larger than pygal leaves room for: "10,000"
         "explicit_size": False,
         "js": (),
         "show_legend": True,

@@ -6,8 +6,10 @@ import datetime
 
 import pytest
 
-from spamd.cli import output
+from spamd.answers import Progress
+from spamd.cli import daily, output
 from spamd.errors import RequestError
+from tests.web.world import World
 
 NOW = datetime.datetime(2026, 11, 26, 15, 30).astimezone().timestamp()  # a Thursday
 
@@ -61,3 +63,13 @@ def test_a_pipe_gets_tabs_and_no_boxes(capsys: pytest.CaptureFixture[str]) -> No
     assert capsys.readouterr().out == "a\tb\n1\tx y\n2\t\n"
     output.table(("a",), [], empty="nothing")
     assert capsys.readouterr().out == "nothing\n"
+
+
+def test_status_says_why_a_training_failed(tmp_path, capsys) -> None:
+    world = World(tmp_path)
+    try:
+        world.engine.work = [Progress("train", None, 0, 0, "", world.now, finished=True, error="No room.")]
+        daily._tell_status(world.control.status(), {})
+    finally:
+        world.close()
+    assert "No room." in capsys.readouterr().out.splitlines()

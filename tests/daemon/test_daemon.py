@@ -17,7 +17,7 @@ import time
 import psutil
 import pytest
 
-from spamd import client, settings
+from spamd import cli, client, settings
 from spamd.answers import AccountPhase
 from spamd.daemon.process import lock
 from spamd.domain import AccountName, Label, MoveState
@@ -317,7 +317,7 @@ def test_it_stops_while_the_server_hangs(running, dovecot, number):
     host.thaw()
 
 
-def test_one_that_is_held_up_is_not_called_absent(running, monkeypatch):
+def test_one_that_is_held_up_is_not_called_absent(running, monkeypatch, capsys):
     running.start()
     with running.client():
         pass
@@ -326,6 +326,10 @@ def test_one_that_is_held_up_is_not_called_absent(running, monkeypatch):
     try:
         with pytest.raises(NotRunning, match="does not answer"):
             client.Client.connect(running.paths)
+        monkeypatch.setenv("SPAMD_HOME", str(running.root))
+        for command in ("stop", "status"):
+            assert cli.run([command]) == 1
+            assert capsys.readouterr().err.splitlines()[1].startswith("It is very busy"), command
     finally:
         running.process.send_signal(signal.SIGCONT)
     running.stop()

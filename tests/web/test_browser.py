@@ -14,8 +14,18 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Error, expect, sync_playwright
 
 from spamd import settings
-from spamd.answers import AccountCheck, AccountPhase, Progress
-from spamd.domain import Label, LabelSource, Mode, Verdict
+from spamd.answers import (
+    AccountCheck,
+    AccountPhase,
+    CalibrationBin,
+    HostCount,
+    NightView,
+    Progress,
+    PromiseCheck,
+    Trends,
+)
+from spamd.domain import DayCount, Label, LabelSource, Mode, ModelId, Verdict
+from spamd.web import charts
 from tests.web.world import HOME, HOSTILE_RAW, JUNK_RAW, WORK, World
 
 CHROMIUM = next(
@@ -722,3 +732,32 @@ def until(condition) -> None:
 
 def test_the_pictures_have_their_script():
     assert (Path(__file__).parent.parent.parent / "scripts" / "screenshots.py").is_file()
+
+
+@pytest.mark.parametrize("name", charts.CHARTS)
+def test_no_letter_of_a_picture_is_cut_off_on_a_phone(browser, name):
+    """There the letters are larger than those for which the picture was laid out."""
+    day = DayCount("2026-11-29", 12_000, 1, 2, 1, 10_001, 12_500)
+    trends = Trends(
+        30,
+        (day,),
+        (PromiseCheck(HOME, 0.001, 1, 0, 0.0, 0.95),),
+        (CalibrationBin(0.9, 1.0, 0.97, 0.95, 400),),
+        (HostCount("a.example", 12_345),),
+        (NightView(ModelId("personal-1"), time.time(), 12_000, 20, {}, ()),),
+    )
+    page = browser.new_page(viewport={"width": 360, "height": 740})
+    try:
+        page.set_content(
+            f'<body style="margin:0"><div style="width:300px">{charts.draw(name, trends).decode()}</div>'
+        )
+        cut = page.evaluate("""() => {
+            const whole = document.querySelector("svg").getBoundingClientRect();
+            return [...document.querySelectorAll(".axis text, .legends text")].filter((one) => {
+                const box = one.getBoundingClientRect();
+                return box.width && (box.left < whole.left || box.right > whole.right || box.bottom > whole.bottom);
+            }).map((one) => one.textContent);
+        }""")
+    finally:
+        page.close()
+    assert not cut
