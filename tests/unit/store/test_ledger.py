@@ -51,6 +51,12 @@ def test_an_older_word_of_the_same_strength_becomes_history(store, rows):
     assert rows.rescued(store, 1)
 
 
+def test_a_word_said_while_the_clock_was_ahead_does_not_silence_the_person(store, rows):
+    store.add_label(rows.label(1, "spam", at=rows.noon + 365 * 86400.0))
+    store.add_label(rows.label(1, "ham", at=rows.noon))
+    assert now_of(store, rows) == (Label.HAM, LabelSource.DRAG)
+
+
 def test_said_again_nothing_is_written(store, rows):
     first = store.add_label(rows.label(1, "ham", "implicit", weight=0.3))
     for later in range(5):
