@@ -629,6 +629,24 @@ def test_what_was_moved_is_signed_but_not_what_the_person_asked_for(asked):
     assert place.server.flags(place.server.refs("Junk")[0]) == (set() if asked else {MOVED_KEYWORD})
 
 
+@pytest.mark.parametrize("cut", [True, False])
+@pytest.mark.parametrize(("kind", "sign"), [(MoveKind.JUNK, {MOVED_KEYWORD}), (MoveKind.UNDO, set())])
+def test_what_had_no_room_for_its_sign_is_signed_where_it_came_to_lie(kind, sign, cut):
+    """Also after a cut. Not what was put back: to other computers it would be mail that the person took out of Junk."""
+    place = Place()
+    place.server.deliver(ONE)
+    place.server.crowded = {"INBOX"}
+    rows = [place.journal.intent(replace(row, kind=kind)) for row in place.intents()[:1]]
+    del place.journal.rows[1]
+    if cut:
+        place.cut("MOVE", after=True)
+    with pytest.raises(ConnectionLost) if cut else contextlib.nullcontext():
+        place.move(rows)
+    place.recovered()
+    assert place.server.raws("Junk") == [ONE]
+    assert place.server.flags(place.server.refs("Junk")[0]) == sign
+
+
 @pytest.mark.parametrize("uidplus", [True, False])
 @pytest.mark.parametrize("cut_after", ["LOCK", "COPY", ""])
 def test_a_twin_that_the_person_filed_is_not_taken_for_our_copy(uidplus, cut_after):
