@@ -89,10 +89,10 @@ class Recovery:
         finished: list[MoveRecord] = []
         again: list[MoveRecord] = []
         # Rivals of moves that ended before the connection did, and of those that are ended now.
-        before = self._rivals.kept_neighbours()
+        kept = self._rivals.kept_neighbours()
         given_way = self._rivals.end_giving_way()
         finished += given_way
-        self._rivals.remember_lately(before)
+        self._rivals.remember_lately(kept)
         unfinished = self._rows.open()
         left_over = sorted(self._followed(unfinished), key=place_of)
         self._signs.asked_for(row for row in left_over if asked is not None and asked(row))
@@ -111,7 +111,7 @@ class Recovery:
         if self._signs.used and given_way:  # theirs may bear our lock
             left = [row.target for row in given_way]
             self._signs.sweep({*left, *self._where.real_folders(left[0])})
-        self._rivals.remember(finished, before)
+        self._rivals.remember_since(finished, kept)
         if wanted is not None:
             finished += [
                 self._rows.end(row, MoveState.ABANDONED, "It is not wanted any more.")

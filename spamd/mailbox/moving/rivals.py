@@ -51,10 +51,18 @@ class _Fresh:
     """A finished move that another client may have raced."""
 
     record: MoveRecord
-    before: dict[FolderName, FolderStatus]
+    before: Mapping[FolderName, FolderStatus]
     ended: float  # by the clock that nobody sets
     signed: bool = False
     looked: bool = False  # for a second copy, at least once
+
+
+@dataclass(frozen=True, slots=True)
+class _Stood:
+    """Where folders stood at a time (seconds since 1970)."""
+
+    at: float
+    folders: Mapping[FolderName, FolderStatus]
 
 
 class _Strangers:
@@ -152,31 +160,48 @@ class Rivals:
             for mail in strangers.between(then.folder, then.uid_validity, then.uid_next, now.uid_next)
         ]
 
-    def keep_neighbours(self, before: Mapping[FolderName, FolderStatus]) -> None:
-        """A broken connection takes our memory along: where the folders stood is written down, the first of what
-        belongs together.
+    def keep_neighbours(self, before: Mapping[FolderName, FolderStatus], target: FolderName) -> None:
+        """A broken connection takes our memory along: where the folders stood is written down, each time that mail came to
+        another one than the target (what comes there is told by the row).
         """
-        if len(before) < 2 or self.kept_neighbours():
+        if len(before) < 2:
             return
-        folders = {name: [one.uid_validity, one.uid_next, one.messages] for name, one in before.items()}
-        self._rows.keep_neighbours(
-            json.dumps({"at": self._rows.now(), "folders": folders}, ensure_ascii=True)
-        )
-
-    def kept_neighbours(self) -> dict[FolderName, FolderStatus]:
-        """The folders as they were when moves began that may still meet a rival; {} if that is long ago."""
-        try:
-            kept = json.loads(self._rows.neighbours() or "{}")
-            if not 0 <= self._rows.now() - float(kept.get("at", 0.0)) < RECONCILE_SECONDS:
-                return {}
-            return {
-                FolderName(name): FolderStatus(FolderName(name), UidValidity(row[0]), Uid(row[1]), row[2])
-                for name, row in kept["folders"].items()
+        kept = self.kept_neighbours()
+        if kept and all(
+            name == target or (name in kept[-1].folders and _place(kept[-1].folders[name]) == _place(one))
+            for name, one in before.items()
+        ):
+            return
+        rows = [
+            {
+                "at": one.at,
+                "folders": {name: [*_place(then), then.messages] for name, then in one.folders.items()},
             }
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError):
-            return {}
+            for one in (*kept, _Stood(self._rows.now(), before))
+        ]
+        self._rows.keep_neighbours(json.dumps(rows, ensure_ascii=True))
 
-    def remember(self, ended: Sequence[MoveRecord], before: dict[FolderName, FolderStatus]) -> None:
+    def kept_neighbours(self) -> list[_Stood]:
+        """The folders as they were when moves began that may still meet a rival, oldest first; [] if that is long ago."""
+        now = self._rows.now()
+        try:
+            kept = [
+                _Stood(
+                    float(one["at"]),
+                    {
+                        FolderName(name): FolderStatus(
+                            FolderName(name), UidValidity(row[0]), Uid(row[1]), row[2]
+                        )
+                        for name, row in one["folders"].items()
+                    },
+                )
+                for one in json.loads(self._rows.neighbours() or "[]")
+            ]
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+            return []
+        return [one for one in kept if 0 <= now - one.at < RECONCILE_SECONDS]
+
+    def remember(self, ended: Sequence[MoveRecord], before: Mapping[FolderName, FolderStatus]) -> None:
         """These moves may have met a rival: `reconcile` looks. before: the folders as they were when the moves began."""
         known = {fresh.record.id for fresh in self._fresh}
         signed = self._signs.signed_among(ended)
@@ -186,11 +211,19 @@ class Rivals:
                 age = abs(self._rows.now() - record.changed_at)
                 self._fresh.append(_Fresh(record, before, self._steady() - age, record.id in signed))
 
-    def remember_lately(self, before: dict[FolderName, FolderStatus]) -> None:
+    def remember_lately(self, kept: Sequence[_Stood]) -> None:
         """After a connection broke: the moves that ended before it did."""
         lately = self._rows.done(RECONCILE_SECONDS)
         self._signs.count_as_signed(lately)
-        self.remember(lately, before)
+        self.remember_since(lately, kept)
+
+    def remember_since(self, ended: Sequence[MoveRecord], kept: Sequence[_Stood]) -> None:
+        """As `remember`, each with the folders as they were when it began: a copy that came before that is no rival's."""
+        for record in ended:
+            until = [one for one in kept if one.at <= record.changed_at]
+            since = [one for one in until if one.at >= record.created_at]
+            begun = (*since[:1], *until[-1:])
+            self.remember([record], begun[0].folders if begun else {})
 
     def _age(self, fresh: _Fresh) -> float:
         """Seconds since the move. The clock may be set back meanwhile, and the steady one stand still while the machine sleeps."""
@@ -399,6 +432,10 @@ class Rivals:
     def _lock_holds(self) -> bool:
         """Without CONDSTORE two may both believe that they hold it, and the copy of the one bear the other one's name."""
         return self._session.abilities.condstore
+
+
+def _place(one: FolderStatus) -> tuple[UidValidity, Uid]:
+    return one.uid_validity, one.uid_next
 
 
 def _grown(

@@ -85,7 +85,7 @@ class Sending:
         if ready:
             # A lock of ours that an earlier attempt could not take off.
             self._signs.release(source, ready, alive)
-            self._rivals.keep_neighbours(before)
+            self._rivals.keep_neighbours(before, target)
             moved = self._send(source, target, ready, before)
             ended += moved
             self._rivals.remember(moved, before)

@@ -146,6 +146,30 @@ def test_a_race_that_both_win_and_then_the_connection_breaks(cut):
     assert not place.journal.open_moves("test")
 
 
+@pytest.mark.parametrize("cut", ["before", "after"])
+def test_a_copy_that_was_there_when_our_move_began_is_no_rival_after_a_cut_either(cut):
+    """Where the folders stood at an earlier move, a moment before, says nothing of this one: of two copies one went."""
+    place = Place()
+    place.server.deliver(b"Subject: earlier\r\n\r\n")
+    place.move(place.intents())
+    place.now += 1.0
+    ref = place.server.deliver(ONE)
+    there = place.server.copy(ref, "Archive")
+    place.now += 1.0
+    rows = place.intents(at=place.now)
+    if cut == "before":
+        place.cut("UNLOCK")
+        with pytest.raises(ConnectionLost):
+            place.move(rows)
+    else:
+        place.move(rows)
+    place.now += 1.0
+    assert place.recovered() == [MoveState.DONE] * (cut == "before")
+    assert place.server.raws("Junk").count(ONE) == 1
+    assert there in place.server.refs("Archive")
+    assert not place.server.flagged(MOVING_KEYWORD)
+
+
 @pytest.mark.parametrize("then", ["marked", "only", "gone", "anew"])
 def test_the_connection_breaks_while_our_copy_gives_way(then):
     """Marked only, it is looked at anew, and stays where it is the only one by now; gone, the move has not taken place; where
