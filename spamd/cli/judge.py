@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from spamd.answers import Why
     from spamd.model.scoring import Scorer
 
-UNSURE = 0.5  # before there is evidence
 MAX_FILE = 64 * 2**20  # bytes read of one file; the reader looks at the first 64 KiB of text anyway
 
 
@@ -39,7 +38,8 @@ def score(files: tuple[Path, ...], as_json: bool) -> int:
     import json
     import sys
 
-    from spamd.domain import Verdict
+    from spamd.judgement.evidence import UNSURE_AT_FIRST
+    from spamd.judgement.policy import verdict_at
     from spamd.message import vector
 
     scorer = open_scorer()
@@ -61,13 +61,7 @@ def score(files: tuple[Path, ...], as_json: bool) -> int:
             failed = True
             continue
         found = scorer.score(vector.vectorise(raw))
-        verdict = (
-            Verdict.JUNK
-            if found.probability >= threshold
-            else Verdict.UNSURE
-            if found.probability >= UNSURE
-            else Verdict.KEEP
-        )
+        verdict = verdict_at(found.probability, junk=threshold, unsure=UNSURE_AT_FIRST)
         if as_json:
             row = {
                 "file": str(file),
@@ -89,6 +83,8 @@ def explain_raw(raw: bytes) -> Why:
     from spamd.answers import Why
     from spamd.domain import Verdict
     from spamd.errors import RequestError
+    from spamd.judgement.evidence import UNSURE_AT_FIRST
+    from spamd.judgement.policy import verdict_at
     from spamd.model.explanation import look_at
 
     if not raw.strip():
@@ -100,7 +96,7 @@ def explain_raw(raw: bytes) -> Why:
         verdict=Verdict.KEEP,
         probability=0.0,
         junk_threshold=threshold,
-        unsure_threshold=UNSURE,
+        unsure_threshold=UNSURE_AT_FIRST,
         model_id=scorer.card.id,
         explanation="No filter is running, so this is the last night's model and the shipped threshold. "
         "What you corrected since, and your account's own evidence, may say otherwise.",
@@ -109,6 +105,4 @@ def explain_raw(raw: bytes) -> Why:
         personal_logit=0.0,
     )
     why = look_at(raw, scorer, empty)
-    if why.probability >= threshold:
-        return replace(why, verdict=Verdict.JUNK)
-    return replace(why, verdict=Verdict.UNSURE if why.probability >= UNSURE else Verdict.KEEP)
+    return replace(why, verdict=verdict_at(why.probability, junk=threshold, unsure=UNSURE_AT_FIRST))

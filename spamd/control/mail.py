@@ -16,6 +16,8 @@ from spamd.domain import AccountName, Identity, Judgement, Verdict
 from spamd.errors import ModelError, NotFound, RequestError, SpamdError, Unreadable
 from spamd.judgement import calibration
 from spamd.judgement.calibration import told
+from spamd.judgement.evidence import UNSURE_AT_FIRST
+from spamd.judgement.policy import verdict_at
 
 if TYPE_CHECKING:
     from spamd.control.engine import Engine
@@ -185,7 +187,7 @@ class Mail:
             if evidence and evidence.junk_threshold is not None
             else card.junk_threshold
         )
-        unsure = evidence.unsure_threshold if evidence else 0.5
+        unsure = evidence.unsure_threshold if evidence else UNSURE_AT_FIRST
         empty = Why(
             judgement=None,
             verdict=Verdict.KEEP,
@@ -200,13 +202,7 @@ class Mail:
         )
         line = evidence.told if evidence else calibration.AS_IT_IS
         why = look_at(raw, self._scorer, empty, line)
-        verdict = (
-            Verdict.JUNK
-            if why.probability >= junk
-            else Verdict.UNSURE
-            if why.probability >= unsure
-            else Verdict.KEEP
-        )
+        verdict = verdict_at(why.probability, junk=junk, unsure=unsure)
         sentence = {
             Verdict.JUNK: "This would count as junk.",
             Verdict.UNSURE: "This would be left in the inbox and listed for review.",

@@ -125,6 +125,7 @@ RESCUES_BURST = 3
 RESCUES_WINDOW = 7 * 86400.0
 RESCUES_CHANCE = 0.02
 """So many or more taken back must be this unlikely under the promise: 2,300 good mails a week allow for six."""
+UNSURE_AT_FIRST = 0.5  # before there is good mail to know better by
 UNSURE_LOWEST, UNSURE_HIGHEST = 0.30, 0.90
 
 
@@ -458,7 +459,7 @@ def _early(told: Sequence[float], shipped: float) -> float:
 
 def _unsure(good: Sequence[_Good], junk: float) -> float:
     """Where doubt begins: about 2 % of good mail lies above, within sensible limits and below junk."""
-    at = 0.5 if len(good) < SUGGEST_HAM else _probability(good[len(good) // 50].logit)
+    at = UNSURE_AT_FIRST if len(good) < SUGGEST_HAM else _probability(good[len(good) // 50].logit)
     return min(max(at, UNSURE_LOWEST), UNSURE_HIGHEST, _probability(junk))
 
 

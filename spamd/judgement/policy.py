@@ -132,6 +132,13 @@ def _judged(score: Score, evidence: Evidence, account: Account, history: History
     return _keep("score", f"It looks like good mail ({likely} junk).")
 
 
+def verdict_at(probability: float, *, junk: float, unsure: float) -> Verdict:
+    """What thresholds alone would say: of a mail that lies in no account."""
+    if probability >= junk:
+        return Verdict.JUNK
+    return Verdict.UNSURE if probability >= unsure else Verdict.KEEP
+
+
 def _held_back(
     wanted: Decision, account: Account, history: History, mode: Mode, brake: Brake, paused: bool
 ) -> Decision:
