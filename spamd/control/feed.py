@@ -19,6 +19,12 @@ class Feed:
         self._numbers = itertools.count(1)
         self._listeners: dict[int, Callable[[Happening], None]] = {}
 
+    @property
+    def heard_by(self) -> int:
+        """How many listen now."""
+        with self._lock:
+            return len(self._listeners)
+
     def publish(self, kind: str, data: Mapping[str, object]) -> None:
         """data: JSON values only, no mail text beyond what the store may keep for display."""
         happening = Happening(kind, dict(data), self._clock())

@@ -54,8 +54,8 @@ class ImapWatch:
         quirk = connection.quirk
         self.folder = folder
         self.renewals = 0
-        self._connection = connection
-        self._renew_seconds = quirk.idle_seconds if renew_seconds is None else renew_seconds
+        self.connection = connection
+        self.renew_seconds = quirk.idle_seconds if renew_seconds is None else renew_seconds
         self._poll_seconds = poll_seconds
         self._can_idle = connection.has("IDLE") and quirk.idle and quirk.idle_pushes
         self._idle_tag: bytes | None = None
@@ -96,13 +96,13 @@ class ImapWatch:
 
         Raises ConnectionLost (or another MailboxError); the watch is finished then.
         """
-        if self._connection.broken:
-            raise ConnectionLost(f"The connection to {self._connection.host} is closed.")
+        if self.connection.broken:
+            raise ConnectionLost(f"The connection to {self.connection.host} is closed.")
         try:
-            with border(self._connection.host, self._connection.port):
+            with border(self.connection.host, self.connection.port):
                 return self._wait(time.monotonic() + timeout)
         except MailboxError:
-            self._connection.drop()
+            self.connection.drop()
             raise
 
     def _wait(self, deadline: float) -> bool:
@@ -118,7 +118,7 @@ class ImapWatch:
                 self._give_up_notify()
                 continue
             now = time.monotonic()
-            due = self._idle_since + self._renew_seconds if self._can_idle else self._next_poll
+            due = self._idle_since + self.renew_seconds if self._can_idle else self._next_poll
             if self._slept() or now >= due:
                 self._renew()
                 continue
@@ -135,7 +135,7 @@ class ImapWatch:
                     while self._receiver.recv(4096):
                         pass
                 return True
-            self._connection.receive_now()
+            self.connection.receive_now()
         return False
 
     def _slept(self) -> bool:
@@ -149,7 +149,7 @@ class ImapWatch:
 
     def _notify(self, *what: bytes) -> bool:
         """False: the server does not want to. A refusal changes nothing (RFC 5465, 3.1): IDLE goes on as without."""
-        reply = self._connection.command("NOTIFY", b"SET", *what, tolerate=(b"OK", b"NO", b"BAD"))
+        reply = self.connection.command("NOTIFY", b"SET", *what, tolerate=(b"OK", b"NO", b"BAD"))
         for response in reply.responses:
             self._judge(response)
         return reply.status == b"OK"
@@ -161,13 +161,13 @@ class ImapWatch:
             self._renew()
         if not self._notify(_THIS_FOLDER):
             raise ConnectionLost(
-                f"{self._connection.host} tells no news any more.", "It is tried again by itself."
+                f"{self.connection.host} tells no news any more.", "It is tried again by itself."
             )
 
     # -- IDLE
 
     def _start_idle(self) -> None:
-        connection = self._connection
+        connection = self.connection
         tag = connection.begin("IDLE")
         while True:
             line = connection.read_line()
@@ -181,8 +181,8 @@ class ImapWatch:
             self._take(line)
 
     def _read_lines(self) -> None:
-        while self._connection.has_line():
-            line = self._connection.read_line()
+        while self.connection.has_line():
+            line = self.connection.read_line()
             if self._idle_tag and line.startswith(self._idle_tag + b" "):
                 self._idle_tag = None
                 self._early_ends += 1
@@ -195,10 +195,10 @@ class ImapWatch:
     def _take(self, line: bytes) -> None:
         if not line.startswith(b"* "):
             if line and not line.startswith(b"+"):
-                raise ProtocolFault(f"{self._connection.host} sent an answer that belongs to no command.")
+                raise ProtocolFault(f"{self.connection.host} sent an answer that belongs to no command.")
             return
-        response = self._connection.finish_response(line[2:])
-        self._connection.note(response)
+        response = self.connection.finish_response(line[2:])
+        self.connection.note(response)
         self._judge(response)
 
     def _judge(self, response: Response) -> None:
@@ -224,7 +224,7 @@ class ImapWatch:
 
     def _renew(self) -> None:
         """Show the server (and every router on the way) that we are here, and see whether it is."""
-        connection = self._connection
+        connection = self.connection
         self.renewals += 1
         if self._idle_tag is None:
             for response in connection.noop().responses:
@@ -249,12 +249,12 @@ class ImapWatch:
 
     def close(self) -> None:
         """End the connection. Never raises."""
-        if self._idle_tag is not None and not self._connection.broken:
+        if self._idle_tag is not None and not self.connection.broken:
             self._idle_tag = None
             with contextlib.suppress(ConnectionLost, OSError):
-                self._connection.send(b"DONE\r\n")
+                self.connection.send(b"DONE\r\n")
         self._selector.close()
-        self._connection.close()
+        self.connection.close()
         self._receiver.close()
         self._sender.close()
 

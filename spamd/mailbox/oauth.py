@@ -401,12 +401,12 @@ class LoopbackSignIn:
         self.expires_at = time.time() + seconds
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
-        self._redirect = f"http://127.0.0.1:{self._server.server_port}/"
+        self.redirect = f"http://127.0.0.1:{self._server.server_port}/"
         challenge = base64.urlsafe_b64encode(hashlib.sha256(self._verifier.encode()).digest()).rstrip(b"=")
         query = {
             "response_type": "code",
             "client_id": provider.client_id,
-            "redirect_uri": self._redirect,
+            "redirect_uri": self.redirect,
             "scope": provider.scope,
             "state": self._state,
             "code_challenge": challenge.decode(),
@@ -440,7 +440,7 @@ class LoopbackSignIn:
         form = {
             "grant_type": "authorization_code",
             "code": answer["code"],
-            "redirect_uri": self._redirect,
+            "redirect_uri": self.redirect,
             "client_id": self._provider.client_id,
             "code_verifier": self._verifier,
         }

@@ -524,7 +524,8 @@ def test_train_says_how_it_ended_and_models_can_be_taken_back(program: Program) 
 
 
 def test_backup_stop_and_restore(program: Program, tmp_path: Path) -> None:
-    """The last one: the filter is stopped."""
+    """It is stopped, and started again."""
+    assert program("label", str(moved(program).id), "junk").code == 0
     labels = program("labels", "export").out
     assert labels
     file = tmp_path / "spamd.age"
@@ -558,6 +559,7 @@ def test_backup_stop_and_restore(program: Program, tmp_path: Path) -> None:
     restored = program("restore", str(file), "--passphrase-stdin", "--yes", stdin="correct horse\n")
     assert restored.code == 0, restored.err
     program.start()
+    program.until("home", "watching")
     assert sorted(_essence(program("labels", "export").out)) == sorted(_essence(labels))
     assert os.environ.get("SPAMD_HOME") is None
 

@@ -115,8 +115,8 @@ def test_who_waits_does_not_compress(dovecot):
     host = dovecot(compress=True)
     watch = open_watch(host.account(host.new_user()), PASSWORD, INBOX)
     watch.wait(0.05)
-    assert watch._connection.has("COMPRESS=DEFLATE")
-    assert not watch._connection.compressed
+    assert watch.connection.has("COMPRESS=DEFLATE")
+    assert not watch.connection.compressed
     watch.close()
 
 

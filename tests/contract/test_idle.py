@@ -413,10 +413,10 @@ def test_notify_waits_as_cheaply(dovecot):
     watch = open_watch(host.account(host.new_user()), PASSWORD, INBOX)
     assert watch.notified
     settle(watch)
-    received, cpu = watch._connection.received, time.thread_time()
+    received, cpu = watch.connection.received, time.thread_time()
     assert watch.wait(1.0) is False
     assert time.thread_time() - cpu < 0.05
-    assert watch._connection.received == received
+    assert watch.connection.received == received
     watch.close()
 
 

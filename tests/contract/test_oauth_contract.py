@@ -75,7 +75,7 @@ def test_loopback_with_pkce(authorisation, provider, account):
 
 def test_loopback_takes_no_answer_but_ours(authorisation, provider, account):
     pending = LoopbackSignIn(account, provider)
-    port = pending._redirect
+    port = pending.redirect
     assert visit(f"{port}?code=stolen&state=wrong") == 404
     assert visit(f"{port}?error=access_denied") == 404
     assert visit(f"{port}favicon.ico") == 404

@@ -128,14 +128,14 @@ def test_uids_that_change_without_a_word(like, opened_on, fault_proxy):
 def test_idle_is_renewed_in_time(like, name, seconds):
     host = like(name)
     watch = open_watch(host.account(host.new_user()), PASSWORD, INBOX)
-    assert watch._renew_seconds == seconds
+    assert watch.renew_seconds == seconds
     watch.close()
 
 
 def test_no_idle_where_it_brings_no_news(like):
     host = like("courier")
     watch = open_watch(host.account(host.new_user()), PASSWORD, INBOX)
-    assert watch._connection.has("IDLE")
+    assert watch.connection.has("IDLE")
     assert not watch.idling
     watch.close()
 

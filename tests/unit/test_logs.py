@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import logging.handlers
 import os
 import shutil
 import stat
@@ -25,6 +26,14 @@ def places(tmp_path):
 def log(places):
     logs.configure(places, "info", foreground=False)
     return logging.getLogger("spamd.test")
+
+
+def file_handler():
+    """That of the log file; pytest has one of its own."""
+    (found,) = [
+        one for one in logging.getLogger().handlers if isinstance(one, logging.handlers.RotatingFileHandler)
+    ]
+    return found
 
 
 def written(places):
@@ -147,7 +156,7 @@ def test_no_forged_lines(places, log):
 
 def test_a_wrong_argument_does_not_lose_the_line(places, log):
     record = logging.LogRecord("spamd", logging.INFO, __file__, 1, "number %d", ("x",), None)
-    assert logs._handlers[0].format(record).endswith("spamd: number %d")
+    assert file_handler().format(record).endswith("spamd: number %d")
     log.info("100% sure")
     log.info("lone \ud800 surrogate")
     assert "100% sure" in written(places)
@@ -155,7 +164,7 @@ def test_a_wrong_argument_does_not_lose_the_line(places, log):
 
 
 def test_rotation_keeps_a_few(places, log, monkeypatch):
-    monkeypatch.setattr(logs._handlers[0], "maxBytes", 2000)
+    monkeypatch.setattr(file_handler(), "maxBytes", 2000)
     for n in range(300):
         log.info("line %d", n)
     kept = logs.files(places)
@@ -205,7 +214,7 @@ def test_a_folder_that_is_removed_is_made_anew(places, log):
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")  # noqa: PTH110
 def test_full_disk(places, log, capsys):
-    handler = logs._handlers[0]
+    handler = file_handler()
     handler.stream.close()
     handler.stream = open("/dev/full", "w", encoding="utf-8")  # noqa: PTH123, SIM115
     log.info("lost")

@@ -454,7 +454,7 @@ def test_happenings_reach_every_listener_until_the_server_stops(talk):
     for thread in threads:
         thread.start()
     open_streams.wait(120)
-    until(lambda: len(world.control.feed._listeners) == 2)
+    until(lambda: world.control.feed.heard_by == 2)
     client.answer(world.why_id, Label.SPAM)
     world.control.feed.publish("progress", {"id": 7})
     until(lambda: True)
@@ -462,7 +462,7 @@ def test_happenings_reach_every_listener_until_the_server_stops(talk):
     for thread in threads:
         thread.join(60)
     assert heard == [[("verdict", world.why_id), ("progress", 7)]] * 2
-    assert not world.control.feed._listeners
+    assert not world.control.feed.heard_by
 
 
 def until(condition) -> None:

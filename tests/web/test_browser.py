@@ -378,7 +378,7 @@ def test_training_shows_its_progress(fresh, visit):
         return
     page.get_by_role("button", name="Train now").click()
     expect(page.locator(".progress")).to_contain_text("Epoch 3 of 12")
-    until(lambda: world.control.feed._listeners)
+    until(lambda: world.control.feed.heard_by)
     world.control.feed.publish("progress", progress(done=9, text="Epoch 9 of 12"))
     expect(page.locator(".progress")).to_contain_text("Epoch 9 of 12")
     assert page.locator("progress").evaluate("(one) => one.value") == 9
@@ -459,7 +459,7 @@ def test_figures_change_by_themselves(fresh, visit):
     world = fresh(hostile=False)
     page = visit(world)
     expect(page.locator("[data-live=headline]")).to_have_text("Watching your mail.")
-    until(lambda: world.control.feed._listeners)
+    until(lambda: world.control.feed.heard_by)
     world.engine.states[HOME] = world.engine.states[HOME].__class__(HOME, AccountPhase.OFFLINE)
     world.control.feed.publish("state", {"account": "home"})
     expect(page.locator("[data-live=headline]")).to_contain_text("not connected")
@@ -508,7 +508,7 @@ def test_todays_list_grows_by_itself(fresh, visit):
     page = visit(world)
     kept = int(page.locator("[data-live=keep]").inner_text())
     page.mouse.move(5, 5)
-    until(lambda: world.control.feed._listeners)
+    until(lambda: world.control.feed.heard_by)
     arrives(world, 9001)
     expect(page.locator(".mail").first).to_contain_text("Just in 9001")
     expect(page.locator("[data-live=keep]")).to_have_text(str(kept + 1))
@@ -521,7 +521,7 @@ def test_nothing_moves_under_the_hand(fresh, visit):
     page = visit(world)
     first = page.locator(".mail").first.get_attribute("data-mail")
     page.locator(".mail").first.get_by_role("button").first.hover()
-    until(lambda: world.control.feed._listeners)
+    until(lambda: world.control.feed.heard_by)
     arrives(world, 9001)
     at = page.locator(".mail").first.bounding_box()
     more = page.get_by_role("button", name="1 new mail: show it")
@@ -542,7 +542,7 @@ def test_older_pages_and_what_was_said_stay(fresh, visit):
     page.get_by_role("link", name="Older").click()
     expect(page.get_by_role("link", name="Newest")).to_be_visible()
     rows = [one.get_attribute("data-mail") for one in page.locator(".mail").all()]
-    until(lambda: world.control.feed._listeners)
+    until(lambda: world.control.feed.heard_by)
     with page.expect_response(lambda answer: answer.request.headers.get("x-look-again") == "yes"):
         arrives(world, 9001)
     assert [one.get_attribute("data-mail") for one in page.locator(".mail").all()] == rows
@@ -563,7 +563,7 @@ def test_the_count_of_review_is_right_everywhere(fresh, visit):
     page.keyboard.press("u")
     expect(page.locator(badge)).to_have_text(f"{waiting} waiting")
     other = visit(world, "/lists")
-    until(lambda: world.control.feed._listeners)
+    until(lambda: world.control.feed.heard_by)
     arrives(world, 9003, Verdict.UNSURE)
     expect(other.locator(badge)).to_have_text(f"{waiting + 1} waiting")
 
@@ -573,7 +573,7 @@ def test_review_begins_again_when_something_comes(fresh, visit):
     page = visit(world, "/review")
     expect(page.get_by_text("Nothing to review.")).to_be_visible()
     expect(page.locator("[data-live=review]")).to_be_hidden()
-    until(lambda: world.control.feed._listeners)
+    until(lambda: world.control.feed.heard_by)
     arrives(world, 9004, Verdict.UNSURE)
     expect(page.locator(".question.now")).to_contain_text("Just in 9004")
 
