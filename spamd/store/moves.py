@@ -43,7 +43,10 @@ class Moves(Connections):
     def advance(self, record: MoveRecord) -> None:
         """Write the record's new state, and with it whether the mail is marked as moved."""
         with self._write() as db:
-            changed = db.execute(
+            before = db.execute("SELECT state FROM move WHERE id = ?", (record.id,)).fetchone()
+            if before is None:
+                raise RequestError(f"There is no move {record.id} in the journal.")
+            db.execute(
                 "UPDATE move SET state = ?, target = ?, target_uid_validity = ?, target_uid_next = ?,"
                 " target_uid = ?, changed_at = ?, error = ? WHERE id = ?",
                 (
@@ -56,13 +59,13 @@ class Moves(Connections):
                     record.error,
                     record.id,
                 ),
-            ).rowcount
-            if not changed:
-                raise RequestError(f"There is no move {record.id} in the journal.")
-            if record.state is MoveState.DONE:
+            )
+            done = record.state is MoveState.DONE
+            if done or before["state"] == MoveState.DONE:  # not any more: it gave way to a rival's
+                moved = done and record.kind is not MoveKind.UNDO
                 db.execute(
                     "UPDATE judgement SET moved = ? WHERE account = ? AND identity = ?",
-                    (record.kind is not MoveKind.UNDO, record.account, record.identity),
+                    (moved, record.account, record.identity),
                 )
 
     def open_moves(self, account: str) -> Sequence[MoveRecord]:

@@ -32,6 +32,7 @@ from spamd.domain import (
     LabelSource,
     MessageRef,
     Mode,
+    MoveKind,
     MoveState,
     Sighting,
     Uid,
@@ -298,8 +299,24 @@ def test_undo_leaves_out_what_was_refused_or_is_under_way(world):
     count = world.control.moves.undo(since=since).count
     moves = [m for m in world.store.moves(since=since) if m.kind == "junk" and m.state is MoveState.DONE]
     world.store.advance(replace(moves[0], state=MoveState.FAILED))
+    world.store.intent(replace(moves[1], id=0, kind=MoveKind.UNDO, state=MoveState.INTENT))
     plan = world.control.moves.undo(since=since)
-    assert plan.count == count - 1 and moves[0].id not in {item.move_id for item in plan.items}
+    assert plan.count == count - 2
+    assert not {moves[0].id, moves[1].id} & {item.move_id for item in plan.items}
+
+
+def test_one_mail_is_not_put_back_while_it_is_being_moved_nor_if_it_never_was(world):
+    moves = [m for m in world.store.moves(HOME) if m.kind == "junk" and m.state is MoveState.DONE]
+    for row, state, said in (
+        (moves[0], MoveState.COPIED, "this very moment"),
+        (moves[1], MoveState.ABANDONED, "nothing to undo"),
+    ):
+        judged = world.store.judgement_of(HOME, row.identity)
+        world.store.advance(replace(row, state=state))
+        with pytest.raises(RequestError, match=said) as refused:
+            world.control.moves.undo_one(judged.id)
+        assert refused.value.hint
+        assert world.store.label_of(HOME, row.identity) is None or judged.label is not None
 
 
 def test_undo_of_one_account_leaves_the_other(world):

@@ -36,6 +36,8 @@ def test_from_intent_to_done(store, rows):
     assert store.open_moves(rows.account) == []
     assert store.move_of(rows.account, rows.identity(1)) == done == store.move(intent.id)
     assert store.judgement(judged.id).moved
+    store.advance(dataclasses.replace(done, state=MoveState.ABANDONED, target_uid=None))
+    assert not store.judgement(judged.id).moved, "our copy gave way to a rival's: it is not in Junk by us"
 
 
 def test_undoing_takes_the_mark_back_but_the_mail_is_never_moved_again(store, rows):
