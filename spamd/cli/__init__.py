@@ -60,6 +60,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         # The reader (head, less) went away: not an error of ours, and nothing more can be said.
         sys.stderr.close()
         return 0
+    except SystemExit:  # click's word for the same
+        return 0
     except Exception as exc:  # noqa: BLE001 the command line's one net
         import traceback
 

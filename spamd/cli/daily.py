@@ -83,7 +83,9 @@ def _tell_status(found: Status, shadows: Mapping[AccountName, str]) -> None:
         f"{today.get('moved', 0)} moved, {today.get('corrected', 0)} corrected by you."
     )
     if found.review_waiting:
-        click.echo(f"{found.review_waiting} wait for your word: `spamdctl review`.")
+        count = found.review_waiting  # counted up to 100
+        wait = "1 mail waits" if count == 1 else f"{count if count < 100 else 'More than 99'} mails wait"
+        click.echo(f"{wait} for your word: `spamdctl review`.")
     if found.model is not None:
         click.echo(f"Model {found.model.id} of {when(found.model.created_at)}.")
     if found.training_hint:

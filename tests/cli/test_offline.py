@@ -460,3 +460,18 @@ def test_it_answers_where_there_is_nowhere_to_answer_to(home: Path) -> None:
         check=False,
     )
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize("command", ["settings", "doctor", "--help"])
+def test_a_reader_that_went_away_is_no_error(home: Path, command: str) -> None:
+    """As `| head -1` in a script with pipefail."""
+    read, write = os.pipe()
+    os.close(read)
+    environment = {**os.environ, "SPAMD_HOME": str(home), "PYTHONPATH": str(ROOT)}
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "spamd", command], env=environment, stdout=write, stderr=subprocess.PIPE, check=False
+        )  # fmt: skip
+    finally:
+        os.close(write)
+    assert (done.returncode, done.stderr) == (0, b"")

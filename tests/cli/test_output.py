@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from dataclasses import replace
 
 import pytest
 
@@ -63,6 +64,19 @@ def test_a_pipe_gets_tabs_and_no_boxes(capsys: pytest.CaptureFixture[str]) -> No
     assert capsys.readouterr().out == "a\tb\n1\tx y\n2\t\n"
     output.table(("a",), [], empty="nothing")
     assert capsys.readouterr().out == "nothing\n"
+
+
+@pytest.mark.parametrize(
+    ("count", "said"), [(1, "1 mail waits"), (99, "99 mails wait"), (100, "More than 99 mails wait")]
+)
+def test_status_says_how_many_mails_wait(tmp_path, capsys, count: int, said: str) -> None:
+    world = World(tmp_path)
+    try:
+        status = world.control.status()
+    finally:
+        world.close()
+    daily._tell_status(replace(status, review_waiting=count), {})
+    assert f"{said} for your word" in capsys.readouterr().out
 
 
 def test_status_says_why_a_training_failed(tmp_path, capsys) -> None:
