@@ -13,7 +13,23 @@ if [ "$(id -u)" = 0 ]; then as_root=""
 elif command -v sudo >/dev/null 2>&1 && sudo -n true 2>/dev/null; then as_root="sudo"
 else as_root="no"; fi
 
+# A fresh machine may be busy with its own upgrades.
+apt="$as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600"
+
+to_be_had() { # sets known and unknown: of these packages those that apt would install, and the others
+  known=""
+  unknown=""
+  # In Ubuntu, Chromium and Thunderbird only fetch a snap (as version 1:1snap1-0ubuntu2), which the tests cannot use.
+  offered=$(LC_ALL=C apt-cache policy "$@" 2>/dev/null | sed -n \
+    -e '/^[^ ]/{s/:$//;h;}' -e '/^  Candidate: (none)/d' -e '/^  Candidate: .*[0-9]snap[0-9]/d' -e '/^  Candidate: /{g;p;}')
+  for package in "$@"; do
+    if printf '%s\n' "$offered" | grep -Fqx "$package"; then known="$known $package"
+    else unknown="$unknown $package"; fi
+  done
+}
+
 updated=no
+# shellcheck disable=SC2086
 apt_install() { # packages, or package:command where the command may come from elsewhere
   command -v dpkg-query >/dev/null 2>&1 || return 1
   missing=""
@@ -24,20 +40,23 @@ apt_install() { # packages, or package:command where the command may come from e
   done
   [ -n "$missing" ] || return 0
   if [ "$as_root" = no ]; then
-    say "Not installed, and no right to install; what needs them is left out. To have it: sudo apt install$missing"
+    to_be_had $missing
+    [ -n "$known" ] || known=$missing # apt has no lists yet
+    say "Not installed, and no right to install; what needs them is left out. To have it: sudo apt install$known"
     return 1
   fi
   if [ $updated = no ]; then
-    $as_root apt-get update -q >/dev/null 2>&1 || say "apt-get update failed; going on with the old lists."
+    $apt update -q >/dev/null 2>&1 || say "apt-get update failed; going on with the old lists."
     updated=yes
   fi
-  say "Installing$missing"
-  # shellcheck disable=SC2086
-  if ! $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing >/dev/null 2>&1; then
-    # One unknown name must not take the others with it.
-    for package in $missing; do
-      $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$package" >/dev/null 2>&1 \
-        || say "Could not install $package."
+  to_be_had $missing
+  [ -z "$unknown" ] || say "Not to be had from this system's packages; what needs them is left out:$unknown"
+  [ -n "$known" ] || return 0
+  say "Installing$known"
+  if ! $apt install -y -q --no-install-recommends $known >/dev/null 2>&1; then
+    # One that cannot be installed must not take the others with it.
+    for package in $known; do
+      $apt install -y -q --no-install-recommends "$package" >/dev/null 2>&1 || say "Could not install $package."
     done
   fi
 }
@@ -55,12 +74,23 @@ find_python() {
 
 if ! python=$(find_python); then
   apt_install python3 python3-venv || true
-  python=$(find_python) || { say "Python 3.11 or newer is needed. On Debian or Ubuntu: apt install python3 python3-venv"; exit 1; }
+  python=$(find_python) || {
+    say "Python 3.11 or newer is needed; here is $(python3 --version 2>&1 || true)."
+    say "Debian 12, Ubuntu 24.04 and later: apt install python3 python3-venv. Elsewhere name it: make PYTHON=/path/to/python3.12 ..."
+    exit 1
+  }
 fi
 
 read_list() { sed -e 's/#.*//' -e '/^[[:space:]]*$/d' "$@" | sort -u | tr '\n' ' '; }
 
-wanted=$(cat pyproject.toml scripts/setup.sh scripts/apt-*.txt scripts/test_servers.sh | cksum; printf '%s' "$python")
+state() { # changes also when somebody else has installed one of the packages: then more can be set up
+  cat pyproject.toml scripts/setup.sh scripts/apt-*.txt scripts/test_servers.sh | cksum
+  # shellcheck disable=SC2046
+  dpkg-query -W -f '${Package} ${Status}\n' $(read_list scripts/apt-*.txt | sed 's/:[^ ]*//g') 2>/dev/null | cksum
+  printf '%s' "$python"
+}
+
+wanted=$(state)
 for stamp in "$venv/.set-up-all" "$venv/.set-up-$what"; do
   if [ -e "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then exit 0; fi
 done
@@ -93,14 +123,13 @@ fi
 if [ "$what" = all ]; then
   extras="$extras,streaming"
   # PyGObject is built from source: without its headers the tray's tests skip.
-  if pkg-config --exists gobject-introspection-1.0 cairo 2>/dev/null; then
-    extras="$extras,tray"
-  else
-    say "No headers for PyGObject: the tray is left out (apt install libgirepository1.0-dev libcairo2-dev pkg-config python3-dev)."
-  fi
   pip install --editable ".[$extras]" --group test --group lint
-  sh scripts/test_servers.sh || say "Cyrus and Courier are left out; their tests skip."
+  if ! pkg-config --exists gobject-introspection-1.0 cairo 2>/dev/null \
+    || ! pip install --editable ".[$extras,tray]" >/dev/null 2>&1; then
+    say "PyGObject cannot be built: the tray is left out (apt install gcc libgirepository1.0-dev libcairo2-dev pkg-config python3-dev)."
+  fi
+  sh scripts/test_servers.sh || say "The tests that need it skip."
 else
   pip install --editable ".[$extras]"
 fi
-printf '%s' "$wanted" > "$stamp"
+state > "$stamp"

@@ -17,34 +17,27 @@ if [ -e "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then exit 0; fi
 rm -rf "$target"
 mkdir -p "$target"
 packages=$(mktemp -d)
-known=$(mktemp)
-trap 'rm -rf "$packages" "$known"' EXIT
-apt-cache pkgnames | sort > "$known"
-if ! grep -qx cyrus-common "$known" && [ "$(id -u)" = 0 ]; then # lists that were never fetched, as in containers
+trap 'rm -rf "$packages"' EXIT
+if ! apt-cache show cyrus-common >/dev/null 2>&1 && [ "$(id -u)" = 0 ]; then # lists that were never fetched, as in containers
   apt-get update -q >/dev/null 2>&1 || true
-  apt-cache pkgnames | sort > "$known"
 fi
 
-# Names differ between releases: what is not known is left out, and the binaries decide in the end.
+# What these packages need and this system has not, apt tells: the libraries' names differ between releases.
 fetch() {
   into=$1
   shift
   mkdir -p "$target/$into"
-  names=""
-  for package in "$@"; do
-    if grep -qx "$package" "$known"; then names="$names $package"; fi
-  done
+  needed=$(apt-get -s --no-install-recommends install "$@" 2>/dev/null | sed -n 's/^Inst \([^ ]*\) .*/\1/p') || true
   # shellcheck disable=SC2086
-  (cd "$packages" && apt-get download $names >/dev/null 2>&1) || true
+  (cd "$packages" && apt-get download $(printf '%s\n' "$@" $needed | sort -u) >/dev/null 2>&1) || true
   for archive in "$packages"/*.deb; do
     if [ -e "$archive" ]; then dpkg-deb -x "$archive" "$target/$into"; fi
   done
   rm -f "$packages"/*.deb
 }
 
-fetch cyrus cyrus-common cyrus-imapd libical3 libxapian30 libclamav11 libclamav12 libjemalloc2 liblmdb0 \
-  libmariadb3 libzephyr4 libpcre3 libmspack0 sasl2-bin db-util db5.3-util libsasl2-modules-db
-fetch courier courier-imap courier-base courier-authlib libcourier-unicode4 libcourier-unicode8 libgamin0 libpcre3
+fetch cyrus cyrus-common cyrus-imapd sasl2-bin libsasl2-modules-db
+fetch courier courier-imap courier-base courier-authlib
 
 missing=""
 [ -x "$target/cyrus/usr/lib/cyrus/bin/imapd" ] || missing="$missing Cyrus"

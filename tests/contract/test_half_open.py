@@ -6,12 +6,13 @@ must find out: by keep-alive where we wait, by the read limit where we asked.
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.programs import missing
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = r"""
@@ -56,18 +57,18 @@ for thread in threads:
 
 def _own_network() -> list[str] | None:
     """The start of a command that runs in an empty network; None where that is not allowed."""
-    unshare, ip = shutil.which("unshare"), shutil.which("ip")
-    if not (unshare and ip and sys.platform == "linux"):
-        return None
-    command = [unshare, "--user", "--map-root-user", "--net"]
-    allowed = subprocess.run([*command, ip, "link", "set", "lo", "up"], capture_output=True, check=False)
+    command = ["unshare", "--user", "--map-root-user", "--net"]
+    allowed = subprocess.run([*command, "ip", "link", "set", "lo", "up"], capture_output=True, check=False)
     return command if allowed.returncode == 0 else None
 
 
 def test_9_half_open_is_found_within_a_minute():
+    for program, package in (("unshare", "util-linux"), ("ip", "iproute2")):
+        if reason := missing(program, package=package):
+            pytest.skip(reason)
     command = _own_network()
     if command is None:
-        pytest.skip("no network of one's own here (unshare --net)")
+        pytest.skip("no network of one's own is allowed here (unshare --net)")
     result = subprocess.run(
         [*command, sys.executable, "-c", PROGRAM],
         cwd=ROOT,

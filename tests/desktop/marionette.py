@@ -6,7 +6,6 @@ import base64
 import contextlib
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -16,17 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from tests.desktop.running import PATIENCE
+from tests.programs import missing
 from tests.servers.mailhost import PASSWORD, free_port
 
 PROGRAM = os.environ.get("SPAMD_TEST_THUNDERBIRD", "thunderbird")  # another version's path
-MISSING = next(
-    (
-        f"{program} is not installed (Debian: apt install {package})"
-        for program, package in ((PROGRAM, "thunderbird"), ("dbus-run-session", "dbus"))
-        if shutil.which(program) is None
-    ),
-    "",
-)
+MISSING = missing(PROGRAM, package="thunderbird") or missing("dbus-run-session", package="dbus")
 
 
 class Thunderbird:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 import time
 from dataclasses import replace
@@ -26,15 +25,12 @@ from spamd.answers import (
 )
 from spamd.domain import DayCount, Label, LabelSource, Mode, ModelId, Verdict
 from spamd.web import charts
+from tests.programs import CHROMIUM, NO_CHROMIUM
 from tests.web.world import HOME, HOSTILE_RAW, JUNK_RAW, WORK, World
 
-CHROMIUM = next(
-    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))),
-    None,
-)
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium (apt install chromium)"),
+    pytest.mark.skipif(bool(NO_CHROMIUM), reason=NO_CHROMIUM or "-"),
 ]
 SECONDS = 120_000  # milliseconds: generous, the machine may be busy
 expect.set_options(timeout=SECONDS)

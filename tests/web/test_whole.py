@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -15,15 +14,12 @@ from playwright.sync_api import expect, sync_playwright
 from spamd import paths, settings
 from spamd.client import Client
 from spamd.errors import NotRunning
+from tests.programs import CHROMIUM, NO_CHROMIUM
 from tests.web.test_browser import SECONDS  # which sets it for every `expect`, too
 
-CHROMIUM = next(
-    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))),
-    None,
-)
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium (apt install chromium)"),
+    pytest.mark.skipif(bool(NO_CHROMIUM), reason=NO_CHROMIUM or "-"),
 ]
 
 
