@@ -66,7 +66,7 @@ _TOPICS: Final = {
     "i": "“I”",
     "we": "“we”",
 }
-_MEASURES: Final = {
+MEASURES: Final = {
     "text: characters": ("more text than usual", "less text than usual", "no text"),
     "text: word length": ("longer words than usual", "shorter words than usual", "no words"),
     "text: sentence length": ("longer sentences than usual", "shorter sentences than usual", "no sentences"),
@@ -83,7 +83,7 @@ _MEASURES: Final = {
     "header: hops": ("more servers on its way than usual", "fewer servers on its way than usual", "no server on its way"),
 }  # fmt: skip
 """Facts that are a size, not a number of things: more than usual, less, none."""
-_QUALITIES: Final = {
+QUALITIES: Final = {
     "text: empty": "empty",
     "text: very short": "very short",
     "lines: first is short": "a short first line",
@@ -217,10 +217,10 @@ def _measured(group: str, what: str, how: str) -> str:
     """A fact that is measured. how: "" where there is more of it than usual, "little" where there is less, "not" where
     there is none."""
     name = f"{group}: {what}"
-    if name in _MEASURES:
-        return _MEASURES[name][("", "little", "not").index(how)]
-    if name in _QUALITIES:
-        return f"not {_QUALITIES[name]}" if how else _QUALITIES[name]
+    if name in MEASURES:
+        return MEASURES[name][("", "little", "not").index(how)]
+    if name in QUALITIES:
+        return f"not {QUALITIES[name]}" if how else QUALITIES[name]
     if how == "not" and what.startswith("no "):  # what is a lack already, is there
         return what.removeprefix("no ")
     if how == "not" and what.endswith(" missing"):

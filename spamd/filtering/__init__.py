@@ -280,13 +280,13 @@ class Filter:
         )
         entry = match(lists, history.sender, now) if decision.reason in ("allowed", "blocked") else None
         if decision.move and (why := why_it_stays(read.flags)) is not None:
-            decision = _stays(decision, f"But {why}", "dealt-with")
+            decision = _stays(decision, f"But {why}", reason="dealt-with")
         label = self._label_instead(decision)
         if label is not None:
             decision = _stays(decision, f"It gets the label “{label}” and stays where it is.")
         target = self._target(decision)
         if decision.move and target is None:
-            decision = _stays(decision, "The account has no Junk folder.", "no-folder")
+            decision = _stays(decision, "The account has no Junk folder.", reason="no-folder")
             self._notices.tell_once(
                 "no-folder",
                 "There is no Junk folder: make one, or name one.",
@@ -472,7 +472,7 @@ class Filter:
         return self._marks.take_labels_off(self._deciding().doubt_label)
 
 
-def _stays(decision: Decision, why: str, reason: str | None = None) -> Decision:
+def _stays(decision: Decision, why: str, *, reason: str | None = None) -> Decision:
     return replace(
         decision,
         move=False,

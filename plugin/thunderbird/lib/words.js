@@ -34,6 +34,10 @@ function causeWords({ kind, text, place, words }) {
   const [group, ...rest] = text.split(": ");
   const how = rest.length > 1 && (rest[0] === "not" || rest[0] === "little") ? rest.shift() : "";
   const where = translated("group", group);
+  // What is a size, or is so or not, has no number: more or less than usual is a sentence of its own, as the filter has it.
+  const measured = (/** @type {string} */ word) => translated("measured", [group, word, ...rest].join(" "));
+  const size = measured(how || "more") || (how === "little" ? measured("not") : "");
+  if (where && size) return [where, size];
   const fact = translated("fact", rest.join(": "));
   if (!where || !fact) return asTold;
   return [where, how ? browser.i18n.getMessage(how === "not" ? "factAbsent" : "factBelowUsual", [fact]) : fact];

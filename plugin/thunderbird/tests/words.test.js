@@ -57,10 +57,15 @@ test("machine words are translated, other words shown as they came", () => {
     return `${kind}: ${text}`;
   };
   const fact = (text) => told({ kind: "fact", text, place: "place", words: "as told" });
-  assert.equal(fact("links: text differs"), "Links: Text nennt einen anderen Server");
+  assert.equal(fact("links: text differs"), "Links: Links, deren Text einen anderen Server nennt");
   assert.equal(fact("text: $ rate"), "Wortwahl: „$“ für die Länge");
   assert.equal(fact("subject words: not: money"), "Betreff: ohne Wörter über Geld");
   assert.equal(fact("words: little: many talk"), "Wörter: weniger als sonst: viele Alltagswörter");
+  assert.equal(fact("lines: little: longest"), "Zeilen: keine so lange Zeile wie sonst");
+  assert.equal(fact("links: longest"), "Links: eine längere Adresse als sonst");
+  assert.equal(fact("text: not: empty"), "Wortwahl: nicht leer");
+  assert.equal(fact("text: little: empty"), "Wortwahl: nicht leer");
+  assert.equal(fact("text: empty"), "Wortwahl: leer");
   assert.equal(fact("new: thing"), "place: as told");
   assert.equal(fact("tag br 4"), "Aufbau: as told");
   assert.equal(told({ kind: "fact", text: "tag br 4" }), "Aufbau: tag br 4", "of a filter that gives no words");
@@ -79,7 +84,7 @@ test("both languages say the same things, and every word that is asked for is th
   const en = JSON.parse(read("_locales/en/messages.json"));
   const de = JSON.parse(read("_locales/de/messages.json"));
   // What the filter itself says in English needs no second copy here.
-  const needsNone = (key) => /^(fact|group)[A-Z]/.test(key);
+  const needsNone = (key) => /^(fact|group|measured)[A-Z]/.test(key);
   assert.deepEqual(Object.keys(en).filter(needsNone), []);
   assert.deepEqual(Object.keys(en), Object.keys(de).filter((key) => !needsNone(key)));
   const holes = (message) => (message.match(/\$\d/g) ?? []).sort();

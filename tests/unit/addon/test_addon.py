@@ -71,6 +71,7 @@ def test_no_page_puts_mail_into_html() -> None:
 
 def test_every_fact_has_its_words_in_german() -> None:
     """What the model counts gets new names now and then; the add-on would show those in English, as the filter says them."""
+    from spamd import reasons
     from spamd.message import vector
 
     facts = vector.vectorise(b"From: a@example.org\r\n\r\nhello\r\n").named().dense
@@ -81,10 +82,25 @@ def test_every_fact_has_its_words_in_german() -> None:
             text = text.replace(sign, word)
         return re.sub(r"[^a-z0-9]", "", text.lower())
 
+    def measured(fact: str, how: str) -> str:
+        group, what = fact.split(": ", 1)
+        return key(f"measured{group}{how}{what}")
+
     known = {key(name) for name in json.loads((ADDON / "_locales/de/messages.json").read_bytes())}
-    missing = [fact for fact in facts if key("fact" + fact.split(": ", 1)[1]) not in known]
+    sizes = {fact for fact in facts if measured(fact, "more") in known}
+    assert set(reasons.MEASURES) <= sizes
+    missing = [
+        fact for fact in facts if fact not in sizes and key("fact" + fact.split(": ", 1)[1]) not in known
+    ]
+    missing += [
+        f"{fact}: {how}" for fact in sizes for how in ("little", "not") if measured(fact, how) not in known
+    ]
+    missing += [fact for fact in reasons.QUALITIES if measured(fact, "not") not in known]
     missing += [fact for fact in facts if key("group" + fact.split(": ", 1)[0]) not in known]
     assert missing == []
+    assert {name for name in known if name.startswith("measured")} <= {
+        measured(fact, how) for fact in facts for how in ("more", "little", "not")
+    }
     assert {name for name in known if re.match("(fact|group)[a-z]", name)} - {
         "factabsent",
         "factbelowusual",
