@@ -20,14 +20,16 @@ from spamd.domain import (
     MoveState,
     SourceKind,
     Uid,
+    UidValidity,
 )
-from spamd.errors import FolderMissing
+from spamd.errors import FolderChanged, FolderMissing
 from spamd.filtering import Filter
 from spamd.learning import Learner
 from spamd.maildir import maildir
 from spamd.maildir.maildir import MaildirCommands
 from spamd.opening import Opening
 from spamd.paths import find
+from spamd.source import OpenFolder
 from spamd.store.database import Store
 from tests.fakes.memory_mailbox import START, MemoryJournal, intent
 from tests.fakes.scripted_scorer import ScriptedScorer
@@ -276,6 +278,26 @@ def test_a_move_by_another_program_keeps_the_identity(mail, session):
     assert after.identity == before.identity
     assert session.uids(INBOX) == []
     assert list(session.find(JUNK, before.identity, before.message_id)) == [after]
+
+
+def test_only_what_is_marked_is_removed_and_nothing_where_the_numbers_are_others(mail, session):
+    """However it is asked for: a mail of another program's may lie there by now."""
+    for number in range(3):
+        put(mail, f"{number}.host", f"mail {number}")
+    commands = MaildirCommands(session.mailbox)
+    here = OpenFolder(INBOX, session.status(INBOX).uid_validity)
+    uids = [one.ref.uid for one in session.arrivals(INBOX, Uid(1))]
+    commands.mark_deleted(here, uids[:1])
+    assert commands.deleted(here) == {uids[0]}
+    other = OpenFolder(INBOX, UidValidity(here.uid_validity + 1))
+    with pytest.raises(FolderChanged):
+        commands.expunge(other, uids[:1])
+    commands.expunge(here, uids)
+    assert [one.ref.uid for one in session.arrivals(INBOX, Uid(1))] == uids[1:]
+    commands.mark_deleted(here, uids[1:])
+    commands.clear_deleted(here, uids[1:])
+    commands.expunge(here, uids)
+    assert len(everything(mail)) == 2
 
 
 def test_target_missing_or_read_only(mail, opening, account, session):
