@@ -28,7 +28,7 @@ def test_a_lock_is_waited_for_as_long_as_it_is_there(courier, locked):
     courier.monitor.asked.clear()
     with courier.oracle(user) as imap:
         imap.send(b"w1 SELECT INBOX\r\n")
-        assert courier.monitor.asked.wait(courier.patience), "Courier did not meet the lock"
+        wait_for(courier.met_a_lock, "Courier to meet the lock")
         lock.unlink()
         lines = []
         while not lines or not lines[-1].startswith(b"w1 "):

@@ -124,6 +124,13 @@ class Courier(MailHost):
             self._ends.append(f"imapd {process.pid}: {process.returncode}")
         self.processes.discard(process)
 
+    def met_a_lock(self) -> bool:
+        """A process waits until a folder's lock is gone: 5.0 asks the monitor to tell it, 5.2 the kernel."""
+        watches = (Path(f"/proc/{process.pid}/fdinfo").glob("*") for process in list(self.processes))
+        return self.monitor.asked.is_set() or any(
+            "inotify wd:" in watch.read_text() for found in watches for watch in found
+        )
+
     def log(self) -> str:
         """What its processes complained of, and which did not end well."""
         said = (self.folder / "errors.txt").read_text(errors="replace").splitlines()
