@@ -34,6 +34,8 @@ COMMAND_SECONDS = 30.0
 PART = 1200  # characters: Windows keeps 2,560 bytes of UTF-16 in one entry, an OAuth grant may have more
 SPLIT = "spamd-parts:"
 SECRET_LIMIT = 65536  # characters
+_ANEW = "Move it away, then enter the passwords anew: `spamdctl account password NAME`."
+_COMMAND = "Look at password_command: a program that prints the password."
 ELSEWHERE = 'Or choose another place: `spamdctl settings set secrets file` (also: "command", "systemd").'
 
 
@@ -369,7 +371,7 @@ def run_password_command(command: str, *, seconds: float = COMMAND_SECONDS) -> s
     except ValueError as exc:
         raise CredentialError(f"The password command cannot be read: {exc}.", "Look at its quotes.") from exc
     if not words:
-        raise CredentialError("The password command is empty.")
+        raise CredentialError("The password command is empty.", _COMMAND)
     try:
         process = subprocess.Popen(
             words,
@@ -379,7 +381,8 @@ def run_password_command(command: str, *, seconds: float = COMMAND_SECONDS) -> s
             start_new_session=True,
         )
     except OSError as exc:
-        raise CredentialError(f"The password command {words[0]!r} cannot be run: {exc.strerror}.") from exc
+        title = f"The password command {words[0]!r} cannot be run: {exc.strerror}."
+        raise CredentialError(title, _COMMAND) from exc
     with process:
         try:
             printed, complaint = process.communicate(timeout=seconds)
@@ -395,7 +398,8 @@ def run_password_command(command: str, *, seconds: float = COMMAND_SECONDS) -> s
     if process.returncode != 0:
         lines = complaint.decode("utf-8", "replace").strip().splitlines()
         said = f" It said: {lines[-1][:200]}" if lines else ""
-        raise CredentialError(f"The password command {words[0]!r} failed ({process.returncode}).{said}")
+        title = f"The password command {words[0]!r} failed ({process.returncode}).{said}"
+        raise CredentialError(title, "Try it in a terminal: it must print the password, and ask for nothing.")
     first, _, _ = printed[:SECRET_LIMIT].partition(b"\n")
     try:
         return _checked(first.decode("utf-8").rstrip("\r"))
@@ -454,16 +458,17 @@ class FileSecrets(Secrets):
         except FileNotFoundError:
             return {}
         except (OSError, ValueError) as exc:
-            raise CredentialError(f"{self.path} cannot be read as a file of secrets.") from exc
+            raise CredentialError(f"{self.path} cannot be read as a file of secrets.", _ANEW) from exc
         if not isinstance(content, dict) or not all(isinstance(one, str) for one in content.values()):
-            raise CredentialError(f"{self.path} is no file of secrets.")
+            raise CredentialError(f"{self.path} is no file of secrets.", _ANEW)
         return content
 
     def _write(self, content: Mapping[str, str]) -> None:
         try:
             write_private(self.path, json.dumps(content, indent=1).encode("utf-8"))
         except OSError as exc:
-            raise CredentialError(f"{self.path} cannot be written: {exc.strerror}.") from exc
+            hint = "Look at its owner and rights, and at free space."
+            raise CredentialError(f"{self.path} cannot be written: {exc.strerror}.", hint) from exc
 
 
 __all__ = [

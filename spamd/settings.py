@@ -382,16 +382,17 @@ def check_account(account: Account) -> None:
     where = f"accounts.{account.name}"
     if account.kind is SourceKind.IMAP:
         if not account.host:
-            raise ConfigError(f"At '{where}.host': the server is missing.")
+            raise ConfigError(f"At '{where}.host': the server is missing.", "Such as imap.example.org.")
         if account.tls is TlsMode.NONE and account.host.lower().strip("[]") not in LOOPBACK:
             raise ConfigError(
                 f"At '{where}.tls': without TLS the password would travel readable to {account.host}.",
                 'Use "implicit" or "starttls"; "none" is only for a server on this computer.',
             )
         if account.auth is AuthMethod.OAUTH and not account.oauth_provider:
-            raise ConfigError(f"At '{where}.oauth_provider': the provider to sign in with is missing.")
+            title = f"At '{where}.oauth_provider': the provider to sign in with is missing."
+            raise ConfigError(title, "Such as google or microsoft.")
     elif not account.path:
-        raise ConfigError(f"At '{where}.path': the mail folder is missing.")
+        raise ConfigError(f"At '{where}.path': the mail folder is missing.", "Such as ~/Maildir.")
 
 
 def _checked(option: Option, value: object, where: str) -> Any:

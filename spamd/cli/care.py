@@ -102,7 +102,7 @@ def doctor(as_json: bool) -> int:
 @click.option("-n", "--lines", default=50, show_default=True, type=click.IntRange(1, 100_000))
 @click.option("-f", "--follow", is_flag=True, help="Go on showing new lines until Ctrl-C.")
 def logs(lines: int, follow: bool) -> None:
-    """Show the log. It never holds subjects, addresses or text of mail."""
+    """Show the log. It holds no subjects, addresses or text of mail (with log_level debug, a fault may quote some)."""
     file = paths.find().log_file
     try:
         stream: TextIO = file.open(encoding="utf-8", errors="replace")

@@ -115,7 +115,8 @@ def load_providers(file: Path | None = None) -> dict[str, OAuthProvider]:
     try:
         content = tomllib.loads(file.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"The file of sign-in providers {file} cannot be read: {error}.") from error
+        hint = "Correct it, or do without: `spamdctl settings unset oauth_file`."
+        raise ConfigError(f"The file of sign-in providers {file} cannot be read: {error}.", hint) from error
     known = {one.name for one in fields(OAuthProvider)} - {"name"}
     for name, row in content.items():
         if not isinstance(row, dict):

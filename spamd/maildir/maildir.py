@@ -156,9 +156,12 @@ class MaildirFolder:
                         file = _File(place, entry.name, flags)
                         files[file.key] = file
         except FileNotFoundError:
-            raise FolderMissing(f"The mail folder {self.path} is not there.") from None
+            raise FolderMissing(
+                f"The mail folder {self.path} is not there.", "Look at the account's path."
+            ) from None
         except OSError as error:
-            raise FolderRefused(f"The mail folder {self.path} cannot be read: {error.strerror}.") from error
+            title = f"The mail folder {self.path} cannot be read: {error.strerror}."
+            raise FolderRefused(title, "Look at its owner and rights.") from error
         return files
 
     def _describe(self, key: str) -> Known | None:
@@ -216,7 +219,8 @@ class MaildirMailbox:
         try:
             entries = sorted(one for one in self.path.iterdir() if one.is_dir())
         except OSError as error:
-            raise FolderMissing(f"The mail folder {self.path} cannot be read: {error.strerror}.") from error
+            title = f"The mail folder {self.path} cannot be read: {error.strerror}."
+            raise FolderMissing(title, "Look at the account's path, and at its owner and rights.") from error
         if inbox is None:
             inbox = next((one for one in entries if one.name.upper() == "INBOX" and _is_maildir(one)), None)
         if inbox is not None:

@@ -62,7 +62,7 @@ class MboxFolder:
         with self._lock:
             stamp = self.stamp()
             if stamp == (None,):
-                raise FolderMissing(f"The mail file {self.path} is not there.")
+                raise FolderMissing(f"The mail file {self.path} is not there.", "Look at the account's path.")
             if self._known is None or self._scanned != stamp:
                 validity, uid_next, by_key = self._list.update(self._scan, self._describe)
                 mails = {known.uid: known for known in by_key.values()}
@@ -92,9 +92,12 @@ class MboxFolder:
                     number = seen[digest] = seen.get(digest, 0) + 1
                     places[f"{digest}#{number}"] = place
         except FileNotFoundError:
-            raise FolderMissing(f"The mail file {self.path} is not there.") from None
+            raise FolderMissing(
+                f"The mail file {self.path} is not there.", "Look at the account's path."
+            ) from None
         except OSError as error:
-            raise FolderRefused(f"The mail file {self.path} cannot be read: {error.strerror}.") from error
+            title = f"The mail file {self.path} cannot be read: {error.strerror}."
+            raise FolderRefused(title, "Look at the account's path, and at its owner and rights.") from error
         self._places = places
         return list(places)
 

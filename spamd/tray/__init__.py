@@ -67,7 +67,8 @@ def _run(arguments: Sequence[str] | None) -> int:
             here.state.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = Single(here.state / "tray.lock")
         except OSError as error:
-            raise SpamdError(f"{here.state} cannot be written: {error.strerror or error}.") from error
+            title = f"{here.state} cannot be written: {error.strerror or error}."
+            raise SpamdError(title, "Look at its owner and rights, and at free space.") from error
         if not lock.taken:
             opened = not wanted.autostart and _open_page(here)
             also = " Its page was opened." if opened else ""

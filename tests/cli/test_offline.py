@@ -135,6 +135,15 @@ def test_accounts_are_written_and_read(home: Path) -> None:
         (("logs",), "There is no log yet"),
         (("restore", "none.age", "--passphrase-stdin", "--yes"), "none.age"),
         (("pause", "soon"), "not running"),
+        (("account", "add", "x", "--maildir", "/nowhere"), "cannot be read"),
+        (("account", "add", "x", "--mbox", "/nowhere"), "is not there"),
+        (("account", "add", "x", "--mbox", "/"), "cannot be read"),
+        (("account", "add", "x", "--host", "imap.mail.example", "--user", "u", "--no-test", "--password-command", ""),
+         "no terminal"),
+        (("account", "add", "x", "--host", "imap.mail.example", "--user", "u", "--no-test", "--password-command", "false"),
+         "failed (1)"),
+        (("account", "add", "x", "--host", "imap.mail.example", "--user", "u", "--no-test", "--password-command", "/no"),
+         "cannot be run"),
     ],
 )  # fmt: skip
 def test_a_wrong_word_says_what_to_do(home: Path, arguments: tuple[str, ...], said: str) -> None:
@@ -142,6 +151,7 @@ def test_a_wrong_word_says_what_to_do(home: Path, arguments: tuple[str, ...], sa
     assert done.returncode == 1
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) == 2, "what is wrong, and what to do"
 
 
 @pytest.mark.parametrize(
