@@ -67,11 +67,6 @@ keeps it is given up. At 1 in 1,000: 2 of up to 60 good mails, 3 of 240, 6 of 1,
 BY_HAND = frozenset(
     {LabelSource.DRAG, LabelSource.UNDO, LabelSource.REVIEW, LabelSource.ADDON, LabelSource.KEYWORD}
 )
-NO_TRAINER = TrainingError(
-    "The trainer is not installed.",
-    f"{how_to_install()}. Until then what you teach counts at once, but is not built into the model.",
-)
-
 PLATFORM: str = sys.platform  # not narrowed by the type checker, which sees one platform at a time
 
 
@@ -225,7 +220,10 @@ class Nightly:
         report, not an error. TrainingError: the trainer is missing, was stopped, or failed; nothing has changed then.
         """
         if not self.installed():
-            raise NO_TRAINER
+            raise TrainingError(
+                "The trainer is not installed.",
+                f"{how_to_install()}. Until then what you teach counts at once, but is not built into the model.",
+            )
         if not self._lock.acquire(blocking=False):
             raise TrainingError("Training runs already.", "Wait for its end.")
         folder = self._paths.cache / "night"

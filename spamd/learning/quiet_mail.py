@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from spamd.domain import (
@@ -72,37 +72,35 @@ class QuietMail:
         name = self._account.name
         here = self._still_here(now)
         self._elsewhere.look()
-        wanted: list[tuple[Judgement, str]] = []  # and what it tells
-        per_sender: Counter[tuple[str, int]] = Counter()
-        per_day: Counter[int] = Counter()
+        counted = _Counted()
+        wanted = self._wanted(here, counted, now)
+        found = [
+            _label(judgement, note, now)
+            for judgement, note in wanted
+            if counted.add(judgement)  # of every one, also of those that are too many
+        ]
+        left = [judgement.identity for judgement, note in wanted if note == silence.OPENED]
+        with self._store.transaction():
+            self._store.note_heard(name, [judgement.identity for judgement, _ in wanted], left, now)
+            for record in found:
+                self._store.add_label(record)
+        return len(found)
+
+    def _wanted(
+        self, here: Mapping[Identity, Sighting], counted: _Counted, now: float
+    ) -> list[tuple[Judgement, str]]:
+        """Mails that nobody spoke of, newest first, and what each one's silence tells; what was heard before is counted."""
+        wanted: list[tuple[Judgement, str]] = []
         before: int | None = None
         while len(wanted) < KEPT_AT_ONCE:
-            asked: list[tuple[Judgement, Sighting, str]] = []  # and why, where its flags do not say it
             page = self._store.judgements(
-                account=name,
+                account=self._account.name,
                 since=now - silence.WINDOW,
                 labelled=False,
                 before_id=before,
                 limit=PAGE,
             )
-            known = self._store.spoken_or_heard(name, [judgement.identity for judgement in page])
-            filed = self._filed(judgement.identity for judgement in page if judgement.identity not in known)
-            for judgement in page:
-                sighting = here.get(judgement.identity)
-                if judgement.identity in known:
-                    if known[judgement.identity] is LabelSource.IMPLICIT:
-                        per_sender[_sender_day(judgement)] += 1
-                        per_day[_sender_day(judgement)[1]] += 1
-                elif judgement.decision.reason == "before":
-                    continue  # it was not judged when it came: only a label that was taken back told of it
-                elif judgement.moved:
-                    doubted = self._doubted(judgement) if judgement.at < now - silence.AFTER else None
-                    if doubted is not None:
-                        asked.append((judgement, doubted, silence.DOUBTED))
-                elif judgement.identity in filed:
-                    asked.append((judgement, filed[judgement.identity], silence.FILED))
-                elif sighting is not None and judgement.at < now - silence.AFTER:
-                    asked.append((judgement, sighting, ""))
+            asked = self._asked(page, here, counted, now)
             # What says nothing is asked about again every day, and must not keep older mail from being heard.
             flags = self._flags([sighting.ref for _, sighting, _ in asked])
             for judgement, sighting, why in asked:
@@ -112,35 +110,30 @@ class QuietMail:
             if len(page) < PAGE:
                 break
             before = page[-1].id
-        found: list[LabelRecord] = []
-        left: list[Identity] = []
-        for judgement, note in wanted:
-            left += [judgement.identity] if note == silence.OPENED else []
-            sender_day = _sender_day(judgement)
-            per_sender[sender_day] += 1
-            per_day[sender_day[1]] += 1
-            if per_sender[sender_day] > KEPT_PER_SENDER or per_day[sender_day[1]] > KEPT_PER_DAY:
-                continue
-            doubtful = judgement.decision.verdict is not Verdict.KEEP
-            found.append(
-                LabelRecord(
-                    account=name,
-                    identity=judgement.identity,
-                    label=Label.HAM,
-                    source=LabelSource.IMPLICIT,
-                    weight=silence.lesson(
-                        silence.Habit(), judgement.score.probability, doubtful=doubtful, note=note
-                    ),
-                    at=now,
-                    model_id=judgement.score.model_id,
-                    note=note,
-                )
-            )
-        with self._store.transaction():
-            self._store.note_heard(name, [judgement.identity for judgement, _ in wanted], left, now)
-            for record in found:
-                self._store.add_label(record)
-        return len(found)
+        return wanted
+
+    def _asked(
+        self, page: Sequence[Judgement], here: Mapping[Identity, Sighting], counted: _Counted, now: float
+    ) -> list[tuple[Judgement, Sighting, str]]:
+        """Mails to ask the server about, where each lies, and why, where its flags do not say it."""
+        asked: list[tuple[Judgement, Sighting, str]] = []
+        known = self._store.spoken_or_heard(self._account.name, [judgement.identity for judgement in page])
+        filed = self._filed(judgement.identity for judgement in page if judgement.identity not in known)
+        for judgement in page:
+            identity, long_ago = judgement.identity, judgement.at < now - silence.AFTER
+            if identity in known:
+                if known[identity] is LabelSource.IMPLICIT:
+                    counted.add(judgement)
+            elif judgement.decision.reason == "before":
+                continue  # it was not judged when it came: only a label that was taken back told of it
+            elif judgement.moved:
+                if long_ago and (doubted := self._doubted(judgement)) is not None:
+                    asked.append((judgement, doubted, silence.DOUBTED))
+            elif identity in filed:
+                asked.append((judgement, filed[identity], silence.FILED))
+            elif identity in here and long_ago:
+                asked.append((judgement, here[identity], ""))
+        return asked
 
     def _filed(self, identities: Iterable[Identity]) -> dict[Identity, Sighting]:
         """Those that came to lie in another folder. What carries the sign may have been put there by another daemon (its
@@ -199,5 +192,31 @@ def _told_by(flags: frozenset[str] | None, why: str) -> str | None:
     return silence.OPENED if "\\seen" in lower else None
 
 
-def _sender_day(judgement: Judgement) -> tuple[str, int]:
-    return judgement.sender or judgement.sender_domain or judgement.identity, int(judgement.at // DAY)
+class _Counted:
+    """Mails whose silence was heard, by sender and by day."""
+
+    def __init__(self) -> None:
+        self._of_sender: Counter[tuple[str, int]] = Counter()
+        self._of_day: Counter[int] = Counter()
+
+    def add(self, judgement: Judgement) -> bool:
+        """One more. False where that is too many, of its sender or for its day."""
+        day = int(judgement.at // DAY)
+        sender = judgement.sender or judgement.sender_domain or judgement.identity
+        self._of_sender[sender, day] += 1
+        self._of_day[day] += 1
+        return self._of_sender[sender, day] <= KEPT_PER_SENDER and self._of_day[day] <= KEPT_PER_DAY
+
+
+def _label(judgement: Judgement, note: str, now: float) -> LabelRecord:
+    doubtful = judgement.decision.verdict is not Verdict.KEEP
+    return LabelRecord(
+        account=judgement.account,
+        identity=judgement.identity,
+        label=Label.HAM,
+        source=LabelSource.IMPLICIT,
+        weight=silence.lesson(silence.Habit(), judgement.score.probability, doubtful=doubtful, note=note),
+        at=now,
+        model_id=judgement.score.model_id,
+        note=note,
+    )
