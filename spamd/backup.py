@@ -206,6 +206,8 @@ def put_back(paths: Paths, contents: Contents) -> Outcome:
                     _put_in_place(fresh_config, config, stamp, undo)
                     _put_in_place(fresh_models, models, stamp, undo)
                 undo.pop_all()  # committed: nothing is taken back any more
+        for place in (config, models, paths.database):
+            _drop_older(place)
     except OSError as exc:
         hint = "Nothing was changed."
         raise RequestError(f"The backup could not be put in place: {exc.strerror}.", hint) from exc
@@ -240,6 +242,16 @@ def _put_in_place(fresh: Path, place: Path, stamp: str, undo: contextlib.ExitSta
         undo.callback(kept.rename, place)
     fresh.rename(place)
     undo.callback(place.rename, fresh)
+
+
+def _drop_older(place: Path) -> None:
+    """What earlier restores put aside: one way back is kept, not the labels and addresses of every time."""
+    for old in sorted(place.parent.glob(f"{place.name}.before-restore-*"))[:-1]:
+        if old.is_dir():
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            with contextlib.suppress(OSError):
+                old.unlink()
 
 
 def read(file: Path, passphrase: str) -> Contents:

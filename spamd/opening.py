@@ -134,9 +134,8 @@ class Opening:
                 store: Secrets | _Given = (
                     _Given(self._secret) if self._secret is not None else self._secrets_of(account)
                 )
-                lock_file = self._paths.state / "oauth" / f"{account.name}.lock"
                 tokens = self._tokens[account.name] = Tokens(
-                    account.name, provider, store, lock_file=lock_file
+                    account.name, provider, store, lock_file=_lock_file(account, self._paths)
                 )
             return tokens
 
@@ -235,6 +234,16 @@ def forget_secret(account: Account, secrets: Secrets) -> str:
             grant = secrets.get(account.name)
     secrets.delete(account.name)
     return grant
+
+
+def forget_lock(account: Account, paths: Paths) -> None:
+    """The file that bears the name of a removed account. Nobody waits for it any more."""
+    with contextlib.suppress(OSError):
+        _lock_file(account, paths).unlink()
+
+
+def _lock_file(account: Account, paths: Paths) -> Path:
+    return paths.state / "oauth" / f"{account.name}.lock"
 
 
 def end_sign_in(account: Account, grant: str, paths: Paths) -> None:

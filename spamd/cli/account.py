@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import sys
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -235,7 +236,7 @@ def remove(name: str, yes: bool) -> None:
     from spamd.client import Client
     from spamd.credentials import Secrets
     from spamd.daemon.process import lock
-    from spamd.opening import end_sign_in, forget_secret
+    from spamd.opening import end_sign_in, forget_lock, forget_secret
 
     here = paths.find()
     with contextlib.suppress(NotRunning), Client.connect(here) as client:
@@ -255,8 +256,10 @@ def remove(name: str, yes: bool) -> None:
                 left["Its password could not be removed"] = exc
         try:
             wipe_locked(here, f"account:{name}")
+            _forget_pause(here, one.name)
         except StoreError as exc:
             left["What was learned of it could not be wiped for good"] = exc
+    forget_lock(one, here)
     if grant:
         try:
             end_sign_in(one, grant, here)
@@ -265,6 +268,15 @@ def remove(name: str, yes: bool) -> None:
     if left:
         raise DoneInPart.after(f"Removed {name}.", left)
     click.echo(f"Removed {name}.")
+
+
+def _forget_pause(here: paths.Paths, name: AccountName) -> None:
+    from spamd.daemon.pauses import Pauses
+    from spamd.store.database import Store
+
+    if here.database.exists():
+        with Store(here.database) as store:
+            Pauses(store, time.time).forget(name)
 
 
 @account.command()

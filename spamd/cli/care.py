@@ -278,10 +278,13 @@ def wipe_locked(here: paths.Paths, what: str) -> None:
 def _wipe(here: paths.Paths, what: str) -> None:
     from spamd import nightly
     from spamd.model.bundle import Bundles
+    from spamd.model.poison import Poison
     from spamd.store.database import Store
 
     with Store(here.database) as store:
         nightly.wipe(store, Bundles(here.personal_models, paths.shipped_model()), what)
+    if what == "all":
+        Poison(here.state).forget()
 
 
 def _kept(here: paths.Paths) -> list[Path]:
@@ -290,7 +293,8 @@ def _kept(here: paths.Paths) -> list[Path]:
 
     rescued = [one for one in (here.rescued_database,) if one.exists()]
     models = here.personal_models.glob("*")
-    return [*_database_files(here), *models, *rescued, *half_copied(here.rescued_database)]
+    ends = here.state.glob("unreadable.json")
+    return [*_database_files(here), *models, *rescued, *ends, *half_copied(here.rescued_database)]
 
 
 def _database_files(here: paths.Paths) -> list[Path]:

@@ -27,7 +27,7 @@ from spamd.errors import (
     StoreError,
 )
 from spamd.mailbox.quirks import GMAIL
-from spamd.opening import end_sign_in, forget_secret
+from spamd.opening import end_sign_in, forget_lock, forget_secret
 
 if TYPE_CHECKING:
     from spamd.control.engine import Engine
@@ -183,7 +183,9 @@ class Accounts:
                 end_sign_in(account, grant, self._paths)
             except SignInError as exc:
                 left["Its sign-in could not be ended"] = exc
+        forget_lock(account, self._paths)
         try:
+            self._engine.forget_pause(account.name)
             self._store.set_state(f"{NEVER_SIGNED_IN}{account.name}", "")
             self._store.add_event("account", f"Account {account.name} was removed.")
             if wipe:

@@ -24,6 +24,10 @@ class Engine(Protocol):
 
     def resume(self, account: AccountName | None) -> None: ...
 
+    def forget_pause(self, account: AccountName) -> None:
+        """The account was removed, and what was said of it goes along; not what was said of all."""
+        ...
+
     def go_on(self, account: AccountName) -> None:
         """The person looked at the flood: release the brake."""
         ...

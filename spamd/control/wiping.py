@@ -25,6 +25,8 @@ class Wiping:
     def wipe(self, what: str) -> None:
         try:
             nightly.wipe(self._store, self._bundles, what)
+            if what == "all":
+                self._scorer.forget_unreadable()
         finally:  # removed it is in any case, though another program may still read the old pages
             if what != "display":
                 self._scorer.reload()

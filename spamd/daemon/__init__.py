@@ -476,6 +476,9 @@ class Daemon:
         self._pauses.pause(account, until)
         self._publish("state", {"account": account, "paused": True})
 
+    def forget_pause(self, account: AccountName) -> None:
+        self._pauses.forget(account)
+
     def resume(self, account: AccountName | None) -> None:
         # Those of the settings: an account that begins anew has no worker for a moment, and stays paused.
         self._pauses.resume(account, [one.name for one in self._settings.accounts])

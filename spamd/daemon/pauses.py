@@ -40,6 +40,12 @@ class Pauses:
                 left.pop(account, None)
             self._set(left)
 
+    def forget(self, account: AccountName) -> None:
+        """It was removed: one that is added under its name later is another."""
+        with self._lock:
+            if account in self._pauses:
+                self._set({key: until for key, until in self._pauses.items() if key != account})
+
     def end(self, now: float) -> bool:
         """Those whose time is over. Was there one?"""
         with self._lock:

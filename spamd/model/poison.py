@@ -73,8 +73,7 @@ class Poison:
             if slot is not None:
                 with self._lock:
                     self._free.append(slot)
-        if name in self._counts:
-            del self._counts[name]
+        if self._counts.pop(name, None) is not None:
             self._save()
 
     def _taste(self, name: str, raw: bytes) -> None:
@@ -95,6 +94,13 @@ class Poison:
         """No child outlives this, whatever it does: who waits for it goes on."""
         self._closed.set()
         self._taster.close()
+
+    def forget(self) -> None:
+        """As if the program had never ended: no digest of a mail is left."""
+        with self._lock:
+            self._counts = {}
+            with contextlib.suppress(OSError):
+                self._ends.unlink(missing_ok=True)
 
     def _note(self, slot: int | None, text: bytes) -> None:
         if slot is None:

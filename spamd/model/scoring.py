@@ -99,6 +99,11 @@ class Scorer:
         with self._poison.reading(raw):
             return vectorise(raw)
 
+    def forget_unreadable(self) -> None:
+        """Under which mails the program ended: after all was wiped."""
+        if self._poison is not None:
+            self._poison.forget()
+
     def score(self, vector: MailVector, *, arrived: bool = True) -> Score:
         """The model's word on one mail. arrived=False for a mail only looked at again (explained, tried).
 

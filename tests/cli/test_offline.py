@@ -6,12 +6,14 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from spamd import paths as places
 from spamd.cli.commands import ROWS
+from spamd.daemon.pauses import Pauses
 from spamd.daemon.process import lock
 from spamd.domain import AccountName, Identity, Label, LabelRecord, LabelSource, ListEntry
 from spamd.store.database import Store
@@ -221,6 +223,19 @@ def test_nothing_is_wiped_under_the_feet_of_a_filter_that_begins(home: Path, tmp
         assert store.labels() == []
 
 
+def test_a_pause_goes_with_its_account(home: Path, tmp_path: Path) -> None:
+    here = places.find({"SPAMD_HOME": str(home)})
+    here.make()
+    here.config_file.write_text(f"[accounts.home]\nkind = 'maildir'\npath = '{tmp_path}'\n")
+    with Store(here.database) as store:
+        Pauses(store, time.time).pause(AccountName("home"), None)
+        Pauses(store, time.time).pause(AccountName("work"), None)
+    done = spamdctl(home, "account", "remove", "home", "--yes")
+    assert done.returncode == 0, done.stderr
+    with Store(here.database) as store:
+        assert store.state("pauses") == '{"work": null}'
+
+
 def test_a_backup_whose_settings_run_commands_asks_for_a_yes_to_just_that(home: Path, tmp_path: Path) -> None:
     here = places.find({"SPAMD_HOME": str(home)})
     here.make()
@@ -307,17 +322,22 @@ def test_a_damaged_database_is_wiped_whole_or_not_at_all(home: Path, which: str)
 
 
 @pytest.mark.parametrize("beside", [False, True], ids=["alone", "beside another database"])
-@pytest.mark.parametrize("kept", ["rescued", "copy", "models"])
+@pytest.mark.parametrize("kept", ["rescued", "copy", "models", "ends"])
 def test_a_wipe_takes_what_is_left_of_an_earlier_run(home: Path, kept: str, beside: bool) -> None:
     here = places.find({"SPAMD_HOME": str(home)})
     here.make()
     copy = here.database.with_name(f"{here.database.name}.before-restore")
-    left = {"rescued": here.rescued_database, "copy": copy, "models": here.personal_models / "personal-1"}[
-        kept
-    ]
+    left = {
+        "rescued": here.rescued_database,
+        "copy": copy,
+        "models": here.personal_models / "personal-1",
+        "ends": here.state / "unreadable.json",
+    }[kept]
     if kept == "models":
         left.mkdir()
         (left / "card.json").write_text("private")
+    elif kept == "ends":
+        left.write_text("private")
     else:
         word = LabelRecord(AccountName("x"), Identity("hash:1"), Label.SPAM, LabelSource.DRAG, 1.0, 1.0)
         with Store(left) as store:

@@ -219,6 +219,23 @@ def test_what_was_there_is_kept_aside(lived_in):
         assert store.label_of(HOME, Identity("hash:4")).label is Label.HAM
 
 
+def test_one_way_back_is_kept_not_all(lived_in, there):
+    """Labels and addresses of long ago would lie there for ever."""
+    saved = backup.contents_of(backup.pack(lived_in))
+    old = "before-restore-20200101-000000"
+    for home in (lived_in, there):
+        home.make()
+        (home.data / f"models.{old}" / "personal-0").mkdir(parents=True)
+        (home.config / f"config.toml.{old}").write_text("keep_days = 7\n")
+        (home.state / f"spamd.db.{old}").write_text("")
+        (home.state / "spamd.db.before-2026-01-name").write_text("")
+        backup.put_back(home, saved)
+        kept = {one.name for one in home.config.parent.rglob("*.before-*")}
+        assert f"models.{old}" not in kept and f"spamd.db.{old}" not in kept
+        assert len(kept) == 4 and "spamd.db.before-2026-01-name" in kept
+        assert (f"config.toml.{old}" in kept) is (home is there), "no newer one was put aside there"
+
+
 @pytest.mark.parametrize("what", ["all", "account:home"])
 def test_a_wipe_takes_along_what_was_kept_aside(lived_in, what):
     backup.put_back(lived_in, backup.contents_of(backup.pack(lived_in)))

@@ -14,7 +14,7 @@ from datetime import datetime
 
 import pytest
 
-from spamd import nightly, settings
+from spamd import __version__, nightly, settings
 from spamd.answers import AccountPhase, AccountState
 from spamd.control import Control
 from spamd.control.accounts import account_headline
@@ -53,6 +53,8 @@ from spamd.judgement.calibration import told
 from spamd.learning.lessons import lessons
 from spamd.mailbox.oauth import packed
 from spamd.message import vector
+from spamd.model.poison import Poison
+from spamd.model.scoring import Scorer
 from spamd.store import connection
 from spamd.store.database import Store
 from tests.servers.authorisation import Grant, authorisation
@@ -420,6 +422,18 @@ def test_a_model_that_was_put_aside_is_known_until_there_is_a_newer_one(world):
     assert not world.scorer.gone_back()
     world.control.wipe("all")
     assert not world.scorer.gone_back(), "nothing was measured of another one"
+
+
+def test_wiping_all_forgets_also_under_which_mail_the_program_ended(world):
+    ends = world.paths.state / "unreadable.json"
+    ends.write_text(json.dumps({"version": __version__, "ends": {"0" * 32: 2}}))
+    world.scorer = Scorer(world.bundles, poison=Poison(world.paths.state))
+    world.begin()
+    for what in ("display", "account:work"):
+        world.control.wipe(what)
+    assert ends.exists()
+    world.control.wipe("all")
+    assert not ends.exists()
 
 
 def test_wiping_takes_the_model_along(world):

@@ -239,6 +239,29 @@ def test_pauses_end_and_survive(beats, tmp_path):
     again.stop()
 
 
+def test_a_pause_does_not_outlive_its_account(running):
+    """Before, an account that was added again under that name lay there without a word. What holds for all still holds."""
+    other = AccountName("other")
+    made = Account(other, host="localhost", user="other")
+    control, daemon = running.daemon.control, running.daemon
+    settings.add_account(running.paths.config_file, made)
+    daemon.reload_settings()
+    lock = running.paths.state / "oauth" / "other.lock"
+    lock.parent.mkdir()
+    lock.touch()
+    daemon.pause(other, None)
+    daemon.pause(ME, None)
+    control.accounts.remove(other)
+    assert not lock.exists()
+    settings.add_account(running.paths.config_file, made)
+    daemon.reload_settings()
+    assert [daemon._pauses.of(name) for name in (other, ME)] == [(False, None), (True, None)]
+    assert "other" not in daemon._store.state("pauses")
+    daemon.pause(None, None)
+    control.accounts.remove(other)
+    assert daemon._pauses.of(other) == (True, None)
+
+
 def test_a_pause_of_all_goes_on_for_an_account_that_begins_anew_while_another_is_resumed(running):
     other = AccountName("other")
     settings.add_account(running.paths.config_file, Account(other, host="localhost", user="other"))

@@ -174,6 +174,9 @@ class HandEngine:
             if account in (None, name):
                 self.states[name] = replace(state, phase=AccountPhase.WATCHING, paused_until=None)
 
+    def forget_pause(self, account):
+        self.calls.append(("forget_pause", account))
+
     def go_on(self, account):
         self.calls.append(("go_on", account))
         self.resume(account)

@@ -185,3 +185,15 @@ def test_a_mail_that_an_end_of_the_filter_interrupted_is_not_blamed(tmp_path, mo
         assert read.result(30)
     child_is(monkeypatch, KILLED)
     assert reads(Poison(tmp_path), GOOD)
+
+
+def test_what_was_wiped_is_known_no_more(tmp_path):
+    """A digest tells whoever has a mail that it was here."""
+    for _ in range(ENDS):
+        ends(tmp_path)
+    guard = Poison(tmp_path)
+    assert not reads(guard, DEADLY) and (tmp_path / "unreadable.json").exists()
+    guard.forget()
+    assert not (tmp_path / "unreadable.json").exists()
+    assert reads(guard, DEADLY) and not (tmp_path / "unreadable.json").exists()
+    guard.close()
