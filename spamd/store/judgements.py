@@ -40,6 +40,8 @@ TOGETHER = 16
 UNWELCOME = 3
 """What a person called junk of one sender, from which on they mean the sender: one may be a finger that slipped, or a friend's
 account in other hands for a day."""
+LOOKED_AT = 86_400.0
+"""Seconds after which a mail that nobody complained of was seen: what came since this morning may be the rest of a flood."""
 VOUCHING_MAILS = 100
 VOUCHING_LEAST = 20
 VOUCHING_SHARE = 0.2
@@ -155,22 +157,31 @@ class Judgements(Connections):
         return row is None or row[0] < VOUCHING_LEAST or row[1] >= VOUCHING_SHARE * row[0]
 
     def unwelcome(self, account: AccountName, senders: Iterable[str]) -> set[str]:
-        """Of these addresses those of whom the person called `UNWELCOME` mails junk or more, and more than good; of mail that the
-        server proved to be theirs, as far as senders are kept. What lay in Junk when the account was set up was put there by
-        whatever filter: a friend's mail, perhaps, that is sorely missed.
+        """Of these addresses those of whom the person called `UNWELCOME` mails junk or more, until as many good ones came after the
+        last of these: good by the person's word, or kept for a day without another one. (A friend's account is in other hands
+        for some days, not for ever; and who begins again needs to be named once.) Of mail that the server proved to be
+        theirs, as far as senders are kept. What lay in Junk when the account was set up was put there by whatever filter:
+        a friend's mail, perhaps, that is sorely missed.
         """
-        sql = (
-            "SELECT sum(judgement.label = 'spam' AND said.source != 'folder') AS junk, sum(judgement.label = 'ham') AS good"
-            " FROM judgement JOIN label AS said ON said.account = judgement.account AND said.identity = judgement.identity"
-            " AND said.current = 1"
-            " WHERE judgement.account = ? AND sender = ? AND sender_proof = 'proven' AND judgement.label IS NOT NULL"
+        theirs = "judgement.account = ?1 AND sender = ?2 AND sender_proof = 'proven'"
+        junk = (
+            "SELECT count(*), max(first_at) FROM judgement JOIN label AS said ON said.account = judgement.account"
+            " AND said.identity = judgement.identity AND said.current = 1"
+            f" WHERE {theirs} AND judgement.label = 'spam' AND said.source != 'folder'"
         )
-        said = {sender: self._one(sql, (account, sender)) for sender in senders}
-        return {
-            sender
-            for sender, row in said.items()
-            if row is not None and (row["junk"] or 0) >= UNWELCOME and row["junk"] > row["good"]
-        }
+        good = (
+            f"SELECT count(*) FROM judgement WHERE {theirs} AND first_at > ?3"
+            " AND (label = 'ham' OR (label IS NULL AND verdict = 'keep' AND first_at < ?4))"
+        )
+        found = set()
+        for sender in senders:
+            named = self._one(junk, (account, sender))
+            if named is None or named[0] < UNWELCOME:
+                continue
+            since = self._one(good, (account, sender, named[1], self.clock() - LOOKED_AT))
+            if since is None or since[0] < UNWELCOME:
+                found.add(sender)
+        return found
 
     def judgement_by_message_id(self, message_id: str, *, size: int | None = None) -> list[Judgement]:
         """Judgements of mails seen with this Message-ID (header, without angle brackets): the newest 20.

@@ -530,6 +530,38 @@ def test_whom_the_person_has_written_to_is_not_exempt_for_ever(place):
     assert comes(50).decision.reason == "contact", "thought better of"
 
 
+def test_a_friends_account_in_other_hands_ends_the_exemption_until_their_own_mail_comes_again(place):
+    """Before, three junk mails ended it for as long as they were kept, beside whatever number of good ones."""
+    place.store.add_contacts(ME, ["a@shop.example"], place.now)
+    number = 0
+
+    def comes(score):
+        nonlocal number
+        number += 1
+        place.now += 1
+        place.server.deliver(mail(number, score, more=DMARC.format("pass")))
+        (judged,) = place.look()
+        return judged
+
+    def calls(judged, label):
+        place.now += 1
+        place.store.add_label(LabelRecord(ME, judged.identity, label, LabelSource.DRAG, 1.0, place.now))
+
+    for _ in range(10):
+        calls(comes(0.01), Label.HAM)
+    place.now += 2 * 86400
+    for _ in range(3):
+        calls(comes(0.99), Label.SPAM)
+    assert comes(0.99).moved, "the same day's, beside all that is good"
+    for _ in range(4):
+        assert comes(0.01).decision.verdict is Verdict.KEEP
+    assert comes(0.99).moved, "nobody has looked at these yet"
+    place.now += 2 * 86400
+    assert comes(0.99).decision.reason == "contact"
+    calls(comes(0.99), Label.SPAM)
+    assert comes(0.99).moved, "it begins again: one is enough"
+
+
 def test_whoever_writes_the_word_of_a_server_that_has_none_is_nobody_known(place):
     """Exim and Postfix alone write no Authentication-Results. Before, there a sender's own was believed: "dmarc=pass" for the
     person's own address was never moved."""
