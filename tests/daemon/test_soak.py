@@ -12,6 +12,11 @@ import pytest
 
 from spamd.domain import MOVING_KEYWORD
 from tests.daemon.soak import Soak, run
+from tests.servers.dovecot import BINARY
+
+pytestmark = pytest.mark.skipif(
+    not BINARY, reason="Dovecot is not installed (Debian: apt install dovecot-imapd dovecot-lmtpd)"
+)
 
 
 @pytest.mark.scenario(7, 10, 26, 27, 28, 31, 32)

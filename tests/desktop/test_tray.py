@@ -16,6 +16,7 @@ from spamd.answers import AccountPhase
 from spamd.client import Client
 from spamd.domain import Label, LabelSource, Mode
 from spamd.errors import NotRunning
+from tests import programs
 from tests.desktop.running import RunningDaemon
 from tests.desktop.session import ROOT, DesktopSession, Icon, missing, wait_for
 from tests.servers.dovecot import Dovecot
@@ -206,6 +207,8 @@ def test_quitting_the_icon_leaves_the_daemon(world: World) -> None:
 
 def test_in_the_panel_of_xfce(tmp_path: Path) -> None:
     """A StatusNotifierItem; the panel asks for menu and icon over D-Bus."""
+    if reason := programs.missing("xfce4-panel", package="xfce4-panel"):
+        pytest.skip(reason)
     session = DesktopSession(tmp_path, "xfce4-panel")
     try:
         icon = Icon(session, TRAY, {"SPAMD_HOME": str(tmp_path / "spamd")})
