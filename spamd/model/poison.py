@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from spamd import __version__
-from spamd.errors import Unreadable
+from spamd.errors import ModelError, Unreadable
 from spamd.message.parsing import DEFAULT
 from spamd.model.taster import Taster
 from spamd.paths import write_private
@@ -57,7 +57,7 @@ class Poison:
 
     @contextlib.contextmanager
     def reading(self, raw: bytes) -> Iterator[None]:
-        """Read this mail in the block. Unreadable for one under which the program ended."""
+        """Read this mail in the block. Unreadable for one under which the program ended; ModelError while it stops."""
         name = hashlib.blake2b(raw[: DEFAULT.bytes], digest_size=_WIDTH // 2).hexdigest()
         if self._wary_until is not None and self._counts.get(name, 0) < ENDS:
             self._taste(name, raw)
@@ -83,8 +83,13 @@ class Poison:
                 self._wary_until = None
                 self._taster.close()
                 return
-            while self._counts.get(name, 0) < ENDS and self._taster.survives(raw) is False:
-                if self._closed.is_set():  # it was ended by us
+            while self._counts.get(name, 0) < ENDS:
+                survived = self._taster.survives(raw)
+                if survived:
+                    return
+                if self._closed.is_set():  # it was ended by us, and what it was about to do is not known
+                    raise ModelError("The filter is stopping.", "This mail is read at the next start.")
+                if survived is None:
                     return
                 self._counts[name] = self._counts.get(name, 0) + 1
                 self._wary_until = self._clock() + WARY
