@@ -18,6 +18,7 @@ This is the story. The rooms behind it; none imports one that comes later in thi
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -33,6 +34,7 @@ from spamd.domain import (
     FolderName,
     Identity,
     Judgement,
+    Label,
     ListEntry,
     MessageRef,
     Mode,
@@ -55,6 +57,7 @@ from spamd.judgement import calibration
 from spamd.judgement.policy import History, decide, effective_mode, match
 from spamd.message import vector
 from spamd.message.dense import authentication, sender_proven
+from spamd.message.wordlists import FREE_MAIL
 from spamd.source import MailSession, Mover
 from spamd.store.judgements import Entry
 
@@ -67,6 +70,9 @@ log = logging.getLogger(__name__)
 BATCH = 64
 """Mails read, 12 kB each, before they are decided on, written down in one transaction, and moved: a tenth of a second."""
 _NOTHING = Past()
+
+_TOLD = re.compile(r"=(?:pass|(?:soft|hard)?fail)\b")
+"""In `sender_proof`: the server found something. Not: there was nothing to check, or no answer in time."""
 
 
 def _silent(kind: str, data: Mapping[str, object]) -> None:
@@ -257,12 +263,27 @@ class Filter:
                 own=one.address in self._addresses,
                 # Nobody writes of their own mail that it is forged; that it is not, the sender may have written.
                 authenticated=None if one.authenticated and not vouched else one.authenticated,
+                unlike=self._is_unlike(one, lists),
             )
             decided.append(self._decide_one(one, history, lists, held))
             if decided[-1].intents:
                 moving.add(identity)
                 held = self.brake.check(len(moving))
         return decided
+
+    def _is_unlike(self, read: _Read, lists: Sequence[ListEntry]) -> bool:
+        """Has the server checked a listed sender's mail, and found another's, where it proves theirs? Without DMARC it says no more
+        than that; and who sends by a third party's servers alone is never proven, and listed all the more.
+        """
+        if read.authenticated is not None or not _TOLD.search(read.sender_proof):
+            return False
+        entry = match(lists, read.address, self._clock())
+        if entry is None or entry.label is not Label.HAM or not self._store.server_vouches(self.account.name):
+            return False
+        who = read.address if read.sender_domain in FREE_MAIL else read.sender_domain
+        return self._store.good_mail_came_from(
+            self.account.name, who, self._clock()
+        ) and not self._store.called_good_unproven(self.account.name, read.address)
 
     def _decide_one(
         self, read: _Read, history: History, lists: Sequence[ListEntry], held: brakes.Brake

@@ -8,7 +8,7 @@ needs evidence.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from spamd.domain import Account, Decision, Evidence, Label, ListEntry, Mode, Score, Verdict
 from spamd.judgement.brake import FREE, Brake
@@ -25,6 +25,7 @@ class History:
 
     authenticated: what the receiving server itself found (DMARC, or SPF/DKIM aligned with From): True passed,
     False failed, None nothing was said.
+    unlike: the server could not prove this one, though it proves that sender's mail; it says why.
     """
 
     sender: str = ""  # address, lower case
@@ -34,6 +35,12 @@ class History:
     contact: bool = False  # the person wrote to this address
     own: bool = False  # From is the person's own address
     authenticated: bool | None = None
+    unlike: bool = False
+
+    @property
+    def forged(self) -> bool:
+        """Does the server speak against the sender?"""
+        return self.authenticated is False or self.unlike
 
 
 def match(entries: Sequence[ListEntry], sender: str, now: float) -> ListEntry | None:
@@ -76,6 +83,9 @@ def decide(
     mode = effective_mode(account, evidence)
     rule = match(lists, history.sender, now)
     wanted = _spoken(history, rule) or _known(history, score) or _judged(score, evidence, account, history)
+    if rule is not None and rule.label is Label.HAM and history.forged and wanted.reason != "rescued":
+        but = f"{rule.value} is on your list of senders to keep, but the server says that this is not from there."
+        wanted = replace(wanted, explanation=f"{wanted.explanation} {but}")
     if not wanted.move:
         return wanted
     return _held_back(wanted, account, history, mode, brake, paused)
@@ -86,7 +96,7 @@ def _spoken(history: History, rule: ListEntry | None) -> Decision | None:
     if history.rescued or history.said is Label.HAM:
         return _keep("rescued", "You said that this mail is good; it is never filed again.")
     if rule is not None and rule.label is Label.HAM:
-        if history.authenticated is False:
+        if history.forged:
             return None  # the name on the list was forged: the list does not speak for this mail
         return _keep("allowed", f"{rule.value} is on your list of senders to keep.")
     if rule is not None and rule.label is Label.SPAM:

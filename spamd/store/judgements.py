@@ -145,6 +145,15 @@ class Judgements(Connections):
         )
         return row is not None
 
+    def called_good_unproven(self, account: AccountName, sender: str) -> bool:
+        """Has the person called a mail of this address good that the server did not prove? Or filed it; not: left it lying."""
+        row = self._one(
+            "SELECT 1 FROM label JOIN judgement USING (account, identity) WHERE label.account = ? AND label.current = 1"
+            " AND label.label = 'ham' AND source != 'implicit' AND sender = ? AND sender_proof NOT IN ('', 'proven') LIMIT 1",
+            (account, sender),
+        )
+        return row is not None
+
     def server_vouches(self, account: AccountName) -> bool:
         """Does the account's server write what it found of senders? One that does writes it into nearly every mail. Of another all
         that is found was written by the senders themselves, who know its name. True while little is known.

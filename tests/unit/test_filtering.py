@@ -492,6 +492,39 @@ def test_lists_and_contacts(place):
     assert [one.moved for one in place.look()] == [False, True, True]
 
 
+def test_a_list_does_not_speak_for_whom_the_server_found_to_be_another(place):
+    """Without DMARC it cannot say "forged". Before, whoever wrote a listed domain into From was kept."""
+    place.store.add_list_entry(ListEntry("shop.example", Label.HAM, place.now))
+    number = 0
+
+    def comes(found, score=0.99):
+        nonlocal number
+        number += 1
+        place.now += 1
+        more = DMARC.format(f"none; {found}") if found else ""
+        place.server.deliver(mail(number, score, more=more))
+        (judged,) = place.look()
+        return judged
+
+    other = "spf=pass smtp.mailfrom=x@evil.example; dkim=none"
+    assert comes(other).decision.reason == "allowed", "who sends by a third party's servers alone"
+    assert comes("dkim=pass header.d=shop.example").decision.reason == "allowed"
+    for found in (other, "spf=softfail smtp.mailfrom=x@shop.example", "dkim=fail header.d=shop.example"):
+        judged = comes(found)
+        assert (judged.moved, judged.decision.reason) == (True, "score")
+        assert "shop.example is on your list of senders to keep, but" in judged.decision.explanation
+    assert comes(other, 0.01).decision.verdict is Verdict.KEEP
+    for found in ("", "spf=none; dkim=none", "spf=temperror smtp.mailfrom=x@shop.example; dkim=temperror"):
+        assert comes(found).decision.reason == "allowed", "the server says nothing"
+    for source, weight, reason in (
+        (LabelSource.IMPLICIT, 0.3, "score"),
+        (LabelSource.REVIEW, 1.0, "allowed"),
+    ):
+        good = LabelRecord(ME, judged.identity, Label.HAM, source, weight, place.now)
+        place.store.add_label(good)
+        assert comes(other).decision.reason == reason
+
+
 def test_mail_in_the_persons_own_name_stays_where_the_server_confirms_it(place):
     place.account = replace(place.account, user="A@shop.example")
     place.connect()

@@ -136,6 +136,14 @@ def test_lists():
     keep, junk = rule("a@shop.example", Label.HAM), rule("shop.example", Label.SPAM)
     assert ask(lists=[junk, keep]).reason == "allowed"
     assert ask(lists=[keep], authenticated=False).move, "a forged name is not on the list"
+    for forged in ({"authenticated": False}, {"unlike": True}):
+        told = ask(lists=[keep], **forged)
+        assert (
+            told.move
+            and "a@shop.example is on your list of senders to keep, but the server" in told.explanation
+        )
+        assert "your list" not in ask(lists=[keep], said=Label.HAM, **forged).explanation
+        assert "to keep" not in ask(lists=[junk], **forged).explanation
     assert ask(0.01, lists=[junk]).reason == "blocked"
     assert ask(0.01, lists=[junk]).move
     assert ask(0.01, evidence=WATCHING, lists=[junk]).move, "the person's own rule needs no evidence"
