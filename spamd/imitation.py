@@ -2,7 +2,8 @@
 
 The memory of copies compares texts. Whoever calls a forged "Your parcel is waiting" junk means the forger, not the parcel service,
 whose own mail differs by its links and sender alone; and what imitates a mail that was taken out of Junk is not good for that.
-The receiving server's word (DMARC, or SPF or DKIM of that very sender) tells them apart. Where it says nothing, they are copies.
+The receiving server's word (DMARC, or SPF or DKIM of that very sender) tells them apart. Where it says nothing, they are copies; and where it never does (Store.server_vouches), what stands in a
+single mail is the sender's own, and shields nobody.
 
 A sender is a registered domain, at a provider of free mail an address. Junk that goes on from one proven domain to
 the next stays a copy: only a sender of whom good mail came before is taken for the one that was imitated.
@@ -34,10 +35,17 @@ class Imitations:
 
     def __call__(self, mail: MailVector, match: Match) -> bool:
         """Is one of them an imitation of the other? False where nothing tells."""
-        if not isinstance(mail, Features) or not mail.sender_domain or not mail.sender_proof:
+        if (
+            not isinstance(mail, Features)
+            or not mail.sender_domain
+            or not mail.sender_proof
+            or not mail.vouched
+        ):
             return False
         remembered = self._remembered(Identity(match.key))
         if remembered is None or not remembered.sender_proof:
+            return False
+        if not self.store.server_vouches(remembered.account):
             return False
         here = _who(mail.sender, mail.sender_domain)
         blank = not remembered.sender_domain  # wiped, or older than what is kept: perhaps the same
@@ -55,7 +63,10 @@ class Imitations:
         return next((one for one in found if one is not None), None)
 
     def _known(self, sender: str, before: float) -> bool:
-        return any(self.store.good_mail_came_from(account, sender, before) for account in self.accounts())
+        return any(
+            self.store.good_mail_came_from(account, sender, before) and self.store.server_vouches(account)
+            for account in self.accounts()
+        )
 
 
 def _who(sender: str, domain: str) -> str:

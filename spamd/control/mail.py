@@ -164,7 +164,8 @@ class Mail:
         if raw is None:
             return stored
         try:
-            return look_at(raw, self._scorer, stored, line)
+            vouched = self._store.server_vouches(mail.account)
+            return look_at(raw, self._scorer, stored, line, vouched=vouched)
         except (
             ModelError,
             Unreadable,

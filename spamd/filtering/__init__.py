@@ -210,6 +210,8 @@ class Filter:
         """None for a mail that cannot be read."""
         try:
             features = self._scorer.read(mail.raw)
+            if features.sender_proof and not self._store.server_vouches(self.account.name):
+                features = replace(features, vouched=False)
             score = self._scorer.score(features)
         except (MailboxError, StoreError, ModelError):
             raise

@@ -86,6 +86,8 @@ class Features:
     personal_ids: NDArray[np.int32]  # sorted, each once
     fingerprint: Fingerprint
     mail: Mail
+    vouched: bool = True
+    """Is what stands in it of its sender the receiving server's word? Not at one that writes none: the sender wrote it."""
 
     @property
     def message(self) -> ParsedMessage:

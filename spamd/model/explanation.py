@@ -119,9 +119,12 @@ def parts(score: Score, card: ModelCard, line: Line = AS_IT_IS) -> tuple[float, 
     return base, steepness * score.logit + offset - base
 
 
-def look_at(raw: bytes, scorer: CanScore, why: Why, line: Line = AS_IT_IS) -> Why:
-    """`why` with what the mail itself says, and the model of it. A judgement that was stored keeps its probability."""
-    features = scorer.read(raw)
+def look_at(raw: bytes, scorer: CanScore, why: Why, line: Line = AS_IT_IS, *, vouched: bool = True) -> Why:
+    """`why` with what the mail itself says, and the model of it. A judgement that was stored keeps its probability.
+
+    vouched: see `Features`.
+    """
+    features = replace(scorer.read(raw), vouched=vouched)
     score = scorer.score(features, arrived=False)
     base, personal = parts(score, scorer.card, line)
     tried = why.judgement is None

@@ -156,11 +156,12 @@ class Judgements(Connections):
 
     def server_vouches(self, account: AccountName) -> bool:
         """Does the account's server write what it found of senders? One that does writes it into nearly every mail. Of another all
-        that is found was written by the senders themselves, who know its name. True while little is known.
+        that is found was written by the senders themselves, who know its name. Asked of mail that is kept: a flood may write
+        what it likes. True while little is known.
         """
         row = self._one(
             "SELECT count(*), sum(sender_proof != '') FROM (SELECT sender_proof FROM judgement WHERE account = ?"
-            " AND sender_proof IS NOT NULL ORDER BY first_at DESC LIMIT ?)",
+            " AND sender_proof IS NOT NULL AND coalesce(label, verdict) IN ('ham', 'keep') ORDER BY first_at DESC LIMIT ?)",
             (account, VOUCHING_MAILS),
         )
         return row is None or row[0] < VOUCHING_LEAST or row[1] >= VOUCHING_SHARE * row[0]

@@ -609,6 +609,9 @@ def test_whoever_writes_the_word_of_a_server_that_has_none_is_nobody_known(place
     assert comes(1).decision.reason == "contact", "nothing is known of the server yet"
     for number in range(10, 40):
         comes(number, 0.01, verdict=None)
+    vouched = []
+    score = place.scorer.score
+    place.scorer.score = lambda mail, **more: (vouched.append(mail.vouched), score(mail, **more))[1]
     assert comes(50).moved
     place.store.add_list_entry(ListEntry("a@shop.example", Label.HAM, place.now))
     assert comes(51, verdict="fail").decision.reason != "allowed", "what speaks against a sender holds"
@@ -617,6 +620,7 @@ def test_whoever_writes_the_word_of_a_server_that_has_none_is_nobody_known(place
     for number in range(60, 80):
         comes(number, 0.01, verdict="fail" if number % 2 else "none")
     assert comes(90).decision.reason == "contact", "it writes them now"
+    assert (vouched[0], vouched[-1]) == (False, True), "nor does it tell an imitation apart before"
 
 
 def test_a_friend_whose_mail_an_old_filter_put_into_junk_is_a_friend(place):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from spamd import paths
@@ -259,6 +261,28 @@ def test_of_mail_without_a_sender_nothing_tells(place):
     nobody = raw.replace(b"\nFrom:", b"\nX-Was:")
     assert not vectorise(nobody).sender_domain and vectorise(nobody).sender_proof
     assert place.copy_of(nobody) is Label.SPAM
+
+
+def test_where_the_server_never_writes_a_word_no_mail_shields_itself_with_its_own(place):
+    """Exim and Postfix alone. Before, one harmless mail of a domain was enough: its junk was then no copy of what was called junk."""
+    raw = MAILS[0]
+    for number in range(30):
+        place.judged(
+            b"From: a%d@friend.example\n\nNews number %d." % (number, number), Label.HAM, named=False
+        )
+    place.judged(another(raw), Label.HAM, named=False)
+    place.now += 2 * DAY
+    first = forged(raw, b"first-shop.example", proven=True)
+    place.judged(first, Label.SPAM, named=True)
+    assert place.copy_of(raw) is Label.SPAM
+    for number in range(60):  # a flood says of itself what it likes
+        place.judged(forged(raw, b"shop-%d.example" % number, proven=True), Label.SPAM, named=False)
+    assert place.copy_of(raw) is Label.SPAM
+    for number in range(30):
+        place.judged(another(raw).replace(b"spring", b"%d" % number), Label.HAM, named=False)
+    assert place.copy_of(raw) is None, "it writes them now"
+    unvouched = replace(vectorise(raw), vouched=False)
+    assert place.scorer.score(unvouched).copy_of is Label.SPAM, "at another account, whose server does not"
 
 
 def test_where_the_server_says_nothing_copies_are_copies(place):
