@@ -41,9 +41,11 @@ class Moves(Connections):
             return stored
 
     def advance(self, record: MoveRecord) -> None:
-        """Write the record's new state, and with it whether the mail is marked as moved."""
+        """Write the record's new state, and with it whether the mail is marked as moved, and that a copy of ours that gave
+        way is gone: by itself it would look rescued, had the connection broken before somebody was told.
+        """
         with self._write() as db:
-            before = db.execute("SELECT state FROM move WHERE id = ?", (record.id,)).fetchone()
+            before = db.execute("SELECT * FROM move WHERE id = ?", (record.id,)).fetchone()
             if before is None:
                 raise RequestError(f"There is no move {record.id} in the journal.")
             db.execute(
@@ -66,6 +68,17 @@ class Moves(Connections):
                 db.execute(
                     "UPDATE judgement SET moved = ? WHERE account = ? AND identity = ?",
                     (moved, record.account, record.identity),
+                )
+            if before["state"] == MoveState.DONE and record.state is MoveState.ABANDONED:
+                db.execute(  # long ago: no arrival is paired with it
+                    "UPDATE sighting SET gone_at = 0 WHERE account = ? AND folder = ? AND uid_validity = ? AND uid = ?"
+                    " AND gone_at IS NULL",
+                    (
+                        before["account"],
+                        before["target"],
+                        before["target_uid_validity"],
+                        before["target_uid"],
+                    ),
                 )
 
     def open_moves(self, account: str) -> Sequence[MoveRecord]:

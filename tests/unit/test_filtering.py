@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from itertools import islice
 
@@ -1224,6 +1225,43 @@ def test_what_gave_way_to_a_rival_after_the_connection_broke_was_not_rescued(tmp
     assert [row.state for row in place.filter.recover()] == [MoveState.ABANDONED]
     assert (server.raws("Junk"), server.raws("Archive")) == ([], [mail(1, 0.99)])
     place.look()
+    assert place.labels() == []
+    place.store.close()
+
+
+@pytest.mark.parametrize("anew", [False, True])
+@pytest.mark.parametrize("at", [*range(1, 15), None])
+def test_wherever_the_connection_breaks_while_copies_give_way_none_was_rescued(tmp_path, at, anew):
+    """Two of them: what the first one's end told was lost with the second one's connection."""
+    server = MemoryServer(abilities=replace(FULL, keywords=False), id_kind="guid")
+    place = Place(tmp_path, server=server)
+    place.look()
+    server.deliver(mail(1, 0.99))
+    server.deliver(mail(2, 0.99))
+    place.look()
+    place.look(1.0)
+    for ref in server.refs("Junk"):
+        server.copy(ref, "Archive")
+    asked = []
+
+    def cut(command):
+        asked.append(command)
+        if len(asked) == at:
+            raise ConnectionLost("cut")
+
+    if anew:
+        place.connect()
+    server.before = cut
+    with contextlib.suppress(ConnectionLost):
+        place.filter.recover() if anew else place.filter.reconcile()
+    assert at is None or len(asked) >= at
+    server.before = None
+    place.connect()
+    place.filter.recover()
+    place.look()
+    place.filter.reconcile()
+    place.look()
+    assert (server.raws("Junk"), len(server.raws("Archive"))) == ([], 2)
     assert place.labels() == []
     place.store.close()
 
