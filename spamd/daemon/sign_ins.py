@@ -72,15 +72,15 @@ class SignIns:
             with self._lock:
                 self._pending.remove((account.name, pending))
                 another = any(name == account.name for name, _ in self._pending)
-        if failed is not None and self._stopping.is_set():
-            return
-        if kept or (failed is not None and not another):
-            self._control.accounts.sign_in_ended(account.name)
-        if failed is not None:
+        # First what the person waits for: the rest may fail (a full disk, settings that are broken).
+        if failed is not None and not self._stopping.is_set():
             self._tell("account", f"The sign-in did not work. {failed}", account=account.name)
+            if not another:
+                self._control.accounts.sign_in_ended(account.name)
         elif kept:
             self._signed_in()
             self._tell("account", "You are signed in.", account=account.name)
+            self._control.accounts.sign_in_ended(account.name)
 
     def _keep(self, account: Account, grant: str) -> bool:
         """False where the account was removed while the browser was open: its grant goes, too."""

@@ -538,6 +538,27 @@ def test_an_account_that_is_never_signed_in_to_goes_again(running, monkeypatch):
     assert daemon.control.accounts.one("new")
 
 
+def test_who_waits_for_a_sign_in_is_told_of_its_end_whatever_else_fails(running, monkeypatch):
+    """The account cannot be taken away again while the settings are broken."""
+    control = running.daemon.control
+    wait_for(lambda: running.phase() is AccountPhase.WATCHING, "watching")
+    browser = BrowserThatIsClosed()
+    monkeypatch.setattr("spamd.opening.begin_sign_in", lambda account, paths: browser)
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    new = Account(
+        AccountName("new"), host="imap.new.example", user="me", auth=AuthMethod.OAUTH, oauth_provider="google"
+    )
+    control.accounts.add(new, None)
+    control.accounts.sign_in("new")
+    assert browser.waited_for.wait(60)
+    with running.paths.config_file.open("a") as file:
+        file.write("[broken")
+    browser.over.set()
+    wait_for(
+        lambda: [one for one in control.events.newest() if "sign-in did not work" in one.text], "its end"
+    )
+
+
 def test_who_signs_in_to_an_account_that_was_removed_meanwhile_allows_nothing(
     running, authorisation, tmp_path
 ):
