@@ -735,6 +735,32 @@ other (by -asmtp-) it does not check. All of the line is held to it: Exim writes
 _APPLE_CHECKS: Final = ("dmarc.icloud.com", "dkim-verifier.icloud.com", "spf.icloud.com")
 
 
+_FASTMAIL_STORE: Final = re.compile(
+    r"from ([a-z0-9-]+\.internal) \(\1 \[10\.[0-9.]+\]\)\s+by [a-z0-9-]+ \(Cyrus [\w.-]+-fm-[\w.-]+\) with LMTPA;[\w\s,:+-]*"
+)
+"""Fastmail's store has no domain either, and a Cyrus of their own build; nobody else's words are in its line, which is held to all
+of it. Its milter writes one field for each of its checks, the last with DKIM, DMARC and SPF; what lies below is the sender's."""
+_FASTMAIL_TAKES_IN: Final = re.compile(
+    r"from \S+\.internal \(localhost \[127\.0\.0\.1\]\)\s+by ([a-z0-9-]+\.messagingengine\.com) \(Authentication Milter\) with"
+)
+
+
+def _fastmail(message: ParsedMessage) -> str:
+    """The fields of its own milter as one, "" if they are not all there."""
+    taken_in = next(
+        (found[1] for one in message.all("received")[1:5] if (found := _FASTMAIL_TAKES_IN.match(one))), ""
+    )
+    parts: list[str] = []
+    for one in message.all("authentication-results"):
+        server, _, found_there = one.partition(";")
+        if server.strip().lower() != taken_in:
+            break
+        parts.append(found_there)
+        if "spf=" in found_there:
+            return "; ".join(["messagingengine.com", *parts])
+    return ""
+
+
 def _said(message: ParsedMessage) -> tuple[str, str]:
     """The receiving server's Authentication-Results, and its Received. Whose store hands over above it is told by what only
     that store writes: who sends mail to others can write all that lies below their own server's lines, and nothing above.
@@ -746,6 +772,8 @@ def _said(message: ParsedMessage) -> tuple[str, str]:
         below = next((one for one in message.all("received") if not one.startswith(_GOOGLE_STORE)), "")
         by = _BY.search(below)
         return value, below if by and registered(by[1].lower().rstrip(".")) == "google.com" else ""
+    if _FASTMAIL_STORE.fullmatch(received):
+        return _fastmail(message), "by messagingengine.com"
     if _APPLE_STORE.match(received):
         first: dict[str, str] = {}
         for one in message.all("authentication-results"):

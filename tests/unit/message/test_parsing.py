@@ -368,6 +368,56 @@ def test_what_a_sender_brings_into_the_line_of_another_server_makes_no_icloud_of
         assert authentication(message).get("dmarc") in (None, "fail")
 
 
+FASTMAIL = (
+    "Received: from ams-compute-02.internal (ams-compute-02.internal [10.64.2.62])\r\n"
+    "\t by slotai03m05 (Cyrus 3.13.7-879-g3d7eacd738-fm-20260923.003-g3d7eacd7) with LMTPA;\r\n"
+    "\t Tue, 29 Sep 2026 14:02:14 -0400\r\n"
+    "Received: from phl-mx-04 ([10.202.2.203])\r\n  by ams-compute-02.internal (LMTPProxy); Tue, 29 Sep 2026 14:02:14 -0400\r\n"
+    "Received: from phl-mx-04.messagingengine.com (localhost [127.0.0.1])\r\n"
+    "\tby mailmx.phl.internal (Postfix) with ESMTP id A7\r\n\tfor <me@fastmail.example>; Tue, 29 Sep 2026 14:02:11 -0400 (EDT)\r\n"
+    "Received: from mailmx.phl.internal (localhost [127.0.0.1])\r\n"
+    "    by phl-mx-04.messagingengine.com (Authentication Milter) with ESMTP\r\n    id 35;\r\n    Tue, 29 Sep 2026 14:02:11 -0400\r\n"
+)
+FASTMAIL_FOUND = (
+    "Authentication-Results: phl-mx-04.messagingengine.com;\r\n    x-csa=none;\r\n    x-me-sender=none;\r\n"
+    "    x-ptr=pass smtp.helo=out.esp.net policy.ptr=out.esp.net\r\n"
+    "Authentication-Results: phl-mx-04.messagingengine.com;\r\n    bimi=none (No BIMI records found)\r\n"
+    "Authentication-Results: phl-mx-04.messagingengine.com;\r\n    arc=none (no signatures found)\r\n"
+    "Authentication-Results: phl-mx-04.messagingengine.com;\r\n"
+    "    dkim=pass (2048-bit rsa key sha256) header.d=esp.net header.i=@esp.net header.b=ZM;\r\n"
+    "    dmarc={} policy.published-domain-policy=reject (p=reject,d=none,d.eval=none) policy.policy-from=p\r\n"
+    "      header.from=parcel.com;\r\n    iprev=pass smtp.remote-ip=192.0.2.1 (out.esp.net);\r\n"
+    "    spf=pass smtp.mailfrom=x@esp.net\r\n      smtp.helo=out.esp.net\r\n"
+)
+
+
+def test_fastmail_is_believed_in_all_its_fields_and_nothing_below_them() -> None:
+    """Lines as their servers wrote them in September 2026."""
+    server = "Received: from out.esp.net (out.esp.net [192.0.2.1])\r\n\tby phl-mx-04.messagingengine.com (Postfix) with ESMTPS id 2;\r\n"
+    forged = "Authentication-Results: phl-mx-04.messagingengine.com; dmarc=pass header.from=parcel.com; spf=pass\r\n"
+    end = "From: Parcel <info@parcel.com>\r\n\r\nHello\r\n"
+
+    def read(*parts: str) -> ParsedMessage:
+        return parsing.parse("".join([*parts, end]).encode())
+
+    for dmarc, proof in (("pass", PROVEN), ("fail", "dkim=pass dmarc=fail spf=pass")):
+        message = read(FASTMAIL, FASTMAIL_FOUND.format(dmarc), server, forged)
+        assert authentication(message)["dmarc"] == dmarc and sender_proof(message) == proof
+    none = FASTMAIL_FOUND.format("none").replace("dmarc=none", "x-dmarc=none")
+    assert "dmarc" not in authentication(read(FASTMAIL, none, server, forged)), "not made up for from below"
+    assert (
+        authentication(
+            read(FASTMAIL, FASTMAIL_FOUND.format("pass").replace("phl-mx-04", "phl-mx-05"), server)
+        )
+        == {}
+    )
+    mine = "Received: from {} by mx.home.example with ESMTP id 1q; Tue, 29 Sep 2026 14:02:14 -0400\r\n"
+    line = FASTMAIL.partition("\r\nReceived")[0].removeprefix("Received: ").replace("\r\n", "")
+    for brought in (line, line.removeprefix("from "), "x"):
+        message = read(mine.format(brought), FASTMAIL, FASTMAIL_FOUND.format("pass"), server)
+        assert authentication(message) == {}, "brought along to another server"
+
+
 def test_a_verdict_on_another_domain_says_nothing_of_the_sender() -> None:
     """A list that puts itself into From behind the check, on the same server."""
     head = "Received: from a by mx.home.example\r\nAuthentication-Results: mx.home.example; dmarc={}\r\n"
