@@ -5,6 +5,7 @@ Servers (tests/servers): dovecot(...), gmail, cyrus, courier, pymap, fault_proxy
 
 from __future__ import annotations
 
+import importlib.util
 import ipaddress
 import os
 import socket
@@ -47,6 +48,15 @@ os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.fail.Keyring"
 # threads only so that a hanging server cannot keep the process alive).
 _LASTING_THREADS = ("asyncio_", "AnyIO", "ThreadPoolExecutor", "pytest_timeout", "Playwright", "grpc")
 _ENDING_THREADS = ("work ", "watch ", "reading ", "sign-in ", "night", "teach", "upgrade", "file watch")
+
+
+def pytest_collection_modifyitems(items):
+    """TensorFlow has no wheels for every Python: what needs it skips there."""
+    if importlib.util.find_spec("tensorflow") is None:
+        skip = pytest.mark.skip(reason="TensorFlow is not installed (the extra train)")
+        for item in items:
+            if item.get_closest_marker("train"):
+                item.add_marker(skip)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -84,7 +84,6 @@ def demo(tmp_path: Path) -> Iterator[type[Demo]]:
             process.kill()
 
 
-@pytest.mark.train
 @pytest.mark.timeout(1200)
 def test_the_story_comes_true(demo) -> None:
     telling = demo("--once")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
@@ -491,7 +490,6 @@ def test_wipe_of_what_is_shown(program: Program) -> None:
 
 @pytest.mark.train
 @pytest.mark.timeout(600)
-@pytest.mark.skipif(importlib.util.find_spec("tensorflow") is None, reason="TensorFlow is not installed")
 def test_train_says_how_it_ended_and_models_can_be_taken_back(program: Program) -> None:
     before = program("model", "list", "--json").json["current"]["id"]
     said = program("train")

@@ -5,7 +5,6 @@ From delivery to Junk, and everything in between.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import random
 import shutil
@@ -374,8 +373,6 @@ def test_it_stops_in_the_middle_of_a_first_reading_and_goes_on_later(running, do
 @pytest.mark.train
 def test_it_stops_in_the_middle_of_a_night(running, dovecot):
     """The trainer, a process of its own, goes with it; what serves is what served before."""
-    if importlib.util.find_spec("tensorflow") is None:
-        pytest.skip("TensorFlow is not installed (the extra train)")
     host = dovecot()
     user = host.new_user()
     host.append(user, *(mail(f"cheap {number}") for number in range(30)), folder="Junk")

@@ -36,7 +36,8 @@ def why_not(kind: str, binary: str) -> str:
 
 
 def libraries(root: Path) -> dict[str, str]:
-    folders = [root / "usr/lib", *root.glob("usr/lib/*-linux-*"), *root.glob("lib/*-linux-*")]
+    below = ("usr/lib/*-linux-*", "usr/lib/*-linux-*/courier-authlib", "lib/*-linux-*")
+    folders = [root / "usr/lib", *(found for pattern in below for found in root.glob(pattern))]
     return {
         "LD_LIBRARY_PATH": ":".join(str(folder) for folder in folders),
         "PATH": os.environ.get("PATH", ""),

@@ -233,6 +233,11 @@ def test_models_go_back_and_forth(talk):
     with pytest.raises(NotFound):
         client.roll_back("personal-0000000000")
     assert "personal-a1b2c3d4e5" in client.models().history[0].text
+
+
+@pytest.mark.train
+def test_a_night_is_asked_for_and_followed(talk):
+    world, client = talk
     client.train(from_scratch=True)
     assert world.engine.calls[-1] == ("train", True)
     assert client.models().progress.total == 12 and client.progress()[0].kind == "train"
