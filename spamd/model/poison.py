@@ -60,7 +60,7 @@ class Poison:
         """Read this mail in the block. Unreadable for one under which the program ended; ModelError while it stops."""
         name = hashlib.blake2b(raw[: DEFAULT.bytes], digest_size=_WIDTH // 2).hexdigest()
         if self._wary_until is not None and self._counts.get(name, 0) < ENDS:
-            self._taste(name, raw)
+            self._taste(name, raw[: DEFAULT.bytes])
         if self._counts.get(name, 0) >= ENDS:
             raise Unreadable("The program ended each time it read this mail.", "It stays where it is.")
         with self._lock:

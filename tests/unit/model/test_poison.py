@@ -198,3 +198,24 @@ def test_what_was_wiped_is_known_no_more(tmp_path):
     assert not (tmp_path / "unreadable.json").exists()
     assert reads(guard, DEADLY) and not (tmp_path / "unreadable.json").exists()
     guard.close()
+
+
+def test_a_mail_in_which_the_child_hangs_is_passed_by(tmp_path, monkeypatch):
+    """All accounts would wait for it until the filter is stopped, and it would be as unknown as before."""
+    ends(tmp_path)
+    child_is(monkeypatch, HANGING)
+    monkeypatch.setattr(taster, "READ_SECONDS", 0.1)
+    assert not reads(Poison(tmp_path), GOOD)
+
+
+def test_a_child_that_somebody_ended_while_it_waited_blames_no_mail(tmp_path, monkeypatch):
+    ends(tmp_path)
+    child_is(monkeypatch, KILLED)
+    guard = Poison(tmp_path)
+    assert reads(guard, GOOD)
+    child = guard._taster._child
+    child.kill()
+    child.wait()
+    blamed = []
+    monkeypatch.setattr(guard, "_save", lambda: blamed.append(dict(guard._counts)))
+    assert reads(guard, GOOD + b"1") and blamed == []
