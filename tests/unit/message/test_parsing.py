@@ -368,6 +368,52 @@ def test_what_a_sender_brings_into_the_line_of_another_server_makes_no_icloud_of
         assert authentication(message).get("dmarc") in (None, "fail")
 
 
+PROTON = "Received: from out.esp.net (out.esp.net [192.0.2.1]) by mailin043.protonmail.ch (Postfix) with ESMTPS id 1; Fri, 11 Sep 2026\r\n"
+PROTON_FOUND = "Authentication-Results: mail.protonmail.ch; "
+
+
+@pytest.mark.parametrize(
+    ("above", "proof"),
+    [
+        (
+            "Received: from 127.0.0.1\r\n by atlas-production.v2-mail-prod1-bf1.omega.yahoo.com pod-id atlas--production-bf1-f5 with HTTP;"
+            " Thu, 25 Jan 2024 12:14:01 +0000\r\nAuthentication-Results: atlas-production.v2-mail-prod1-bf1.omega.yahoo.com;\r\n"
+            " dkim=pass header.i=@parcel.com header.s=d;\r\n spf=pass smtp.mailfrom=esp.net;\r\n dmarc=pass(p=NONE) header.from=parcel.com;\r\n",
+            PROVEN,
+        ),
+        (
+            "Received: from 10.222.142.150\r\n by atlas206.aol.mail.ne1.yahoo.com with HTTPS; Mon, 21 Jun 2021 15:36:02 +0000\r\n"
+            "Authentication-Results: atlas206.aol.mail.ne1.yahoo.com;\r\n dkim=unknown;\r\n spf=none smtp.mailfrom=esp.net;\r\n"
+            " dmarc=unknown header.from=parcel.com;\r\n",
+            "dkim=unknown dmarc=unknown spf=none",
+        ),
+        (
+            "Authentication-Results:  gmx.net; dkim=pass header.i=@parcel.com\r\nReceived: from out.esp.net ([192.0.2.1]) by mx-ha.gmx.net\r\n"
+            "  (mxgmx103 [212.227.17.5]) with ESMTPS (Nemesis) id 1Me for <me@gmx.de>; Thu, 30 Jun 2022 12:47:23 +0200\r\n",
+            PROVEN,
+        ),
+        (
+            "Received: from CY1NAM02HT174.eop-nam02.prod.protection.outlook.com\r\n (10.162.29.12) by BY1PR19MB0022.namprd19.prod.outlook.com"
+            " with HTTPS via\r\n BY1PR16CA0002.NAMPRD16.PROD.OUTLOOK.COM; Sat, 18 Mar 2017 16:04:31 +0000\r\n"
+            "Authentication-Results: spf=pass (sender IP is 192.0.2.1)\r\n smtp.mailfrom=esp.net; hotmail.com; dkim=pass (signature was verified)\r\n"
+            " header.d=parcel.com;hotmail.com; dmarc=pass action=none\r\n header.from=parcel.com;\r\n",
+            PROVEN,
+        ),
+        (PROTON + PROTON_FOUND + "dmarc=pass (p=none dis=none)\r\n header.from=parcel.com\r\n", PROVEN),
+        # Written in another order, too. Whether a field of that name from outside is taken out there is not known.
+        (PROTON + PROTON_FOUND + "spf=none smtp.mailfrom=esp.net\r\n" + PROTON_FOUND + "dmarc=pass header.from=parcel.com\r\n", "spf=none"),
+    ],
+    ids=["Yahoo", "AOL", "GMX", "Outlook.com", "Proton", "Proton, SPF first"],
+)  # fmt: skip
+def test_what_providers_write_on_top_is_read(above: str, proof: str) -> None:
+    """Lines as their servers wrote them, the names changed."""
+    end = "Received: from x by mx.evil.example\r\nFrom: Parcel <info@parcel.com>\r\n\r\nHello\r\n"
+    assert sender_proof(parsing.parse((above + end).encode())) == proof
+    assert (
+        sender_proof(parsing.parse(("Received: from x by mx.home.example\r\n" + above + end).encode())) == ""
+    )
+
+
 FASTMAIL = (
     "Received: from ams-compute-02.internal (ams-compute-02.internal [10.64.2.62])\r\n"
     "\t by slotai03m05 (Cyrus 3.13.7-879-g3d7eacd738-fm-20260923.003-g3d7eacd7) with LMTPA;\r\n"
