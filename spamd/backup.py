@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from spamd import settings
-from spamd.domain import AccountName, Identity, Judgement, LabelRecord, ListEntry
+from spamd.domain import Account, AccountName, Identity, Judgement, LabelRecord, ListEntry
 from spamd.errors import ConfigError, RequestError
 from spamd.paths import Paths, write_private
 from spamd.store.database import Store
@@ -149,32 +149,37 @@ def foreign(contents: Contents, paths: Paths) -> tuple[str, ...]:
     Who made the backup could write there what they like. Empty for one's own, brought back where it was made.
     """
     there, here = settings.parse(contents.config, "the backup's settings"), _settings_here(paths)
+    known = here or settings.Settings()
     found = []
-    if there.oauth_file not in ("", here.oauth_file):
+    if there.oauth_file not in ("", known.oauth_file):
         found.append(f"Sign-in with the browser goes to the providers in the file {there.oauth_file}")
     for account in there.accounts:
-        before = here.account(account.name)
+        before = known.account(account.name)
         command = account.password_command
         if command and (
-            before is None or before.password_command != command or here.secrets != there.secrets
+            before is None or before.password_command != command or known.secrets != there.secrets
         ):
             found.append(f"For the password of {account.name} this command is run: {command}")
-        # What is stored here for an account of that name goes there.
-        if (
-            before is not None
-            and account.host
-            and (account.host, account.ca_file) != (before.host, before.ca_file)
-        ):
+        # What is stored here for an account of that name goes there. (Without settings nobody knows what is stored.)
+        if account.host and (here is None if before is None else _server(account) != _server(before)):
+            port = f":{account.port}" if account.port else ""
             by = f", if {account.ca_file} vouches for it" if account.ca_file else ""
-            found.append(f"The password of {account.name} is sent to {account.host}{by}")
+            found.append(f"The password of {account.name} is sent to {account.host}{port}{by}")
     return tuple(found)
 
 
-def _settings_here(paths: Paths) -> settings.Settings:
+def _server(account: Account) -> tuple[str, int, str]:
+    return account.host, account.port, account.ca_file
+
+
+def _settings_here(paths: Paths) -> settings.Settings | None:
+    """None: they are broken, or gone where a filter has run. Perhaps that is why one restores; the passwords are there still."""
+    if not paths.config_file.exists() and paths.database.exists():
+        return None
     try:
         return settings.load(paths.config_file)
-    except ConfigError:  # broken: perhaps why one is restored
-        return settings.Settings()
+    except ConfigError:
+        return None
 
 
 def put_back(paths: Paths, contents: Contents) -> Outcome:

@@ -145,7 +145,12 @@ def test_what_the_settings_of_a_backup_would_have_run_is_told(lived_in, there):
     lived_in.config_file.write_text(EVIL.replace("curl", "wget"))
     assert backup.foreign(theirs, lived_in) == (command,)
     lived_in.config_file.write_text("[broken")
-    assert backup.foreign(theirs, lived_in) == (file, command)
+    assert backup.foreign(theirs, lived_in) == (file, command, server), "its password is here all the same"
+    lived_in.config_file.unlink()
+    assert backup.foreign(theirs, lived_in) == (file, command, server)
+    port = dataclasses.replace(mine, config=CONFIG + "port = 9993\n")
+    lived_in.config_file.write_text(CONFIG)
+    assert backup.foreign(port, lived_in) == ("The password of home is sent to imap.example.org:9993",)
     authority = dataclasses.replace(mine, config=CONFIG + 'ca_file = "/tmp/ca.pem"\n')
     lived_in.config_file.write_text(CONFIG)
     assert backup.foreign(authority, lived_in) == (
