@@ -803,9 +803,13 @@ class Connection:
         with border(self.host, self.port):
             if self._buffer:
                 raise ProtocolFault(f"{self.host} sent something nobody asked for before encryption.")
-            self._client.starttls(context)
+            # Not imaplib's: of Python 3.14 it keeps what came with the answer, and hears it as if it had come encrypted.
+            self.command("STARTTLS")
+            self._buffer, self._scanned = bytearray(), 0
+            self._imap.sock = (context or ssl.create_default_context()).wrap_socket(
+                self._imap.sock, server_hostname=self.host
+            )
         _tune(self._imap.sock)
-        self._take_over()
         self.ask_capabilities()  # what was said in the clear does not count
 
 

@@ -179,7 +179,6 @@ def test_3_what_was_slipped_in_before_encryption_is_not_heard(scripted_server, t
             f"TAG OK begin\r\n{slipped}".encode(),
             encrypted,
             *answer("CAPABILITY", f"* CAPABILITY {offered}"),
-            *answer("CAPABILITY", f"* CAPABILITY {offered}"),
             *answer("LOGIN|AUTHENTICATE"),
             *answer("CAPABILITY", f"* CAPABILITY {offered}"),
         ]
