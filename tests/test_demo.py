@@ -90,7 +90,7 @@ def test_the_story_comes_true(demo) -> None:
     told = telling.rest()
     assert telling.process.wait(60) == 0, told
     tale = json.loads(told.splitlines()[-1])
-    assert tale["judged"] >= 15
+    assert tale["judged"] >= (15 if CAN_TRAIN else 14)
     assert tale["moved"] >= 5
     assert tale["corrections"] == 1
     assert tale["relearned"] is True
