@@ -6,6 +6,7 @@ import contextlib
 import random
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -535,6 +536,36 @@ def test_another_connection_takes_the_place_of_the_watch(world):
         wait_for(lambda: world.server.raws("Junk"), "the move, by polling")
         assert not world.server.watches
     wait_for(lambda: world.server.watches, "the watch again")
+
+
+def test_the_place_of_the_watch_is_free_when_it_is_closed(world, monkeypatch):
+    """Before, there was a third connection for as long as the close took."""
+    worker = world.worker()
+    world.watching(worker)
+    (watch,) = wait_for(lambda: list(world.server.watches), "the watch")
+    closing, go = threading.Event(), threading.Event()
+    close, wake = watch.close, watch.wake
+
+    def close_slowly():
+        closing.set()
+        assert go.wait(60)
+        close()
+
+    def woken():
+        wake()
+        if closing.is_set():  # it is still waited for
+            go.set()
+
+    def open_now():
+        with worker.instead_of_watching():
+            return list(world.server.watches)
+
+    monkeypatch.setattr(watch, "close", close_slowly)
+    monkeypatch.setattr(watch, "wake", woken)
+    with ThreadPoolExecutor(1) as pool:
+        found = pool.submit(open_now).result(60)
+        go.set()
+    assert found == []
 
 
 def test_after_sleep_one_watch_is_enough(world, monkeypatch):

@@ -121,9 +121,8 @@ class Recovery:
             again = [row for row in again if wanted(row)]
         for batch in batches(again):
             finished += self._sending.start(batch)
-        finished += (
-            self._rivals.reconcile_quietly()
-        )  # last: of a row that is among them twice the later word counts
+        finished += self._rivals.reconcile_quietly()
+        # Of a row that is among them twice the later word counts.
         return list({row.id: row for row in finished}.values())
 
     def _recover_batch(self, batch: Sequence[MoveRecord]) -> tuple[list[MoveRecord], list[MoveRecord]]:
