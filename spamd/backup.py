@@ -212,7 +212,7 @@ def put_back(paths: Paths, contents: Contents) -> Outcome:
                     _put_in_place(fresh_models, models, stamp, undo)
                 undo.pop_all()  # committed: nothing is taken back any more
         for place in (config, models, paths.database):
-            _drop_older(place)
+            _drop_older(place, stamp)
     except OSError as exc:
         hint = "Nothing was changed."
         raise RequestError(f"The backup could not be put in place: {exc.strerror}.", hint) from exc
@@ -249,9 +249,13 @@ def _put_in_place(fresh: Path, place: Path, stamp: str, undo: contextlib.ExitSta
     undo.callback(place.rename, fresh)
 
 
-def _drop_older(place: Path) -> None:
-    """What earlier restores put aside: one way back is kept, not the labels and addresses of every time."""
-    for old in sorted(place.parent.glob(f"{place.name}.before-restore-*"))[:-1]:
+def _drop_older(place: Path, stamp: str) -> None:
+    """What earlier restores put aside: one way back is kept, not the labels and addresses of every time.
+
+    stamp: of the last restore, though the clock may have been ahead before.
+    """
+    aside = place.parent.glob(f"{place.name}.before-restore-*")
+    for old in sorted(aside, key=lambda one: (one.name.endswith(stamp), one.name))[:-1]:
         if old.is_dir():
             shutil.rmtree(old, ignore_errors=True)
         else:
