@@ -39,6 +39,12 @@ NEVER_SIGNED_IN = "never-signed-in:"
 """State of an account that was added without a secret, before its first sign-in with the browser."""
 
 
+BY_HAND = frozenset(
+    {"name", "kind", "path", "password_command", "ca_file", "host", "port", "tls", "auth", "oauth_provider"}
+)
+"""Settings of an account that name a file or a command, or say whom its stored password is told."""
+
+
 class Accounts:
     """Of one daemon."""
 
@@ -143,11 +149,14 @@ class Accounts:
         return self._changed(name, "has a new password")
 
     def update(self, name: str, changes: Mapping[str, object]) -> AccountView:
-        """Change settings of an account; None takes one back to its default. Not: paths and commands."""
+        """Change settings of an account; None takes one back to its default. RequestError for those `BY_HAND`."""
         self.one(name)
-        forbidden = {"path", "password_command", "ca_file", "kind", "name"} & set(changes)
+        forbidden = sorted(BY_HAND & set(changes))
         if forbidden:
-            raise RequestError(f"{', '.join(sorted(forbidden))} can only be changed in config.toml.")
+            raise RequestError(
+                f"{', '.join(forbidden)} cannot be changed from here: paths, commands, and where a password goes are named by hand.",
+                f"In a terminal: spamdctl account set {name} {forbidden[0]}=...",
+            )
         with self._settings.changing:
             settings.update_account(self._settings.file, name, **changes)
         return self._changed(name, "was changed")

@@ -275,9 +275,21 @@ def test_an_account_is_found_checked_added_changed_and_removed(talk):
     assert client.set_mode("new", Mode.LEARNING).account.mode is Mode.LEARNING
     assert client.set_mode("new", None).account.mode is None
     assert client.update_account("new", {"junk": "Spam", "max_moves_per_hour": "50"}).account.junk == "Spam"
-    for forbidden in ("path", "password_command", "ca_file", "kind"):
-        with pytest.raises(RequestError):
-            client.update_account("new", {forbidden: "maildir"})
+    before = client.account("new").account
+    by_hand = {"path": "/x", "password_command": "x", "ca_file": "/x", "kind": "maildir"}
+    # Before, whoever had the token could have the stored password sent to a server of theirs.
+    password_goes = {
+        "host": "imap.evil.example",
+        "port": "9993",
+        "tls": "none",
+        "auth": "oauth",
+        "oauth_provider": "x",
+    }
+    for name, value in (by_hand | password_goes).items():
+        with pytest.raises(RequestError, match="by hand") as refused:
+            client.update_account("new", {name: value})
+        assert f"spamdctl account set new {name}=" in refused.value.hint
+    assert client.account("new").account == before
     client.set_secret("new", "other")
     assert world.secrets.get("new") == "other"
     client.start_first_reading("new")
