@@ -216,6 +216,10 @@ class Settings:
     def account(self, name: str) -> Account | None:
         return next((one for one in self.accounts if one.name == name), None)
 
+    def namesake(self, name: str) -> Account | None:
+        """An account here that a new one of this name would be taken for: Windows' credentials and file names know no case."""
+        return next((one for one in self.accounts if one.name.casefold() == name.casefold()), None)
+
     def same_mailbox(self, account: Account) -> Account | None:
         """An account here that is this mailbox already: two would take each other's moves for the person's."""
         wanted = _mailbox(account)
@@ -514,9 +518,9 @@ def _typed(option: Option, text: str, where: str) -> object:
 
 def add_account(path: Path, account: Account) -> Settings:
     """Write a new account. ConfigError if the name is taken."""
-    if load(path).account(account.name):
+    if there := load(path).namesake(account.name):
         raise ConfigError(
-            f"There is already an account {account.name!r}.", "Choose another name, or remove it first."
+            f"There is already an account {there.name!r}.", "Choose another name, or remove it first."
         )
     return _write_account(path, account, _ACCOUNT_BY_NAME)
 

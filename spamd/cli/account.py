@@ -92,8 +92,10 @@ def add(name: str, **given: Any) -> None:
     here = paths.find()
     here.make()
     now = settings.load(here.config_file)
-    if now.account(name):
-        raise RequestError(f"There is already an account {name!r}.", "Choose another name, or remove it.")
+    if there := now.namesake(name):
+        raise RequestError(
+            f"There is already an account {there.name!r}.", "Choose another name, or remove it."
+        )
     local = settings.account_value_from_text("path", given["maildir"] or given["mbox"])
     if not local and not (given["host"] and given["user"]):
         raise RequestError(

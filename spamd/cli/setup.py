@@ -83,18 +83,16 @@ def _tell(error: SpamdError) -> None:
 
 def _check_name(name: str, config: settings.Settings) -> None:
     settings.check_account_name(name)
-    if config.account(name):
-        raise RequestError(f"There is already an account {name!r}.", "Give another --name.")
+    if there := config.namesake(name):
+        raise RequestError(f"There is already an account {there.name!r}.", "Give another --name.")
 
 
 def _name_for(address: str, config: settings.Settings) -> str:
     """A short name nobody has yet: the domain's first word, else the address."""
     word = address.rpartition("@")[2].partition(".")[0].lower()
     word = re.sub(r"[^a-z0-9-]", "", word) or "mail"
-    taken = {one.name for one in config.accounts}
-    return next(
-        name for number in range(1, 1000) if (name := word if number == 1 else f"{word}{number}") not in taken
-    )
+    names = (word if number == 1 else f"{word}{number}" for number in range(1, 1000))
+    return next(name for name in names if config.namesake(name) is None)
 
 
 def _choose_server(given: str | None, config: settings.Settings, *, ask: bool) -> tuple[str, Account]:

@@ -280,8 +280,8 @@ class Accounts:
                 f"This mailbox is looked after already, as {twin.name}.",
                 "A new password is set on its page.",
             )
-        if now.account(account.name) is not None:
-            raise RequestError(f"There is already an account {account.name!r}.", "Choose another name.")
+        if (there := now.namesake(account.name)) is not None:
+            raise RequestError(f"There is already an account {there.name!r}.", "Choose another name.")
 
     def _changed(self, name: str, what: str) -> AccountView:
         self._engine.reload_settings()

@@ -236,6 +236,9 @@ user = "ann"
         assert settings.load(written) == read
         with pytest.raises(ConfigError, match="already"):
             settings.add_account(written, work)
+        capital = dataclasses.replace(work, name=AccountName("Work@X.org"), user="another")
+        with pytest.raises(ConfigError, match=r"already an account 'work@x\.org'"):  # Windows knows no case
+            settings.add_account(written, capital)
         settings.remove_account(written, "work@x.org")
         assert written.read_text().strip() == self.TEXT.strip()
         with pytest.raises(ConfigError, match="no account"):
