@@ -166,8 +166,10 @@ class Rivals:
         """
         if len(before) < 2:
             return
-        kept = self.kept_neighbours()
-        if kept and all(
+        now, kept = self._rows.now(), self.kept_neighbours()
+        # Older than that, it would be forgotten before the last look for a rival of this move.
+        lately = bool(kept) and now - kept[-1].at < RECONCILE_SECONDS
+        if lately and all(
             name == target or (name in kept[-1].folders and _place(kept[-1].folders[name]) == _place(one))
             for name, one in before.items()
         ):
@@ -177,7 +179,7 @@ class Rivals:
                 "at": one.at,
                 "folders": {name: [*_place(then), then.messages] for name, then in one.folders.items()},
             }
-            for one in (*kept, _Stood(self._rows.now(), before))
+            for one in (*kept, _Stood(now, before))
         ]
         self._rows.keep_neighbours(json.dumps(rows, ensure_ascii=True))
 
@@ -199,7 +201,7 @@ class Rivals:
             ]
         except (ValueError, KeyError, TypeError, AttributeError, IndexError):
             return []
-        return [one for one in kept if 0 <= now - one.at < RECONCILE_SECONDS]
+        return [one for one in kept if 0 <= now - one.at < 2 * RECONCILE_SECONDS]
 
     def remember(self, ended: Sequence[MoveRecord], before: Mapping[FolderName, FolderStatus]) -> None:
         """These moves may have met a rival: `reconcile` looks. before: the folders as they were when the moves began."""
@@ -218,12 +220,17 @@ class Rivals:
         self.remember_since(lately, kept)
 
     def remember_since(self, ended: Sequence[MoveRecord], kept: Sequence[_Stood]) -> None:
-        """As `remember`, each with the folders as they were when it began: a copy that came before that is no rival's."""
+        """As `remember`, each with the folders as they were when it began: a copy that came before that is no rival's. Nor is
+        one where it came from: that is left out, though it was written down for moves from elsewhere.
+        """
         for record in ended:
             until = [one for one in kept if one.at <= record.changed_at]
             since = [one for one in until if one.at >= record.created_at]
             begun = (*since[:1], *until[-1:])
-            self.remember([record], begun[0].folders if begun else {})
+            folders = begun[0].folders if begun else {}
+            self.remember(
+                [record], {name: one for name, one in folders.items() if name != record.source.folder}
+            )
 
     def _age(self, fresh: _Fresh) -> float:
         """Seconds since the move. The clock may be set back meanwhile, and the steady one stand still while the machine sleeps."""

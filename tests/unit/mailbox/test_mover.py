@@ -168,6 +168,44 @@ def test_a_copy_that_was_there_when_our_move_began_is_no_rival_after_a_cut_eithe
     assert not place.server.flagged(MOVING_KEYWORD)
 
 
+@pytest.mark.parametrize("earlier", [100.0, 119.0, 121.0])
+def test_a_race_a_while_after_another_move_is_settled_after_a_cut_too(earlier):
+    """Where the folders stood was written down with the earlier move, and forgotten too early for this one."""
+    place = Place()
+    place.server.deliver(b"Subject: earlier\r\n\r\n")
+    place.move(place.intents())
+    place.now += earlier
+    ref = place.server.deliver(ONE)
+    rows = place.intents(at=place.now)
+    place.cut("MOVE", after=True)
+    place.server.before = lambda command: command.startswith("MOVE") and place.server.copy(ref, "Archive")
+    with pytest.raises(ConnectionLost):
+        place.move(rows)
+    assert place.server.bodies()[ONE] == 2
+    place.now += 25.0
+    assert place.recovered() == [MoveState.ABANDONED]
+    assert place.server.raws("Archive") == [ONE]
+    assert place.server.bodies()[ONE] == 1
+
+
+def test_what_was_put_back_does_not_give_way_to_a_copy_in_junk_after_a_cut():
+    """Where Junk stood when the mail was moved there is no beginning of the way back: it would lie in Junk alone."""
+    place = Place()
+    place.server.deliver(ONE)
+    place.move(place.intents())
+    (junk,) = place.server.refs("Junk")
+    place.server.set_flags(place.server.copy(junk, "Junk"), remove=[MOVED_KEYWORD])
+    place.now += RIVAL_SECONDS
+    (there, _) = place.session.arrivals(JUNK, Uid(1))
+    undo = place.journal.intent(intent(there, INBOX, kind=MoveKind.UNDO, at=place.now))
+    place.cut("MOVE", after=True)
+    with pytest.raises(ConnectionLost):
+        place.move([undo])
+    place.now += 1.0
+    assert place.recovered() == [MoveState.DONE]
+    assert place.server.raws("INBOX") == [ONE]
+
+
 @pytest.mark.parametrize("then", ["marked", "only", "gone", "anew"])
 def test_the_connection_breaks_while_our_copy_gives_way(then):
     """Marked only, it is looked at anew, and stays where it is the only one by now; gone, the move has not taken place; where
