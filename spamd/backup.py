@@ -30,6 +30,8 @@ from spamd.wire import from_json, to_json
 VERSION = 1
 PLAIN_LIMIT = 500_000_000  # bytes unpacked
 MODELS = "models"
+WAYS_BACK = 2
+"""Restores of which what they put aside is kept."""
 _MODEL_FILE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
 _PARTS = frozenset(
     {"manifest.json", "labels.jsonl", "lists.jsonl", "vectors.jsonl", "judgements.jsonl", "config.toml"}
@@ -185,7 +187,7 @@ def _settings_here(paths: Paths) -> settings.Settings | None:
 def put_back(paths: Paths, contents: Contents) -> Outcome:
     """Replace labels, lists, settings and personal models by those of the backup (`read`). The daemon must not run.
 
-    What was here is kept beside it, under a name with "before-restore" in it, until the next time. The caller has shown
+    What was here is kept beside it, under a name with "before-restore" in it, for `WAYS_BACK` times. The caller has shown
     the person what is `foreign`.
     """
     paths.make()
@@ -250,12 +252,13 @@ def _put_in_place(fresh: Path, place: Path, stamp: str, undo: contextlib.ExitSta
 
 
 def _drop_older(place: Path, stamp: str) -> None:
-    """What earlier restores put aside: one way back is kept, not the labels and addresses of every time.
+    """What earlier restores put aside: who took a wrong backup first finds the way back from that, too, but the labels and addresses
+    of every time are not kept.
 
     stamp: of the last restore, though the clock may have been ahead before.
     """
     aside = place.parent.glob(f"{place.name}.before-restore-*")
-    for old in sorted(aside, key=lambda one: (one.name.endswith(stamp), one.name))[:-1]:
+    for old in sorted(aside, key=lambda one: (one.name.endswith(stamp), one.name))[:-WAYS_BACK]:
         if old.is_dir():
             shutil.rmtree(old, ignore_errors=True)
         else:
