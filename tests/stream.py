@@ -1,4 +1,4 @@
-"""A small stream of labelled mail with an index, as scripts/evaluate.py reads it."""
+"""Labelled mail that is easily told apart, and a small stream of it with an index, as scripts/evaluate.py reads it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,33 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.training.test_night import letter
+from tests.unit.model.made import mail
+
+TOPICS = (
+    "pills watches replica discount pharmacy",
+    "lottery winner million transfer claim",
+    "casino bonus spins jackpot play",
+)
+TALK = (
+    "project report meeting draft review",
+    "garden tomatoes weekend barbecue family",
+    "train tickets hotel conference Leipzig",
+)
+
+
+def letter(rng: np.random.Generator, spam: bool) -> bytes:
+    words = " ".join(rng.choice((TOPICS if spam else TALK)[rng.integers(3)].split(), 4))
+    filler = " ".join(f"w{number}" for number in rng.integers(0, 5000, 30))
+    text = (
+        f"{words} {filler} {words} http://shop{rng.integers(99)}.example/"
+        if spam
+        else f"Hi, {words} {filler}. Bye, Anna"
+    )
+    return mail(
+        f"{words} {rng.integers(1000)}",
+        text,
+        sender="Shop <a@shop.example>" if spam else "Anna <anna@work.example>",
+    )
 
 
 def written(folder: Path, *, days: int, per_day: int, seed: int) -> Path:

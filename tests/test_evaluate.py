@@ -13,8 +13,7 @@ import pytest
 from scripts import evaluate
 from spamd import trainer
 from spamd.domain import Label
-from tests.stream import written
-from tests.training.test_night import letter
+from tests.stream import letter, written
 
 DAYS, PER_DAY = 3, 12
 BECAME = "waits", "refused", evaluate.TAKEN_WITHOUT, evaluate.TAKEN_WITH

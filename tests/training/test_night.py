@@ -22,36 +22,11 @@ from spamd.model.scoring import Scorer
 from spamd.store.database import Store
 from spamd.training import dataset, examine
 from spamd.training.dataset import Example, Mixture, in_tenth
-from spamd.training.night import sureness
+from tests.stream import TOPICS, letter
 from tests.unit.model.made import MODERN_HAM, mail
 
 pytestmark = [pytest.mark.train, pytest.mark.timeout(300)]
 ACCOUNT = AccountName("home")
-TOPICS = (
-    "pills watches replica discount pharmacy",
-    "lottery winner million transfer claim",
-    "casino bonus spins jackpot play",
-)
-TALK = (
-    "project report meeting draft review",
-    "garden tomatoes weekend barbecue family",
-    "train tickets hotel conference Leipzig",
-)
-
-
-def letter(rng: np.random.Generator, spam: bool) -> bytes:
-    words = " ".join(rng.choice((TOPICS if spam else TALK)[rng.integers(3)].split(), 4))
-    filler = " ".join(f"w{number}" for number in rng.integers(0, 5000, 30))
-    text = (
-        f"{words} {filler} {words} http://shop{rng.integers(99)}.example/"
-        if spam
-        else f"Hi, {words} {filler}. Bye, Anna"
-    )
-    return mail(
-        f"{words} {rng.integers(1000)}",
-        text,
-        sender="Shop <a@shop.example>" if spam else "Anna <anna@work.example>",
-    )
 
 
 def fill(
@@ -264,6 +239,8 @@ def test_good_mail_alone_is_a_first_lesson(tmp_path: Path) -> None:
 
 
 def test_how_sure_a_model_is_the_held_labels_tell(tmp_path: Path) -> None:
+    from spamd.training.night import sureness  # TensorFlow: the rest of this file is collected without it
+
     card = bundle.read_card(paths.shipped_model())
     runtime = Runtime(paths.shipped_model() / bundle.SHIPPED_MODEL)
     rng = np.random.default_rng(6)

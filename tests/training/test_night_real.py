@@ -42,7 +42,8 @@ from spamd.settings import Settings
 from spamd.store.database import Store
 from spamd.trainer import COMMAND, TIME_LIMIT, Trainer, TrainerProcess
 from spamd.training.dataset import in_tenth
-from tests.training.test_night import letter, train
+from tests.stream import letter
+from tests.training.test_night import train
 from tests.unit.model.made import mail
 from tests.unit.test_imitation import MAILS, another, forged
 

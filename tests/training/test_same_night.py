@@ -15,7 +15,7 @@ from spamd.domain import AccountName, Identity, Label, LabelRecord, LabelSource
 from spamd.message.vector import pack, vectorise
 from spamd.model.bundle import MODEL, WEIGHTS, digest
 from spamd.store.database import Store
-from tests.training.test_night import letter
+from tests.stream import letter
 from tests.unit.model.made import mail
 
 pytestmark = [pytest.mark.train, pytest.mark.timeout(600)]
