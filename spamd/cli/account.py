@@ -310,12 +310,20 @@ def set_(name: str, pairs: tuple[str, ...]) -> None:
     click.echo(f"{name}: " + ", ".join(plain(pair) for pair in pairs))
 
 
+def _on_a_server(name: str) -> Account:
+    """As `known`. What were stored for a mail folder, nobody would ask for, and removing the account would leave it."""
+    one = known(name)
+    if one.kind is not SourceKind.IMAP:
+        raise RequestError(f"{name} is a mail folder here: nobody signs in to it.", f"It is {one.path}.")
+    return one
+
+
 @account.command()
 @click.argument("name")
 @click.option("--password-stdin", is_flag=True, help="Read it from standard input.")
 def password(name: str, password_stdin: bool) -> None:
     """Store a new password, after trying it."""
-    one = known(name)
+    one = _on_a_server(name)
     secret = read_password(stdin=password_stdin, command="", user=one.user)
     click.echo(describe_check(one, secret))
     store_secret(one.name, secret)
@@ -332,7 +340,7 @@ def sign_in(name: str, provider: str) -> None:
     """Sign in with the provider's page in the browser, anew or instead of the password."""
     from spamd.cli.setup import sign_in_with_provider
 
-    before = known(name)
+    before = _on_a_server(name)
     if not provider and before.auth is not AuthMethod.OAUTH:
         raise RequestError(
             f"{name} signs in by password.",

@@ -98,7 +98,7 @@ def explain_raw(raw: bytes) -> Why:
         junk_threshold=threshold,
         unsure_threshold=UNSURE_AT_FIRST,
         model_id=scorer.card.id,
-        explanation="No filter is running, so this is the last night's model and the shipped threshold. "
+        explanation="No filter answers, so this is the last night's model and the shipped threshold. "
         "What you corrected since, and your account's own evidence, may say otherwise.",
         reasons=(),
         base_logit=0.0,

@@ -172,7 +172,8 @@ class Moves:
     def file_junk(self, judgement: Judgement, left: Collection[MessageRef] = ()) -> MoveRecord | None:
         """The person said that this mail is junk: move it to Junk. Where that is refused, `again` tries once more.
 
-        left: as for `_move_late`; what was answered or starred since stays then, too.
+        left: only if it has not left these places since (but for folders that count anew); what was answered or starred
+        since stays then, too.
         None where that cannot be done (any more).
         """
         target = self.junk_folder()

@@ -279,6 +279,25 @@ def test_an_account_is_not_removed_under_the_feet_of_a_filter_that_begins(home: 
     assert json.loads(spamdctl(home, "account", "list", "--json").stdout) == []
 
 
+@pytest.mark.parametrize(
+    "what", [("password", "--password-stdin"), ("sign-in",), ("sign-in", "--with", "google")]
+)
+def test_nobody_signs_in_to_a_mail_folder(home: Path, tmp_path: Path, what: tuple[str, ...]) -> None:
+    """A password that was stored for one stayed behind when the account was removed."""
+    here = places.find({"SPAMD_HOME": str(home)})
+    maildir = tmp_path / "mail"
+    for name in ("cur", "new", "tmp"):
+        (maildir / name).mkdir(parents=True)
+    assert spamdctl(home, "settings", "set", "secrets", "file").returncode == 0
+    assert spamdctl(home, "account", "add", "local", "--maildir", str(maildir)).returncode == 0
+    before = here.config_file.read_text()
+    command, *more = what
+    done = spamdctl(home, "account", command, "local", *more, stdin="secret\n")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "is a mail folder" in done.stderr and str(maildir) in done.stderr
+    assert here.config_file.read_text() == before and not here.secrets_file.exists()
+
+
 def test_a_password_that_stays_behind_is_not_passed_over(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
     here = places.find({"SPAMD_HOME": str(home)})
