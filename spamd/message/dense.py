@@ -685,7 +685,8 @@ def _header_facts(mail: Mail) -> list[float]:
     ]
 
 
-_RESULT: Final = re.compile(r"(?<![\w.-])(spf|dkim|dmarc|arc|iprev|compauth)\s*=\s*([a-z]+)", re.I)
+_RESULT: Final = re.compile(r"(?<![^;])\s*(spf|dkim|dmarc|arc|iprev|compauth)\s*=\s*([a-z]+)", re.I)
+"""Only what begins a part is a result: behind it stands what the sender may choose, an envelope of <dmarc=pass@evil.example>."""
 _CHECKS: Final = ("spf", "dkim", "dmarc", "arc", "iprev", "compauth")
 _OUTCOME: Final = re.compile(r"\s*([a-z]+)")
 _BY: Final = re.compile(r"(?<!\S)by\s+([\w.-]{3,255})", re.I)
@@ -740,16 +741,17 @@ _FASTMAIL_STORE: Final = re.compile(
 )
 """Fastmail's store has no domain either, and a Cyrus of their own build; nobody else's words are in its line, which is held to all
 of it. Its milter writes one field for each of its checks, the last with DKIM, DMARC and SPF; what lies below is the sender's."""
-_FASTMAIL_TAKES_IN: Final = re.compile(
-    r"from \S+\.internal \(localhost \[127\.0\.0\.1\]\)\s+by ([a-z0-9-]+\.messagingengine\.com) \(Authentication Milter\) with"
+_FASTMAIL_HANDS_IN: Final = re.compile(
+    r"from ([a-z]+-mx-[0-9]+) \(\[10\.[0-9.]+\]\)\s+by [a-z0-9-]+\.internal \("
 )
+"""Which machine it came in by. What its customers send each other comes by another and is not checked, so that what stands where
+the milter's lines would be is theirs."""
 
 
 def _fastmail(message: ParsedMessage) -> str:
     """The fields of its own milter as one, "" if they are not all there."""
-    taken_in = next(
-        (found[1] for one in message.all("received")[1:5] if (found := _FASTMAIL_TAKES_IN.match(one))), ""
-    )
+    handed_in = next((_FASTMAIL_HANDS_IN.match(one) for one in message.all("received")[1:2]), None)
+    taken_in = f"{handed_in[1]}.messagingengine.com" if handed_in else ""
     parts: list[str] = []
     for one in message.all("authentication-results"):
         server, _, found_there = one.partition(";")
@@ -850,9 +852,11 @@ def _results(value: str, received: str, trusted: str | None) -> dict[str, str]:
             end -= 1
         for name in _CHECKS if value.endswith(_CHECKS, last, end) else ():
             begin = end - len(name)
+            while begin > last and value[begin - 1].isspace():
+                begin -= 1
             if (
                 value.endswith(name, last, end)
-                and (begin == 0 or not (value[begin - 1].isalnum() or value[begin - 1] in "_.-"))
+                and (begin == 0 or value[begin - 1] == ";")
                 and (outcome := _OUTCOME.match(value, at + 1))
             ):
                 out.setdefault(name, outcome[1])
@@ -865,7 +869,7 @@ def _results(value: str, received: str, trusted: str | None) -> dict[str, str]:
 PROVEN: Final = "proven"
 _RESULT_FIRST: Final = re.compile(r"\s*(spf|dkim)\s*=\s*pass\b")
 _WHOM: Final = re.compile(
-    r"(?:header\.[di]|smtp\.mailfrom|smtp\.mail)\s*=\s*(?:[^\s;@]*@)?([\w.-]{1,253})"
+    r"(?<=[\s;])(?:header\.[di]|smtp\.mailfrom|smtp\.mail)\s*=\s*(?:[^\s;@]*@)?([\w.-]{1,253})(?![^\s;>])"
 )  # what SPF and DKIM vouch for (RFC 8601, 2.7)
 
 

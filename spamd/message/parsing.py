@@ -627,10 +627,15 @@ def decode_words(text: str) -> str:
 _FOLD: Final = re.compile(r"\n[ \t]+")
 
 
-def decode_header(value: bytes | str) -> str:
+_TRACE: Final = frozenset({"received", "authentication-results"})
+"""No encoded words there (RFC 2047, 5): a HELO or an envelope that reads as one would be decoded into the server's own words.
+But Microsoft encodes all of its field, from the first letter on, where the domain in From is not ASCII."""
+
+
+def decode_header(value: bytes | str, *, words: bool = True) -> str:
     """A header value: unfolded, decoded (RFC 6532 UTF-8, RFC 2047 words, else guessed), no line breaks left."""
     text = _unfolded(value)
-    if "=?" in text:
+    if "=?" in text and (words or text.lstrip().startswith("=?")):
         text = decode_words(text)
     if not text.isprintable():
         text = text.translate(_NO_BREAKS)
@@ -775,7 +780,7 @@ def parse(raw: bytes, *, limits: Limits = DEFAULT) -> ParsedMessage:
         if value.__class__ is str and value.isprintable() and "=?" not in value:
             text = value.strip()
         else:
-            text = decode_header(value)
+            text = decode_header(value, words=name not in _TRACE)
             if name == "from" and name not in first:
                 written_from = _unfolded(value)
         headers.append((name, text))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 import pytest
@@ -457,11 +458,32 @@ def test_fastmail_is_believed_in_all_its_fields_and_nothing_below_them() -> None
         )
         == {}
     )
+    store = FASTMAIL.partition("Received: from phl-mx")[0]
+    customer = store + FASTMAIL[len(store) :].replace("phl-mx-04", "phl-mailfrontend-01")
+    forged = FASTMAIL_FOUND.format("pass").replace("phl-mx-04", "phl-mailfrontend-01")
+    for below in (
+        customer,
+        customer.partition("\r\nReceived: from phl-mailfrontend-01.")[0] + "\r\n" + FASTMAIL,
+    ):
+        for found_there in (forged, FASTMAIL_FOUND.format("pass")):
+            message = read(below, found_there)
+            assert authentication(message) == {}, "from one customer to another, which nobody checks"
     mine = "Received: from {} by mx.home.example with ESMTP id 1q; Tue, 29 Sep 2026 14:02:14 -0400\r\n"
     line = FASTMAIL.partition("\r\nReceived")[0].removeprefix("Received: ").replace("\r\n", "")
-    for brought in (line, line.removeprefix("from "), "x"):
+    word = f"=?us-ascii?Q?{line.removeprefix('from ').replace(' ', '_')}_by_messagingengine.com?="
+    for brought in (line, line.removeprefix("from "), word, "x"):
         message = read(mine.format(brought), FASTMAIL, FASTMAIL_FOUND.format("pass"), server)
         assert authentication(message) == {}, "brought along to another server"
+
+
+def test_microsoft_encodes_all_of_its_field() -> None:
+    """Where the domain in From is not ASCII; seen in twelve of 3,000 mails of phishing-pot."""
+    found = base64.b64encode(
+        b"spf=pass smtp.mailfrom=a.example;dmarc=fail header.from=\xf0\x9d\x97\xbb.example"
+    ).decode()
+    head = f"Received: from a by b.prod.outlook.com\r\nAuthentication-Results: =?utf-8?B?{found}?=\r\n"
+    message = parsing.parse(f"{head}From: a@b.example\r\n\r\nHello\r\n".encode())
+    assert authentication(message) == {"spf": "pass", "dmarc": "fail"}
 
 
 def test_a_verdict_on_another_domain_says_nothing_of_the_sender() -> None:
@@ -495,7 +517,7 @@ def test_a_verdict_on_another_domain_says_nothing_of_the_sender() -> None:
         ("dkim=pass header.d=evil.example; dkim=pass header.i=@bank.org", PROVEN),
         ("spf=pass smtp.mailfrom=smtp.mailfrom=bank.org@evil.example", "spf=pass"),
         ('spf=pass smtp.mailfrom="; dkim=pass header.d=bank.org "@evil.example', "spf=pass"),
-        ("spf=pass (x) dkim=pass header.d=bank.org) smtp.mailfrom=a@evil.example", "dkim=pass spf=pass"),
+        ("spf=pass (x) dkim=pass header.d=bank.org) smtp.mailfrom=a@evil.example", "spf=pass"),
         ('spf=pass smtp.mailfrom="; dmarc=pass "@evil.example; dmarc=fail', "dmarc=fail spf=pass"),
         (r'spf=pass smtp.mailfrom="\"; dmarc=pass "@evil.example; dmarc=fail', "dmarc=fail spf=pass"),
         ("spf=fail (mx: domain of (dmarc=pass) evil) smtp.mailfrom=evil.example; dmarc=fail", "dmarc=fail spf=fail"),
@@ -504,6 +526,15 @@ def test_a_verdict_on_another_domain_says_nothing_of_the_sender() -> None:
         ("spf=pass smtp.mailfrom=a(@evil.example; dmarc=pass", "spf=pass"),
         ("arc=pass (i=1 spf=pass dmarc=pass); spf=fail smtp.mailfrom=a@evil.example; dmarc=fail", "dmarc=fail spf=fail"),
         ("spf=pass smtp.mailfrom=bank.org header.d=evil.example", "spf=pass"),
+        ("spf=pass smtp.mailfrom=dmarc=pass@evil.example; dmarc=fail", "dmarc=fail spf=pass"),
+        ("dkim=pass header.i=x+dmarc=pass@evil.example; spf=pass", "dkim=pass spf=pass"),
+        ("spf=pass smtp.helo=compauth=pass", "spf=pass"),
+        ("spf=pass smtp.helo=\u0130compauth=pass", "spf=pass"),
+        ("spf=pass smtp.mailfrom==?us-ascii?Q?=3B_dmarc=3Dpass_?=@evil.example", "spf=pass"),
+        ("spf=pass smtp.helo==?utf-8?B?OyBkbWFyYz1wYXNzIA==?= smtp.mailfrom=x", "spf=pass"),
+        ("spf=pass smtp.mailfrom=a@bank.org@evil.example", "spf=pass"),
+        ("spf=pass smtp.helo=header.d=bank.org", "spf=pass"),
+        ("spf=pass smtp.mailfrom=bounce+me=home.example@bank.org ;\tdkim = none", PROVEN),
         ("compauth=pass reason=100", PROVEN),
         ("dkim=none; spf=none", "dkim=none spf=none"),
     ],
