@@ -123,7 +123,9 @@ def test_each_moves_and_each_learns_from_the_person_only(computers, host):
     assert box.labels(3) == [wanted, wanted]
     computers[1].stop()  # while the laptop sleeps
     box.deliver(spam(100))
-    box.wait(moved(host, user, 13), "one more move")  # dragged before its end, copy and original would both stay
+    box.wait(
+        moved(host, user, 13), "one more move"
+    )  # dragged before its end, copy and original would both stay
     box.drag(b"offer 100", host.junk, "INBOX")
     computers[1].start()
     wanted[Label.HAM, "offer 100"] = 1
