@@ -504,6 +504,9 @@ def test_a_verdict_on_another_domain_says_nothing_of_the_sender() -> None:
         assert authentication(parsing.parse(raw.encode())).get("dmarc") == expected
 
 
+MANY_SIGNATURES = f"dkim=pass header.i=@{'a' * 60}.{'b' * 60}.{'c' * 60}.{'d' * 60}; " * 16
+
+
 @pytest.mark.parametrize(
     ("found", "proof"),
     [
@@ -522,7 +525,10 @@ def test_a_verdict_on_another_domain_says_nothing_of_the_sender() -> None:
         (r'spf=pass smtp.mailfrom="\"; dmarc=pass "@evil.example; dmarc=fail', "dmarc=fail spf=pass"),
         ("spf=fail (mx: domain of (dmarc=pass) evil) smtp.mailfrom=evil.example; dmarc=fail", "dmarc=fail spf=fail"),
         ('spf=pass (of "a) ; dmarc=pass (x"@evil.example) smtp.mailfrom=evil.example; dmarc=fail', "dmarc=fail spf=pass"),
-        ('spf=pass smtp.mailfrom=bank.org"@evil.example; dmarc=fail', "spf=pass"),
+        ('spf=pass smtp.mailfrom=bank.org"@evil.example; dmarc=fail', "dmarc=fail spf=pass"),
+        (r"spf=pass (of a\) smtp.mailfrom=a@evil.example; dmarc=fail (p=none)", "dmarc=fail spf=pass"),
+        (MANY_SIGNATURES + "dmarc=fail", "dkim=pass dmarc=fail"),
+        (MANY_SIGNATURES + "dmarc=pass", "dkim=pass"),
         ("spf=pass smtp.mailfrom=a(@evil.example; dmarc=pass", "spf=pass"),
         ("arc=pass (i=1 spf=pass dmarc=pass); spf=fail smtp.mailfrom=a@evil.example; dmarc=fail", "dmarc=fail spf=fail"),
         ("spf=pass smtp.mailfrom=bank.org header.d=evil.example", "spf=pass"),
