@@ -632,13 +632,17 @@ _TRACE: Final = frozenset({"received", "authentication-results"})
 But Microsoft encodes all of its field, from the first letter on, where the domain in From is not ASCII."""
 
 
+_FOREIGN_SPACE: Final = re.compile(r"[^\S \t\n]")
+"""A HELO of "x<U+2028>by<U+2028>google.com" is one word to its server."""
+
+
 def decode_header(value: bytes | str, *, words: bool = True) -> str:
     """A header value: unfolded, decoded (RFC 6532 UTF-8, RFC 2047 words, else guessed), no line breaks left."""
     text = _unfolded(value)
     if "=?" in text and (words or text.lstrip().startswith("=?")):
         text = decode_words(text)
     if not text.isprintable():
-        text = text.translate(_NO_BREAKS)
+        text = (text if words else _FOREIGN_SPACE.sub("?", text)).translate(_NO_BREAKS)
     return text.strip()
 
 

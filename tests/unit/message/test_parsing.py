@@ -476,6 +476,15 @@ def test_fastmail_is_believed_in_all_its_fields_and_nothing_below_them() -> None
         assert authentication(message) == {}, "brought along to another server"
 
 
+@pytest.mark.parametrize("gap", ["\u00a0", "\u2028", "\x0b", "\x85", "\x1c"])
+def test_what_is_no_space_to_the_server_is_none_in_its_lines(gap: str) -> None:
+    """Else a HELO could hide by whom the mail was taken in, and with it the server's own "fail"."""
+    head = f"Received: from x{gap}by{gap}evil.example (y [192.0.2.1])\r\n\tby mx.home.example with ESMTP id 1\r\n"
+    found = f"Authentication-Results: mx.home.example;\r\n\tspf=pass smtp.helo=x;{gap}arc=pass;\r\n\tdmarc=fail\r\n"
+    message = parsing.parse(f"{head}{found}From: a@b.example\r\n\r\nHello\r\n".encode())
+    assert authentication(message) == {"spf": "pass", "dmarc": "fail"}
+
+
 def test_microsoft_encodes_all_of_its_field() -> None:
     """Where the domain in From is not ASCII; seen in twelve of 3,000 mails of phishing-pot."""
     found = base64.b64encode(
@@ -527,6 +536,7 @@ MANY_SIGNATURES = f"dkim=pass header.i=@{'a' * 60}.{'b' * 60}.{'c' * 60}.{'d' * 
         ('spf=pass (of "a) ; dmarc=pass (x"@evil.example) smtp.mailfrom=evil.example; dmarc=fail', "dmarc=fail spf=pass"),
         ('spf=pass smtp.mailfrom=bank.org"@evil.example; dmarc=fail', "dmarc=fail spf=pass"),
         (r"spf=pass (of a\) smtp.mailfrom=a@evil.example; dmarc=fail (p=none)", "dmarc=fail spf=pass"),
+        ("spf=pass smtp.helo=a;dmarc=pass; dmarc=fail", "dmarc=fail spf=pass"),
         (MANY_SIGNATURES + "dmarc=fail", "dkim=pass dmarc=fail"),
         (MANY_SIGNATURES + "dmarc=pass", "dkim=pass"),
         ("spf=pass smtp.mailfrom=a(@evil.example; dmarc=pass", "spf=pass"),
