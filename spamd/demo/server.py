@@ -1,8 +1,7 @@
 """An IMAP server inside this process, for the demo and for tests on machines without a real one.
 
-It is pymap's in-memory backend, on the loopback interface only. Two of pymap's internals are changed for it
-(the
-version is pinned for that): keywords are kept, and an answer is sent in one piece.
+It is pymap's in-memory backend, on the loopback interface only. Three of pymap's internals are changed for it (the version
+is pinned for that): keywords are kept, an answer is sent in one piece, and IDLE tells of what happened while it spoke.
 """
 
 from __future__ import annotations
@@ -150,7 +149,7 @@ class EmbeddedServer:
             await self._add_user(user, password)
         self._stop = asyncio.Event()
         tasks: set[asyncio.Task[Any]] = set()
-        _in_one_piece()
+        _mend_pymap()
         serve = IMAPServer(self._login, self._config)
 
         async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -247,19 +246,30 @@ def _without_surprises(base: Any) -> Any:
     return DemoConfig
 
 
-def _in_one_piece() -> None:
-    """Let pymap send each answer at once, and keep keywords."""
+def _mend_pymap() -> None:
+    """Let pymap send each answer at once, keep keywords, and lose no news in IDLE."""
     from pymap.backend.dict.mailbox import MailboxData
     from pymap.imap import IMAPConnection
     from pymap.parsing.specials.flag import Flag
 
     mailbox: Any = MailboxData
     connection: Any = IMAPConnection
-    every = Flag(b"\\*")
-    known = mailbox.permanent_flags.fget(None)
-    if every not in known:
-        mailbox.permanent_flags = property(lambda _: known | {every})
+    if connection.write_response is _write_response:
+        return  # another server of this process did it
     connection.write_response = _write_response
+    known = mailbox.permanent_flags.fget(None) | {Flag(b"\\*")}
+    mailbox.permanent_flags = property(lambda _: known)
+    update = mailbox.update_selected
+
+    async def update_selected(folder: Any, selected: Any, *, wait_on: Any = None) -> Any:
+        """pymap waits for the next news, even if there have been some since it last looked, or IDLE is over by now."""
+        if wait_on is not None and (
+            wait_on.is_set() or selected.mod_sequence != folder._mod_sequences.highest
+        ):
+            wait_on = None
+        return await update(folder, selected, wait_on=wait_on)
+
+    mailbox.update_selected = update_selected
 
 
 class _Buffer:

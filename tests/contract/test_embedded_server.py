@@ -55,6 +55,25 @@ def test_it_pushes_news():
         watch.close()
 
 
+def test_news_while_it_tells_of_others():
+    """A mail is moved away the moment IDLE tells of another client's SELECT: pymap alone said nothing in two of three."""
+    with EmbeddedServer(users={"ann": "pw"}) as server:
+        watch = open_watch(account(server, "ann"), "pw", INBOX)
+        for _ in range(10):
+            server.deliver("ann", mail())
+            assert watch.wait(60)
+            while watch.wait(0.05):
+                pass
+            with imaplib.IMAP4(server.host, server.port) as imap:
+                imap.login("ann", "pw")
+                imap.select()
+                assert imap.uid("MOVE", "*", "Junk")[0] == "OK"
+            assert watch.wait(60)
+            while watch.wait(0.05):
+                pass
+        watch.close()
+
+
 def test_the_end_reaches_everybody():
     server = EmbeddedServer(users={"ann": "pw"}).start()
     watch = open_watch(account(server, "ann"), "pw", INBOX)

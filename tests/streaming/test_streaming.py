@@ -27,6 +27,7 @@ def test_each_mail_is_scored_once_as_the_daemon_scores_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)  # Spark's own choice is the first python3 on PATH
+    monkeypatch.setenv("SPARK_LOCAL_IP", "127.0.0.1")  # the machine's own name need not be known
     from pyspark.sql import SparkSession
 
     from spamd.streaming import run
