@@ -804,13 +804,22 @@ class Connection:
             if self._buffer:
                 raise ProtocolFault(f"{self.host} sent something nobody asked for before encryption.")
             # Not imaplib's: of Python 3.14 it keeps what came with the answer, and hears it as if it had come encrypted.
-            self.command("STARTTLS")
+            reply = self.command("STARTTLS", tolerate=(b"OK", b"NO", b"BAD"))
+            if reply.status != b"OK":
+                error = refused(reply, "STARTTLS", host=self.host)
+                if isinstance(error, ServerBusy):
+                    raise error
+                raise ConnectionLost(
+                    f"{self.host} port {self.port} does not begin encryption, so no password was sent: {plain(reply.text)}",
+                    "Use TLS on port 993 if the provider has it.",
+                )
             self._buffer, self._scanned = bytearray(), 0
             self._imap.sock = (context or ssl.create_default_context()).wrap_socket(
                 self._imap.sock, server_hostname=self.host
             )
         _tune(self._imap.sock)
-        self.ask_capabilities()  # what was said in the clear does not count
+        self.capabilities = frozenset()  # what was said in the clear does not count
+        self.ask_capabilities()
 
 
 def connect(

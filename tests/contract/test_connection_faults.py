@@ -80,8 +80,9 @@ def test_2_unknown_authority(dovecot, tls):
     assert "ca_file" in caught.value.hint
 
 
-def test_2_certificate_of_another_host(dovecot, monkeypatch):
-    account = replace(dovecot().account("u", tls=TlsMode.IMPLICIT), host="localhost.localdomain")
+@pytest.mark.parametrize("tls", [TlsMode.IMPLICIT, TlsMode.STARTTLS])
+def test_2_certificate_of_another_host(dovecot, monkeypatch, tls):
+    account = replace(dovecot().account("u", tls=tls), host="localhost.localdomain")
     real = socket.getaddrinfo
     monkeypatch.setattr(socket, "getaddrinfo", lambda host, *a, **k: real("127.0.0.1", *a, **k))
     with pytest.raises(ConnectionLost, match="belongs to another server"):
@@ -163,6 +164,15 @@ def test_3_starttls_not_offered(scripted_server):
     assert server.received == ["CAPABILITY"]
 
 
+def test_3_signed_in_before_encryption(scripted_server):
+    """Whoever sits on the line says PREAUTH, where STARTTLS is no command any more."""
+    offered = answer("CAPABILITY", "* CAPABILITY IMAP4rev1 STARTTLS")
+    server = scripted_server([b"* PREAUTH welcome\r\n", *offered])
+    with pytest.raises(ConnectionLost, match="signs in before encryption starts"):
+        connect(replace(server.account(), tls=TlsMode.STARTTLS), PASSWORD)
+    assert server.received == ["CAPABILITY"]
+
+
 def test_3_what_was_slipped_in_before_encryption_is_not_heard(scripted_server, tmp_path):
     """Sent along with the answer to STARTTLS by whoever sits on the line (USENIX Security 2021, "NO STARTTLS")."""
     authority = trustme.CA()
@@ -187,6 +197,56 @@ def test_3_what_was_slipped_in_before_encryption_is_not_heard(scripted_server, t
     connection = connect(account, PASSWORD)
     assert connection.has("IDLE") and not connection.has("MOVE") and not connection.has("X-SLIPPED")
     connection.close()
+
+
+@pytest.mark.parametrize(
+    ("said", "error", "words"),
+    [
+        ("NO not today", ConnectionLost, "does not begin encryption, so no password was sent: not today"),
+        ("BAD what", ConnectionLost, "does not begin encryption, so no password was sent: what"),
+        ("NO [UNAVAILABLE] no certificate yet", ServerBusy, "not available"),
+    ],
+)
+def test_3_starttls_is_refused(scripted_server, said, error, words):
+    server = scripted_server(
+        [
+            b"* OK ready\r\n",
+            *answer("CAPABILITY", "* CAPABILITY IMAP4rev1 STARTTLS"),
+            *answer("STARTTLS", status=said),
+        ]
+    )
+    with pytest.raises(error, match=words) as caught:
+        connect(replace(server.account(), tls=TlsMode.STARTTLS), PASSWORD)
+    assert caught.value.hint
+    assert server.received == ["CAPABILITY", "STARTTLS"]
+
+
+@pytest.mark.parametrize(
+    ("then", "words"),
+    [
+        ([CLOSE], "closed the connection"),
+        ([b"TAG OK begin\r\n", CLOSE], "broke|closed the connection"),
+        ([b"TAG OK begin\r\n", threading.Event()], "did not answer in time"),
+        ([b"TAG OK begin\r\n", b"* BYE in the clear\r\n" * 9, threading.Event()], "did not answer|speak TLS"),
+    ],
+    ids=["before the answer", "after the answer", "silence", "no encryption"],
+)
+def test_3_a_cut_before_encryption(scripted_server, then, words):
+    server = scripted_server(
+        [
+            b"* OK ready\r\n",
+            *answer("CAPABILITY", "* CAPABILITY IMAP4rev1 STARTTLS"),
+            expect("STARTTLS"),
+            *then,
+        ]
+    )
+    with pytest.raises(ConnectionLost, match=words):
+        connect(replace(server.account(), tls=TlsMode.STARTTLS), PASSWORD, read_seconds=1.0)
+    for step in then:
+        if isinstance(step, threading.Event):
+            step.set()
+    assert server.received[:2] == ["CAPABILITY", "STARTTLS"]
+    assert not any(PASSWORD in line or "LOGIN" in line for line in server.received)
 
 
 def test_3_no_plain_text_to_other_computers():
