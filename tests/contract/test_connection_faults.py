@@ -180,7 +180,7 @@ def test_3_what_was_slipped_in_before_encryption_is_not_heard(scripted_server, t
     encrypted = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(encrypted)
     slipped = "* CAPABILITY IMAP4rev1 MOVE X-SLIPPED\r\n* 9 EXISTS\r\n* BYE slipped\r\n"
-    plain, offered = "IMAP4rev1 STARTTLS", "IMAP4rev1 IDLE"
+    plain, offered = "IMAP4rev1 STARTTLS AUTH=PLAIN", "IMAP4rev1 IDLE"
     server = scripted_server(
         [
             b"* OK ready\r\n",
@@ -188,8 +188,8 @@ def test_3_what_was_slipped_in_before_encryption_is_not_heard(scripted_server, t
             expect("STARTTLS"),
             f"TAG OK begin\r\n{slipped}".encode(),
             encrypted,
-            *answer("CAPABILITY", f"* CAPABILITY {offered}"),
-            *answer("LOGIN|AUTHENTICATE"),
+            *answer("CAPABILITY"),  # without a word: what was offered in the clear counts no more
+            *answer("LOGIN"),
             *answer("CAPABILITY", f"* CAPABILITY {offered}"),
         ]
     )
