@@ -65,6 +65,7 @@ def _options(**more: Any) -> dict[str, Any]:
         "height": 270,
         "margin": 8,
         "margin_left": 22,  # on a phone the letters are larger than pygal leaves room for: "10,000"
+        "margin_bottom": 11,  # and reach deeper in some fonts (Nimbus Sans)
         "explicit_size": False,
         "js": (),
         "show_legend": True,
