@@ -179,7 +179,12 @@ def _hosts(trends: Trends) -> Any:
 
     chart = pygal.HorizontalBar(
         **_options(
-            show_legend=False, height=300, print_values=True, print_values_position="top", truncate_label=34
+            show_legend=False,
+            height=300,
+            print_values=True,
+            print_values_position="top",
+            truncate_label=34,
+            margin_left=64,  # for names wider than pygal takes letters to be, above all on a phone
         )
     )
     rows = list(reversed(trends.hosts))
